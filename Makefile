@@ -1,0 +1,44 @@
+# One door: what CI runs is what a developer runs.
+VENV := .venv
+BIN := $(VENV)/bin
+UV := $(BIN)/uv
+SYNCED := $(VENV)/.synced
+WEB := $(shell find web -type f -not -path '*/node_modules/*' 2>/dev/null)
+FOR ?=
+DEMO_FLAGS ?=
+
+.PHONY: demo test test-all check format bench clean
+
+demo: $(SYNCED)  ## a live day on the simulated IEEE 123-bus feeder; FOR=20 stops after 20 s
+	$(BIN)/gridflock demo $(if $(FOR),--for $(FOR)) $(DEMO_FLAGS)
+
+test: $(SYNCED)  ## the whole suite but what is marked slow
+	$(BIN)/python -m pytest -m "not slow" -n 2
+
+test-all: $(SYNCED)
+	$(BIN)/python -m pytest -n 2
+
+check: $(SYNCED)  ## format, lint, types, floors
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(SYNCED)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(SYNCED)
+	$(BIN)/gridflock bench
+
+clean:
+	rm -rf $(VENV) out gridflock-data web/node_modules src/gridflock/console/static
+
+# The machine's Python makes the environment, pip brings uv into it, uv brings the locked rest.
+$(UV):
+	python3 -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet uv
+
+$(SYNCED): $(UV) pyproject.toml uv.lock build_console.py $(WEB)
+	UV_PROJECT_ENVIRONMENT=$(VENV) $(UV) sync --frozen --reinstall-package gridflock
+	touch $@
