@@ -150,6 +150,21 @@ class Envelope:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class History:
+    """Mean values of the past per step, for learning.
+
+    Attributes:
+        grid: T uniform steps, the last one complete.
+        series: S ids.
+        value_kw: (S, T) house sign; NaN where nothing was heard.
+    """
+
+    grid: TimeGrid
+    series: tuple[str, ...]
+    value_kw: Kw
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Forecast:
     """Quantiles of the future of some series, with the moment they were known.
 
