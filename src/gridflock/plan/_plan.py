@@ -1,0 +1,110 @@
+"""From flexibility, fixed power and terms to a schedule with its prices and reasons."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gridflock.model import Flexibility, Reason, Rejected, Schedule
+from gridflock.plan._check import Sound, misshapen, sound
+from gridflock.plan._model import Model, build, directed, values_of
+from gridflock.plan._reason import reasons_of
+from gridflock.plan._solve import Solution, solve
+from gridflock.plan._terms import Terms
+from gridflock.units import Kw
+
+_SAME_KW = 1e-6
+_ROUNDS = 4
+
+
+def plan(flexibility: Flexibility, fixed: Kw, terms: Terms, now_s: int) -> Schedule:
+    """The cheapest schedule for all groups together, with the price of every limit.
+
+    One linear program: minimise energy bought less energy sold, new import peak, the groups'
+    own costs and the slacks, less the worth of what is left in store. It always answers: limits
+    give way at a price and are named, broken groups rest at base, and if the solver finds no
+    optimum everything does; ``reasons`` says which.
+
+    Up and down at once: a lossy store could burn energy that way, which pays only while
+    energy in store is worth less than nothing (negative prices, a full store). Where the optimum
+    does it and it matters, the step is held to one direction and the problem solved again.
+
+    Args:
+        flexibility: G groups over T steps.
+        fixed: (T,) kW of everything that takes no orders, injection positive.
+        terms: prices and limits.
+        now_s: moment of planning, unix seconds.
+
+    Returns:
+        The schedule; ``price`` is what one more kWh injected at the head would save.
+    """
+    wrong = misshapen(flexibility, fixed, terms)
+    if wrong:
+        return _at_rest(flexibility, np.zeros(flexibility.grid.n), now_s, _told(wrong))
+    given = sound(flexibility, fixed, terms)
+    model, solution, up, down = _one_way(given)
+    if not solution.ok:
+        why = Reason(f"no plan: the solver said {solution.status}; all groups at base", 0, 0.0)
+        return _at_rest(given.flexibility, given.fixed_kw, now_s, (why, *_told(given.rejected)))
+    return _schedule(given, model, solution, up - down, now_s)
+
+
+def _one_way(given: Sound) -> tuple[Model, Solution, NDArray[np.float64], NDArray[np.float64]]:
+    """Solve until no store moves both ways in one step."""
+    flexibility = given.flexibility
+    for left in reversed(range(_ROUNDS)):
+        model = build(flexibility, given.fixed_kw, given.terms)
+        solution = solve(model.program)
+        up, down = values_of(model.up, solution), values_of(model.down, solution)
+        lossy = (flexibility.gain_up + flexibility.gain_down != 0)[:, None]
+        if not left or not solution.ok or not (lossy & (np.minimum(up, down) > _SAME_KW)).any():
+            break
+        flexibility = directed(flexibility, np.where(lossy, up, 0.0), np.where(lossy, down, 0.0))
+    return model, solution, up, down
+
+
+def _schedule(given: Sound, model: Model, solution: Solution, moved: Kw, now_s: int) -> Schedule:
+    f, terms = given.flexibility, given.terms
+    p_kw = f.base_kw + moved
+    net_kw = given.fixed_kw + p_kw.sum(axis=0)
+    return Schedule(
+        grid=f.grid,
+        groups=f.groups,
+        p_kw=p_kw,
+        base_kw=f.base_kw,
+        fixed_kw=given.fixed_kw,
+        net_kw=net_kw,
+        price=solution.row_price[model.balance] / f.grid.hours,
+        peak_kw=max(terms.peak_so_far_kw, float(np.max(-net_kw, initial=0.0))),
+        reasons=(*_told(given.rejected), *reasons_of(model, solution, f)),
+        cost=solution.cost,
+        made_at_s=now_s,
+    )
+
+
+def _at_rest(flexibility: Flexibility, fixed_kw: Kw, now_s: int, reasons: tuple[Reason, ...]) -> Schedule:
+    """Everybody does what they would do unasked; NaN where a number cannot be stood behind."""
+    n = max(flexibility.grid.n, 0)
+    shape = (len(flexibility.groups), n)
+    base = flexibility.base_kw if np.shape(flexibility.base_kw) == shape else np.full(shape, np.nan)
+    net_kw = fixed_kw + base.sum(axis=0)
+    return Schedule(
+        grid=flexibility.grid,
+        groups=flexibility.groups,
+        p_kw=base,
+        base_kw=base,
+        fixed_kw=fixed_kw,
+        net_kw=net_kw,
+        price=np.full(n, np.nan),
+        peak_kw=float(np.max(-net_kw, initial=0.0)),
+        reasons=reasons,
+        cost=float("nan"),
+        made_at_s=now_s,
+    )
+
+
+def _told(rejected: tuple[Rejected, ...]) -> tuple[Reason, ...]:
+    return tuple(
+        Reason(f"bad input: {r.component} {', '.join(r.ids)} {r.field} {r.reason}".replace("  ", " "), 0, 0.0)
+        for r in rejected
+    )

@@ -1,0 +1,123 @@
+"""A linear program as arrays, and the one place that speaks to the solver."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import highspy
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+Floats = NDArray[np.floating[Any]]
+Indices = NDArray[np.int64]
+
+
+@dataclass(slots=True, eq=False)
+class Program:
+    """Minimise cost·z with bounds on columns z and on rows A·z, filled block by block."""
+
+    cost: list[Floats] = field(default_factory=list)
+    col_lo: list[Floats] = field(default_factory=list)
+    col_hi: list[Floats] = field(default_factory=list)
+    row_lo: list[Floats] = field(default_factory=list)
+    row_hi: list[Floats] = field(default_factory=list)
+    entry_row: list[Indices] = field(default_factory=list)
+    entry_col: list[Indices] = field(default_factory=list)
+    entry_value: list[Floats] = field(default_factory=list)
+    n_cols: int = 0
+    n_rows: int = 0
+
+    def columns(self, cost: Floats, lo: float | Floats, hi: float | Floats) -> Indices:
+        """Add one column per element of ``cost``; returns their numbers in its shape."""
+        shape = cost.shape
+        self.cost.append(cost.ravel())
+        self.col_lo.append(np.broadcast_to(lo, shape).astype(np.float64).ravel())
+        self.col_hi.append(np.broadcast_to(hi, shape).astype(np.float64).ravel())
+        numbers = np.arange(self.n_cols, self.n_cols + cost.size, dtype=np.int64).reshape(shape)
+        self.n_cols += cost.size
+        return numbers
+
+    def rows(self, lo: Floats, hi: Floats) -> Indices:
+        """Add one row per element of ``lo``; returns their numbers in its shape."""
+        self.row_lo.append(lo.ravel())
+        self.row_hi.append(hi.ravel())
+        numbers = np.arange(self.n_rows, self.n_rows + lo.size, dtype=np.int64).reshape(lo.shape)
+        self.n_rows += lo.size
+        return numbers
+
+    def put(self, rows: Indices, cols: Indices, values: float | Floats) -> None:
+        """Coefficients; all three broadcast together, columns numbered -1 are left out."""
+        rows, cols, coefficients = np.broadcast_arrays(rows, cols, values)
+        there = cols >= 0
+        self.entry_row.append(rows[there])
+        self.entry_col.append(cols[there])
+        self.entry_value.append(coefficients[there].astype(np.float64))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Solution:
+    """What the solver said.
+
+    Attributes:
+        status: the solver's own word; ``"Optimal"`` or the rest is not to be used.
+        cost: objective.
+        value: (columns,).
+        reduced_cost: (columns,) change of the objective per unit of the column's bound.
+        row_price: (rows,) change of the objective per unit of the row's bound.
+    """
+
+    status: str
+    cost: float
+    value: Floats
+    reduced_cost: Floats
+    row_price: Floats
+
+    @property
+    def ok(self) -> bool:
+        """True where an optimum was proven."""
+        return self.status == "Optimal"
+
+
+def solve(program: Program) -> Solution:
+    """Solve with HiGHS: dual simplex, one thread, an optimum at a vertex with its duals."""
+    solver = highspy.Highs()
+    for name, value in (("output_flag", False), ("threads", 1), ("parallel", "off"), ("solver", "simplex")):
+        solver.setOptionValue(name, value)
+    passed = solver.passModel(_lp(program))
+    ran = solver.run() if passed != highspy.HighsStatus.kError else passed
+    status = solver.modelStatusToString(solver.getModelStatus())
+    if ran == highspy.HighsStatus.kError or status != "Optimal":
+        nothing = np.empty(0)
+        said = status if status != "Optimal" else "Error"
+        return Solution(said, float("nan"), nothing, nothing, nothing)
+    found = solver.getSolution()
+    return Solution(
+        status,
+        float(solver.getInfo().objective_function_value),
+        np.asarray(found.col_value),
+        np.asarray(found.col_dual),
+        np.asarray(found.row_dual),
+    )
+
+
+def _lp(program: Program) -> Any:  # noqa: ANN401 -- HiGHS ships no usable type for its model
+    matrix = sparse.coo_array(
+        (_joined(program.entry_value), (_joined(program.entry_row), _joined(program.entry_col))),
+        shape=(program.n_rows, program.n_cols),
+    ).tocsc()
+    lp = highspy.HighsLp()
+    lp.num_col_, lp.num_row_ = program.n_cols, program.n_rows
+    lp.col_cost_ = _joined(program.cost)
+    lp.col_lower_, lp.col_upper_ = _joined(program.col_lo), _joined(program.col_hi)
+    lp.row_lower_, lp.row_upper_ = _joined(program.row_lo), _joined(program.row_hi)
+    lp.a_matrix_.format_ = highspy.MatrixFormat.kColwise
+    lp.a_matrix_.start_ = matrix.indptr
+    lp.a_matrix_.index_ = matrix.indices
+    lp.a_matrix_.value_ = matrix.data
+    return lp
+
+
+def _joined(blocks: list[Any]) -> NDArray[Any]:
+    return np.concatenate(blocks) if blocks else np.empty(0)
