@@ -11,7 +11,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gridflock.model import Envelope, Flexibility
 from gridflock.plan._solve import Floats, Indices, Program, Solution
@@ -213,7 +212,7 @@ def _group_limit(model: Model, f: Flexibility, terms: Terms, limit: Envelope) ->
         model.group_rows.append(GroupRows(limit, steps, rows, under, over))
 
 
-def directed(flexibility: Flexibility, up: NDArray[np.float64], down: NDArray[np.float64]) -> Flexibility:
+def directed(flexibility: Flexibility, up: Floats, down: Floats) -> Flexibility:
     """The same groups, each step with up and down at once held to the larger of the two."""
     both = np.minimum(up, down) > 1e-6
     return replace(

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gridflock.model import Flexibility, Reason, Rejected, Schedule
 from gridflock.plan._check import Sound, misshapen, sound
 from gridflock.plan._model import Model, build, directed, values_of
 from gridflock.plan._reason import reasons_of
-from gridflock.plan._solve import Solution, solve
+from gridflock.plan._solve import Floats, Solution, solve
 from gridflock.plan._terms import Terms
 from gridflock.units import Kw
 
@@ -49,7 +48,7 @@ def plan(flexibility: Flexibility, fixed: Kw, terms: Terms, now_s: int) -> Sched
     return _schedule(given, model, solution, up - down, now_s)
 
 
-def _one_way(given: Sound) -> tuple[Model, Solution, NDArray[np.float64], NDArray[np.float64]]:
+def _one_way(given: Sound) -> tuple[Model, Solution, Floats, Floats]:
     """Solve until no store moves both ways in one step."""
     flexibility = given.flexibility
     for left in reversed(range(_ROUNDS)):
