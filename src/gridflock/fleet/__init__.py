@@ -1,1 +1,33 @@
-"""fleet."""
+"""What the resources are and do: the state of the fleet as columns, and its virtual DERs.
+
+Readings flow in through ``Fleet.ingest``; every tick takes one frozen ``Image``, which is all that
+the stages see. ``capability`` says what each resource can do now and why not more. ``Groups`` nests
+resources into virtual DERs with the same face upwards (``group_status``) as a resource has;
+downwards ``split`` shares a group's target among its members, and adding the shares up again gives
+the target or a shortfall with its causes. ``flexibility`` looks ahead: the bands a plan may use.
+
+Rows are sorted by kind, so that a family is one slice; columns are contiguous; groups are one
+sparse matrix. Nothing here loops over devices in a tick.
+"""
+
+from gridflock.fleet._capability import capability
+from gridflock.fleet._columns import Fleet, Image
+from gridflock.fleet._flexibility import arrivals_kwh, flexibility
+from gridflock.fleet._groups import Groups
+from gridflock.fleet._shares import fair
+from gridflock.fleet._split import Split, split
+from gridflock.fleet._status import GroupStatus, group_status
+
+__all__ = [
+    "Fleet",
+    "GroupStatus",
+    "Groups",
+    "Image",
+    "Split",
+    "arrivals_kwh",
+    "capability",
+    "fair",
+    "flexibility",
+    "group_status",
+    "split",
+]

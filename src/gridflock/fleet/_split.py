@@ -1,0 +1,343 @@
+"""One target for many: each family by its own rule, the shortfall named by cause.
+
+The pair of ``Groups.aggregate``: splitting a target and adding the shares up again gives the target.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gridflock.fleet._capability import laxity_s
+from gridflock.fleet._columns import Image
+from gridflock.fleet._shares import fair, fill, off_the_hole, trim
+from gridflock.model import BoundSource, Capability
+from gridflock.schema import Family
+from gridflock.units import Kw, Kwh, Mask, Rows
+
+ROUNDING = "on/off rounding"
+SMALLEST_LEVEL = "minimum level"
+_SAME_LAXITY_S = 900.0
+"""Vehicles whose laxity differs by less are alike: who charges goes on charging."""
+_RUNNING_BONUS = 0.05
+"""A running generator is started elsewhere only if that saves more than this share of its cost."""
+_REL = 1e-9
+_Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Split:
+    """Shares of a target.
+
+    Attributes:
+        p_kw: float64, one share per row that was given, injection positive.
+        shortfall_kw: target − Σ shares; 0 where the target was met.
+        causes: what the shortfall is due to, kW each, of its sign, summing to it: a ``BoundSource``
+            in lower case, ``"on/off rounding"`` or ``"minimum level"``.
+    """
+
+    p_kw: Kw
+    shortfall_kw: float
+    causes: Mapping[str, float]
+
+
+@dataclass(slots=True, eq=False)
+class _Part:
+    """The rows of a split with what their rules need; (m,) each."""
+
+    image: Image
+    rows: Rows
+    lo: _Array
+    hi: _Array
+    state: _Array
+    """Where each is now: its last order, or what it does."""
+    floor: _Array
+    steps: Mask
+    called: _Array
+
+    def column(self, name: str) -> _Array:
+        values: _Array = self.image.columns[name][self.rows].astype(np.float64)
+        return values
+
+    def energy(self) -> _Array:
+        values: _Array = np.nan_to_num(self.image.e_kwh[self.rows].astype(np.float64))
+        return values
+
+    def of(self, where: NDArray[Any]) -> _Part:
+        """Some of the rows, by mask or positions."""
+        return _Part(
+            self.image,
+            self.rows[where],
+            self.lo[where],
+            self.hi[where],
+            self.state[where],
+            self.floor[where],
+            self.steps[where],
+            self.called[where],
+        )
+
+
+def _onto_levels(part: _Part) -> None:
+    """Tighten bounds to levels a device can hold: on/off, and nothing below the smallest level.
+
+    A row without any such level inside its bounds keeps them: lo == hi rows stay what they are.
+    """
+    free = part.lo < part.hi
+    if part.steps.any():
+        shed = part.image.family[part.rows] == Family.SHED
+        levels = np.stack([part.column("p_min_kw"), np.zeros(len(part.rows)), part.column("p_max_kw")])
+        levels[:, shed] = part.lo[shed], part.lo[shed], part.hi[shed]
+        inside = (levels >= part.lo) & (levels <= part.hi)
+        some = part.steps & free & inside.any(axis=0)
+        part.lo = np.where(some, np.where(inside, levels, np.inf).min(axis=0), part.lo)
+        part.hi = np.where(some, np.where(inside, levels, -np.inf).max(axis=0), part.hi)
+        stuck = part.steps & free & ~inside.any(axis=0)
+        hold = np.clip(part.state, part.lo, part.hi)
+        part.lo, part.hi = np.where(stuck, hold, part.lo), np.where(stuck, hold, part.hi)
+    if part.floor.any():
+        around = free & (part.lo <= 0) & (part.hi >= 0)
+        part.lo = np.where(around & (part.lo > -part.floor), 0.0, part.lo)
+        part.hi = np.where(around & (part.hi < part.floor), 0.0, part.hi)
+        part.lo = np.where(
+            free & (part.lo > 0), np.minimum(np.maximum(part.lo, part.floor), part.hi), part.lo
+        )
+        part.hi = np.where(
+            free & (part.hi < 0), np.maximum(np.minimum(part.hi, -part.floor), part.lo), part.hi
+        )
+
+
+def _in_turn(part: _Part, start: _Array, amount: float, key: _Array) -> _Array:
+    """Move from ``start`` by an amount, smallest key first, on/off devices as a whole."""
+    room = part.hi - start if amount >= 0 else start - part.lo
+    least = np.where(part.steps, room, np.where(start == 0, np.minimum(part.floor, room), 0.0))
+    moved = fill(abs(amount), np.argsort(key, kind="stable"), room, least)
+    shares: _Array = start + moved if amount >= 0 else start - moved
+    return shares
+
+
+def _renewable(part: _Part, target: float) -> _Array:
+    """The same fraction of what each is offered."""
+    low, span = float(part.lo.sum()), part.hi - part.lo
+    whole = float(span.sum())
+    fraction = min(max((target - low) / whole, 0.0), 1.0) if whole > 0 else 0.0
+    shares: _Array = part.lo + fraction * span
+    if part.steps.any():
+        start = np.where(part.steps, part.hi, shares)
+        return _in_turn(part, start, target - float(start.sum()), -part.hi)
+    return shares
+
+
+def _storage(part: _Part, target: float) -> _Array:
+    """Balancing states of charge: discharge by energy above the reserve, charge by room."""
+    rest = np.clip(0.0, part.lo, part.hi)
+    if target >= float(rest.sum()):
+        weight = (part.energy() - part.column("e_reserve_kwh")) * part.column("eff_discharge")
+        lo, hi = rest, part.hi
+    else:
+        weight = (part.column("e_max_kwh") - part.energy()) / part.column("eff_charge")
+        lo, hi = part.lo, rest
+    if part.steps.any():
+        return _in_turn(part, rest, target - float(rest.sum()), -weight)
+    # Nobody has weight 0: an empty one with room by its bounds still comes last.
+    weight = np.maximum(weight, 1e-6 * max(1.0, float(weight.max(initial=0.0))))
+    return fair(target, lo, hi, weight, rest)
+
+
+def _vehicle(part: _Part, target: float) -> _Array:
+    """Charging by least laxity; discharging by energy to spare."""
+    rest = np.clip(0.0, part.lo, part.hi)
+    amount = target - float(rest.sum())
+    if amount <= 0:
+        laxity = laxity_s(part.image, part.rows)
+        charges = part.state < -0.5 * part.floor - 1e-3
+        turn = np.floor(np.clip(laxity, -1e12, 1e12) / _SAME_LAXITY_S)
+        return _in_turn(part, rest, amount, 2.0 * turn + ~charges)
+    wanted = np.nan_to_num(part.image.e_target_kwh[part.rows].astype(np.float64))
+    spare = part.energy() - part.column("e_reserve_kwh")
+    # Energy above the target comes before energy that has to be charged again.
+    weight = np.maximum(spare, 0.0) + np.maximum(part.energy() - wanted, 0.0)
+    weight = np.maximum(weight, 1e-6 * max(1.0, float(weight.max(initial=0.0))))
+    if part.steps.any():
+        return _in_turn(part, rest, amount, -weight)
+    return fair(target, rest, part.hi, weight, rest)
+
+
+def _generator(part: _Part, target: float) -> _Array:
+    """Cheapest first, running ones before equals."""
+    cost = part.column("cost_kwh")
+    runs = part.state > 0.5 * part.floor + 1e-3
+    start = np.clip(0.0, part.lo, part.hi)
+    return _in_turn(
+        part, start, target - float(start.sum()), cost * (1.0 - _RUNNING_BONUS * runs) - 1e-9 * runs
+    )
+
+
+def _shed(part: _Part, target: float) -> _Array:
+    """Who is paused stays paused; the next are those called least so far, then the cheapest."""
+    order = np.lexsort((part.column("cost_kwh"), part.called))
+    key = np.empty(len(order))
+    key[order] = np.arange(len(order))
+    paused = part.state > part.lo + 0.05 * (part.hi - part.lo)
+    return _in_turn(part, part.lo, target - float(part.lo.sum()), key - len(order) * paused)
+
+
+def _thermal(part: _Part, target: float) -> _Array:
+    """Priority stack: fullest off first, emptiest on first, from where each is now."""
+    middle = 0.5 * (part.lo + part.hi)
+    start = np.where(
+        part.steps, np.where(part.state < middle, part.lo, part.hi), np.clip(part.state, part.lo, part.hi)
+    )
+    start = off_the_hole(start, part.lo, part.hi, part.floor)
+    fullness = part.energy() / np.maximum(part.column("e_max_kwh"), 1e-9)
+    amount = target - float(start.sum())
+    return _in_turn(part, start, amount, -fullness if amount >= 0 else fullness)
+
+
+_RULES = {
+    Family.RENEWABLE: _renewable,
+    Family.STORAGE: _storage,
+    Family.VEHICLE: _vehicle,
+    Family.GENERATOR: _generator,
+    Family.SHED: _shed,
+    Family.THERMAL: _thermal,
+}
+
+
+def _unasked(part: _Part, family: Family) -> float:
+    """Sum of a family in a mixed group before anybody is asked for more or less, kW."""
+    if family is Family.RENEWABLE:
+        return float(part.hi.sum())
+    if family is Family.SHED:
+        return float(part.lo.sum())
+    if family is Family.THERMAL:
+        return float(np.clip(part.state, part.lo, part.hi).sum())
+    return float(np.clip(0.0, part.lo, part.hi).sum())
+
+
+def _by_merit(part: _Part, families: list[Family], target: float) -> _Array:
+    """A mixed group: families by their mean cost, held-back sun and wind last, each by its rule."""
+    where = {f: np.flatnonzero(part.image.family[part.rows] == f) for f in families}
+    parts = {f: part.of(at) for f, at in where.items()}
+    sums = {f: _unasked(parts[f], f) for f in families}
+    missing = target - sum(sums.values())
+    shares = np.array(np.clip(part.state, part.lo, part.hi))
+    cost = {f: float(parts[f].column("cost_kwh").mean()) for f in families}
+    for family in sorted(families, key=lambda f: (f is Family.RENEWABLE, cost[f], f)):
+        mine = parts[family]
+        wanted = min(max(sums[family] + missing, float(mine.lo.sum())), float(mine.hi.sum()))
+        got = _settled(mine, _RULES[family](mine, wanted), wanted) if family in _RULES else mine.lo
+        missing -= float(got.sum()) - sums[family]
+        shares[where[family]] = got
+    return shares
+
+
+def _settled(part: _Part, shares: _Array, target: float) -> _Array:
+    """Shares on levels that devices can hold, the rest trimmed over the smooth ones."""
+    shares = np.clip(shares, part.lo, part.hi)
+    if part.floor.any():
+        shares = off_the_hole(shares, part.lo, part.hi, part.floor)
+    return trim(shares, target - float(shares.sum()), part.lo, part.hi, part.floor, steps=part.steps)
+
+
+def split(
+    target_kw: float,
+    rows: Rows,
+    image: Image,
+    capability: Capability,
+    previous_kw: Kw,
+    *,
+    called_kwh: Kwh | None = None,
+) -> Split:
+    """Share a group's target among its members.
+
+    Sun and wind by one fraction; storage by water-filling on what is stored; vehicles charge by
+    least laxity and discharge by energy to spare; generators cheapest first; processes in
+    rotation; comfort loads by a priority stack that switches as few as possible. In a mixed group
+    families come in order of their cost.
+
+    Args:
+        target_kw: wanted sum of the rows, injection positive.
+        rows: (m,) rows of the image, each once.
+        image: the process image, n rows.
+        capability: (n,) bounds, possibly narrowed.
+        previous_kw: (n,) orders in force; NaN where none: then what the device does counts.
+        called_kwh: (n,) how much each was called before, for the rotation; without it the cheapest
+            processes come first.
+
+    Returns:
+        Shares inside the capability; they add up to the target, or the shortfall is named.
+    """
+    part = _part(rows, image, capability, previous_kw, called_kwh)
+    _onto_levels(part)
+    families = [Family(int(code)) for code in np.unique(image.family[rows])]
+    if len(families) == 1 and families[0] in _RULES:
+        shares = _RULES[families[0]](part, target_kw)
+    else:
+        shares = _by_merit(part, families, target_kw)
+    shares = _settled(part, shares, target_kw)
+    shortfall = target_kw - float(shares.sum())
+    scale = max(1.0, abs(target_kw), float(np.abs(shares).sum()))
+    if abs(shortfall) <= _REL * scale:
+        return Split(shares, 0.0, MappingProxyType({}))
+    causes = _causes(shortfall, target_kw, part, capability)
+    return Split(shares, shortfall, MappingProxyType(causes))
+
+
+def _part(rows: Rows, image: Image, capability: Capability, previous_kw: Kw, called_kwh: Kwh | None) -> _Part:
+    lo = np.asarray(capability.p_lo_kw, dtype=np.float64)[rows]
+    hi = np.asarray(capability.p_hi_kw, dtype=np.float64)[rows]
+    ordered = np.asarray(previous_kw, dtype=np.float64)[rows]
+    present = np.nan_to_num(image.p_kw[rows].astype(np.float64))
+    columns = image.columns
+    return _Part(
+        image,
+        rows,
+        lo,
+        # Narrowing may have crossed the bounds: the side nearer to rest, the lower one, holds.
+        np.maximum(lo, hi),
+        np.where(np.isnan(ordered), present, ordered),
+        columns["p_floor_kw"][rows].astype(np.float64),
+        columns["on_off"][rows] == 1,
+        np.zeros(len(rows)) if called_kwh is None else np.asarray(called_kwh, dtype=np.float64)[rows],
+    )
+
+
+def _causes(shortfall: float, target: float, part: _Part, capability: Capability) -> dict[str, float]:
+    """Name a shortfall: what lies beyond the bounds by their sources, the rest by the devices' levels."""
+    upward = shortfall > 0
+    bound = (capability.p_hi_kw if upward else capability.p_lo_kw)[part.rows]
+    beyond = target - float(bound.sum())
+    beyond = min(max(beyond, 0.0), shortfall) if upward else max(min(beyond, 0.0), shortfall)
+    causes: dict[str, float] = {}
+    if beyond != 0:
+        causes = _by_source(beyond, bound, part, capability)
+    inside = shortfall - beyond
+    if abs(inside) > _REL * max(1.0, abs(target)):
+        causes[ROUNDING if part.steps.any() else SMALLEST_LEVEL] = float(inside)
+    elif causes:
+        largest = max(causes, key=lambda name: abs(causes[name]))
+        causes[largest] += inside
+    return causes
+
+
+def _by_source(beyond: float, bound: Kw, part: _Part, capability: Capability) -> dict[str, float]:
+    """Share what no bound allows among the sources, by how far each keeps its rows from nameplate."""
+    if beyond > 0:
+        source = capability.hi_source[part.rows]
+        kept = np.maximum(part.column("p_max_kw") - bound, 0.0)
+    else:
+        source = capability.lo_source[part.rows]
+        kept = np.maximum(bound - part.column("p_min_kw"), 0.0)
+    kept[source == BoundSource.NAMEPLATE] = 0.0
+    weight = np.bincount(source, weights=kept, minlength=len(BoundSource))
+    whole = float(weight.sum())
+    held = min(whole, abs(beyond))
+    named = weight * (held / whole if whole > 0 else 0.0)
+    named[BoundSource.NAMEPLATE] = abs(beyond) - held
+    signed = np.copysign(named, beyond).tolist()
+    return {BoundSource(code).name.lower(): kw for code, kw in enumerate(signed) if kw}
