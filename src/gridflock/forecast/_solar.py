@@ -1,0 +1,123 @@
+"""Sun: fitted clear-sky power times a clear-sky index, and nothing at night."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gridflock.forecast._calendar import Ahead, Past, day_weights, ratio, weighted_days
+from gridflock.forecast._residual import ResidualTable, believed, learn
+from gridflock.forecast._season import of_days, persistence
+from gridflock.forecast._sun import Site, clear_sky
+
+Floats = NDArray[np.float64]
+
+_CLEAR, _CLOUDY = 0.95, 0.05
+"""Weights of points above and below the fit: the fit is an upper envelope (an expectile)."""
+_ROUNDS = 5
+_RIDGE = 0.02
+_LEAST_SHARE = 0.03
+"""Below this share of capacity the clear-sky index says nothing."""
+_MOST_INDEX = 1.25
+_USUAL_INDEX, _WIDEST = 0.7, 0.4
+_ELEVATIONS = np.array([10.0, 30.0])
+_NARROWEST = 0.35
+_FEW_DAYS = 3
+
+
+def solar(past: Past, ahead: Ahead, site: Site) -> Floats:
+    """Quantiles (S, F, Q) in kW of generation series over the pieces ahead."""
+    sky = _sky_of_past(past, site)
+    plane = _fit(sky[..., :4], past.value)
+    clear = _clear_power(sky[..., :4], plane)
+    size = clear.max(axis=(1, 2), initial=0.0)
+    index = np.where(clear > _LEAST_SHARE * size[:, None, None], past.value, np.nan)
+    index = np.clip(ratio(index, clear), 0.0, _MOST_INDEX)
+
+    fitted = weighted_days(index, day_weights(past.days, past.days, by_weekday=False))
+    error = index - fitted
+    habit = of_days(index, past, ahead, by_weekday=False)
+    habit = np.where(np.isfinite(habit), habit, _mean_index(index)[:, None])
+    last = past.latest(index - np.where(np.isfinite(fitted), fitted, _mean_index(index)[:, None, None]))
+    held = np.where(np.isfinite(last)[:, None], persistence(past.hourly(error), ahead.lead_h), 0.0)
+    expected = habit + held * np.where(np.isfinite(last), last, 0.0)[:, None]
+
+    spread = _spread(sky[..., 4], error, fitted)
+    sky_ahead = clear_sky(site, ahead.edges_s)
+    band = np.searchsorted(_ELEVATIONS, sky_ahead[:, 4])
+    narrowed = np.maximum(np.sqrt(1.0 - held**2), _NARROWEST)[:, :, None]
+    quantiles = np.clip(expected[:, :, None] + narrowed * spread.look_up(band, expected), 0.0, _MOST_INDEX)
+    power = quantiles * _clear_power(sky_ahead[None, :, :4], plane)[:, 0, :, None]
+    return np.asarray(np.minimum(power, _capacity(past)[:, None, None]))
+
+
+def _sky_of_past(past: Past, site: Site) -> Floats:
+    """Clear-sky columns (D, N, 5) of the past's cells; 0 in cells without a step."""
+    there = past.starts_s >= 0
+    sky = np.zeros((*there.shape, 5))
+    if there.any():
+        first, last = int(past.starts_s[there].min()), int(past.starts_s[there].max())
+        edges = np.arange(first, last + past.step_s + 1, past.step_s, dtype=np.int64)
+        sky[there] = clear_sky(site, edges)[(past.starts_s[there] - first) // past.step_s]
+    return sky
+
+
+def _fit(sky: Floats, value: Floats) -> Floats:
+    """The plane (S, 4) whose clear-sky power the series reaches on clear days.
+
+    Asymmetric least squares: points below the fit (clouds) weigh little, so it settles near the
+    upper envelope; a ridge draws it to a horizontal plane while history is short.
+    """
+    columns = sky.reshape(-1, 4)
+    lit = np.flatnonzero(columns[:, 3] > 0)
+    columns, power = columns[lit], value.reshape(len(value), -1)[:, lit]
+    known = np.isfinite(power)
+    power = np.where(known, power, 0.0)
+    flat = columns[:, 0] + columns[:, 3]
+    offered = known @ flat**2
+    mean_size = ratio(power @ flat, offered)
+    heard = np.isfinite(mean_size)
+    unheard = np.median(mean_size[heard]) if heard.any() else 1.0
+    start = np.maximum(np.where(heard, mean_size, unheard), 0.0)[:, None] * np.array([1.0, 0.0, 0.0, 1.0])
+    squares = (columns[:, :, None] * columns[:, None, :]).reshape(len(columns), 16)
+    pull = np.eye(4) * (_RIDGE * (1.0 + offered / 4.0))[:, None, None]
+    plane: Floats = start
+    for _ in range(_ROUNDS):
+        weight = known * np.where(power > plane @ columns.T, _CLEAR, _CLOUDY)
+        normal = (weight @ squares).reshape(-1, 4, 4) + pull
+        right = (weight * power) @ columns + (pull @ start[:, :, None])[:, :, 0]
+        plane = np.linalg.solve(normal, right[:, :, None])[:, :, 0]
+    return plane
+
+
+def _clear_power(sky: Floats, plane: Floats) -> Floats:
+    """Clear-sky kW (S, D, N) of planes (S, 4); at least a trace where the sun is up, 0 at night."""
+    columns = sky.reshape(-1, 4)
+    trace = 0.02 * np.maximum(plane[:, :1], 0.0) * columns[:, 3]
+    power = np.maximum(plane @ columns.T, trace)
+    return np.where(columns[:, 3] > 0, power, 0.0).reshape(len(plane), *sky.shape[:2])
+
+
+def _mean_index(index: Floats) -> Floats:
+    """Mean clear-sky index (S,), drawn to the usual one while little is known."""
+    known = np.isfinite(index)
+    total = np.where(known, index, 0.0).sum(axis=(1, 2))
+    mean: Floats = (total + 10.0 * _USUAL_INDEX) / (known.sum(axis=(1, 2)) + 10.0)
+    return mean
+
+
+def _spread(elevation: Floats, error: Floats, fitted: Floats) -> ResidualTable:
+    """Tables of index errors by elevation of the sun and level of the forecast index."""
+    band = np.searchsorted(_ELEVATIONS, elevation).reshape(-1)
+    flat_error, flat_fitted = error.reshape(len(error), -1), fitted.reshape(len(error), -1)
+    per_band = [np.where(band == b, flat_error, np.nan) for b in range(len(_ELEVATIONS) + 1)]
+    prior = believed(error, np.full(len(error), _WIDEST))
+    return learn(np.stack(per_band, axis=1), np.repeat(flat_fitted[:, None], len(per_band), axis=1), prior)
+
+
+def _capacity(past: Past) -> Floats:
+    """Largest output (S,) to forecast: a little above the largest seen, once enough was seen."""
+    flat = past.value.reshape(len(past.value), -1)
+    enough = np.isfinite(flat).sum(axis=1) >= _FEW_DAYS * past.n_slots
+    largest = np.where(np.isfinite(flat), flat, 0.0).max(axis=1, initial=0.0)
+    return np.where(enough, 1.1 * largest, np.inf)
