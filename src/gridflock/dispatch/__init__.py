@@ -1,1 +1,15 @@
-"""dispatch."""
+"""What we order now.
+
+Every fast tick is one call of ``step``: wishes in force (operators, events, the plan's present
+step) and grid envelopes are arbitrated into one target per resource; the guard, which knows
+nothing of goals, judges the candidate orders; what passes goes out with an expiry and a default.
+Outcomes come back through ``Response``: who refused or fell silent rests, and what is missing is
+split over the willing in the next tick.
+"""
+
+from gridflock.dispatch._arbitrate import Grant, arbitrate
+from gridflock.dispatch._guard import GuardLimits, guard
+from gridflock.dispatch._response import Response
+from gridflock.dispatch._step import Decision, Policy, step
+
+__all__ = ["Decision", "Grant", "GuardLimits", "Policy", "Response", "arbitrate", "guard", "step"]
