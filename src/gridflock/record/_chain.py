@@ -45,17 +45,20 @@ def seal(entry: Entry) -> Sealed:
     """The bytes of an entry.
 
     Raises:
-        ValueError: the kind is empty or too long, the head is not strict JSON (NaN and infinite
-            numbers are not), the columns are not storable.
+        ValueError: the kind is empty or too long, the time has no 64-bit number, the head is not
+            strict JSON (NaN and infinite numbers are not), the columns are not storable.
     """
     kind = entry.kind.encode()
     if not 0 < len(kind) <= _LONGEST_KIND:
         raise ValueError(f"entry kind {entry.kind!r}: expected 1 to {_LONGEST_KIND} bytes")
+    time_s = int(entry.time_s)
+    if not -(2**63) <= time_s < 2**63:
+        raise ValueError(f"time {time_s} of entry {entry.kind!r}: no 64-bit number")
     try:
         head = json.dumps(dict(entry.head), sort_keys=True, separators=(",", ":"), allow_nan=False)
     except (TypeError, ValueError) as error:
         raise ValueError(f"head of entry {entry.kind!r} is not JSON: {error}") from error
-    return Sealed(kind, int(entry.time_s), head.encode("ascii"), encode_columns(entry.columns))
+    return Sealed(kind, time_s, head.encode("ascii"), encode_columns(entry.columns))
 
 
 def unseal(seq: int, sealed: Sealed) -> Entry:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import re
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,7 @@ from gridflock.units import DAY_S
 Columns = dict[str, NDArray[Any]]
 
 _PART = re.compile(r"part-(\d{6})-(\d{6})\.parquet")
-_DAY = re.compile(r"day=(\d{4}-\d{2}-\d{2})")
+_DAY = re.compile(r"day=\d{4}-\d{2}-\d{2}")
 _LAST_S = 253_402_300_800
 """The year 10000: later days have no four-digit folder."""
 _RESERVED = {"filename", "file_row_number"}
@@ -105,7 +105,7 @@ class History:
             with self._lock:
                 if self._closed:
                     raise RecordClosed(f"{self._folder} is closed")
-                parts = list(self._parts(table, start_s, end_s))
+                parts = self._parts(table, start_s, end_s)
                 buffered = list(self._buffers.get(table, ()))
             try:
                 chunks = [self._query(parts, start_s, end_s)] if parts else []
@@ -220,14 +220,18 @@ class History:
         by = [f'"{name}"' for name in order] + ["filename", "file_row_number"]
         return rows.order(", ".join(by)).project(", ".join(names))
 
-    def _parts(self, table: str, start_s: int, end_s: int) -> Iterator[Path]:
-        """Standing parts of the days that touch the interval, in the order they were written."""
-        for folder in sorted((self._folder / table).glob("day=*")):
-            match = _DAY.fullmatch(folder.name)
-            if match:
-                midnight = int(np.datetime64(match[1], "s").astype(np.int64))
-                if midnight < end_s and start_s < midnight + DAY_S:
-                    yield from _standing(folder)
+    def _parts(self, table: str, start_s: int, end_s: int) -> list[Path]:
+        """Standing parts of the days that touch the interval, in the order they were written.
+
+        Where no day does, the table's newest part: it knows the columns of no rows.
+        """
+        parts: list[Path] = []
+        days = [path for path in (self._folder / table).glob("day=*") if _DAY.fullmatch(path.name)]
+        for folder in sorted(days):
+            midnight = int(np.datetime64(folder.name.removeprefix("day="), "s").astype(np.int64))
+            if midnight < end_s and start_s < midnight + DAY_S:
+                parts += _standing(folder)
+        return parts or [part for folder in sorted(days) for part in _standing(folder)][-1:]
 
     def _query(self, parts: list[Path], start_s: int, end_s: int) -> Columns:
         sql = f"{_SELECT_PARTS} WHERE t_s >= ? AND t_s < ?"

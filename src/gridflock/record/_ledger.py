@@ -298,8 +298,8 @@ class Ledger:
             if connection is None:
                 connection = _open_reader(self._path)
             yield connection
-        except sqlite3.Error as error:
-            raise of_sqlite(error, self._path) from error
+        except (sqlite3.Error, UnicodeDecodeError) as error:
+            raise _told(error, self._path) from error
         finally:
             if connection is not None:
                 self._put_back(connection)
@@ -327,15 +327,25 @@ def _open_writer(path: Path) -> sqlite3.Connection:
             connection.execute("INSERT INTO meta VALUES (1, ?, 0)", (SCHEMA_VERSION,))
         connection.execute("COMMIT")
         sync_folder(path.parent)
-    except (sqlite3.Error, OSError) as error:
+    except (sqlite3.Error, OSError, UnicodeDecodeError) as error:
         if connection is not None:
             connection.close()
-        leaf = of_system(error, path) if isinstance(error, OSError) else of_sqlite(error, path)
-        raise leaf from error
+        raise _told(error, path) from error
     if mode != "wal":
         connection.close()
         raise RecordError(f"{path}: the file system cannot hold a write-ahead log (journal mode {mode})")
     return connection
+
+
+def _told(error: sqlite3.Error | OSError | UnicodeDecodeError, path: Path) -> RecordError:
+    """What a failed opening is called in the record's own tree."""
+    match error:
+        case sqlite3.Error():
+            return of_sqlite(error, path)
+        case OSError():
+            return of_system(error, path)
+        case UnicodeDecodeError():  # a damaged name, or SQLite's complaint about it
+            return RecordBroken(f"{path}: {error}")
 
 
 def _open_reader(path: Path) -> sqlite3.Connection:
