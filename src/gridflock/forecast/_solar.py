@@ -15,11 +15,12 @@ Floats = NDArray[np.float64]
 _CLEAR, _CLOUDY = 0.95, 0.05
 """Weights of points above and below the fit: the fit is an upper envelope (an expectile)."""
 _ROUNDS = 5
-_RIDGE = 0.02
+_PULL, _RIDGE = 0.3, 0.002
+"""How hard the fit is drawn to a horizontal plane: fixed, so it fades, and per sunshine seen."""
 _LEAST_SHARE = 0.03
 """Below this share of capacity the clear-sky index says nothing."""
 _MOST_INDEX = 1.25
-_USUAL_INDEX, _WIDEST = 0.7, 0.4
+_USUAL_INDEX, _WIDEST = 0.7, 0.8
 _ELEVATIONS = np.array([10.0, 30.0])
 _NARROWEST = 0.35
 _FEW_DAYS = 3
@@ -46,7 +47,9 @@ def solar(past: Past, ahead: Ahead, site: Site) -> Floats:
     sky_ahead = clear_sky(site, ahead.edges_s)
     band = np.searchsorted(_ELEVATIONS, sky_ahead[:, 4])
     narrowed = np.maximum(np.sqrt(1.0 - held**2), _NARROWEST)[:, :, None]
-    quantiles = np.clip(expected[:, :, None] + narrowed * spread.look_up(band, expected), 0.0, _MOST_INDEX)
+    quantiles = np.clip(
+        expected[:, :, None] + narrowed * spread.look_up(band, expected), 0.0, _highest(index)
+    )
     power = quantiles * _clear_power(sky_ahead[None, :, :4], plane)[:, 0, :, None]
     return np.asarray(np.minimum(power, _capacity(past)[:, None, None]))
 
@@ -78,9 +81,11 @@ def _fit(sky: Floats, value: Floats) -> Floats:
     mean_size = ratio(power @ flat, offered)
     heard = np.isfinite(mean_size)
     unheard = np.median(mean_size[heard]) if heard.any() else 1.0
-    start = np.maximum(np.where(heard, mean_size, unheard), 0.0)[:, None] * np.array([1.0, 0.0, 0.0, 1.0])
+    # What was seen is taken to have been under usual clouds until clear days tell better.
+    size = np.maximum(np.where(heard, mean_size, unheard), 0.0) / _USUAL_INDEX
+    start = size[:, None] * np.array([1.0, 0.0, 0.0, 1.0])
     squares = (columns[:, :, None] * columns[:, None, :]).reshape(len(columns), 16)
-    pull = np.eye(4) * (_RIDGE * (1.0 + offered / 4.0))[:, None, None]
+    pull = np.eye(4) * (_PULL + _RIDGE * offered)[:, None, None]
     plane: Floats = start
     for _ in range(_ROUNDS):
         weight = known * np.where(power > plane @ columns.T, _CLEAR, _CLOUDY)
@@ -91,11 +96,14 @@ def _fit(sky: Floats, value: Floats) -> Floats:
 
 
 def _clear_power(sky: Floats, plane: Floats) -> Floats:
-    """Clear-sky kW (S, D, N) of planes (S, 4); at least a trace where the sun is up, 0 at night."""
+    """Clear-sky kW (S, D, N) of planes (S, 4); 0 at night.
+
+    With the sun behind the plane the beam adds nothing; a trace of the diffuse light always does.
+    """
     columns = sky.reshape(-1, 4)
-    trace = 0.02 * np.maximum(plane[:, :1], 0.0) * columns[:, 3]
-    power = np.maximum(plane @ columns.T, trace)
-    return np.where(columns[:, 3] > 0, power, 0.0).reshape(len(plane), *sky.shape[:2])
+    beam = np.maximum(plane[:, :3] @ columns[:, :3].T, 0.0)
+    diffuse = np.maximum(plane[:, 3:], 0.1 * np.abs(plane[:, :1])) * columns[:, 3]
+    return (beam + diffuse).reshape(len(plane), *sky.shape[:2])
 
 
 def _mean_index(index: Floats) -> Floats:
@@ -104,6 +112,13 @@ def _mean_index(index: Floats) -> Floats:
     total = np.where(known, index, 0.0).sum(axis=(1, 2))
     mean: Floats = (total + 10.0 * _USUAL_INDEX) / (known.sum(axis=(1, 2)) + 10.0)
     return mean
+
+
+def _highest(index: Floats) -> Floats:
+    """Highest clear-sky index (S, 1, 1) to forecast: twice as high before a clear day was seen."""
+    days = np.isfinite(index).sum(axis=(1, 2)) / (0.5 * index.shape[2])
+    highest: Floats = _MOST_INDEX * (1.0 + 1.0 / (1.0 + days**2))
+    return highest[:, None, None]
 
 
 def _spread(elevation: Floats, error: Floats, fitted: Floats) -> ResidualTable:
