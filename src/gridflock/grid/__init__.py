@@ -3,13 +3,32 @@
 A ``Network`` is one immutable version of a feeder as arrays, built from a document by
 ``Network.from_document``. ``solve`` finds the three-phase unbalanced operating point of given
 loads and injections and returns a ``Flow`` that knows its own residual. ``initial``, ``act`` and
-``settle`` move the feeder's own regulators and capacitors (``ControlState``).
+``settle`` move the feeder's own regulators and capacitors (``ControlState``). ``estimate`` turns
+readings into the flow that explains them; ``violations`` and ``head_envelope`` say what the limits
+make of a flow.
 """
 
 from gridflock.grid._controls import act, settle
 from gridflock.grid._document import FeederRejected
+from gridflock.grid._estimate import Estimate, estimate
 from gridflock.grid._flow import Flow, solve
+from gridflock.grid._limits import LimitKind, Violations, head_envelope, violations
 from gridflock.grid._network import Network
 from gridflock.grid._state import ControlState, initial
 
-__all__ = ["ControlState", "FeederRejected", "Flow", "Network", "act", "initial", "settle", "solve"]
+__all__ = [
+    "ControlState",
+    "Estimate",
+    "FeederRejected",
+    "Flow",
+    "LimitKind",
+    "Network",
+    "Violations",
+    "act",
+    "estimate",
+    "head_envelope",
+    "initial",
+    "settle",
+    "solve",
+    "violations",
+]

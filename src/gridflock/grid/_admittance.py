@@ -90,7 +90,7 @@ def branch_blocks(network: Network, taps: NDArray[np.int8]) -> Complex:
     blocks[:, :3, 3:] = blocks[:, 3:, :3] = -series * ratio
     blocks[:, 3:, 3:] = series * ratio * ratio + charging
     corner = np.arange(6)
-    blocks[:, corner, corner] += 1j * blocks[:, corner, corner].imag * network.branch_antifloat[:, None]
+    blocks[:, corner, corner] -= 1j * np.repeat(network.branch_stray, 3, axis=1)
     return blocks
 
 

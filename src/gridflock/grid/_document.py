@@ -12,7 +12,7 @@ from gridflock.units import PHASES
 FORMAT = "gridflock feeder 1"
 
 
-class FeederRejected(ValueError):
+class FeederRejected(ValueError):  # noqa: N818 it carries `Rejected` values and is named after them
     """A feeder document that cannot become a network.
 
     Attributes:

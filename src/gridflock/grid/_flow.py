@@ -115,6 +115,7 @@ def solve(
     inject_kva: Complex,
     state: ControlState,
     start: Flow | None = None,
+    *,
     tol: float = 1e-9,
 ) -> Flow:
     """Solve one operating point.
@@ -149,13 +150,15 @@ def _iterate(
     """Fixed-point steps until the last one is below ``tol`` per unit, or nothing more can be hoped for."""
     scale = 1.0 / network.v_base
     step = np.inf
-    for iteration in range(1, MAX_ITERATIONS + 1):
+    iterations = 0
+    while iterations < MAX_ITERATIONS:
+        iterations += 1
         new = matrix.voltages(_currents(network, load_kva, inject_kva, v))
         step = float((np.abs(new - v) * scale).max())
         v = new
         if step <= tol or not np.isfinite(step):
             break
-    return v, iteration, step
+    return v, iterations, step
 
 
 def _port_voltage(network: Network, v: Complex) -> Complex:

@@ -129,8 +129,8 @@ class Network:
         branch_b: (m, 3, 3) total charging susceptance, S.
         branch_ratio: (m,) nominal voltage ratio from/to (1 for lines).
         branch_control: (m,) row in ``regulators`` or -1.
-        branch_antifloat: (m,) relative addition to the diagonal's susceptance: keeps a
-            winding without a path to ground solvable.
+        branch_stray: (m, 2) inductive admittance to ground at each corner of the from and to side,
+            S: keeps a winding without a path to ground solvable.
         regulators: tap controls.
         capacitors: shunt capacitors.
         switches: all switches.
@@ -177,7 +177,7 @@ class Network:
     branch_b: Float
     branch_ratio: Float
     branch_control: Rows
-    branch_antifloat: Float
+    branch_stray: Float
     regulators: Regulators
     capacitors: Capacitors
     switches: Switches
@@ -291,7 +291,7 @@ def assemble(parts: Parts) -> Network:
         v_base=parts.bus_v[node_bus],
         source_nodes=table[source_bus],
         source_v=source_v * turns,
-        source_y=np.eye(3) / source_z,
+        source_y=np.eye(3, dtype=np.complex128) / source_z,
         **_load_columns(parts, table),
         **_branch_columns(parts, table),
         regulators=_regulators(parts, table),
@@ -357,7 +357,7 @@ def _refuse_isolated(parts: Parts, reached: Mask) -> None:
     faults.stop_if_any()
 
 
-def _three_wire(parts: Parts, table: Rows) -> dict[str, Rows]:
+def _three_wire(parts: Parts, table: Rows) -> dict[str, Any]:
     """Nodes without a path to ground, and the next phase of each."""
     grounded = {parts.source[0]}
     found = True
@@ -437,20 +437,26 @@ def _branch_columns(parts: Parts, table: Rows) -> dict[str, Any]:
         "branch_b": np.array([b.b for b in branches], dtype=np.float64).reshape(-1, 3, 3),
         "branch_ratio": np.array([b.ratio for b in branches]),
         "branch_control": np.array([b.control for b in branches], dtype=np.int32),
-        "branch_antifloat": np.array([b.antifloat for b in branches]),
+        "branch_stray": np.array([b.stray_s for b in branches]).reshape(-1, 2),
     }
 
 
 def _regulators(parts: Parts, table: Rows) -> Regulators:
     controls = parts.regulators
     rows = {b.control: row for row, b in enumerate(parts.branches) if b.control >= 0}
-    settings = np.array([c.settings for c in controls]).reshape(-1, 7).T
+    v_set, band, pt_ratio, ct, r, x, delay = np.array([c.settings for c in controls]).reshape(-1, 7).T
     return Regulators(
-        tuple(c.id for c in controls),
-        np.array([rows[k] for k in range(len(controls))], dtype=np.int32),
-        np.array([table[c.to_bus, c.monitored] for c in controls], dtype=np.int32),
-        np.array([c.monitored for c in controls], dtype=np.int32),
-        *settings,
+        ids=tuple(c.id for c in controls),
+        branch=np.array([rows[k] for k in range(len(controls))], dtype=np.int32),
+        node=np.array([table[c.to_bus, c.monitored] for c in controls], dtype=np.int32),
+        phase=np.array([c.monitored for c in controls], dtype=np.int32),
+        v_set_v=v_set,
+        band_v=band,
+        pt_ratio=pt_ratio,
+        ct_a=ct,
+        r_v=r,
+        x_v=x,
+        delay_s=delay,
         tap=np.array([c.tap for c in controls], dtype=np.int8),
     )
 

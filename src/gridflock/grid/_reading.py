@@ -33,7 +33,7 @@ class BranchPart:
     b: Float
     ratio: float
     rating_a: float
-    antifloat: float = 0.0
+    stray_s: tuple[float, float] = (0.0, 0.0)
     control: int = -1
     delta: bool = False
 
@@ -176,7 +176,7 @@ def _ends(e: Element, buses: Mapping[str, int]) -> tuple[int, int]:
     return ends
 
 
-def _placed(phases: Phases, matrix: Complex) -> Complex:
+def _placed(phases: Phases, matrix: NDArray[Any]) -> NDArray[Any]:
     full = np.zeros((3, 3), dtype=matrix.dtype)
     full[np.ix_(phases, phases)] = matrix
     return full
@@ -211,7 +211,7 @@ def _configurations(faults: Faults, document: Mapping[str, Any]) -> dict[str, _C
         b = np.array(e.matrix("b_us_mile", k)) * 1e-6
         if k and abs(np.linalg.det(z)) < 1e-12:
             e.fault("r_ohm_mile", "zero impedance: the matrix R + jX has no inverse")
-            z = np.eye(k) + 0j
+            z = np.eye(k, dtype=np.complex128)
         found[e.id] = _Configuration(phases, z, b, e.number("ampacity_a", above=0.0))
     return found
 
@@ -259,12 +259,16 @@ def _transformer(e: Element, buses: Mapping[str, int], bus_v: Float) -> BranchPa
     v_from, v_to = (_base_of(bus_v, end) for end in ends)
     windings = DELTA if connection == "delta-delta" else np.eye(3)
     v = v_from * (math.sqrt(3.0) if connection == "delta-delta" else 1.0)
-    y = windings.T @ windings * _winding_y(e, v, kva * 1000.0 / 3.0)
+    y: Complex = windings.T @ windings * np.complex128(_winding_y(e, v, kva * 1000.0 / 3.0))
     rating = kva * 1000.0 / (3.0 * v_from)
     ppm = e.number("antifloat_ppm", 0.0) * 1e-6 if e.has("antifloat_ppm") else 0.0
-    delta = connection == "delta-delta"
+    va = kva * 1000.0 / 3.0
+    stray = ppm * va / v**2, ppm * va / (v * v_to / v_from) ** 2
     zero = np.zeros((3, 3))
-    return BranchPart(e.id, "transformer", ends, (0, 1, 2), y, zero, v_from / v_to, rating, ppm, delta=delta)
+    delta = connection == "delta-delta"
+    return BranchPart(
+        e.id, "transformer", ends, (0, 1, 2), y, zero, v_from / v_to, rating, stray, delta=delta
+    )
 
 
 def _regulator(

@@ -1,0 +1,164 @@
+"""What the feeder's limits say about a flow: violations, and the room left at the feeder head."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gridflock.grid._estimate import phase_shares
+from gridflock.grid._flow import Flow
+from gridflock.grid._network import Float, Network
+from gridflock.model import Envelope
+from gridflock.units import PHASES, Codes
+
+Index = NDArray[np.integer]
+REVERSE_KW = 0.1
+"""Less active power backwards through a regulator is rounding, not reverse flow."""
+MAIN_SHARE = 0.2
+"""A three-phase branch that feeds at least this share of a phase's nominal load is a main branch."""
+
+
+class LimitKind(IntEnum):
+    """Which limit is broken."""
+
+    VOLTAGE_LOW = 0
+    VOLTAGE_HIGH = 1
+    THERMAL = 2
+    REVERSE_FLOW = 3
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Violations:
+    """Broken limits as columns, worst first within a kind.
+
+    Attributes:
+        kind: (k,) ``LimitKind`` code.
+        element: k bus or branch ids.
+        phase: (k,) 0, 1, 2.
+        value: (k,) pu, A, or kW from the source side.
+        limit: (k,) the same unit.
+        margin: (k,) distance to the limit in the same unit; negative: by how much it is broken.
+    """
+
+    kind: Codes
+    element: tuple[str, ...]
+    phase: Codes
+    value: Float
+    limit: Float
+    margin: Float
+
+
+def violations(network: Network, flow: Flow, v_lo: float = 0.95, v_hi: float = 1.05) -> Violations:
+    """All broken limits of a flow: voltage band, ampacity, backward power through regulators.
+
+    Args:
+        network: the feeder.
+        flow: a converged flow of it.
+        v_lo: lowest allowed voltage, pu.
+        v_hi: highest allowed voltage, pu.
+    """
+    v = flow.v_pu
+    buses = network.node_bus
+    low, high = np.flatnonzero(v < v_lo), np.flatnonzero(v > v_hi)
+    amps = flow.branch_amps
+    hot, hot_phase = np.nonzero(amps > network.rating_a[:, None])
+    over, rating = amps[hot, hot_phase], network.rating_a[hot]
+    through = flow.branch_kva.real
+    tapped = network.branch_control >= 0
+    back, back_phase = np.nonzero((through < -REVERSE_KW) & tapped[:, None])
+    backward = through[back, back_phase]
+    groups = (
+        _rows(LimitKind.VOLTAGE_LOW, buses[low], network.node_phase[low], v[low], v_lo, v[low] - v_lo),
+        _rows(LimitKind.VOLTAGE_HIGH, buses[high], network.node_phase[high], v[high], v_hi, v_hi - v[high]),
+        _rows(LimitKind.THERMAL, hot, hot_phase, over, rating, rating - over),
+        _rows(LimitKind.REVERSE_FLOW, back, back_phase, backward, 0.0, backward),
+    )
+    kind, row, phase, value, limit, margin = (np.concatenate(column) for column in zip(*groups, strict=True))
+    names = [network.buses if k <= LimitKind.VOLTAGE_HIGH else network.branches for k in kind]
+    element = tuple(table[int(r)] for table, r in zip(names, row, strict=True))
+    return Violations(kind.astype(np.uint8), element, phase.astype(np.uint8), value, limit, margin)
+
+
+def _rows(
+    kind: LimitKind, row: Index, phase: Index, value: Float, limit: Float | float, margin: Float
+) -> tuple[NDArray[np.generic], ...]:
+    order = np.argsort(margin, kind="stable")
+    limits = np.broadcast_to(np.asarray(limit, dtype=np.float64), value.shape)
+    codes = np.full(len(row), kind, dtype=np.uint8)
+    return codes, row[order], phase[order], value[order], limits[order], margin[order]
+
+
+def head_envelope(network: Network, flow: Flow, until_s: int, margin: float = 0.02) -> Envelope:
+    """Room of the whole feeder before the ampacity of a main branch binds, from the present flow.
+
+    The bounds are on the FEEDER's net active injection into the source, all phases together, kW in
+    the house sign: ``p_lo_kw`` is the largest import as a negative number, ``p_hi_kw`` the largest
+    export. On each phase of each main branch the reactive current stays and the active one may grow
+    up to the rating; the head's change passes a branch by the larger of its share of nominal load
+    and its share of the present head current, and spreads over the phases like nominal load, no
+    phase below a third. The tightest phase of the tightest branch sets each bound. A branch that is
+    over its rating already puts the present import outside the bounds.
+
+    Args:
+        network: the feeder.
+        flow: a converged flow of it.
+        until_s: end of validity.
+        margin: share of the ratings that is kept back.
+
+    Raises:
+        ValueError: the flow has not converged.
+    """
+    if not flow.converged:
+        raise ValueError("no envelope from a flow that has not converged")
+    share, weight = _shares(network)
+    v_head = np.abs(flow.v[network.source_nodes])
+    v_from = np.abs(np.append(flow.v, 1.0)[network.branch_nodes[:, :3]])
+    current = flow.branch_kva * 1000.0 / v_from
+    head_amps = np.abs(flow.head_kva) * 1000.0 / v_head
+    present = np.abs(current) / np.maximum(head_amps, 0.1 * network.rating_a.max())
+    passing = np.clip(np.maximum(share, present), 0.0, 1.0)
+    rating = (1.0 - margin) * network.rating_a[:, None]
+    active = np.sqrt(np.maximum(rating**2 - current.imag**2, 0.0))
+    main = (share >= MAIN_SHARE) & (network.branch_phases == 7)[:, None]
+    kw_per_ampere = v_head / 1000.0 / (weight * np.where(main, passing, 1.0))
+    rise = np.where(main, (active - current.real) * kw_per_ampere, np.inf)
+    fall = np.where(main, (active + current.real) * kw_per_ampere, np.inf)
+    now_kw = float(flow.head_kva.real.sum())
+    source = f"import: {_named(network, rise)}; export: {_named(network, fall)}"
+    return Envelope("all", now_kw - float(rise.min()), now_kw + float(fall.min()), source, until_s)
+
+
+def _named(network: Network, room: Float) -> str:
+    branch, phase = np.unravel_index(int(room.argmin()), room.shape)
+    kind, name = network.branch_kind[branch], network.branches[branch]
+    return f"phase {PHASES[phase]} of {kind} {name}, {network.rating_a[branch]:.0f} A"
+
+
+@lru_cache(maxsize=8)
+def _shares(network: Network) -> tuple[Float, Float]:
+    """Nominal-load share of each branch and phase (m, 3), and the head's spread over phases (3,)."""
+    below = np.zeros((len(network.buses), 3))
+    np.add.at(below, network.load_bus, -phase_shares(network) * network.load_kva.real[:, None])
+    total = below.sum(axis=0)
+    for bus in _leaves_first(network):
+        if network.bus_parent[bus] >= 0:
+            below[network.bus_parent[bus]] += below[bus]
+    forward = network.bus_parent[network.branch_to] == network.branch_from
+    share = np.where(forward[:, None], below[network.branch_to], 0.0) / np.maximum(total, 1e-9)
+    share[network.branch_nodes[:, :3] < 0] = 0.0
+    return share, np.maximum(total / total.sum(), 1.0 / 3.0)
+
+
+def _leaves_first(network: Network) -> NDArray[np.intp]:
+    depth = np.zeros(len(network.buses), dtype=np.int64)
+    for bus in range(len(depth)):
+        above = network.bus_parent[bus]
+        while above >= 0:
+            depth[bus] += 1
+            above = network.bus_parent[above]
+    order: NDArray[np.intp] = np.argsort(-depth, kind="stable")
+    return order
