@@ -82,7 +82,7 @@ def laxity_s(image: Image, rows: slice | Rows) -> _Array:
     missing = image.e_target_kwh[rows].astype(np.float64) - image.e_kwh[rows]
     drawn = missing / image.columns["eff_charge"][rows]
     power = -_full(image, "p_min_kw", rows)
-    needed_s = np.divide(drawn * HOUR_S, power, out=np.sign(drawn) * np.inf, where=power > 0)
+    needed_s = np.divide(drawn * HOUR_S, power, out=np.copysign(np.inf, drawn), where=power > 0)
     needed_s[drawn == 0] = 0.0
     laxity: _Array = image.depart_s[rows] - image.now_s - needed_s
     laxity[(image.depart_s[rows] == NEVER_S) | np.isnan(missing)] = np.inf

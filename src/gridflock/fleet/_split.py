@@ -291,6 +291,11 @@ def split(
 def _part(rows: Rows, image: Image, capability: Capability, previous_kw: Kw, called_kwh: Kwh | None) -> _Part:
     lo = np.asarray(capability.p_lo_kw, dtype=np.float64)[rows]
     hi = np.asarray(capability.p_hi_kw, dtype=np.float64)[rows]
+    crossed = lo > hi
+    if crossed.any():
+        # Narrowing left no level: the one nearest to rest between the two bounds is the safe one.
+        safe = np.clip(0.0, hi, lo)
+        lo, hi = np.where(crossed, safe, lo), np.where(crossed, safe, hi)
     ordered = np.asarray(previous_kw, dtype=np.float64)[rows]
     present = np.nan_to_num(image.p_kw[rows].astype(np.float64))
     columns = image.columns
@@ -298,8 +303,7 @@ def _part(rows: Rows, image: Image, capability: Capability, previous_kw: Kw, cal
         image,
         rows,
         lo,
-        # Narrowing may have crossed the bounds: the side nearer to rest, the lower one, holds.
-        np.maximum(lo, hi),
+        hi,
         np.where(np.isnan(ordered), present, ordered),
         columns["p_floor_kw"][rows].astype(np.float64),
         columns["on_off"][rows] == 1,
