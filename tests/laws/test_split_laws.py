@@ -91,7 +91,8 @@ def assert_fair_deal(result, target, image, can):
     free = can.p_lo_kw < can.p_hi_kw
     only = free & (image.columns["on_off"] == 1) & (image.family != Family.SHED)
     levels = np.stack([image.columns["p_min_kw"], np.zeros(image.n), image.columns["p_max_kw"]])
-    levels[2] = np.where(image.family == Family.RENEWABLE, can.p_hi_kw, levels[2])
+    offered = np.minimum(image.p_avail_kw, levels[2])
+    levels[2] = np.where(image.family == Family.RENEWABLE, offered, levels[2])
     can_hold = ((levels >= can.p_lo_kw) & (levels <= can.p_hi_kw)).any(axis=0)
     assert np.isclose(result.p_kw, levels, atol=1e-6).any(axis=0)[only & can_hold].all()
     floor = image.columns["p_floor_kw"]
@@ -266,6 +267,14 @@ def test_a_shortfall_names_the_bounds_that_cause_it():
     nobody = split(5.0, np.zeros(0, np.int32), image, can, np.full(3, np.nan))
     assert (len(nobody.p_kw), nobody.shortfall_kw, dict(nobody.causes)) == (0, 5.0, {"nameplate": 5.0})
     assert len(fleet.ids) == 3
+
+
+def test_on_off_sun_gives_all_or_nothing():
+    """A plant that can only be connected or not gives what is on offer, or nothing."""
+    _, image, can = world(np.random.default_rng(0), 3, (Kind.PV_ROOFTOP,), 1.0, p_avail_kw=[3, 4, 9], ready=1)
+    assert sorted(share(7.0, image, can).p_kw) == [0, 3, 4]
+    assert share(9.0, image, can).causes == pytest.approx({"on/off rounding": 2.0})
+    assert share(99.0, image, can).p_kw.tolist() == [3, 4, 6]
 
 
 def test_in_a_mixed_group_the_cheap_goes_first_and_sun_is_held_back_last():

@@ -82,6 +82,23 @@ class _Part:
         )
 
 
+def _levels_kw(part: _Part) -> _Array:
+    """What an on/off device can do, (3, m) ascending.
+
+    Sun and wind give all on offer or nothing, a process runs or pauses, others are at 0 or a rating.
+    """
+    image, rows = part.image, part.rows
+    low, high = part.column("p_min_kw"), part.column("p_max_kw")
+    offered = np.where(np.isnan(image.p_avail_kw[rows]), image.p_kw[rows], image.p_avail_kw[rows])
+    offered = np.nan_to_num(offered.astype(np.float64))
+    family = image.family[rows]
+    high = np.where(family == Family.RENEWABLE, np.clip(offered, 0.0, high), high)
+    runs = np.minimum(offered, 0.0)
+    shed = family == Family.SHED
+    pauses = np.minimum(runs - low, 0.0)
+    return np.stack([np.where(shed, runs, low), np.where(shed, pauses, 0.0), np.where(shed, pauses, high)])
+
+
 def _onto_levels(part: _Part) -> None:
     """Tighten bounds to levels a device can hold: on/off, and nothing below the smallest level.
 
@@ -89,9 +106,7 @@ def _onto_levels(part: _Part) -> None:
     """
     free = part.lo < part.hi
     if part.steps.any():
-        shed = part.image.family[part.rows] == Family.SHED
-        levels = np.stack([part.column("p_min_kw"), np.zeros(len(part.rows)), part.column("p_max_kw")])
-        levels[:, shed] = part.lo[shed], part.lo[shed], part.hi[shed]
+        levels = _levels_kw(part)
         inside = (levels >= part.lo) & (levels <= part.hi)
         some = part.steps & free & inside.any(axis=0)
         part.lo = np.where(some, np.where(inside, levels, np.inf).min(axis=0), part.lo)
