@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from gridflock.fleet._columns import Image
+from gridflock.fleet._columns import Image, filled
 from gridflock.model import BoundSource, Capability
 from gridflock.schema import Family, Kind
 from gridflock.units import HOUR_S, NEVER_S, Codes, Kw, Mask, Rows
@@ -64,7 +64,7 @@ class _Bounds:
 
 def present_kw(image: Image, rows: slice) -> _Array:
     """What resources do now, inside their nameplate where they take orders; 0 where unknown."""
-    present = np.nan_to_num(image.p_kw[rows].astype(np.float64))
+    present = filled(image.p_kw[rows])
     takes_orders = image.family[rows] != Family.NONE
     # A pausing process has its flexible part as p_min, not its demand.
     low = np.where(image.family[rows] == Family.SHED, -np.inf, image.columns["p_min_kw"][rows])
@@ -92,7 +92,7 @@ def laxity_s(image: Image, rows: slice | Rows) -> _Array:
 def _renewable(image: Image, rows: slice) -> _Bounds:
     bounds = _Bounds.nameplate(np.zeros(rows.stop - rows.start), _full(image, "p_max_kw", rows))
     offered = np.where(np.isnan(image.p_avail_kw[rows]), image.p_kw[rows], image.p_avail_kw[rows])
-    bounds.at_most(np.nan_to_num(offered.astype(np.float64)), _AVAILABLE)
+    bounds.at_most(filled(offered), _AVAILABLE)
     return bounds
 
 
@@ -138,7 +138,7 @@ def _vehicle(image: Image, rows: slice) -> _Bounds:
 def _generator(image: Image, rows: slice) -> _Bounds:
     bounds = _Bounds.nameplate(np.zeros(rows.stop - rows.start), _full(image, "p_max_kw", rows))
     heat_led = image.kind[rows] != Kind.GENSET
-    led = np.maximum(np.nan_to_num(image.p_avail_kw[rows].astype(np.float64)), 0.0)
+    led = np.maximum(filled(image.p_avail_kw[rows]), 0.0)
     energy = np.maximum(image.e_kwh[rows].astype(np.float64), 0.0)
     room = np.maximum(image.columns["e_max_kwh"][rows] - energy, 0.0)
     hours = INTERVAL_S / HOUR_S
@@ -157,7 +157,7 @@ def _generator(image: Image, rows: slice) -> _Bounds:
 
 def _shed(image: Image, rows: slice) -> _Bounds:
     demand = np.where(np.isnan(image.p_avail_kw[rows]), image.p_kw[rows], image.p_avail_kw[rows])
-    demand = np.minimum(np.nan_to_num(demand.astype(np.float64)), 0.0)
+    demand = np.minimum(filled(demand), 0.0)
     paused = np.minimum(demand - image.columns["p_min_kw"][rows], 0.0)
     bounds = _Bounds.nameplate(demand, paused)
     bounds.lo_source[:] = _AVAILABLE

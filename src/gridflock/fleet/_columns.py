@@ -202,6 +202,13 @@ class Fleet:
         )
 
 
+def filled(values: NDArray[Any]) -> NDArray[np.float64]:
+    """A float64 copy with 0 for what is absent, where 0 is what absence comes down to."""
+    known: NDArray[np.float64] = values.astype(np.float64)
+    known[np.isnan(known)] = 0.0
+    return known
+
+
 def _count(readings: Readings, at: NDArray[np.intp], field: str, reason: str) -> Rejected:
     """One report for many readings, naming at most a screenful of resources."""
     known = [readings.ids[i] for i in readings.index[at[: 4 * _SHOWN]] if 0 <= i < len(readings.ids)]

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridflock.fleet._capability import STALE_S
-from gridflock.fleet._columns import Image
+from gridflock.fleet._columns import Image, filled
 from gridflock.model import Flexibility
 from gridflock.schema import Family, Kind
 from gridflock.units import DAY_S, HOUR_S, NEVER_S, Kw, Kwh, Rows, TimeGrid
@@ -162,7 +162,7 @@ def _generator(members: _Members, base: Kw, _: Kw) -> _Form:
     """
     form = _Form.still(base)
     led = members.image.kind[members.rows] != Kind.GENSET
-    energy = np.nan_to_num(members.energy())
+    energy = filled(members.energy())
     form.up = np.maximum(members.total("p_max_kw") - np.maximum(form.base, 0.0), 0.0)
     form.down = np.maximum(form.base, 0.0)
     room = np.maximum(members.column("e_max_kwh") - energy, 0.0)
@@ -297,6 +297,6 @@ def arrivals_kwh(previous: Image, image: Image) -> Kwh:
     """
     came = (image.family == Family.VEHICLE) & (image.ready == 1)
     came &= (previous.ready == 0) & (previous.heard_s != NEVER_S)
-    need = np.nan_to_num(image.e_target_kwh.astype(np.float64) - image.e_kwh)
+    need = filled(image.e_target_kwh - image.e_kwh)
     appeared: Kwh = np.where(came, np.maximum(need, 0.0), 0.0)
     return appeared

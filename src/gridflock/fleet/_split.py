@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridflock.fleet._capability import laxity_s
-from gridflock.fleet._columns import Image
+from gridflock.fleet._columns import Image, filled
 from gridflock.fleet._shares import fair, fill, off_the_hole, trim
 from gridflock.model import BoundSource, Capability
 from gridflock.schema import Family
@@ -65,7 +65,7 @@ class _Part:
         return values
 
     def energy(self) -> _Array:
-        values: _Array = np.nan_to_num(self.image.e_kwh[self.rows].astype(np.float64))
+        values: _Array = filled(self.image.e_kwh[self.rows])
         return values
 
     def of(self, where: NDArray[Any]) -> _Part:
@@ -90,7 +90,7 @@ def _levels_kw(part: _Part) -> _Array:
     image, rows = part.image, part.rows
     low, high = part.column("p_min_kw"), part.column("p_max_kw")
     offered = np.where(np.isnan(image.p_avail_kw[rows]), image.p_kw[rows], image.p_avail_kw[rows])
-    offered = np.nan_to_num(offered.astype(np.float64))
+    offered = filled(offered)
     family = image.family[rows]
     high = np.where(family == Family.RENEWABLE, np.clip(offered, 0.0, high), high)
     runs = np.minimum(offered, 0.0)
@@ -172,7 +172,7 @@ def _vehicle(part: _Part, target: float) -> _Array:
         charges = part.state < -0.5 * part.floor - 1e-3
         turn = np.floor(np.clip(laxity, -1e12, 1e12) / _SAME_LAXITY_S)
         return _in_turn(part, rest, amount, 2.0 * turn + ~charges)
-    wanted = np.nan_to_num(part.image.e_target_kwh[part.rows].astype(np.float64))
+    wanted = filled(part.image.e_target_kwh[part.rows])
     spare = part.energy() - part.column("e_reserve_kwh")
     # Energy above the target comes before energy that has to be charged again.
     weight = np.maximum(spare, 0.0) + np.maximum(part.energy() - wanted, 0.0)
@@ -234,9 +234,11 @@ def _unasked(part: _Part, family: Family) -> float:
     return float(np.clip(0.0, part.lo, part.hi).sum())
 
 
-def _by_merit(part: _Part, families: list[Family], target: float) -> _Array:
+def _by_merit(part: _Part, target: float) -> _Array:
     """A mixed group: families by their mean cost, held-back sun and wind last, each by its rule."""
-    where = {f: np.flatnonzero(part.image.family[part.rows] == f) for f in families}
+    codes = part.image.family[part.rows]
+    families = [Family(code) for code in np.unique(codes).tolist()]
+    where = {f: np.flatnonzero(codes == f) for f in families}
     parts = {f: part.of(at) for f, at in where.items()}
     sums = {f: _unasked(parts[f], f) for f in families}
     missing = target - sum(sums.values())
@@ -289,11 +291,9 @@ def split(
     """
     part = _part(rows, image, capability, previous_kw, called_kwh)
     _onto_levels(part)
-    families = [Family(int(code)) for code in np.unique(image.family[rows])]
-    if len(families) == 1 and families[0] in _RULES:
-        shares = _RULES[families[0]](part, target_kw)
-    else:
-        shares = _by_merit(part, families, target_kw)
+    codes = image.family[rows]
+    rule = _RULES.get(Family(int(codes[0]))) if len(rows) and (codes == codes[0]).all() else None
+    shares = rule(part, target_kw) if rule else _by_merit(part, target_kw)
     shares = _settled(part, shares, target_kw)
     shortfall = target_kw - float(shares.sum())
     scale = max(1.0, abs(target_kw), float(np.abs(shares).sum()))
@@ -311,15 +311,17 @@ def _part(rows: Rows, image: Image, capability: Capability, previous_kw: Kw, cal
         # Narrowing left no level: the one nearest to rest between the two bounds is the safe one.
         safe = np.clip(0.0, hi, lo)
         lo, hi = np.where(crossed, safe, lo), np.where(crossed, safe, hi)
-    ordered = np.asarray(previous_kw, dtype=np.float64)[rows]
-    present = np.nan_to_num(image.p_kw[rows].astype(np.float64))
+    state = np.asarray(previous_kw, dtype=np.float64)[rows]
+    unasked = np.isnan(state)
+    if unasked.any():
+        state[unasked] = filled(image.p_kw[rows[unasked]])
     columns = image.columns
     return _Part(
         image,
         rows,
         lo,
         hi,
-        np.where(np.isnan(ordered), present, ordered),
+        state,
         columns["p_floor_kw"][rows].astype(np.float64),
         columns["on_off"][rows] == 1,
         np.zeros(len(rows)) if called_kwh is None else np.asarray(called_kwh, dtype=np.float64)[rows],
