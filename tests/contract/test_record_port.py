@@ -373,6 +373,8 @@ def test_rows_of_one_table_have_the_same_columns(record):
     record.write_history("image", image(EPOCH_S, 1))
     with pytest.raises(ValueError, match="p_kv"):
         record.write_history("image", {"t_s": np.array([EPOCH_S]), "p_kv": np.zeros(1)})
+    with pytest.raises(ValueError, match="text"):
+        record.write_history("image", {**image(EPOCH_S, 1), "p_kw": np.array(["1", "2", "3"])})
 
 
 def test_history_is_read_while_it_is_written_and_compacted(record):
@@ -531,6 +533,7 @@ def test_compaction_keeps_every_row_through_a_kill(sqlite_record, tmp_path):
         {name: values[:1_200] for name, values in sqlite_record.history("image", 0, 2**40).items()}, before
     )
     assert sqlite_record.compact("image", day) == 0
+    sqlite_record.write_history("image", image(EPOCH_S + 40_000, 100))
     with pytest.raises(ValueError, match="colour"):
         sqlite_record.compact("image", day, key="colour")
     with pytest.raises(ValueError, match="isoformat"):

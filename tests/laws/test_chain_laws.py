@@ -160,7 +160,7 @@ def tampered(ledger, *statements):
             yield record
 
 
-@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seq=st.integers(1, ENTRIES), field=st.integers(0, 4), where=st.integers(0, 10**6))
 def test_a_flipped_bit_is_found_at_its_entry(ledger, seq, field, where):
     """One bit of any field of any entry changed: ``verify`` names that entry, no earlier, no later."""
@@ -223,7 +223,15 @@ def test_an_added_entry_is_found(ledger):
         assert (verdict.ok, verdict.broken_seq) == (False, broken)
 
 
-@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_an_entry_the_ledger_does_not_count_is_found(ledger):
+    """Neither a rightly chained entry added behind the last one nor a lowered count goes unnoticed."""
+    with tampered(ledger, ("UPDATE meta SET last_seq = ?", (ENTRIES - 2,))) as record:
+        verdict = record.verify()
+    assert (verdict.ok, verdict.broken_seq) == (False, ENTRIES - 1)
+    assert "added" in verdict.reason
+
+
+@settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(position=st.integers(0, 10**9), bit=st.integers(0, 7))
 def test_a_flipped_bit_of_the_file_is_found_or_harmless(ledger, position, bit):
     """Wherever in the file a bit flips: a break, a clear refusal, or every entry is as it was."""

@@ -43,6 +43,11 @@ _SELECT_PARTS_NUMBERED = (
     "SELECT * FROM read_parquet(?, union_by_name = true, hive_partitioning = false, "
     "filename = true, file_row_number = true)"
 )
+_ENGINE: dict[str, str | bool | int | float | list[str]] = {
+    "threads": 1,  # keeps the order of rows, and so the bytes of a part, the same in every run
+    "autoinstall_known_extensions": False,
+    "autoload_known_extensions": False,
+}
 _FULL_FACTOR = 4
 _ATTEMPTS = 5
 _NUMBERS = {"b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "f4", "f8"}
@@ -65,8 +70,10 @@ class History:
         self._lock = threading.Lock()
         self._compacting = threading.Lock()
         self._buffers: dict[str, list[Columns]] = {}
+        self._engine_lock = threading.Lock()
         self._engine: duckdb.DuckDBPyConnection | None = None
         self._closed = False
+        self._released = False
 
     def write(self, table: str, columns: Mapping[str, NDArray[Any]]) -> None:
         """Add rows to the buffer, and write a part once it is long enough.
@@ -121,11 +128,11 @@ class History:
     def compact(self, table: str, day: str, key: str | None = None) -> int:
         """Merge the parts of a day into one, sorted by ``key`` (if any) and time.
 
-        Sorting by the identity of a device makes one device's series cheap to read and the file
-        smaller. Parts written meanwhile stay beside it until the next compaction.
+        Sorting by the identity of a device lays one device's series together. Parts written
+        meanwhile stay beside it until the next compaction.
 
         Returns:
-            How many parts became one; 0 where nothing was to be done.
+            How many parts became one; 0 where there were not two.
 
         Raises:
             ValueError: not a table, day or column name.
@@ -138,7 +145,7 @@ class History:
                 self._check_writable()
                 parts = _standing(folder)
                 _sweep(folder, parts)
-            if not parts or (len(parts) == 1 and key is None):
+            if len(parts) < 2:
                 return 0
             first, last = _span(parts[0])[0], _span(parts[-1])[1]
             path = folder / _part_name(first, last)
@@ -165,8 +172,10 @@ class History:
 
     def _release(self) -> None:
         self._buffers.clear()
-        if self._engine is not None:
-            self._engine.close()
+        with self._engine_lock:
+            self._released = True
+            if self._engine is not None:
+                self._engine.close()
 
     def _check_writable(self) -> None:
         if self._closed:
@@ -176,15 +185,12 @@ class History:
 
     def _cursor(self) -> duckdb.DuckDBPyConnection:
         """A cursor of the engine for one thread's use."""
-        if self._engine is None:
-            # One thread keeps the order of rows, and so the bytes of a part, the same in every run.
-            settings: dict[str, str | bool | int | float | list[str]] = {
-                "threads": 1,
-                "autoinstall_known_extensions": False,
-                "autoload_known_extensions": False,
-            }
-            self._engine = duckdb.connect(config=settings)
-        return self._engine.cursor()
+        with self._engine_lock:
+            if self._released:
+                raise RecordClosed(f"{self._folder} is closed")
+            if self._engine is None:
+                self._engine = duckdb.connect(config=_ENGINE)
+            return self._engine.cursor()
 
     def _flush(self, table: str) -> None:
         """Write the buffer of a table, a part per day; what is written leaves the buffer."""
@@ -315,11 +321,14 @@ def _check_same(table: str, buffer: list[Columns], rows: Columns) -> None:
     """Rows of one buffer have the same columns, so that a typing error cannot found a new one.
 
     Raises:
-        ValueError: other columns than the rows before.
+        ValueError: other columns than the rows before, or text where those have numbers.
     """
     if buffer and buffer[0].keys() != rows.keys():
         odd = sorted(buffer[0].keys() ^ rows.keys())
         raise ValueError(f"history table {table!r}: columns {odd} are not in all rows")
+    for name in rows if buffer else ():
+        if (rows[name].dtype.kind == "U") != (buffer[0][name].dtype.kind == "U"):
+            raise ValueError(f"history table {table!r}: column {name!r} is text in some rows only")
 
 
 def _count(buffer: list[Columns]) -> int:

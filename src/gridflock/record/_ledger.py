@@ -155,24 +155,20 @@ class Ledger:
 
     def verify(self) -> Verdict:
         """Walk the chain up to the entry that is newest now."""
-        good, head, newest, recorded = 0, GENESIS, 0, 0
+        good, head, reason = 0, GENESIS, ""
         try:
-            newest, recorded = self._ends()
+            newest, counted = self._ends()
             for row in self.rows(_BEFORE_ALL, newest):
-                reason = _fault(row, good + 1, head)
+                reason = _fault(row, good + 1, head, counted)
                 if reason:
-                    return Verdict(
-                        ok=False, entries=good, head=head.hex(), broken_seq=good + 1, reason=reason
-                    )
+                    break
                 good, head = row.seq, row.hash
+            if not reason and good < counted:
+                reason = f"missing: the ledger counts {counted} entries, {good} are there"
         except RecordBroken as error:
             reason = f"unreadable: {error}"
-            return Verdict(ok=False, entries=good, head=head.hex(), broken_seq=good + 1, reason=reason)
-        if good != recorded:
-            reason = f"missing: the ledger counts {recorded} entries, {good} are there"
-            broken = max(min(good, recorded), 0) + 1
-            return Verdict(ok=False, entries=good, head=head.hex(), broken_seq=broken, reason=reason)
-        return Verdict(ok=True, entries=good, head=head.hex(), broken_seq=0, reason="")
+        broken = good + 1 if reason else 0
+        return Verdict(ok=not reason, entries=good, head=head.hex(), broken_seq=broken, reason=reason)
 
     def close(self) -> None:
         """Release the file; a second call does nothing."""
@@ -237,8 +233,8 @@ class Ledger:
 
     def _check_version(self) -> None:
         with self._reading() as connection:
-            tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema")}
-            if not {"meta", "ledger"} <= tables:
+            sql = "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name IN ('meta', 'ledger')"
+            if connection.execute(sql).fetchone() != (2,):
                 raise RecordError(f"{self._path} is not a Gridflock ledger")
             (version,) = connection.execute("SELECT version FROM meta").fetchone() or (None,)
         if not isinstance(version, int) or version < SCHEMA_VERSION:
@@ -338,7 +334,7 @@ def _open_writer(path: Path) -> sqlite3.Connection:
 
 
 def _told(error: sqlite3.Error | OSError | UnicodeDecodeError, path: Path) -> RecordError:
-    """What a failed opening is called in the record's own tree."""
+    """What SQLite or the system said, in the record's own tree."""
     match error:
         case sqlite3.Error():
             return of_sqlite(error, path)
@@ -373,10 +369,12 @@ def _row(values: tuple[object, ...]) -> Row:
             raise RecordBroken(f"entry {values[0]} has a value of the wrong type")
 
 
-def _fault(row: Row, expected: int, previous: bytes) -> str:
-    """Why the row cannot be number ``expected`` after the hash ``previous``; empty where it can."""
+def _fault(row: Row, expected: int, previous: bytes, counted: int) -> str:
+    """Why the row cannot be number ``expected`` of ``counted`` behind that hash; empty where it can."""
     if row.seq != expected:
         return f"missing: entry {row.seq} stands where {expected} should"
+    if row.seq > counted:
+        return f"added: the ledger counts {counted} entries"
     if link(previous, row.seq, row.sealed) != row.hash:
         return "hash mismatch: the entry or its hash was changed, or the entry before was replaced"
     return ""

@@ -127,7 +127,7 @@ class SqliteRecord:
             key: column to sort by before time, such as the row of the device.
 
         Returns:
-            How many parts became one; 0 where nothing was to be done.
+            How many parts became one; 0 where there were not two.
 
         Raises:
             ValueError: not a table, day or column name.
