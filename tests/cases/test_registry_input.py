@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from gridflock.fleet import Fleet
-from gridflock.schema import FAMILY, REGISTRY, Kind
+from gridflock.model import Readings
+from gridflock.schema import FAMILY, QUANTITY, REGISTRY, Kind
 
 PLACES = {"1": 0b111, "2": 0b001, "10": 0b110}
 GOOD = {"id": "a", "kind": "battery_home", "bus": "1", "phases": "ab", "p_max_kw": "5", "p_min_kw": -5}
@@ -125,3 +126,33 @@ def test_rows_are_sorted_by_kind_then_bus_then_id():
     assert rejected == ()
     assert fleet.ids == ("w", "x", "y", "z")
     assert fleet.row_of == {"w": 0, "x": 1, "y": 2, "z": 3}
+
+
+def test_an_upsert_changes_what_differs_and_nothing_else():
+    """A second import of the same rows changes 0; a changed or new row counts once; readings stay."""
+    rows = [{**GOOD, "id": name} for name in "bca"]
+    fleet, _ = Fleet.from_rows(rows, PLACES)
+    reading = Readings(
+        fleet.ids,
+        np.array([1], np.int32),
+        np.array([QUANTITY["p_kw"]], np.uint8),
+        np.array([2.5]),
+        np.array([1_000]),
+        np.zeros(1, np.uint8),
+    )
+    assert fleet.ingest(reading, 1_000) == ()
+    same, changed, rejected = fleet.upsert(rows, PLACES)
+    assert (same is fleet, changed, rejected) == (True, 0, ())
+    news = [
+        {**GOOD, "id": "b", "p_max_kw": 7},
+        {**GOOD, "id": "a0", "provider": "acme"},
+        {**GOOD, "bus": "?"},
+    ]
+    grown, changed, rejected = fleet.upsert(news, PLACES)
+    assert (changed, [fault.field for fault in rejected]) == (2, ["bus"])
+    assert grown.ids == ("a", "a0", "b", "c")
+    assert grown.columns["p_max_kw"].tolist() == [5, 5, 7, 5]
+    assert [grown.labels["provider"][code] for code in grown.columns["provider"]][1] == "acme"
+    np.testing.assert_array_equal(grown.image(1_000).p_kw, [np.nan, np.nan, 2.5, np.nan])
+    assert grown.image(1_000).heard_s.tolist() == [-1, -1, 1_000, -1]
+    assert fleet.ids == ("a", "b", "c")

@@ -9,7 +9,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from gridflock.fleet._registry import Registry, read_registry
+from gridflock.fleet._registry import Registry, merged, read_registry
 from gridflock.model import Quality, Readings, Rejected
 from gridflock.schema import QUANTITY, TELEMETRY, Family
 from gridflock.units import NEVER_S, Codes, Kvar, Kw, Kwh, Mask, Pu, Rows, Seconds
@@ -94,6 +94,7 @@ class Fleet:
     """
 
     def __init__(self, registry: Registry) -> None:
+        self._registry = registry
         self.ids = registry.ids
         self.row_of = {name: row for row, name in enumerate(registry.ids)}
         self.columns = registry.columns
@@ -117,6 +118,33 @@ class Fleet:
         """
         registry, rejected = read_registry(rows, places, first_row)
         return cls(registry), rejected
+
+    def upsert(
+        self, rows: Iterable[Mapping[str, object]], places: Mapping[str, int], first_row: int = 1
+    ) -> tuple[Fleet, int, tuple[Rejected, ...]]:
+        """A fleet in which these rows are added, or replace those of the same id as a whole.
+
+        Readings are carried over; the rows' numbers may change, so that groups have to be built
+        anew. The same rows twice change nothing.
+
+        Args:
+            rows: as of ``from_rows``.
+            places: mask of the phases present at each bus.
+            first_row: number the reports give to the first row.
+
+        Returns:
+            The new fleet (this one where nothing changed), how many rows changed, and the faults.
+        """
+        news, rejected = read_registry(rows, places, first_row)
+        registry, changed = merged(self._registry, news)
+        if not changed:
+            return self, 0, rejected
+        fleet = Fleet(registry)
+        before = np.fromiter((self.row_of.get(name, -1) for name in fleet.ids), np.int64, len(fleet.ids))
+        known = before >= 0
+        fleet._cells[:, known] = self._cells[:, before[known]]
+        fleet._keys[:, known] = self._keys[:, before[known]]
+        return fleet, changed, rejected
 
     def ingest(self, readings: Readings, now_s: int) -> tuple[Rejected, ...]:
         """Take in a batch; what cannot be true or is not news is counted, never raised.

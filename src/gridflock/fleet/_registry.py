@@ -198,23 +198,60 @@ def read_registry(
         rows: cells by column name, texts or numbers; empty means the attribute's default.
         places: mask of the phases present at each bus.
         first_row: number of the first row in the reports.
+
+    Returns:
+        The good rows, and every fault in the order of the rows.
     """
     table, faults = _shapes(rows, first_row)
     parsed = {entry.name: _column(entry, table, faults) for entry in REGISTRY}
     _check_places(parsed, places, faults)
     _check_twins(parsed["id"], faults)
-    good = np.flatnonzero(~faults.bad)
-    order = sorted(good.tolist(), key=lambda at: (parsed["kind"][at], parsed["bus"][at], parsed["id"][at]))
+    good = np.flatnonzero(~faults.bad).tolist()
+    cells = {name: [column[at] for at in good] for name, column in parsed.items()}
+    return _assembled(cells), faults.report()
+
+
+def _assembled(cells: Mapping[str, Sequence[Any]]) -> Registry:
+    """Sort checked rows, code their texts and give each column its type."""
+    order = sorted(
+        range(len(cells["id"])), key=lambda at: (cells["kind"][at], cells["bus"][at], cells["id"][at])
+    )
     columns: dict[str, NDArray[Any]] = {}
     labels: dict[str, tuple[str, ...]] = {}
     for entry in REGISTRY:
-        cells = [parsed[entry.name][at] for at in order]
+        ordered = [cells[entry.name][at] for at in order]
         if entry.name in TEXTS:
-            labels[entry.name], columns[entry.name] = _coded(cells)
+            labels[entry.name], columns[entry.name] = _coded(ordered)
         elif entry.name != "id":
-            columns[entry.name] = np.array(cells, dtype=_NUMPY.get(entry.dtype, np.uint8))
+            columns[entry.name] = np.array(ordered, dtype=_NUMPY.get(entry.dtype, np.uint8))
     family = np.array([FAMILY[Kind(k)] for k in range(len(Kind))], dtype=np.uint8)[columns["kind"]]
     for array in (*columns.values(), family):
         array.flags.writeable = False
-    ids = tuple(parsed["id"][at] for at in order)
-    return Registry(ids, MappingProxyType(columns), MappingProxyType(labels), family), faults.report()
+    ids = tuple(cells["id"][at] for at in order)
+    return Registry(ids, MappingProxyType(columns), MappingProxyType(labels), family)
+
+
+def _cells(registry: Registry) -> dict[str, list[Any]]:
+    """The columns as plain cells, texts as texts."""
+    cells: dict[str, list[Any]] = {"id": list(registry.ids)}
+    for name, column in registry.columns.items():
+        values = column.tolist()
+        cells[name] = [registry.labels[name][code] for code in values] if name in TEXTS else values
+    return cells
+
+
+def merged(old: Registry, new: Registry) -> tuple[Registry, int]:
+    """The old registry with the new rows in the place of those of the same id.
+
+    Returns:
+        The joint registry and how many rows are new or differ; with none, the old one itself.
+    """
+    before, after = _cells(old), _cells(new)
+    names = list(after)
+    known = dict(zip(before["id"], zip(*(before[name] for name in names), strict=True), strict=True))
+    rows = dict(zip(after["id"], zip(*after.values(), strict=True), strict=True))
+    changed = sum(known.get(name) != row for name, row in rows.items())
+    if not changed:
+        return old, 0
+    joint = list(zip(*(known | rows).values(), strict=True))
+    return _assembled(dict(zip(names, joint, strict=True))), changed
