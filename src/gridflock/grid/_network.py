@@ -186,7 +186,7 @@ class Network:
     three_wire: Rows
     three_wire_next: Rows
     load_incidence: sparse.csr_matrix = field(init=False, repr=False)
-    factors: dict[tuple[bytes, bytes, bool], Any] = field(init=False, repr=False, default_factory=dict)
+    factors: dict[tuple[bytes, bytes], Any] = field(init=False, repr=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         ends = self.load_nodes
