@@ -19,7 +19,7 @@ Days = NDArray[np.int64]
 
 MOST_DAYS = 21
 _QUARTER_S = 900
-_FADES = 0.93
+_FADES = 0.85
 """Weight of a day against the one after it."""
 _OTHER_WEEKDAY, _OTHER_TYPE = 0.6, 0.12
 """Weight of another day of the same type (workday; Saturday or Sunday), and of the other type."""

@@ -17,11 +17,12 @@ _CLEAR, _CLOUDY = 0.95, 0.05
 _ROUNDS = 5
 _PULL, _RIDGE = 0.3, 0.002
 """How hard the fit is drawn to a horizontal plane: fixed, so it fades, and per sunshine seen."""
-_LEAST_SHARE = 0.03
+_LEAST_SHARE = 0.005
 """Below this share of capacity the clear-sky index says nothing."""
-_MOST_INDEX = 1.25
+_BRIGHT_SHARE = 0.05
+_MOST_INDEX, _MOST_AT_HORIZON = 1.25, 3.0
 _USUAL_INDEX, _WIDEST = 0.7, 0.8
-_ELEVATIONS = np.array([10.0, 30.0])
+_ELEVATIONS = np.array([5.0, 12.0, 30.0])
 _NARROWEST = 0.35
 _FEW_DAYS = 3
 
@@ -33,23 +34,26 @@ def solar(past: Past, ahead: Ahead, site: Site) -> Floats:
     clear = _clear_power(sky[..., :4], plane)
     size = clear.max(axis=(1, 2), initial=0.0)
     index = np.where(clear > _LEAST_SHARE * size[:, None, None], past.value, np.nan)
-    index = np.clip(ratio(index, clear), 0.0, _MOST_INDEX)
+    index = np.clip(ratio(index, clear), 0.0, _ceiling(sky[..., 4]))
 
     fitted = weighted_days(index, day_weights(past.days, past.days, by_weekday=False))
     error = index - fitted
     habit = of_days(index, past, ahead, by_weekday=False)
     habit = np.where(np.isfinite(habit), habit, _mean_index(index)[:, None])
-    last = past.latest(index - np.where(np.isfinite(fitted), fitted, _mean_index(index)[:, None, None]))
-    held = np.where(np.isfinite(last)[:, None], persistence(past.hourly(error), ahead.lead_h), 0.0)
+    # Near the horizon the index is too rough to say how clouds persist.
+    bright = clear > _BRIGHT_SHARE * size[:, None, None]
+    usual = np.where(np.isfinite(fitted), fitted, _mean_index(index)[:, None, None])
+    last = past.latest(np.where(bright, index - usual, np.nan))
+    held = persistence(past.hourly(np.where(bright, error, np.nan)), ahead.lead_h)
+    held = np.where(np.isfinite(last)[:, None], held, 0.0)
     expected = habit + held * np.where(np.isfinite(last), last, 0.0)[:, None]
 
     spread = _spread(sky[..., 4], error, fitted)
     sky_ahead = clear_sky(site, ahead.edges_s)
     band = np.searchsorted(_ELEVATIONS, sky_ahead[:, 4])
     narrowed = np.maximum(np.sqrt(1.0 - held**2), _NARROWEST)[:, :, None]
-    quantiles = np.clip(
-        expected[:, :, None] + narrowed * spread.look_up(band, expected), 0.0, _highest(index)
-    )
+    highest = _ceiling(sky_ahead[:, 4])[None, :, None] * _unknown(index)
+    quantiles = np.clip(expected[:, :, None] + narrowed * spread.look_up(band, expected), 0.0, highest)
     power = quantiles * _clear_power(sky_ahead[None, :, :4], plane)[:, 0, :, None]
     return np.asarray(np.minimum(power, _capacity(past)[:, None, None]))
 
@@ -114,11 +118,16 @@ def _mean_index(index: Floats) -> Floats:
     return mean
 
 
-def _highest(index: Floats) -> Floats:
-    """Highest clear-sky index (S, 1, 1) to forecast: twice as high before a clear day was seen."""
+def _ceiling(elevation: Floats) -> Floats:
+    """Highest clear-sky index worth believing: cloud edges by day, anything near the horizon."""
+    return np.asarray(np.interp(elevation, [0.0, 12.0], [_MOST_AT_HORIZON, _MOST_INDEX]))
+
+
+def _unknown(index: Floats) -> Floats:
+    """Factor (S, 1, 1) on the highest index: 2 before any clear day could have been seen, then 1."""
     days = np.isfinite(index).sum(axis=(1, 2)) / (0.5 * index.shape[2])
-    highest: Floats = _MOST_INDEX * (1.0 + 1.0 / (1.0 + days**2))
-    return highest[:, None, None]
+    factor: Floats = 1.0 + 1.0 / (1.0 + days**2)
+    return factor[:, None, None]
 
 
 def _spread(elevation: Floats, error: Floats, fitted: Floats) -> ResidualTable:
