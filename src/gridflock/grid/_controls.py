@@ -49,7 +49,8 @@ def _wanted(network: Network, flow: Flow, state: ControlState) -> tuple[np.ndarr
 def act(network: Network, flow: Flow, state: ControlState, now_s: int) -> ControlState:
     """Let every control look once: start or clear its timer, and move where the delay is over.
 
-    A control that has moved starts its timer anew, so that it takes one step per delay.
+    A control that has moved starts its timer anew, so that it takes one step per delay. From a flow
+    that has not converged nobody learns anything: the state stays.
 
     Args:
         network: the feeder.
@@ -57,6 +58,8 @@ def act(network: Network, flow: Flow, state: ControlState, now_s: int) -> Contro
         state: positions and timers.
         now_s: unix seconds.
     """
+    if not flow.converged:
+        return state
     move, switch = _wanted(network, flow, state)
     wants = np.concatenate([move != 0, switch])
     since = np.where(wants, np.where(state.pending_since_s == NEVER_S, now_s, state.pending_since_s), NEVER_S)

@@ -126,7 +126,7 @@ def solve(
         inject_kva: complex (n,) constant-power injection at each node, house sign; at a three-wire
             bus it stands between that phase and the next.
         state: taps and capacitors, held.
-        start: an earlier flow to start from; its voltages, not its loads, are used.
+        start: an earlier flow to start from; its voltages, not its loads, are used, if it converged.
         tol: largest last step, per unit.
 
     Returns:
@@ -135,7 +135,7 @@ def solve(
     load_kva = np.ascontiguousarray(load_kva, dtype=np.complex128)
     inject_kva = np.ascontiguousarray(inject_kva, dtype=np.complex128)
     matrix = admittance(network, state)
-    v = matrix.v_idle if start is None else start.v
+    v = start.v if start is not None and start.converged else matrix.v_idle
     with np.errstate(all="ignore"):
         v, iterations, step = _iterate(network, matrix, load_kva, inject_kva, v, tol)
         miss = matrix.y @ v - matrix.i_source - _currents(network, load_kva, inject_kva, v)
