@@ -83,6 +83,12 @@ def test_commands_parse(page):
     assert {call.split()[1] for call in _spoken(text, "make")} <= set(targets)
 
 
+def test_make_calls_commands_that_exist():
+    """What a target of the Makefile runs as ``gridflock …`` is a command."""
+    called = set(re.findall(r"/gridflock (\w+)", (ROOT / "Makefile").read_text("utf-8")))
+    assert called <= typer.main.get_command(commands).commands.keys()
+
+
 @pytest.mark.parametrize("page", CHECKED)
 def test_paths_exist(page):
     """Every file and folder that a page names in code is there."""

@@ -19,6 +19,8 @@ LIFE = {
     "close": "the end of the process",
     "wait": "the live stream waits on it and then asks guarded verbs",
     "moment": "the state that dry runs and tests look into",
+    "clock": "tests and studies ask what time it is there",
+    "field": "tests and studies listen at the devices' side",
     "day": "what the progress bar spans",
     "refused_rows": "told once on start",
     "summary": "the line in the owner's terminal",
