@@ -110,7 +110,9 @@ def fleet(scenario: Scenario, network: Network) -> Fleet:
         home=home,
         provider=_texts(rng, number, "providers"),
         program=_texts(rng, number, "program"),
-        customer=np.array([CUSTOMER_CLASSES.index(MAKES[Kind(k)].customer) for k in kind], dtype=np.uint8),
+        customer=np.array(
+            [CUSTOMER_CLASSES.index(MAKES[Kind(k)].customer) for k in kind.tolist()], dtype=np.uint8
+        ),
         plate=plate,
         houses=shells,
         tanks=vessels,
@@ -128,7 +130,7 @@ def registry(fleet: Fleet, network: Network) -> list[dict[str, Json]]:
     rows: list[dict[str, Json]] = [
         {
             "id": fleet.ids[row],
-            "kind": Kind(fleet.kind[row]).name,
+            "kind": Kind(int(fleet.kind[row])).name,
             "bus": network.buses[fleet.bus[row]],
             "phases": phase_letters(int(fleet.phases[row])),
             "provider": str(fleet.provider[row]),
@@ -140,15 +142,17 @@ def registry(fleet: Fleet, network: Network) -> list[dict[str, Json]]:
     ]
     for port, load in enumerate(network.loads):
         nominal = abs(complex(network.load_kva[port]))
-        rows.append({
-            "id": load,
-            "kind": Kind.LOAD.name,
-            "bus": network.buses[network.load_bus[port]],
-            "phases": phase_letters(int(network.load_phase[port])),
-            "customer": CUSTOMER_CLASSES[fleet.port_customer[port]],
-            "p_min_kw": -1.5 * nominal,
-            "s_max_kva": 1.5 * nominal,
-        })
+        rows.append(
+            {
+                "id": load,
+                "kind": Kind.LOAD.name,
+                "bus": network.buses[network.load_bus[port]],
+                "phases": phase_letters(int(network.load_phase[port])),
+                "customer": CUSTOMER_CLASSES[fleet.port_customer[port]],
+                "p_min_kw": -1.5 * nominal,
+                "s_max_kva": 1.5 * nominal,
+            }
+        )
     source = network.buses[network.node_bus[network.source_nodes[0]]]
     rows.extend(
         {"id": head, "kind": Kind.FEEDER_HEAD.name, "bus": source, "phases": phase, "customer": "utility"}
@@ -251,10 +255,14 @@ def _plates(rng: np.random.Generator, number: dict[Kind, int]) -> Columns:
 
 
 def _plate(rng: np.random.Generator, make: Make, n: int) -> Columns:
-    rating = np.round(rng.choice(make.ratings_kw, n) if make.listed else rng.uniform(*make.ratings_kw, n), 1)
+    span = make.ratings_kw
+    drawn = rng.choice(span, n) if make.listed else rng.uniform(span[0], span[-1], n)
+    rating = np.round(drawn, 1)
     energy = make.hours * rating * rng.uniform(*make.energy_spread, n)
     reserve = np.where(rng.random(n) < make.cautious, 0.8, make.reserve) * energy
-    values = {entry.name: np.full(n, float(entry.default or 0.0)) for entry in REGISTRY if entry.name in NUMBERS}
+    values = {
+        entry.name: np.full(n, float(entry.default or 0.0)) for entry in REGISTRY if entry.name in NUMBERS
+    }
     values |= {
         "p_max_kw": make.up * rating,
         "p_min_kw": -make.down * rating,

@@ -21,7 +21,7 @@ class Generators(Devices):
 
     STATE: ClassVar[tuple[str, ...]] = ("e_kwh", "runs", "switched_s")
     _LOW, _HIGH = 0.25, 0.85
-    """Fill of the tank at which the machine starts and stops by itself."""
+    """Fill of the tank at which the machine starts and stops by itself; running it follows the heat."""
 
     def __init__(self, plate: Columns, heat_kw: NDArray[np.float32]) -> None:
         super().__init__(plate)
@@ -31,6 +31,10 @@ class Generators(Devices):
         self.e_kwh: Kwh = 0.5 * plate["e_max_kwh"]
         self.runs: Mask = np.zeros(self.n, bool)
         self.switched_s: Seconds = np.zeros(self.n, np.int64)
+
+    def start(self, rng: np.random.Generator) -> None:
+        """Begin with tanks somewhere between start and stop."""
+        self.e_kwh = self.plate["e_max_kwh"] * rng.uniform(self._LOW, self._HIGH, self.n)
 
     def locked_s(self, now_s: int) -> Column:
         """Seconds left of a minimum running or resting time (n,)."""
@@ -51,13 +55,14 @@ class Generators(Devices):
         run = np.where(asked, ask_kw >= 0.5 * floor, own)
         run = np.where(self.led, (run | (fill < 0.03)) & (fill < 0.98), run)
         run = np.where(self.locked_s(now_s) > 0, self.runs, run)
-        level = np.where(asked, np.clip(ask_kw, floor, rating), np.where(own, rating, floor))
+        led_kw = np.clip(self.heat_kw[k], floor, rating)
+        level = np.where(asked, np.clip(ask_kw, floor, rating), led_kw)
         reach = plate["ramp_kw_s"] * hours * 3600
         aim = np.where(run, level, 0.0)
         power = np.clip(aim, self.p_kw - reach, self.p_kw + reach)
         self.switched_s = np.where(run != self.runs, now_s, self.switched_s)
         self.runs = run
-        self.own_kw = np.where(own, rating, 0.0)
+        self.own_kw = np.where(own, led_kw, 0.0)
         self.p_kw = power
         # A boiler covers what the tank cannot, a cooler dumps what it cannot take.
         stored = self.e_kwh + (power - self.heat_kw[k]) * hours

@@ -1,4 +1,4 @@
-"""What people do on a day: come and go, shower, cook, work. Drawn by calendar day, never by what was ordered."""
+"""What people do on a day: come and go, shower, cook, work. Drawn by day, never by what was ordered."""
 
 from __future__ import annotations
 
@@ -27,14 +27,26 @@ _HOME = ((0, 0.36), (3, 0.28), (5.5, 0.32), (7.2, 0.55), (9, 0.44), (12, 0.48), 
 _BUSINESS = ((0, 0.30), (5.5, 0.34), (8, 0.78), (10, 0.95), (14, 1.0), (17, 0.88), (18.5, 0.72), (20.5, 0.62),
              (22.5, 0.40), (24, 0.30))  # fmt: skip
 _INDUSTRY = ((0, 0.62), (5, 0.65), (6.5, 0.95), (14, 1.0), (21, 0.9), (22.5, 0.68), (24, 0.62))
-_SHOWERS = ((0, 0.05), (5, 0.2), (7, 2.6), (9, 1.0), (12, 0.8), (16, 0.7), (19, 1.9), (21, 1.6), (23, 0.4), (24, 0.05))
+_SHOWERS = (
+    (0, 0.05),
+    (5, 0.2),
+    (7, 2.6),
+    (9, 1.0),
+    (12, 0.8),
+    (16, 0.7),
+    (19, 1.9),
+    (21, 1.6),
+    (23, 0.4),
+    (24, 0.05),
+)
 _HEAT = ((0, 0.25), (6, 0.6), (9, 0.5), (13, 0.45), (18, 0.6), (22, 0.35), (24, 0.25))
 _SHIFT = ((0, 0.35), (6, 0.45), (8, 0.9), (12, 1.0), (16, 0.95), (19, 0.75), (22, 0.45), (24, 0.35))
 
 
 def _shape(points: Sequence[tuple[float, float]], hour: _F8) -> _F8:
     hours, levels = zip(*points, strict=True)
-    return np.interp(hour, hours, levels)
+    levels_then: _F8 = np.interp(hour, hours, levels)
+    return levels_then
 
 
 def _wander(rng: np.random.Generator, shape: tuple[int, int], step_s: int, memory_s: float) -> _F8:

@@ -20,6 +20,7 @@ class Meters:
     """Turns columns of truth into a batch of readings.
 
     One message per meter and moment carries all its quantities: it is lost or late as a whole.
+    What a device does not have at the moment (NaN) is left out of its message.
     """
 
     def __init__(self, scenario: Scenario, ids: tuple[str, ...], rows: dict[str, Rows], exact: int) -> None:
@@ -35,7 +36,10 @@ class Meters:
         sizes = [len(part) for part in rows.values()]
         self._quantity: Codes = np.repeat([QUANTITY[name] for name in rows], sizes).astype(np.uint8)
         self._noise = np.repeat(
-            [scenario.meter_noise if name in _NOISY else _VOLT_NOISE if name == "v_pu" else 0.0 for name in rows],
+            [
+                scenario.meter_noise if name in _NOISY else _VOLT_NOISE if name == "v_pu" else 0.0
+                for name in rows
+            ],
             sizes,
         )
         self._late: Columns = {name: np.zeros(0, kind) for name, kind in zip(_LATE, _TYPES, strict=True)}
@@ -75,10 +79,11 @@ class Meters:
         delay_s = rng.uniform(60.0, 300.0, n)
         noise = rng.standard_normal(len(self._index), dtype=np.float32)
         value = np.concatenate([truth[name] for name in self._names]) * (1.0 + self._noise * noise)
+        known = np.isfinite(value)
         spoken = ~((luck < scenario.lost_share) | silent)
         late = (luck >= scenario.lost_share) & (luck < scenario.lost_share + scenario.late_share)
-        prompt = (spoken & ~late)[self._index]
-        slow = (spoken & late)[self._index]
+        prompt = (spoken & ~late)[self._index] & known
+        slow = (spoken & late)[self._index] & known
         return self._batch(now_s, value, prompt, None), self._batch(now_s, value, slow, now_s + delay_s)
 
     def _batch(self, now_s: int, value: Column, mask: Mask, arrives_s: Column | None) -> Columns:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from gridflock.model import Orders, Outcomes, OutcomeStatus
 from gridflock.sim._devices import Column, Columns
@@ -19,7 +21,7 @@ _TOLERANCE = 0.02
 """An order is met within this share of the rating (and 0.05 kW)."""
 
 
-def _empty(columns: dict[str, type]) -> Columns:
+def _empty(columns: Mapping[str, DTypeLike]) -> Columns:
     return {name: np.zeros(0, dtype) for name, dtype in columns.items()}
 
 
@@ -69,7 +71,7 @@ class OrderBook:
         delay_s, lost, wait_s = self._links(orders.issued_s)
         silent = np.concatenate([self._folk.silent(orders.issued_s), np.zeros(len(self.ids) - self._n, bool)])
         p_kw = np.asarray(orders.p_kw, np.float64)[fresh]
-        table = {
+        table: Columns = {
             "row": row,
             "order_id": order_id,
             "p_kw": p_kw,
@@ -78,7 +80,9 @@ class OrderBook:
             "issued_s": issued,
         }
         dead = lost[row] | silent[row]
-        self._answer(row[dead], order_id[dead], OutcomeStatus.UNREACHABLE, np.nan, issued[dead] + wait_s[row[dead]])
+        self._answer(
+            row[dead], order_id[dead], OutcomeStatus.UNREACHABLE, np.nan, issued[dead] + wait_s[row[dead]]
+        )
         self._flying = _join(self._flying, _only(table, ~dead))
 
     def _resolve(self, ids: tuple[str, ...]) -> Rows:
@@ -100,7 +104,12 @@ class OrderBook:
         return np.where(late, slow_s, delay_s), luck < scenario.lost_share, rng.integers(30, 61, n)
 
     def _answer(
-        self, row: Column, order_id: Column, status: OutcomeStatus | Column, p_kw: float | Column, time_s: Column
+        self,
+        row: Column,
+        order_id: Column,
+        status: OutcomeStatus | Column,
+        p_kw: float | Column,
+        time_s: Column,
     ) -> None:
         n = len(row)
         if n:
@@ -167,7 +176,9 @@ class OrderBook:
         met = np.abs(real - ask) <= near
         willing = self._folk.willing(now_s - 1)[row]
         moved = (real - own) * np.sign(ask - own) > 0.05 * np.abs(ask - own)
-        status = np.where(met, OutcomeStatus.ACCEPTED, np.where(moved, OutcomeStatus.PARTIAL, OutcomeStatus.REFUSED))
+        status = np.where(
+            met, OutcomeStatus.ACCEPTED, np.where(moved, OutcomeStatus.PARTIAL, OutcomeStatus.REFUSED)
+        )
         status = np.where(willing, status, OutcomeStatus.REFUSED)
         self._answer(row, self._order_id[row], status.astype(np.uint8), real, np.full(len(row), now_s))
 

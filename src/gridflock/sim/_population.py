@@ -47,7 +47,9 @@ class Population:
         self.step_s = step_s
         seed = scenario.seed
         site = (network.latitude, network.longitude)
-        skies = [weather(seed, day, step_s, network.timezone, site, network.bus_xy * _KM_PER_FT) for day in days]
+        skies = [
+            weather(seed, day, step_s, network.timezone, site, network.bus_xy * _KM_PER_FT) for day in days
+        ]
         self.start_s = int(skies[0].t_s[0])
         self.outdoor_c = np.concatenate([sky.outdoor_c for sky in skies])
         clear = np.concatenate([sky.ghi * sky.clear_index.mean(axis=0) for sky in skies])
@@ -57,7 +59,8 @@ class Population:
             habits.demand(seed, day, sky, nominal, fleet.port_customer)
             for day, sky in zip(days, skies, strict=True)
         ])  # fmt: skip
-        self.rows = {family: fleet.rows(family) for family in Family if family is not Family.NONE}
+        orderable = [family for family in Family if family is not Family.NONE]
+        self.rows: dict[Family, slice] = {family: fleet.rows(family) for family in orderable}
         self._home_of = {family: fleet.home[rows] for family, rows in self.rows.items()}
         self._build(scenario, network, days, skies)
         self.families: dict[Family, Devices] = {
@@ -108,6 +111,7 @@ class Population:
         self.generators = Generators(
             plate, np.concatenate([habits.heat(seed, day, sky, plate, chilled) for day, sky in pairs])
         )
+        self.generators.start(rng)
         plate = fleet.plate_of(rows[Family.SHED])
         self.processes = Processes(
             plate, np.concatenate([habits.process(seed, day, sky, plate) for day, sky in pairs])
@@ -191,4 +195,3 @@ class Population:
         for family, model in self.families.items():
             mark = f"{family.name}_"
             model.resume({name[len(mark) :]: value for name, value in state.items() if name.startswith(mark)})
-

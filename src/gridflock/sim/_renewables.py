@@ -29,7 +29,9 @@ class Renewables(Devices):
         self.p_kw = np.where(np.isnan(ask_kw), offer, np.clip(ask_kw, 0.0, offer))
 
 
-def offer(seed: int, plate: Columns, windy: NDArray[np.bool_], place: Rows, sky: Weather) -> NDArray[np.float32]:
+def offer(
+    seed: int, plate: Columns, windy: NDArray[np.bool_], place: Rows, sky: Weather
+) -> NDArray[np.float32]:
     """What nature offers each row, float32 (T, n), kW.
 
     Plane-of-array irradiance is beam plus isotropic sky and ground diffuse; a module loses

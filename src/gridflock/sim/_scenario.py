@@ -46,7 +46,7 @@ class Scenario:
     ders: int = 2000
     day: date = date(2026, 7, 15)
     seed: int = 1
-    demand_scale: float = 0.62
+    demand_scale: float = 0.85
     hidden_share: float = 0.04
     impedance_spread: float = 0.10
     phase_error_share: float = 0.02
@@ -67,7 +67,9 @@ def feeder_document(name: str) -> dict[str, Json]:
         UnknownFeeder: no such feeder; lists the known ones.
     """
     folder = files("gridflock.sim") / "feeders"
-    known = sorted(entry.name.removesuffix(".json") for entry in folder.iterdir() if entry.name.endswith(".json"))
+    known = sorted(
+        entry.name.removesuffix(".json") for entry in folder.iterdir() if entry.name.endswith(".json")
+    )
     if name not in known:
         raise UnknownFeeder(f"no feeder {name!r}; known: {', '.join(known)}")
     document: dict[str, Any] = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from gridflock.grid import Flow
 from gridflock.schema import CUSTOMER_CLASSES, Family, Kind
-from gridflock.sim._devices import Column, Columns
+from gridflock.sim._devices import Column, Columns, Devices
 from gridflock.sim._population import Population
 from gridflock.units import PHASES, Kw, Kwh, Rows
 
@@ -99,22 +99,29 @@ class Tally:
         v_pu, loading = flow.v_pu, flow.loading
         self._ticks.append((
             now_s, seconds, flow.losses_kw, v_pu.min(), v_pu.max(),
-            np.count_nonzero(v_pu < V_LOW_PU), np.count_nonzero(v_pu > V_HIGH_PU),
-            np.count_nonzero(loading > 1.0), loading.max(), flow.converged,
+            int(np.count_nonzero(v_pu < V_LOW_PU)), int(np.count_nonzero(v_pu > V_HIGH_PU)),
+            int(np.count_nonzero(loading > 1.0)), loading.max(), flow.converged,
             *flow.head_kva.real, *flow.head_kva.imag,
         ))  # fmt: skip
 
     def series(self) -> dict[str, NDArray[np.float64]]:
-        """Per tick, (ticks,) each: time of its end, length, losses, extreme voltages, node and branch
-        counts outside limits, worst loading, power at the head per phase (house sign: import negative)."""
+        """Columns of ``PER_TICK``, float64 (ticks,) each.
+
+        ``t_s`` is the end of a tick; power at the head is per phase, import negative; ``low_nodes``,
+        ``high_nodes`` and ``overloaded`` count nodes and branches outside their limits.
+        """
         table = np.array(self._ticks, dtype=np.float64).reshape(-1, len(self.PER_TICK))
         return dict(zip(self.PER_TICK, table.T.copy(), strict=True))
 
     def _stored(self) -> dict[str, float]:
         """Energy in each family that stores, kWh."""
         population = self._population
-        models = {"storage": population.storage, "vehicle": population.vehicles, "thermal": population.thermal,
-                  "generator": population.generators}  # fmt: skip
+        models: dict[str, Devices] = {
+            "storage": population.storage,
+            "vehicle": population.vehicles,
+            "thermal": population.thermal,
+            "generator": population.generators,
+        }
         return {name: float(np.nansum(model.energy_kwh())) for name, model in models.items()}
 
     def summary(self) -> dict[str, float]:

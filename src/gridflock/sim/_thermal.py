@@ -74,9 +74,7 @@ class Thermal(Devices):
     _GRACE_K = 0.25
     """Beyond the band by more than this, an occupied minute counts as lost."""
 
-    def __init__(
-        self, plate: Columns, houses: Houses, tanks: Tanks, *, cooling: bool, step_h: float
-    ) -> None:
+    def __init__(self, plate: Columns, houses: Houses, tanks: Tanks, *, cooling: bool, step_h: float) -> None:
         """``cooling``: False on a day for heating; ``step_h``: length of a step of the draws, hours."""
         super().__init__(plate)
         self.step_h = step_h

@@ -30,7 +30,8 @@ def local_hours(t_s: Seconds, timezone: str) -> _F8:
     quarters, place = np.unique(t_s // 900, return_inverse=True)
     offset_s = [datetime.fromtimestamp(int(q) * 900, tz=UTC).astimezone(zone).utcoffset() for q in quarters]
     seconds = np.array([int((offset or timedelta(0)).total_seconds()) for offset in offset_s])
-    return (t_s + seconds[place]) % 86_400 / 3600.0
+    hours: _F8 = (t_s + seconds[place]) % 86_400 / 3600.0
+    return hours
 
 
 @dataclass(frozen=True, slots=True, eq=False)

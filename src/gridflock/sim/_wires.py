@@ -11,9 +11,9 @@ from gridflock.grid import ControlState, Flow, Network, act, initial, settle, so
 from gridflock.sim._devices import Columns
 from gridflock.sim._fleet import Fleet
 from gridflock.sim._scenario import Draw, Scenario, draws
-from gridflock.units import Kw, Mask, Pu
+from gridflock.units import Kvar, Kw, Mask, Pu
 
-_POWER_FACTOR_GAIN = 0.6
+_POWER_FACTOR_GAIN = 0.7
 """Reactive over active demand against the published peak case: today's appliances correct part of it."""
 _HIDDEN_PORTS = 12
 
@@ -44,14 +44,16 @@ class Wires:
     def __init__(self, scenario: Scenario, network: Network, fleet: Fleet) -> None:
         rng = draws(scenario.seed, Draw.NETWORK)
         spread = scenario.impedance_spread
-        self.network = network.with_impedance_factors(rng.uniform(1 - spread, 1 + spread, len(network.branches)))
+        self.network = network.with_impedance_factors(
+            rng.uniform(1 - spread, 1 + spread, len(network.branches))
+        )
         self._sites = network.spread(fleet.bus, fleet.true_phases).astype(np.float64)
         self._ports = network.spread(network.load_bus, fleet.port_true_phase)
         self._sites_v = self._sites.T.tocsr()
         self._ports_v = self._ports.T.tocsr()
         self._moved: Mask = fleet.port_true_phase != network.load_phase
         active = np.minimum(network.load_kva.real, -1e-9)
-        self._ratio = _POWER_FACTOR_GAIN * network.load_kva.imag / active
+        self._ratio: NDArray[np.float64] = _POWER_FACTOR_GAIN * network.load_kva.imag / active
         hidden = np.zeros(len(network.loads))
         chosen = rng.permutation(len(hidden))[: min(_HIDDEN_PORTS, len(hidden))]
         hidden[chosen] = rng.dirichlet(np.full(len(chosen), 3.0))
@@ -61,7 +63,7 @@ class Wires:
         self.flow: Flow | None = None
         self._asked: Complex = np.zeros(len(hidden), np.complex128)
 
-    def solve(self, now_s: int, demand_kw: Kw, p_kw: Kw, q_kvar: Kw) -> Flow:
+    def solve(self, now_s: int, demand_kw: Kw, p_kw: Kw, q_kvar: Kvar) -> Flow:
         """Solve the true flow, then let regulators and capacitors look at it.
 
         Args:
@@ -92,9 +94,8 @@ class Wires:
 
     def metered_kva(self) -> Complex:
         """Power through each load port's meter at the actual voltage, complex (L,): without the unknown."""
-        served = np.where(self._moved, self._asked, self.now().served_kva)
-        metered: Complex = served * self._known
-        return metered
+        served: Complex = np.where(self._moved, self._asked, self.now().served_kva)
+        return served * self._known.astype(np.complex128)
 
     def volts(self) -> tuple[Pu, Pu]:
         """Voltage at DERs (N,) and load ports (L,), mean over their true phases, pu."""
@@ -111,7 +112,8 @@ class Wires:
         flow, controls = self.now(), self.controls
         return {
             "v": flow.v, "load_kva": flow.load_kva, "inject_kva": flow.inject_kva,
-            "flow_taps": flow.state.taps, "flow_cap_on": flow.state.cap_on, "flow_since": flow.state.pending_since_s,
+            "flow_taps": flow.state.taps, "flow_cap_on": flow.state.cap_on,
+            "flow_since": flow.state.pending_since_s,
             "solved": np.array([flow.iterations, flow.residual_kva, flow.converged]),
             "taps": controls.taps, "cap_on": controls.cap_on, "since": controls.pending_since_s,
             "known": self._known, "asked": self._asked,
@@ -122,7 +124,14 @@ class Wires:
         held = ControlState(state["flow_taps"], state["flow_cap_on"], state["flow_since"])
         steps, miss, good = state["solved"].tolist()
         self.flow = Flow(
-            self.network, held, state["load_kva"], state["inject_kva"], state["v"], int(steps), miss, bool(good)
+            self.network,
+            held,
+            state["load_kva"],
+            state["inject_kva"],
+            state["v"],
+            int(steps),
+            miss,
+            bool(good),
         )
         self.controls = ControlState(state["taps"], state["cap_on"], state["since"])
         self._known, self._asked = state["known"], state["asked"]

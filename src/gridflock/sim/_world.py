@@ -119,7 +119,7 @@ class World:
     def read(self, now_s: int) -> Readings:
         """Measurements of this moment, and late ones of the past; a moment is measured once.
 
-        A vehicle that is away, and a device without the thing, reads NaN.
+        A vehicle that is away says no more than its power and that it is not ready.
         """
         silent = np.zeros(len(self.ids), bool)
         silent[: self._fleet.n] = self._folk.silent(self.now_s)
@@ -134,6 +134,7 @@ class World:
         ready = self._folk.willing(self.now_s)
         ready[population.rows[Family.VEHICLE]] &= vehicles.plugged
         ready[population.rows[Family.THERMAL]] &= population.thermal.works
+        ready[population.rows[Family.SHED]] &= population.processes.e_kwh > 0
         energy = population.energy_kwh()[population.with_energy()]
         return {
             "p_kw": np.concatenate([p_kw, metered.real, head.real]),
