@@ -8,7 +8,7 @@ keep the band by itself, so the usual problem stays small.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -210,13 +210,3 @@ def _group_limit(model: Model, f: Flexibility, terms: Terms, limit: Envelope) ->
         program.put(rows, model.up[np.ix_(rows_of, steps)], 1.0)
         program.put(rows, model.down[np.ix_(rows_of, steps)], -1.0)
         model.group_rows.append(GroupRows(limit, steps, rows, under, over))
-
-
-def directed(flexibility: Flexibility, up: Floats, down: Floats) -> Flexibility:
-    """The same groups, each step with up and down at once held to the larger of the two."""
-    both = np.minimum(up, down) > 1e-6
-    return replace(
-        flexibility,
-        up_kw=np.where(both & (up < down), 0.0, flexibility.up_kw),
-        down_kw=np.where(both & (up >= down), 0.0, flexibility.down_kw),
-    )

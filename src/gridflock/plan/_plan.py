@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from gridflock.model import Flexibility, Reason, Rejected, Schedule
 from gridflock.plan._check import Sound, misshapen, sound
-from gridflock.plan._model import Model, build, directed, values_of
+from gridflock.plan._model import Model, build, values_of
 from gridflock.plan._reason import reasons_of
 from gridflock.plan._solve import Floats, Solution, solve
 from gridflock.plan._terms import Terms
@@ -49,16 +51,22 @@ def plan(flexibility: Flexibility, fixed: Kw, terms: Terms, now_s: int) -> Sched
 
 
 def _one_way(given: Sound) -> tuple[Model, Solution, Floats, Floats]:
-    """Solve until no store moves both ways in one step."""
+    """Solve until no lossy store moves both ways in one step; the last round leaves no choice."""
     flexibility = given.flexibility
+    lossy = (flexibility.gain_up + flexibility.gain_down != 0)[:, None]
     for left in reversed(range(_ROUNDS)):
         model = build(flexibility, given.fixed_kw, given.terms)
         solution = solve(model.program)
         up, down = values_of(model.up, solution), values_of(model.down, solution)
-        lossy = (flexibility.gain_up + flexibility.gain_down != 0)[:, None]
-        if not left or not solution.ok or not (lossy & (np.minimum(up, down) > _SAME_KW)).any():
+        both = lossy & (np.minimum(up, down) > _SAME_KW)
+        if not both.any():
             break
-        flexibility = directed(flexibility, np.where(lossy, up, 0.0), np.where(lossy, down, 0.0))
+        held = lossy if left == 1 else both
+        flexibility = replace(
+            flexibility,
+            up_kw=np.where(held & (up < down), 0.0, flexibility.up_kw),
+            down_kw=np.where(held & (up >= down), 0.0, flexibility.down_kw),
+        )
     return model, solution, up, down
 
 
