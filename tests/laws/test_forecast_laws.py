@@ -197,3 +197,29 @@ def test_uneven_history_is_our_own_bug():
     grid = TimeGrid(np.array([0, 900, 2700], dtype=np.int64))
     with pytest.raises(ValueError, match="uniform"):
         forecast(History(grid, ("a",), np.zeros((1, 2))), growing(3600), SITE, (), 3600)
+
+
+@pytest.mark.parametrize(
+    ("file", "column", "sign", "days_back"), [("demand", "demand_MW", -1, 7), ("pv", "pv_power_mw", 1, 1)]
+)
+def test_a_real_feeder_and_its_solar_farm_beat_the_naive(shared, file, column, sign, days_back):
+    """Half a year of Plymouth, 24 h ahead: a lower error than the naive copy, an honest band."""
+    import duckdb
+
+    source = shared / "data" / "series" / "wpd_pod_stentaway" / f"{file}.parquet"
+    table = duckdb.sql(f"select epoch(datetime) t, {column} v from '{source}' order by 1").fetchnumpy()
+    grid = TimeGrid.uniform(int(table["t"][0]), 1800, len(table["t"]))
+    history = History(grid, (file,), sign * 1000.0 * np.asarray(table["v"])[None])
+    ours, naive, inside = [], [], []
+    for now_s in range(1_546_300_800, 1_561_000_000, 4 * DAY_S + 5 * 3600):
+        k = (now_s - grid.start_s) // 1800
+        answer = forecast(
+            history, TimeGrid.uniform(now_s, 1800, 48), Site(50.37, -4.1, "Europe/London"), {"pv"}, now_s
+        )
+        marks = score(history, answer)
+        ours.append(marks.mae_kw)
+        inside.append(marks.coverage)
+        past = slice(k - 48 * days_back, k - 48 * (days_back - 1))
+        naive.append(np.abs(history.value_kw[:, k : k + 48] - history.value_kw[:, past]).mean())
+    assert np.mean(ours) < 0.95 * np.mean(naive)
+    assert 0.65 < np.mean(inside) < 0.95
