@@ -160,12 +160,12 @@ class OrderBook:
     def _reply(self, table: Columns, status: OutcomeStatus) -> None:
         self._answer(table["row"], table["order_id"], status, np.nan, table["arrives_s"] + 1)
 
-    def settle(self, now_s: int, p_kw: Kw, own_kw: Kw, rating_kw: Kw) -> None:
+    def settle(self, now_s: int, p_kw: Kw, own_kw: Kw, rating_kw: Kw, ceiling: Mask) -> None:
         """Answer the orders that took force in the step that ends now.
 
         Accepted: the power is the one asked for. Refused: the device does what it would have
-        done anyway, within a twentieth of what was asked of it. Partial: between. A ceiling
-        above what sun or wind offer is met by all there is.
+        done anyway, within a twentieth of what was asked of it. Partial: between. Where an order
+        is a ceiling (``ceiling``: sun and wind), one above what is on offer is met by all there is.
         """
         row = np.flatnonzero(self._new)
         if not len(row):
@@ -173,7 +173,7 @@ class OrderBook:
         self._new[:] = False
         ask, real, own = self._ask_kw[row], p_kw[row], own_kw[row]
         near = np.maximum(_TOLERANCE * rating_kw[row], 0.05)
-        met = np.abs(real - ask) <= near
+        met = (np.abs(real - ask) <= near) | (ceiling[row] & (ask >= own))
         willing = self._folk.willing(now_s - 1)[row]
         moved = (real - own) * np.sign(ask - own) > 0.05 * np.abs(ask - own)
         status = np.where(

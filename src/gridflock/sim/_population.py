@@ -75,6 +75,8 @@ class Population:
         for family, value in _REACTIVE.items():
             ratio[self.rows[family]] = value
         self.reactive = ratio
+        self.ceiling = np.zeros(fleet.n, bool)
+        self.ceiling[self.rows[Family.RENEWABLE]] = True
         plate = fleet.plate
         self.rating_kw: Kw = np.maximum(plate["p_max_kw"], -plate["p_min_kw"])
 

@@ -83,6 +83,12 @@ class Vehicles(Devices):
         """Moment of leaving (n,); NaN while away."""
         return np.where(self.plugged, self._now(self.sessions.depart_s).astype(np.float64), np.nan)
 
+    @property
+    def obeys(self) -> Mask:
+        """Plugged in and able to do something (n,): who only charges and has enough is done."""
+        lack = self._now(self.sessions.target_kwh) - self.e_kwh > _NEED_KWH
+        return self.plugged & (lack | self.both_ways)
+
     def step(self, now_s: int, hours: float, ask_kw: Kw, home_kw: Kw) -> None:
         """Hold over ``hours`` from ``now_s``, then let people come and go.
 

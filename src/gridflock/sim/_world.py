@@ -105,7 +105,8 @@ class World:
         p_kw = population.p_kw
         self.tally.book(self.now_s, seconds, np.concatenate([p_kw, self._wires.metered_kva().real]))
         self.now_s += seconds
-        self._book.settle(self.now_s, p_kw, population.own_kw, population.rating_kw)
+        own_kw = population.own_kw
+        self._book.settle(self.now_s, p_kw, own_kw, population.rating_kw, population.ceiling)
 
     def _solve(self) -> None:
         """The true flow at the powers of the last step."""
@@ -132,7 +133,7 @@ class World:
         p_kw, head, metered = population.p_kw, wires.now().head_kva, wires.metered_kva()
         vehicles = population.vehicles
         ready = self._folk.willing(self.now_s)
-        ready[population.rows[Family.VEHICLE]] &= vehicles.plugged
+        ready[population.rows[Family.VEHICLE]] &= vehicles.obeys
         ready[population.rows[Family.THERMAL]] &= population.thermal.works
         ready[population.rows[Family.SHED]] &= population.processes.e_kwh > 0
         energy = population.energy_kwh()[population.with_energy()]
