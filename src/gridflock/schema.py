@@ -78,6 +78,18 @@ FAMILY: dict[Kind, Family] = {
     Kind.FEEDER_HEAD: Family.NONE,
 }
 
+INVERTERS = frozenset(
+    {
+        Kind.PV_ROOFTOP,
+        Kind.PV_COMMUNITY,
+        Kind.BATTERY_HOME,
+        Kind.BATTERY_COMMERCIAL,
+        Kind.EV_V2G,
+        Kind.EV_V2H,
+    }
+)
+"""Kinds behind a grid-support inverter, which gives reactive power on order (IEEE 1547-2018)."""
+
 CUSTOMER_CLASSES = ("residential", "commercial", "industrial", "utility")
 
 ColumnType = Literal["str", "kind", "phases", "customer", "f4", "i8", "u1"]

@@ -14,6 +14,7 @@ from gridflock.fleet._capability import capability
 from gridflock.fleet._columns import Fleet, Image
 from gridflock.fleet._flexibility import arrivals_kwh, flexibility
 from gridflock.fleet._groups import Groups
+from gridflock.fleet._reactive import reactive_room
 from gridflock.fleet._shares import fair
 from gridflock.fleet._split import Split, split
 from gridflock.fleet._status import GroupStatus, group_status
@@ -29,5 +30,6 @@ __all__ = [
     "fair",
     "flexibility",
     "group_status",
+    "reactive_room",
     "split",
 ]

@@ -5,7 +5,7 @@ A ``Network`` is one immutable version of a feeder as arrays, built from a docum
 loads and injections and returns a ``Flow`` that knows its own residual. ``initial``, ``act`` and
 ``settle`` move the feeder's own regulators and capacitors (``ControlState``). ``estimate`` turns
 readings into the flow that explains them; ``violations`` and ``head_envelope`` say what the limits
-make of a flow.
+make of a flow, ``voltage_envelopes`` what an area may inject before a node leaves its band.
 """
 
 from gridflock.grid._controls import act, settle
@@ -15,8 +15,10 @@ from gridflock.grid._flow import Flow, solve
 from gridflock.grid._limits import LimitKind, Violations, head_envelope, violations
 from gridflock.grid._network import Network
 from gridflock.grid._state import ControlState, initial
+from gridflock.grid._support import Area, voltage_envelopes
 
 __all__ = [
+    "Area",
     "ControlState",
     "Estimate",
     "FeederRejected",
@@ -31,4 +33,5 @@ __all__ = [
     "settle",
     "solve",
     "violations",
+    "voltage_envelopes",
 ]

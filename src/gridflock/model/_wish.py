@@ -140,6 +140,8 @@ class Envelope:
         p_hi_kw: highest.
         source: the binding element and limit, in words.
         until_s: end of validity.
+        q_lo_kvar: lowest allowed reactive injection of the group's inverters, or -inf.
+        q_hi_kvar: highest, or +inf.
     """
 
     group: str
@@ -147,6 +149,8 @@ class Envelope:
     p_hi_kw: float
     source: str
     until_s: int
+    q_lo_kvar: float = -math.inf
+    q_hi_kvar: float = math.inf
 
 
 @dataclass(frozen=True, slots=True, eq=False)

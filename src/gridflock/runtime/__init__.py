@@ -1,1 +1,38 @@
-"""runtime."""
+"""The life of the system: wiring, ticks, authority, and the façade that everybody uses.
+
+``rehearse`` joins a data folder and a simulated world into a ``Derms``; its verbs serve Python,
+REST, the command line and the console alike. ``simulate`` lives a day twice, unmanaged and
+managed, and compares. The runtime alone carries arrays between the stages and does all waiting
+and sending.
+"""
+
+from gridflock.runtime._access import LOCAL, AccessDenied, Role, Scope, Users
+from gridflock.runtime._derms import Derms, ProposalRejected, UnknownName
+from gridflock.runtime._open import FolderMismatch, Rehearsal, rehearse
+from gridflock.runtime._registry import FileRejected, read_rows
+from gridflock.runtime._settings import Settings
+from gridflock.runtime._show import plain
+from gridflock.runtime._study import Account, Study, simulate
+from gridflock.runtime._system import System
+
+__all__ = [
+    "LOCAL",
+    "AccessDenied",
+    "Account",
+    "Derms",
+    "FileRejected",
+    "FolderMismatch",
+    "ProposalRejected",
+    "Rehearsal",
+    "Role",
+    "Scope",
+    "Settings",
+    "Study",
+    "System",
+    "UnknownName",
+    "Users",
+    "plain",
+    "read_rows",
+    "rehearse",
+    "simulate",
+]

@@ -1,0 +1,319 @@
+"""The command line: the façade's verbs, and the commands that start and check things."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from gridflock.console._remote import Remote
+
+app = typer.Typer(
+    help="Gridflock: an open, grid-aware DERMS. Positive power is injection into the grid.",
+    no_args_is_help=True,
+    pretty_exceptions_show_locals=False,
+)
+users = typer.Typer(help="Named local users of a data folder.", no_args_is_help=True)
+audit = typer.Typer(help="The ledger's hash chain.", no_args_is_help=True)
+fleet = typer.Typer(help="Registry files.", no_args_is_help=True)
+app.add_typer(users, name="users")
+app.add_typer(audit, name="audit")
+app.add_typer(fleet, name="fleet")
+out = Console()
+
+Url = Annotated[str | None, typer.Option("--url", help="Server; default GRIDFLOCK_URL or the local one.")]
+Token = Annotated[str | None, typer.Option("--token", help="Bearer token; default GRIDFLOCK_TOKEN.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Data = Annotated[Path, typer.Option("--data", help="Data folder: ledger, history, users.")]
+Feeder = Annotated[str, typer.Option("--feeder", help="Packed feeder.")]
+Ders = Annotated[int, typer.Option("--ders", min=1, max=20_000, help="How many DERs.")]
+DayText = Annotated[str, typer.Option("--day", help="Local calendar day, YYYY-MM-DD.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="Of every draw.")]
+
+
+# ---- starting things -----------------------------------------------------------------------------
+
+
+@app.command()
+def demo(
+    data: Annotated[Path | None, typer.Option(help="Keep the data here; default a temporary folder.")] = None,
+    port: Annotated[int, typer.Option(min=1, max=65_535)] = 8080,
+    speed: Annotated[float, typer.Option(min=0.0, help="Virtual seconds per second; 0 = full speed.")] = 60.0,
+    for_s: Annotated[
+        float | None, typer.Option("--for", help="Stop by itself after so many seconds.")
+    ] = None,
+    ders: Ders = 2000,
+    seed: Seed = 1,
+    start: Annotated[str, typer.Option(help="Local time of day to join in, HH:MM.")] = "15:00",
+    browser: Annotated[bool, typer.Option(help="Open the console in the browser.")] = False,
+) -> None:
+    """A live day on the simulated IEEE 123-bus feeder, with its console."""
+    from gridflock.console import _serve
+
+    _serve.demo(data, port, speed, for_s, ders, seed, start, browser=browser)
+
+
+@app.command()
+def run(
+    data: Data = Path("gridflock-data"),
+    feeder: Feeder = "ieee123",
+    ders: Ders = 2000,
+    day: DayText = "2026-07-15",
+    seed: Seed = 1,
+    fleet_file: Annotated[Path | None, typer.Option("--fleet", help="Registry the system is told.")] = None,
+    port: Annotated[int, typer.Option(min=1, max=65_535)] = 8080,
+    tick: Annotated[int, typer.Option(min=1, max=300, help="Fast tempo, s.")] = 4,
+    speed: Annotated[float, typer.Option(min=0.0, help="Virtual seconds per second.")] = 1.0,
+    watch_only: Annotated[bool, typer.Option("--watch-only", help="See everything, order nothing.")] = False,
+) -> None:
+    """Run (or resume) a system in a data folder against its simulated world."""
+    from gridflock.console import _offline, _serve
+
+    scenario = _offline.scenario(feeder, ders, day, seed)
+    _serve.run(data, scenario, fleet_file, port, tick, speed, managed=not watch_only)
+
+
+@app.command()
+def simulate(
+    feeder: Annotated[str, typer.Argument(help="Packed feeder.")] = "ieee123",
+    ders: Ders = 2000,
+    day: DayText = "2026-07-15",
+    seed: Seed = 1,
+    out_folder: Annotated[Path, typer.Option("--out", help="Folder of report.html and report.json.")] = Path(
+        "out"
+    ),
+    as_json: AsJson = False,
+) -> None:
+    """Live a day twice, unmanaged and managed, and say what management was worth."""
+    from gridflock.console import _offline
+
+    _offline.study(_offline.scenario(feeder, ders, day, seed), out_folder, as_json=as_json)
+
+
+# ---- the façade's verbs --------------------------------------------------------------------------
+
+
+@app.command()
+def status(url: Url = None, token: Token = None, as_json: AsJson = False) -> None:
+    """The system at a glance."""
+    _show(Remote(url, token).ask("GET", "/api/status"), as_json)
+
+
+@app.command()
+def feeder(url: Url = None, token: Token = None, as_json: AsJson = False) -> None:
+    """The feeder's map: buses, branches, sections."""
+    answer = Remote(url, token).ask("GET", "/api/feeder")
+    _show(answer, as_json, rows=answer["buses"])
+
+
+@app.command()
+def state(url: Url = None, token: Token = None, as_json: AsJson = False) -> None:
+    """Voltages, loadings, taps and broken limits as estimated now."""
+    answer = Remote(url, token).ask("GET", "/api/feeder/state")
+    rows = [{"bus": bus, "a": v[0], "b": v[1], "c": v[2]} for bus, v in answer["v_pu"].items()]
+    _show(answer, as_json, rows=rows)
+
+
+@app.command()
+def groups(url: Url = None, token: Token = None, as_json: AsJson = False) -> None:
+    """All virtual DERs with status and capability."""
+    answer = Remote(url, token).ask("GET", "/api/groups")
+    columns = ("id", "members", "online", "p_kw", "p_lo_kw", "p_hi_kw", "e_kwh", "lo_source", "hi_source")
+    _show(answer, as_json, rows=[{c: group[c] for c in columns} for group in answer])
+
+
+@app.command()
+def group(
+    group_id: Annotated[str, typer.Argument(metavar="GROUP")],
+    url: Url = None,
+    token: Token = None,
+    as_json: AsJson = False,
+) -> None:
+    """One virtual DER: status, capability, forecast, children, members."""
+    answer = Remote(url, token).ask("GET", f"/api/groups/{group_id}")
+    _show(answer, as_json, rows=answer["members_sample"])
+
+
+@app.command()
+def resources(
+    group_id: Annotated[str, typer.Option("--group", help="Group id.")] = "all",
+    limit: Annotated[int, typer.Option(min=1, max=10_000)] = 100,
+    url: Url = None,
+    token: Token = None,
+    as_json: AsJson = False,
+) -> None:
+    """Members of a group."""
+    answer = Remote(url, token).ask("GET", "/api/resources", params={"group": group_id, "limit": limit})
+    _show(answer, as_json, rows=answer)
+
+
+@app.command()
+def timeline(url: Url = None, token: Token = None, as_json: AsJson = False) -> None:
+    """Net load of the day: actual, forecast, plan."""
+    answer = Remote(url, token).ask("GET", "/api/timeline")
+    plan = answer["plan"] or {"t": [], "net_kw": []}
+    _show(
+        answer,
+        as_json,
+        rows=[{"t": t, "planned_kw": p} for t, p in zip(plan["t"], plan["net_kw"], strict=True)],
+    )
+
+
+@app.command()
+def events(
+    after: Annotated[int, typer.Option(help="Only those after this ledger position.")] = 0,
+    limit: Annotated[int, typer.Option(min=1, max=2_000)] = 30,
+    url: Url = None,
+    token: Token = None,
+    as_json: AsJson = False,
+) -> None:
+    """The newest events first."""
+    answer = Remote(url, token).ask("GET", "/api/events", params={"after": after, "limit": limit})
+    columns = ("seq", "time", "kind", "author", "text")
+    _show(answer, as_json, rows=[{c: event[c] for c in columns} for event in answer])
+
+
+@app.command()
+def proposals(url: Url = None, token: Token = None, as_json: AsJson = False) -> None:
+    """Wishes in force or to come."""
+    answer = Remote(url, token).ask("GET", "/api/proposals")
+    _show(answer, as_json, rows=answer)
+
+
+@app.command()
+def propose(
+    group_id: Annotated[str, typer.Argument(metavar="GROUP", help="Group or resource id.")],
+    p_kw: Annotated[float | None, typer.Option("--p-kw", help="Wanted sum, injection positive.")] = None,
+    p_lo_kw: Annotated[float | None, typer.Option("--p-lo-kw", help="Lower bound of the sum.")] = None,
+    p_hi_kw: Annotated[float | None, typer.Option("--p-hi-kw", help="Upper bound of the sum.")] = None,
+    minutes: Annotated[float, typer.Option(help="How long.")] = 60.0,
+    why: Annotated[str, typer.Option(help="In words; kept in the ledger.")] = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would happen, send nothing.")] = False,
+    url: Url = None,
+    token: Token = None,
+    as_json: AsJson = False,
+) -> None:
+    """Ask a group for an injection, or bound it."""
+    body = {
+        "group": group_id,
+        "p_kw": p_kw,
+        "p_lo_kw": p_lo_kw,
+        "p_hi_kw": p_hi_kw,
+        "minutes": minutes,
+        "why": why,
+    }
+    answer = Remote(url, token).ask("POST", "/api/proposals", params={"dry_run": dry_run}, body=body)
+    _show(answer, as_json, rows=answer["members"][:20])
+
+
+@app.command()
+def withdraw(
+    proposal_id: Annotated[str, typer.Argument(metavar="PROPOSAL")],
+    url: Url = None,
+    token: Token = None,
+    as_json: AsJson = False,
+) -> None:
+    """Take a proposal back."""
+    _show(Remote(url, token).ask("DELETE", f"/api/proposals/{proposal_id}"), as_json)
+
+
+@audit.command()
+def verify(
+    data: Annotated[
+        Path | None, typer.Option("--data", help="Walk this folder's ledger, running or not.")
+    ] = None,
+    url: Url = None,
+    token: Token = None,
+    as_json: AsJson = False,
+) -> None:
+    """Prove the chain, or name its first broken record (exit code 2)."""
+    from gridflock.console import _offline
+
+    answer = _offline.verify(data) if data else Remote(url, token).ask("GET", "/api/audit")
+    _show(answer, as_json)
+    raise typer.Exit(0 if answer["ok"] else 2)
+
+
+# ---- users and registry files --------------------------------------------------------------------
+
+
+@users.command("add")
+def users_add(
+    name: str,
+    data: Data = Path("gridflock-data"),
+    role: Annotated[str, typer.Option(help="viewer, operator or admin.")] = "operator",
+    group_id: Annotated[list[str] | None, typer.Option("--group", help="Authority over; repeat.")] = None,
+) -> None:
+    """Make a user, or give one a new token; the token is printed once."""
+    from gridflock.console import _offline
+
+    typer.echo(_offline.add_user(data, name, role, group_id or ["all"]))
+
+
+@users.command("list")
+def users_list(data: Data = Path("gridflock-data"), as_json: AsJson = False) -> None:
+    """Users and roles."""
+    from gridflock.console import _offline
+
+    found = _offline.user_names(data)
+    _show(found, as_json)
+
+
+@users.command("remove")
+def users_remove(name: str, data: Data = Path("gridflock-data")) -> None:
+    """Remove a user; the token is refused from then on."""
+    from gridflock.console import _offline
+
+    _offline.remove_user(data, name)
+
+
+@fleet.command("check")
+def fleet_check(file: Path, feeder: Feeder = "ieee123", as_json: AsJson = False) -> None:
+    """Check a registry file (CSV or JSON): every fault by row, field and rule; exit code 1 on any."""
+    from gridflock.console import _offline
+
+    answer = _offline.check_fleet(file, feeder)
+    _show(answer, as_json, rows=answer["rejected"])
+    raise typer.Exit(1 if answer["rejected"] else 0)
+
+
+@fleet.command("export")
+def fleet_export(
+    file: Path, feeder: Feeder = "ieee123", ders: Ders = 2000, day: DayText = "2026-07-15", seed: Seed = 1
+) -> None:
+    """Write the registry of a simulated fleet as CSV: a file to start from."""
+    from gridflock.console import _offline
+
+    count = _offline.export_fleet(file, _offline.scenario(feeder, ders, day, seed))
+    typer.echo(f"{count} resources written to {file}")
+
+
+def _show(answer: Any, as_json: bool, rows: list[dict[str, Any]] | None = None) -> None:  # noqa: FBT001, ANN401
+    """JSON, or a table of rows, or name-value lines."""
+    if as_json:
+        typer.echo(json.dumps(answer, indent=1))
+        return
+    if isinstance(answer, dict):
+        for name, value in answer.items():
+            if (
+                not isinstance(value, list | dict)
+                or not value
+                or (isinstance(value, dict) and len(value) <= 8)
+            ):
+                out.print(f"[dim]{name:>16}[/dim]  {value}", highlight=False)
+    if rows:
+        table = Table(header_style="bold")
+        for name in rows[0]:
+            table.add_column(name)
+        for row in rows:
+            table.add_row(*("" if value is None else str(value) for value in row.values()))
+        out.print(table)
+
+
+def main() -> None:
+    """Entry point of the ``gridflock`` command."""
+    app()

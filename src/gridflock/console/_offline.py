@@ -1,0 +1,141 @@
+"""Commands that need no running server: studies, registry files, users, the audit of a folder."""
+
+from __future__ import annotations
+
+import csv
+import json
+import tempfile
+from collections.abc import Mapping
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from gridflock.console import _report
+from gridflock.record import RecordError, open_record
+from gridflock.runtime import FileRejected, Role, System, Users, plain, read_rows, simulate
+from gridflock.schema import REGISTRY
+from gridflock.sim import Scenario, UnknownFeeder, World, feeder_document
+
+RowList = list[Mapping[str, object]]
+
+
+def scenario(feeder: str, ders: int, day: str, seed: int) -> Scenario:
+    """A scenario from the command line's words, or an end with what is wrong."""
+    try:
+        feeder_document(feeder)
+        return Scenario(feeder=feeder, ders=ders, day=date.fromisoformat(day), seed=seed)
+    except UnknownFeeder as error:
+        raise _stop(f"feeder: {error.args[0]} (rule: a packed feeder)") from error
+    except ValueError as error:
+        raise _stop(f"day: {error} (rule: YYYY-MM-DD)") from error
+
+
+def study(world: Scenario, folder: Path, *, as_json: bool) -> None:
+    """Live the day twice, write both reports, and say the result."""
+    screen = Console(stderr=as_json)
+    with tempfile.TemporaryDirectory(prefix="gridflock-") as data, Progress(console=screen) as bar:
+        task = bar.add_task("preparing", total=1.0)
+
+        def progress(what: str, share: float) -> None:
+            bar.update(task, description=what, completed=share)
+
+        found = simulate(world, Path(data), progress)
+    timezone = str(feeder_document(world.feeder)["timezone"])
+    page = _report.write(found, timezone, folder)
+    document = _report.as_document(found)
+    if as_json:
+        typer.echo(json.dumps(document, indent=1))
+        return
+    table = Table("", "unmanaged", "managed", header_style="bold")
+    for name, value in document["unmanaged"].items():
+        if isinstance(value, float):
+            table.add_row(name, f"{value:,.3f}", f"{document['managed'][name]:,.3f}")
+    for customer, value in document["unmanaged"]["settled_bills"].items():
+        table.add_row(
+            f"bill, {customer}", f"{value:,.2f}", f"{document['managed']['settled_bills'][customer]:,.2f}"
+        )
+    screen.print(table)
+    screen.print(f"{page} and report.json; {document['timings']['total_s']:.1f} s")
+
+
+def clock_time(text: str) -> int:
+    """Seconds after local midnight of ``HH:MM``."""
+    hours, _, minutes = text.partition(":")
+    if not (hours.isdigit() and minutes.isdigit() and int(hours) < 24 and int(minutes) < 60):
+        raise _stop(f"start: {text!r} is not a time of day (rule: HH:MM)")
+    return int(hours) * 3_600 + int(minutes) * 60
+
+
+def read_fleet(file: Path) -> RowList:
+    """A registry file's rows, or an end with what is wrong with the file as a whole."""
+    try:
+        return read_rows(file)
+    except FileRejected as error:
+        fault = error.rejected
+        place = f" line {fault.row}" if fault.row else ""
+        raise _stop(f"{fault.field}{place}: {fault.reason}") from error
+
+
+def check_fleet(file: Path, feeder: str) -> dict[str, Any]:
+    """Every fault of a registry file."""
+    system = System.build(feeder_document(scenario(feeder, 1, "2026-07-15", 1).feeder), read_fleet(file))
+    rejected = [
+        {"row": f.row, "id": ", ".join(f.ids), "field": f.field, "reason": f.reason} for f in system.rejected
+    ]
+    return {"accepted": len(system.fleet.ids), "rejected": rejected}
+
+
+def export_fleet(file: Path, world: Scenario) -> int:
+    """A simulated fleet's registry as CSV."""
+    rows = World(world).registry
+    names = [attribute.name for attribute in REGISTRY]
+    with file.open("w", encoding="utf-8", newline="") as handle:
+        writer = csv.DictWriter(handle, names, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({name: row[name] for name in names if name in row} for row in rows)
+    return len(rows)
+
+
+def verify(data: Path) -> dict[str, Any]:
+    """Walk a folder's ledger, whether or not somebody writes to it."""
+    try:
+        record = open_record(data, read_only=True)
+    except RecordError as error:
+        raise _stop(str(error)) from error
+    try:
+        answer: dict[str, Any] = plain(record.verify())
+    finally:
+        record.close()
+    return answer
+
+
+def add_user(data: Path, name: str, role: str, groups: list[str]) -> str:
+    """Make a user; the token."""
+    try:
+        return Users(data).add(name, Role[role.upper()], frozenset(groups))
+    except KeyError as error:
+        raise _stop(f"role: {role!r} (rule: viewer, operator or admin)") from error
+    except ValueError as error:
+        raise _stop(str(error)) from error
+
+
+def user_names(data: Path) -> dict[str, str]:
+    """Users and roles."""
+    return Users(data).names()
+
+
+def remove_user(data: Path, name: str) -> None:
+    """Remove a user, or an end if there is none."""
+    if not Users(data).remove(name):
+        raise _stop(f"name: no user {name!r} in {data}")
+
+
+def _stop(message: str) -> typer.Exit:
+    """Say what is wrong and end with exit code 1."""
+    typer.echo(message, err=True)
+    return typer.Exit(1)

@@ -1,0 +1,232 @@
+"""REST: the façade's verbs over HTTP, a live stream, and the console's files."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import Depends, FastAPI, HTTPException, Query, Request, Response
+from fastapi.responses import HTMLResponse, JSONResponse, StreamingResponse
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from fastapi.staticfiles import StaticFiles
+from fastapi_offline import FastAPIOffline
+from pydantic import BaseModel, ConfigDict, Field
+
+from gridflock import __version__
+from gridflock.runtime import AccessDenied, Derms, ProposalRejected, Scope, UnknownName, Users, plain
+
+LARGEST_BODY = 1_048_576
+_POLL_S = 5.0
+_BEARER = HTTPBearer(auto_error=False, description="Token printed once by `gridflock users add`.")
+_HEADERS = {
+    # The page at /docs starts its viewer by an inline script; the console has none.
+    "Content-Security-Policy": "default-src 'self'; img-src 'self' data:; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+}
+
+
+class ProposalBody(BaseModel):
+    """A proposal on a group: a wanted injection or bounds, for some minutes."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    group: str = Field(description="Group or resource id.", max_length=200)
+    p_kw: float | None = Field(None, description="Wanted sum, kW, injection positive.")
+    p_lo_kw: float | None = Field(None, description="Lower bound of the sum, kW.")
+    p_hi_kw: float | None = Field(None, description="Upper bound of the sum, kW.")
+    minutes: float = Field(60.0, description="How long.")
+    why: str = Field("", description="In words; kept in the ledger.")
+
+
+def build(derms: Derms, users: Users) -> FastAPI:
+    """The application of one running system."""
+    app: FastAPI = FastAPIOffline(
+        title="Gridflock",
+        version=__version__,
+        description="An open, grid-aware DERMS. Sign: positive power is injection into the grid.",
+        docs_url="/docs",
+        redoc_url=None,
+    )
+
+    def authority(
+        claims: Annotated[HTTPAuthorizationCredentials | None, Depends(_BEARER)],
+    ) -> Scope:
+        scope = users.scope(claims.credentials) if claims else None
+        if scope is None:
+            fault = [
+                {"field": "Authorization", "rule": "a valid bearer token", "reason": "missing or unknown"}
+            ]
+            raise HTTPException(401, fault, {"WWW-Authenticate": "Bearer"})
+        return scope
+
+    _guards(app)
+    _reads(app, derms, authority)
+    _lists(app, derms, authority)
+    _writes(app, derms, authority)
+    _stream(app, derms, authority)
+    _pages(app)
+    return app
+
+
+def _guards(app: FastAPI) -> None:
+    """Bounds, headers, and errors in one shape: ``detail`` is a list of field, rule, reason."""
+
+    @app.middleware("http")
+    async def bound(request: Request, call: Callable[[Request], Awaitable[Response]]) -> Response:
+        length = request.headers.get("content-length", "0")
+        if (
+            not length.isdigit()
+            or int(length) > LARGEST_BODY
+            or "chunked" in request.headers.get("transfer-encoding", "")
+        ):
+            return _fault(413, "body", f"at most {LARGEST_BODY} bytes, with its length", "too large")
+        response = await call(request)
+        for name, value in _HEADERS.items():
+            if not request.url.path.startswith("/docs"):
+                response.headers[name] = value
+        return response
+
+    @app.exception_handler(UnknownName)
+    async def unknown(_: Request, error: UnknownName) -> Response:
+        return _fault(404, "id", "must exist", str(error))
+
+    @app.exception_handler(AccessDenied)
+    async def denied(_: Request, error: AccessDenied) -> Response:
+        return _fault(403, "Authorization", "authority over the group", str(error))
+
+    @app.exception_handler(ProposalRejected)
+    async def rejected(_: Request, error: ProposalRejected) -> Response:
+        return JSONResponse({"detail": [plain(fault) for fault in error.faults]}, 422)
+
+
+def _fault(code: int, field: str, rule: str, reason: str) -> Response:
+    return JSONResponse({"detail": [{"field": field, "rule": rule, "reason": reason}]}, code)
+
+
+Authority = Callable[..., Scope]
+
+
+def _reads(app: FastAPI, derms: Derms, authority: Authority) -> None:
+    """What can be looked at. Work is array code in a worker thread, never in the event loop."""
+    who = Depends(authority)
+
+    @app.get("/api/status", tags=["read"])
+    def status(scope: Scope = who) -> Any:
+        """The system at a glance."""
+        return plain(derms.status(scope))
+
+    @app.get("/api/feeder", tags=["read"])
+    def feeder(scope: Scope = who) -> Any:
+        """The map: buses, branches, sections."""
+        return plain(derms.feeder(scope))
+
+    @app.get("/api/feeder/state", tags=["read"])
+    def state(scope: Scope = who) -> Any:
+        """Voltages, loadings, taps and broken limits as estimated now."""
+        return plain(derms.state(scope))
+
+    @app.get("/api/groups", tags=["read"])
+    def groups(scope: Scope = who) -> Any:
+        """All virtual DERs with status and capability."""
+        return plain(derms.groups(scope))
+
+    @app.get("/api/groups/{group:path}", tags=["read"])
+    def group(group: str, scope: Scope = who) -> Any:
+        """One virtual DER: status, capability, forecast, children, members."""
+        found = plain(derms.group(scope, group))
+        return found.pop("group") | found
+
+
+def _lists(app: FastAPI, derms: Derms, authority: Authority) -> None:
+    """What can be listed."""
+    who = Depends(authority)
+
+    @app.get("/api/resources", tags=["read"])
+    def resources(
+        group: str = "all", limit: Annotated[int, Query(ge=1, le=10_000)] = 100, scope: Scope = who
+    ) -> Any:
+        """Members of a group."""
+        return plain(derms.resources(scope, group, limit))
+
+    @app.get("/api/timeline", tags=["read"])
+    def timeline(scope: Scope = who) -> Any:
+        """Net load of the day: actual, forecast, plan."""
+        return plain(derms.timeline(scope))
+
+    @app.get("/api/events", tags=["read"])
+    def events(after: int = 0, limit: Annotated[int, Query(ge=1, le=2_000)] = 100, scope: Scope = who) -> Any:
+        """The newest events first."""
+        return plain(derms.events(scope, after, limit))
+
+    @app.get("/api/proposals", tags=["read"])
+    def proposals(scope: Scope = who) -> Any:
+        """Wishes in force or to come."""
+        return plain(derms.proposals(scope))
+
+    @app.get("/api/audit", tags=["read"])
+    def verify(scope: Scope = who) -> Any:
+        """Walk the ledger's hash chain."""
+        return plain(derms.verify(scope))
+
+
+def _writes(app: FastAPI, derms: Derms, authority: Authority) -> None:
+    """What can be asked."""
+    who = Depends(authority)
+
+    @app.post("/api/proposals", tags=["write"])
+    def propose(body: ProposalBody, *, dry_run: bool = False, scope: Scope = who) -> Any:
+        """Ask a group for an injection, or bound it. With ``dry_run`` nothing is recorded or sent."""
+        return plain(derms.propose(scope, **body.model_dump(), dry_run=dry_run))
+
+    @app.delete("/api/proposals/{proposal_id}", tags=["write"])
+    def withdraw(proposal_id: str, scope: Scope = who) -> Any:
+        """Take a proposal back."""
+        return plain(derms.withdraw(scope, proposal_id))
+
+
+def _stream(app: FastAPI, derms: Derms, authority: Authority) -> None:
+    """One JSON line per tick, for as long as the client listens."""
+    who = Depends(authority)
+
+    @app.get("/api/stream", tags=["read"])
+    async def stream(request: Request, scope: Scope = who) -> StreamingResponse:
+        """Newline-delimited JSON, one object per tick."""
+
+        async def lines() -> AsyncIterator[bytes]:
+            tick, seq = -1, max((e.seq for e in derms.events(scope, 0, 1)), default=0)
+            while not await request.is_disconnected():
+                moment = await asyncio.to_thread(derms.wait, tick, _POLL_S)
+                if moment is None:
+                    yield b"\n"
+                    continue
+                tick = moment.tick
+                events = derms.events(scope, seq, 100)
+                seq = max([seq, *(e.seq for e in events)])
+                state = derms.state(scope)
+                line = {
+                    "type": "tick",
+                    "status": plain(derms.status(scope)),
+                    "v_pu": state.v_pu,
+                    "loading": state.loading,
+                    "events": plain(events),
+                }
+                yield json.dumps(line, allow_nan=False).encode() + b"\n"
+
+        return StreamingResponse(lines(), media_type="application/x-ndjson")
+
+
+def _pages(app: FastAPI) -> None:
+    """The console's built files, or a page that says why they are not there."""
+    static = Path(str(files("gridflock.console") / "static"))
+    if (static / "index.html").is_file():
+        app.mount("/", StaticFiles(directory=static, html=True), name="console")
+        return
+
+    @app.get("/", response_class=HTMLResponse, include_in_schema=False)
+    def absent() -> str:
+        return "<h1>Gridflock</h1><p>The console was not built. The API is at <a href='/docs'>/docs</a>.</p>"

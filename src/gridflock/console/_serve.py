@@ -1,0 +1,166 @@
+"""Running systems: the loop in one thread, the server in another, both stopped cleanly."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+import threading
+import webbrowser
+from pathlib import Path
+
+import typer
+import uvicorn
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from gridflock.console import _offline
+from gridflock.console._rest import build
+from gridflock.record import RecordError
+from gridflock.runtime import Derms, FolderMismatch, Role, Settings, Users, rehearse
+from gridflock.sim import Scenario
+
+_HOST = "127.0.0.1"
+_GRACE_S = 2
+
+
+class _Server(uvicorn.Server):
+    """Uvicorn whose end also ends the loop."""
+
+    def __init__(self, config: uvicorn.Config, stop: threading.Event) -> None:
+        super().__init__(config)
+        self._end = stop
+
+    async def on_tick(self, counter: int) -> bool:
+        """Uvicorn asks ten times a second whether to stop."""
+        if self._end.is_set():
+            self.should_exit = True
+        return await super().on_tick(counter)
+
+
+def demo(
+    data: Path | None,
+    port: int,
+    speed: float,
+    for_s: float | None,
+    ders: int,
+    seed: int,
+    start: str,
+    *,
+    browser: bool,
+) -> None:
+    """A day on the IEEE 123-bus feeder, joined at ``start`` local time."""
+    with contextlib.ExitStack() as stack:
+        if data is None:
+            data = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="gridflock-")))
+        scenario = _offline.scenario("ieee123", ders, "2026-07-15", seed)
+        typer.echo("preparing the feeder, the fleet and the week before …")
+        stop = threading.Event()
+        derms = _open(data, scenario, Settings(tick_s=4), speed, stop, None, _offline.clock_time(start))
+        token = Users(data).add("operator", Role.OPERATOR)
+        address = f"http://{_HOST}:{port}/#token={token}"
+        typer.echo(f"console: {address}\nAPI:     http://{_HOST}:{port}/docs\nstop with Ctrl-C")
+        if browser:
+            webbrowser.open(address)
+        _live(derms, Users(data), port, stop, for_s)
+
+
+def run(
+    data: Path,
+    scenario: Scenario,
+    fleet_file: Path | None,
+    port: int,
+    tick: int,
+    speed: float,
+    *,
+    managed: bool,
+) -> None:
+    """A system in a data folder, made or resumed."""
+    stop = threading.Event()
+    rows = None if fleet_file is None else _offline.read_fleet(fleet_file)
+    settings = Settings(tick_s=tick, managed=managed)
+    derms = _open(data, scenario, settings, speed, stop, rows, None)
+    typer.echo(f"console: http://{_HOST}:{port}/\nstop with Ctrl-C")
+    if not Users(data).names():
+        typer.echo(f"no users yet: make one with `gridflock users add NAME --data {data}`")
+    _live(derms, Users(data), port, stop, None)
+
+
+def _open(
+    data: Path,
+    scenario: Scenario,
+    settings: Settings,
+    speed: float,
+    stop: threading.Event,
+    rows: _offline.RowList | None,
+    join_s: int | None,
+) -> Derms:
+    data.mkdir(parents=True, exist_ok=True)
+    try:
+        derms, _ = rehearse(data, scenario, settings, speed=speed, stop=stop, registry=rows, join_s=join_s)
+    except (FolderMismatch, RecordError) as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(1) from error
+    for fault in derms.refused_rows[:20]:
+        typer.echo(f"row {fault.row}: {fault.field}: {fault.reason}", err=True)
+    return derms
+
+
+def _live(derms: Derms, users: Users, port: int, stop: threading.Event, for_s: float | None) -> None:
+    """Loop and server until Ctrl-C, ``for_s`` seconds, or a failure of either."""
+    failure: list[BaseException] = []
+
+    def loop() -> None:
+        try:
+            derms.run(stop, derms.day[1])
+        except BaseException as error:  # noqa: BLE001 - handed to the main thread, which raises it
+            failure.append(error)
+            stop.set()
+
+    ticking = threading.Thread(target=loop, name="gridflock-loop")
+    ticking.start()
+    timer = threading.Timer(for_s, stop.set) if for_s else None
+    if timer:
+        timer.start()
+    config = uvicorn.Config(
+        build(derms, users),
+        host=_HOST,
+        port=port,
+        log_level="warning",
+        timeout_graceful_shutdown=_GRACE_S,
+        h11_max_incomplete_event_size=65_536,
+        limit_concurrency=256,
+    )
+    watching = threading.Thread(target=_progress, args=(derms, stop), name="gridflock-progress")
+    watching.start()
+    try:
+        with contextlib.suppress(KeyboardInterrupt):
+            _Server(config, stop).run()
+    finally:
+        stop.set()
+        if timer:
+            timer.cancel()
+        ticking.join()
+        watching.join()
+        derms.close()
+    if failure:
+        raise failure[0]
+    typer.echo(f"stopped: {derms.summary()}")
+
+
+def _progress(derms: Derms, stop: threading.Event) -> None:
+    """The day as a bar, with the feeder's state beside it."""
+    start_s, end_s = derms.day
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f} %"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, refresh_per_second=2) as bar:
+        task = bar.add_task("waiting for the first tick", total=end_s - start_s)
+        tick = -1
+        while not stop.is_set():
+            moment = derms.wait(tick, 0.5)
+            if moment is None:
+                continue
+            tick = moment.tick
+            bar.update(task, completed=moment.now_s - start_s, description=derms.summary())

@@ -1,0 +1,386 @@
+"""The life of the system: the fast tick and the slow one.
+
+Fast: readings -> image -> estimate -> arbitration, split, guard -> recorded -> sent. Slow, every
+``plan_s``: forecast -> flexibility -> plan; the fast tick picks the newest plan up by reference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gridflock.dispatch import Decision, Response, step
+from gridflock.fleet import Image, capability, flexibility
+from gridflock.forecast import forecast
+from gridflock.grid import (
+    ControlState,
+    Flow,
+    LimitKind,
+    Violations,
+    act,
+    estimate,
+    head_envelope,
+    initial,
+    settle,
+    violations,
+    voltage_envelopes,
+)
+from gridflock.market import prices, tariffs
+from gridflock.model import (
+    Capability,
+    Entry,
+    Envelope,
+    Forecast,
+    Json,
+    Outcomes,
+    Proposal,
+    Rejected,
+    Schedule,
+)
+from gridflock.plan import Terms, plan
+from gridflock.ports import Field, Record
+from gridflock.runtime._book import Book
+from gridflock.runtime._past import OUTSIDE, Past
+from gridflock.runtime._settings import Settings
+from gridflock.runtime._system import PhaseAreas, System
+from gridflock.schema import Family
+from gridflock.units import Kw, TimeGrid
+
+_ENVELOPE_S = 1_800
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Moment:
+    """Everything known after a tick; published by reference, never changed.
+
+    Attributes:
+        now_s: the tick's moment.
+        tick: its number in the life of the ledger.
+        image: what the resources said.
+        flow: the estimated state of the feeder.
+        state: regulator and capacitor positions it assumes.
+        violations: limits broken in the estimate.
+        decision: what was ordered; None while watching only.
+        schedule: the plan in force.
+        forecast: what the plan was made from.
+        envelopes: limits in force.
+        outcomes: answers that came with this tick.
+        rejected: readings and wishes refused in this tick.
+        seq: ledger position of this tick.
+    """
+
+    now_s: int
+    tick: int
+    image: Image
+    flow: Flow
+    state: ControlState
+    violations: Violations
+    decision: Decision | None
+    schedule: Schedule | None
+    forecast: Forecast | None
+    envelopes: tuple[Envelope, ...]
+    outcomes: Outcomes
+    rejected: tuple[Rejected, ...]
+    seq: int
+
+    @property
+    def able(self) -> Capability:
+        """What each resource can do now, as seen by dispatch where it decides."""
+        return capability(self.image) if self.decision is None else self.decision.capability
+
+    @property
+    def head_kw(self) -> float:
+        """The feeder's net injection into the source as estimated, kW; import is negative."""
+        return float(self.flow.head_kva.real.sum())
+
+
+class Loop:
+    """Ticks over one system. Single-threaded: one writer per value.
+
+    Args:
+        system: network, fleet, groups.
+        field: the devices.
+        record: the ledger.
+        settings: tempos and limits.
+        past: what forecasts learn from.
+        book: open proposals.
+        response: conversation state, empty or rebuilt.
+        tick: number of the last tick in the ledger.
+    """
+
+    def __init__(
+        self,
+        system: System,
+        field: Field,
+        record: Record,
+        settings: Settings,
+        past: Past,
+        book: Book,
+        response: Response,
+        tick: int = 0,
+    ) -> None:
+        self.system = system
+        self.past = past
+        self.book = book
+        self.response = response
+        self.field = field
+        self._record = record
+        self._settings = settings
+        self._tick = tick
+        self._state = initial(system.network)
+        self._flow: Flow | None = None
+        self._schedule: Schedule | None = None
+        self._forecast: Forecast | None = None
+        self._envelopes: tuple[Envelope, ...] = ()
+        self._shares = PhaseAreas.of(system)
+        self._peak_kw = 0.0
+        self._broken: frozenset[str] = frozenset()
+        self._tariff = tariffs(system.network.timezone)[settings.tariff]
+
+    def tick(self, now_s: int) -> Moment:
+        """One fast tick, and the slow one where it is due."""
+        fleet = self.system.fleet
+        rejected = fleet.ingest(self.field.read(now_s), now_s)
+        outcomes = self.field.outcomes(now_s)
+        self.response = self.response.heard(_rows(fleet.row_of, outcomes), outcomes, now_s)
+        image = fleet.image(now_s)
+        self.past.add(image)
+        flow = self._see(image)
+        near = self._near_limits(image, flow)
+        entries: list[Entry] = []
+        if self._settings.managed and (self._schedule is None or now_s % self._settings.plan_s == 0):
+            entries.append(self._replan(image, flow))
+        envelopes = (*self._envelopes, *near)
+        decision = self._decide(image, envelopes) if self._settings.managed else None
+        broken = violations(self.system.network, flow)
+        entries += self._alarms(broken, now_s)
+        self._tick += 1
+        entries.append(self._entry(image, decision, outcomes, flow, rejected))
+        seq = self._record.append(entries)
+        if decision is not None:
+            self.response = decision.response
+            if len(decision.orders.index):
+                self.field.send(decision.orders)
+            rejected += decision.rejected
+        self._remember(now_s, flow, broken)
+        self.book.expire(now_s)
+        return Moment(
+            now_s,
+            self._tick,
+            image,
+            flow,
+            self._state,
+            broken,
+            decision,
+            self._schedule,
+            self._forecast,
+            envelopes,
+            outcomes,
+            rejected,
+            seq,
+        )
+
+    def rehearse(self, moment: Moment, extra: Sequence[Proposal]) -> tuple[Decision, Flow]:
+        """What a tick would decide with further wishes, and the feeder after it: the same code."""
+        decision = step(
+            moment.image,
+            moment.schedule,
+            moment.envelopes,
+            (*self.book.open(), *extra),
+            self.system.rows_of,
+            self.response,
+            self._settings.policy,
+        )
+        return decision, self.flow_at(moment, decision.targets.p_kw)
+
+    def flow_at(self, moment: Moment, p_kw: Kw) -> Flow:
+        """The feeder as it would be with resources at ``p_kw`` (n,) where finite."""
+        places, image = self.system.places, moment.image
+        return estimate(
+            self.system.network,
+            places.load_kva(image),
+            places.inject_kva(image, p_kw),
+            np.full(3, np.nan + 0j),
+            moment.state,
+            moment.flow,
+        ).flow
+
+    def _see(self, image: Image) -> Flow:
+        """Estimate the feeder from the newest readings; the regulators of the model act too."""
+        places, network = self.system.places, self.system.network
+        load, inject, head = places.load_kva(image), places.inject_kva(image), places.head_kva(image)
+        if self._flow is None:
+            # Nobody tells the taps: a controller that has been alive for a while has settled.
+            known = np.where(np.isnan(load), network.load_kva, load)
+            self._flow, self._state = settle(network, known, inject, self._state)
+        found = estimate(network, load, inject, head, self._state, self._flow)
+        if found.flow.converged:
+            self._flow = found.flow
+            self._state = act(network, found.flow, self._state, image.now_s)
+        assert self._flow is not None, "the first estimate of a sound feeder converges"
+        return self._flow
+
+    def _near_limits(self, image: Image, flow: Flow) -> tuple[Envelope, ...]:
+        """Voltage envelopes of this tick, from the estimate and the voltages that meters report."""
+        system = self.system
+        v_pu = system.places.best_v_pu(system.network, image, flow)
+        s_kva, room_kvar = self._shares.present(image)
+        until_s = image.now_s + 2 * self._settings.tick_s
+        return voltage_envelopes(system.network, flow, v_pu, self._shares.areas, s_kva, room_kvar, until_s)
+
+    def _decide(self, image: Image, envelopes: Sequence[Envelope]) -> Decision:
+        return step(
+            image,
+            self._schedule,
+            envelopes,
+            self.book.open(),
+            self.system.rows_of,
+            self.response,
+            self._settings.policy,
+        )
+
+    def _replan(self, image: Image, flow: Flow) -> Entry:
+        """The slow tick: forecast, flexibility, plan."""
+        settings, now_s = self._settings, image.now_s
+        grid = horizon(now_s, settings)
+        seen = forecast(self.past.history(), grid, self.system.site, self.past.solar, now_s)
+        groups = self.past.plan_groups
+        median = np.stack([seen.median(group) for group in groups])
+        vehicle = np.array([f"/{Family.VEHICLE.name.lower()}/" in group for group in groups])
+        rows = [self.system.rows_of[group] for group in groups]
+        # Arrivals come in spikes, whose median says nothing of their energy; the mean does.
+        mean = np.stack([seen.value_kw[seen.series.index(group)].mean(axis=0) for group in groups])
+        inflow = np.where(vehicle[:, None], mean, 0.0)
+        base = np.where(vehicle[:, None], 0.0, median)
+        able = flexibility(image, groups, rows, grid, base, inflow)
+        head = head_envelope(self.system.network, flow, now_s + _ENVELOPE_S)
+        lower = max(head.p_lo_kw, -settings.import_limit_kw)
+        upper = min(head.p_hi_kw, settings.export_limit_kw)
+        buy, sell = prices(self._tariff, grid)
+        terms = Terms(
+            import_price=buy,
+            export_price=sell,
+            peak_price=settings.peak_price,
+            peak_so_far_kw=self._peak_kw,
+            import_limit_kw=np.full(grid.n, max(0.0, -lower)),
+            export_limit_kw=np.full(grid.n, max(0.0, upper)),
+        )
+        schedule = plan(able, seen.median(OUTSIDE), terms, now_s)
+        self._forecast, self._schedule = seen, schedule
+        self._envelopes = (Envelope("all", lower, upper, head.source, now_s + _ENVELOPE_S),)
+        return _plan_entry(schedule)
+
+    def _alarms(self, broken: Violations, now_s: int) -> list[Entry]:
+        """One event per cause when it begins and when it ends, never one per node or device."""
+        causes = _causes(broken)
+        entries = []
+        for cause in sorted(causes.keys() - self._broken):
+            head: dict[str, Json] = {
+                "cause": cause,
+                "state": "begins",
+                "count": causes[cause],
+                "text": f"{cause}: {causes[cause]}",
+            }
+            entries.append(Entry("alarm", now_s, head))
+        entries += [
+            Entry("alarm", now_s, {"cause": cause, "state": "ends", "text": f"{cause}: over"})
+            for cause in sorted(self._broken - causes.keys())
+        ]
+        self._broken = frozenset(causes)
+        return entries
+
+    def _entry(
+        self,
+        image: Image,
+        decision: Decision | None,
+        outcomes: Outcomes,
+        flow: Flow,
+        rejected: Sequence[Rejected],
+    ) -> Entry:
+        """The tick as one chained record of columns."""
+        columns: dict[str, NDArray[np.generic]] = {
+            "outcome_order_id": outcomes.order_id,
+            "outcome_status": outcomes.status,
+            "outcome_p_kw": np.asarray(outcomes.p_kw, dtype=np.float32),
+        }
+        head: dict[str, Json] = {
+            "tick": self._tick,
+            "head_kw": round(float(flow.head_kva.real.sum()), 3),
+            "refused_readings": sum(r.count for r in rejected),
+            "next_order_id": self.response.next_id,
+        }
+        if decision is not None:
+            orders = decision.orders
+            columns |= {
+                "order_id": orders.order_id,
+                "row": orders.index,
+                "p_kw": orders.p_kw,
+                "expires_s": orders.expires_s,
+                "source": orders.source,
+            }
+            head["sources"] = list(orders.sources)
+            head["next_order_id"] = decision.response.next_id
+            head["held_kw"] = round(decision.passed.held_kw, 3)
+            head["shortfall_kw"] = {
+                g.proposal.id: round(g.shortfall_kw, 3) for g in decision.grants if abs(g.shortfall_kw) > 1e-3
+            }
+        return Entry("tick", image.now_s, head, columns)
+
+    def _remember(self, now_s: int, flow: Flow, broken: Violations) -> None:
+        head_kw = float(flow.head_kva.real.sum())
+        self._peak_kw = max(self._peak_kw, -head_kw) if now_s % 86_400 else max(0.0, -head_kw)
+        self._record.write_history(
+            "feeder",
+            {
+                "t_s": np.array([now_s]),
+                "head_kw": np.array([head_kw]),
+                "head_kvar": np.array([float(flow.head_kva.imag.sum())]),
+                "losses_kw": np.array([flow.losses_kw]),
+                "v_min_pu": np.array([float(np.nanmin(flow.v_pu))]),
+                "v_max_pu": np.array([float(np.nanmax(flow.v_pu))]),
+                "violations": np.array([len(broken.kind)]),
+            },
+        )
+
+
+def _causes(broken: Violations) -> dict[str, int]:
+    """Broken limits by cause, in words."""
+    codes, counts = np.unique(broken.kind, return_counts=True)
+    return {
+        LimitKind(int(code)).name.lower().replace("_", " "): int(count)
+        for code, count in zip(codes, counts, strict=True)
+    }
+
+
+def horizon(now_s: int, settings: Settings) -> TimeGrid:
+    """Quarter-hours first, then hours: 36 steps look a day ahead at a third of the size."""
+    start_s = now_s - now_s % settings.plan_s
+    fine = start_s + 900 * np.arange(settings.fine_steps + 1, dtype=np.int64)
+    coarse = fine[-1] + 3_600 * np.arange(1, settings.coarse_steps + 1, dtype=np.int64)
+    return TimeGrid(np.concatenate([fine, coarse]))
+
+
+def _plan_entry(schedule: Schedule) -> Entry:
+    tight = [r for r in schedule.reasons if r.slack_kw > 1e-3]
+    head: dict[str, Json] = {
+        "text": f"plan of {len(schedule.groups)} groups, peak {schedule.peak_kw:.0f} kW",
+        "peak_kw": round(schedule.peak_kw, 3),
+        "cost": round(schedule.cost, 6),
+        "groups": list(schedule.groups),
+        "gave": [f"{r.row}: {r.slack_kw:.1f} kW" for r in tight[:20]],
+    }
+    columns: dict[str, NDArray[np.generic]] = {
+        "edges_s": schedule.grid.edges_s,
+        "p_kw": np.asarray(schedule.p_kw, dtype=np.float32).ravel(),
+        "net_kw": np.asarray(schedule.net_kw, dtype=np.float32),
+        "price": np.asarray(schedule.price, dtype=np.float32),
+    }
+    return Entry("plan", schedule.made_at_s, head, columns)
+
+
+def _rows(row_of: dict[str, int], outcomes: Outcomes) -> NDArray[np.int64]:
+    names = outcomes.ids
+    return np.array([row_of.get(names[i], -1) for i in outcomes.index], dtype=np.int64)

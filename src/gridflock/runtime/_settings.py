@@ -1,0 +1,38 @@
+"""Settings of a running system, with defaults that suit the demo and the study alike."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from gridflock.dispatch import Policy
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How the system lives.
+
+    Attributes:
+        tick_s: fast tempo: image, arbitration, orders.
+        plan_s: slow tempo: forecast and plan; a multiple of ``tick_s``.
+        fine_steps: quarter-hours at the start of the plan's horizon.
+        coarse_steps: hours after them.
+        import_limit_kw: contractual import limit at the feeder head; inf = only the conductors'.
+        export_limit_kw: the same for export.
+        peak_price: money per kW of the horizon's import peak: the demand charge's daily share.
+        tariff: whose prices the plan optimises against.
+        managed: False = watch only: no plan, no orders (the mode before trust).
+        policy: how orders are made.
+        confirm_kw: proposals that ask for more need the operator's typed confirmation.
+    """
+
+    tick_s: int = 60
+    plan_s: int = 900
+    fine_steps: int = 16
+    coarse_steps: int = 20
+    import_limit_kw: float = float("inf")
+    export_limit_kw: float = float("inf")
+    peak_price: float = 0.6
+    tariff: str = "residential"
+    managed: bool = True
+    policy: Policy = field(default_factory=Policy)
+    confirm_kw: float = 1_000.0

@@ -1,0 +1,199 @@
+"""The parts of one running system, joined by plain index arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import sparse
+
+from gridflock.fleet import Fleet, Groups, Image, reactive_room
+from gridflock.forecast import Site
+from gridflock.grid import Area, Flow, Network
+from gridflock.model import Rejected
+from gridflock.schema import Family, Kind
+from gridflock.units import PHASES, Kw, Pu, Rows
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Places:
+    """Where resources hang: fleet rows to feeder nodes and loads.
+
+    Attributes:
+        load_rows: (n_loads,) fleet row of each network load's meter; -1 where it has none.
+        der_rows: (m,) fleet rows that inject at nodes.
+        spread: (n_nodes, m) share of a resource's power at each node.
+        volt_rows: (k,) fleet rows of single-phase resources, whose voltage is that of one node.
+        volt_nodes: (k,) that node.
+        head_rows: (3,) fleet rows of the head meters, phases a, b, c.
+    """
+
+    load_rows: Rows
+    der_rows: Rows
+    spread: sparse.csr_matrix
+    volt_rows: Rows
+    volt_nodes: Rows
+    head_rows: Rows
+
+    @classmethod
+    def of(cls, fleet: Fleet, network: Network) -> Places:
+        """Resolve ids and buses once."""
+        kind = fleet.columns["kind"]
+        bus_row = {bus: row for row, bus in enumerate(network.buses)}
+        to_bus = np.array([bus_row[bus] for bus in fleet.labels["bus"]], dtype=np.int32)
+        der = np.flatnonzero(fleet.family != Family.NONE).astype(np.int32)
+        spread = network.spread(to_bus[fleet.columns["bus"][der]], fleet.columns["phases"][der])
+        heads = np.flatnonzero(kind == Kind.FEEDER_HEAD)
+        order = np.argsort(fleet.columns["phases"][heads])
+        loads = np.array([fleet.row_of.get(name, -1) for name in network.loads], dtype=np.int32)
+        by_item = spread.tocsc()
+        single = np.diff(by_item.indptr) == 1
+        nodes = by_item.indices[by_item.indptr[:-1]][single].astype(np.int32)
+        head = heads[order].astype(np.int32)
+        return cls(loads, der, sparse.csr_matrix(spread), der[single], nodes, head)
+
+    def load_kva(self, image: Image) -> np.ndarray:
+        """Complex (n_loads,) newest metered demand in house sign; NaN where unheard."""
+        s = np.asarray(image.p_kw, dtype=np.float64) + 1j * np.asarray(image.q_kvar, dtype=np.float64)
+        return np.where(self.load_rows >= 0, s[self.load_rows], np.nan + 0j)
+
+    def inject_kva(self, image: Image, p_kw: Kw | None = None) -> np.ndarray:
+        """Complex (n_nodes,) injection of the resources: as heard, or at ``p_kw`` (n,) where finite."""
+        p = np.nan_to_num(np.asarray(image.p_kw, dtype=np.float64))
+        if p_kw is not None:
+            p = np.where(np.isfinite(p_kw), p_kw, p)
+        q = np.nan_to_num(np.asarray(image.q_kvar, dtype=np.float64))
+        injected: np.ndarray = self.spread @ (p + 1j * q)[self.der_rows]
+        return injected
+
+    def best_v_pu(self, network: Network, image: Image, flow: Flow) -> Pu:
+        """(n,) estimated voltages, shifted per section and phase by what the meters there measure."""
+        measured = image.v_pu[self.volt_rows]
+        heard = np.isfinite(measured)
+        node = self.volt_nodes[heard]
+        area = network.bus_section[network.node_bus] * 3 + network.node_phase
+        size = int(area.max()) + 1
+        gap = np.bincount(area[node], weights=measured[heard] - flow.v_pu[node], minlength=size)
+        shift = gap / np.maximum(np.bincount(area[node], minlength=size), 1)
+        best: Pu = flow.v_pu + shift[area]
+        return best
+
+    def head_kva(self, image: Image) -> np.ndarray:
+        """Complex (3,) measured net injection at the feeder head per phase; NaN where unheard."""
+        if len(self.head_rows) != 3:
+            return np.full(3, np.nan + 0j)
+        s: np.ndarray = np.asarray(image.p_kw[self.head_rows], dtype=np.float64) + 1j * np.asarray(
+            image.q_kvar[self.head_rows], dtype=np.float64
+        )
+        return s
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class System:
+    """Network, fleet and groups of one feeder.
+
+    Attributes:
+        network: the feeder as the utility knows it.
+        fleet: state of every resource.
+        groups: virtual DERs.
+        places: rows to nodes.
+        rows_of: every group's and resource's rows.
+        site: where the feeder stands.
+        rejected: registry rows that were refused.
+    """
+
+    network: Network
+    fleet: Fleet
+    groups: Groups
+    places: Places
+    rows_of: Mapping[str, Rows]
+    site: Site
+    rejected: tuple[Rejected, ...]
+
+    @classmethod
+    def build(cls, document: Mapping[str, object], registry: Iterable[Mapping[str, object]]) -> System:
+        """Join a feeder document and registry rows.
+
+        Raises:
+            FeederRejected: the feeder document is at fault; all faults listed.
+        """
+        network = Network.from_document(document)
+        phases = {bus: int(mask) for bus, mask in zip(network.buses, network.bus_phases, strict=True)}
+        fleet, rejected = Fleet.from_rows(registry, phases)
+        sections = {
+            bus: network.sections[section]
+            for bus, section in zip(network.buses, network.bus_section, strict=True)
+        }
+        groups = Groups.standard(
+            fleet, sections, dict(zip(network.sections, network.section_titles, strict=True))
+        )
+        _add_phase_areas(groups, fleet, sections)
+        rows_of = {group: groups.rows(group) for group in groups.ids}
+        for name, row in fleet.row_of.items():
+            rows_of.setdefault(name, np.array([row], dtype=np.int32))
+        site = Site(network.latitude, network.longitude, network.timezone)
+        return cls(network, fleet, groups, Places.of(fleet, network), rows_of, site, rejected)
+
+
+def _add_phase_areas(groups: Groups, fleet: Fleet, section_of_bus: Mapping[str, str]) -> None:
+    """``section/<s>/<phase>``: the resources that act on one phase of one section."""
+    columns = fleet.columns
+    section = np.array([section_of_bus[bus] for bus in fleet.labels["bus"]])[columns["bus"]]
+    orderable = fleet.family != Family.NONE
+    for name in sorted(set(section.tolist())):
+        for k, phase in enumerate(PHASES):
+            there = np.flatnonzero((section == name) & orderable & (columns["phases"] >> k & 1 == 1))
+            if len(there):
+                members = [fleet.ids[row] for row in there]
+                title = f"{groups.title(f'section/{name}')}, phase {phase}"
+                faults = groups.add(f"section/{name}/{phase}", title, members, parents=(f"section/{name}",))
+                assert not faults, faults
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PhaseAreas:
+    """The ``section/<s>/<phase>`` groups as areas that answer for voltages.
+
+    Attributes:
+        areas: k groups with their nodes.
+        active: CSR (k, n) 1 where a row is a member: the group's sum.
+        reactive: CSR (k, n) share of a row's phases that lie in the area.
+    """
+
+    areas: tuple[Area, ...]
+    active: sparse.csr_matrix
+    reactive: sparse.csr_matrix
+
+    @classmethod
+    def of(cls, system: System) -> PhaseAreas:
+        """Resolve groups, nodes and members once."""
+        network, columns = system.network, system.fleet.columns
+        size = np.maximum(columns["p_max_kw"], -columns["p_min_kw"]).astype(np.float64)
+        phases = np.maximum(np.bitwise_count(columns["phases"]), 1)
+        areas, rows = [], []
+        for s, section in enumerate(network.sections):
+            for k, phase in enumerate(PHASES):
+                group = f"section/{section}/{phase}"
+                here = (network.bus_section[network.node_bus] == s) & (network.node_phase == k)
+                if group not in system.rows_of or not here.any():
+                    continue
+                mine = np.zeros(len(size))
+                mine[system.rows_of[group]] = size[system.rows_of[group]]
+                weight = np.where(here, system.places.spread @ mine[system.places.der_rows], 0.0)
+                nodes = np.flatnonzero(here).astype(np.int32)
+                areas.append(Area(group, nodes, weight / max(weight.sum(), 1e-9)))
+                rows.append(system.rows_of[group])
+        shape = (len(areas), len(size))
+        at = np.repeat(np.arange(len(areas)), [len(r) for r in rows])
+        members = np.concatenate(rows) if rows else np.empty(0, dtype=np.int32)
+        active = sparse.csr_matrix((np.ones(len(members)), (at, members)), shape=shape)
+        reactive = sparse.csr_matrix((1.0 / phases[members], (at, members)), shape=shape)
+        return cls(tuple(areas), active, reactive)
+
+    def present(self, image: Image) -> tuple[np.ndarray, np.ndarray]:
+        """Complex (k,) present injection (reactive: of inverters only) and (k,) reactive room, kvar."""
+        room = reactive_room(image)
+        p = self.active @ np.nan_to_num(image.p_kw.astype(np.float64))
+        q = self.reactive @ np.where(room > 0, np.nan_to_num(image.q_kvar.astype(np.float64)), 0.0)
+        return p + 1j * q, self.reactive @ room

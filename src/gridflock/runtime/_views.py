@@ -1,0 +1,297 @@
+"""What the façade answers with: plain values that Python, REST and the command line share.
+
+Times are ISO 8601 UTC texts; powers in the house sign; an absent number is None.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+
+def number(value: float | np.floating[Any] | None, digits: int = 4) -> float | None:
+    """A finite rounded number, or None."""
+    if value is None or not math.isfinite(value):
+        return None
+    return round(float(value), digits)
+
+
+def numbers(values: np.ndarray, digits: int = 4) -> list[float | None]:
+    """The same for an array."""
+    rounded = np.round(np.asarray(values, dtype=np.float64), digits)
+    return [v if math.isfinite(v) else None for v in rounded.tolist()]
+
+
+@dataclass(frozen=True, slots=True)
+class Day:
+    """First and last moment of what is being lived through."""
+
+    start: str
+    end: str
+
+
+@dataclass(frozen=True, slots=True)
+class StatusView:
+    """The system at a glance."""
+
+    feeder: str
+    title: str
+    now: str
+    speed: float
+    tick: int
+    mode: str
+    head_kw: float | None
+    head_kvar: float | None
+    import_limit_kw: float | None
+    peak_kw: float | None
+    v_min_pu: float | None
+    v_max_pu: float | None
+    violations: int
+    losses_kw: float | None
+    resources: int
+    online: int
+    refused: int
+    seq: int
+    plan_made_at: str
+    day: Day
+
+
+@dataclass(frozen=True, slots=True)
+class BusView:
+    """A bus on the map."""
+
+    id: str
+    x: float
+    y: float
+    phases: str
+    section: str
+    ders: int
+
+
+@dataclass(frozen=True, slots=True)
+class BranchView:
+    """A line, switch, regulator or transformer on the map."""
+
+    id: str
+    from_: str
+    to: str
+    kind: str
+    phases: str
+    rating_a: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class SectionView:
+    """A part of the feeder between switching or regulating devices."""
+
+    id: str
+    title: str
+
+
+@dataclass(frozen=True, slots=True)
+class FeederView:
+    """The feeder's map."""
+
+    name: str
+    timezone: str
+    buses: list[BusView]
+    branches: list[BranchView]
+    sections: list[SectionView]
+
+
+@dataclass(frozen=True, slots=True)
+class ViolationView:
+    """One limit broken now."""
+
+    kind: str
+    element: str
+    phase: str
+    value: float
+    limit: float
+
+
+@dataclass(frozen=True, slots=True)
+class StateView:
+    """The feeder's electrical state as estimated."""
+
+    now: str
+    v_pu: dict[str, list[float | None]]
+    loading: dict[str, float | None]
+    taps: dict[str, int]
+    violations: list[ViolationView]
+
+
+@dataclass(frozen=True, slots=True)
+class Fan:
+    """Quantiles over time."""
+
+    t: list[str]
+    q10: list[float | None]
+    q50: list[float | None]
+    q90: list[float | None]
+
+
+@dataclass(frozen=True, slots=True)
+class ResourceView:
+    """One resource."""
+
+    id: str
+    kind: str
+    bus: str
+    phases: str
+    provider: str
+    p_kw: float | None
+    p_lo_kw: float | None
+    p_hi_kw: float | None
+    lo_source: str
+    hi_source: str
+    e_kwh: float | None
+    ready: bool
+    ordered_kw: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class GroupView:
+    """A virtual DER: the same face as a resource."""
+
+    id: str
+    title: str
+    parents: list[str]
+    members: int
+    online: int
+    p_kw: float | None
+    q_kvar: float | None
+    p_lo_kw: float | None
+    p_hi_kw: float | None
+    lo_source: str
+    hi_source: str
+    e_kwh: float | None
+    e_max_kwh: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class GroupDetail:
+    """A group with its neighbours, forecast and some of its members."""
+
+    group: GroupView
+    children: list[str]
+    forecast: Fan | None
+    members_sample: list[ResourceView]
+
+
+@dataclass(frozen=True, slots=True)
+class PlanLine:
+    """The plan's net load."""
+
+    t: list[str]
+    net_kw: list[float | None]
+
+
+@dataclass(frozen=True, slots=True)
+class LimitsView:
+    """Limits at the feeder head, as positive magnitudes."""
+
+    import_kw: float | None
+    export_kw: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class TimelineView:
+    """Net load: what was, what is expected, what is planned."""
+
+    t: list[str]
+    actual_kw: list[float | None]
+    forecast: Fan | None
+    plan: PlanLine | None
+    limits: LimitsView
+
+
+@dataclass(frozen=True, slots=True)
+class EventView:
+    """One thing that happened."""
+
+    seq: int
+    time: str
+    kind: str
+    text: str
+    author: str
+    group: str
+    data: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ProposalView:
+    """A wish on a group."""
+
+    id: str
+    group: str
+    priority: str
+    author: str
+    why: str
+    start: str
+    until: str
+    p_kw: float | None
+    p_lo_kw: float | None
+    p_hi_kw: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class MoveView:
+    """What a proposal asks of one member."""
+
+    id: str
+    kind: str
+    from_kw: float | None
+    to_kw: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class FeederGlance:
+    """The feeder in four numbers."""
+
+    head_kw: float | None
+    v_min_pu: float | None
+    v_max_pu: float | None
+    violations: int
+
+
+@dataclass(frozen=True, slots=True)
+class ProposalAnswer:
+    """What became, or would become, of a proposal."""
+
+    proposal: ProposalView
+    dry_run: bool
+    seq: int
+    target_kw: float | None
+    given_kw: float | None
+    shortfall_kw: float | None
+    causes: dict[str, float]
+    by_family: dict[str, float]
+    members: list[MoveView]
+    before: FeederGlance
+    after: FeederGlance
+    expires: str
+    default: str
+
+
+@dataclass(frozen=True, slots=True)
+class AuditView:
+    """The ledger's chain, walked."""
+
+    ok: bool
+    entries: int
+    head: str
+    broken_seq: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One broken rule of a request."""
+
+    field: str
+    rule: str
+    reason: str
