@@ -7,13 +7,19 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from gridflock.dispatch._arbitrate import Grant, Targets, arbitrate, as_bound, in_force
+from gridflock.dispatch._arbitrate import Grant, Targets, arbitrate
 from gridflock.dispatch._guard import GuardLimits, Passed, guard
 from gridflock.dispatch._response import Response
+from gridflock.dispatch._wishes import from_grid, from_plan, in_force
 from gridflock.fleet import Image, capability
-from gridflock.model import Capability, Envelope, Orders, Priority, Proposal, Rejected, Schedule
-from gridflock.schema import Family, Kind
-from gridflock.units import Rows
+from gridflock.model import BoundSource, Capability, Envelope, Orders, Priority, Proposal, Rejected, Schedule
+from gridflock.units import Kw, Mask, Rows, Seconds
+
+_GRACE_S = 60
+"""An order outlives its wish by so little: time for the next one to arrive before it ends."""
+_SUM_KW = 0.05
+_SUM_SHARE = 1e-3
+"""Unchanged orders may keep a wish's sum off its target by the larger of the two."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +50,11 @@ class Decision:
 
     Attributes:
         orders: what goes to the wire.
-        targets: every row's target, sent now or in force already.
+        targets: every row's target: sent now, in force already, or held back by the guard.
         capability: what rows could do, as narrowed by who answers.
         passed: the guard's verdict over the candidates.
         response: the conversation's state after sending.
-        rejected: wishes that could not be weighed.
+        rejected: wishes and limits that could not be weighed.
     """
 
     orders: Orders
@@ -90,132 +96,57 @@ def step(
     """
     now_s = image.now_s
     response = response.expired(now_s)
-    can = response.narrowed(capability(image), image)
-    wishes, rejected = _known(in_force(proposals, now_s), rows_of)
-    wishes += _from_plan(schedule, image, rows_of, policy, now_s)
-    wishes += _from_grid(envelopes, image, rows_of, policy)
+    able = capability(image)
+    can = response.narrowed(able, image)
+    wishes, rejected = in_force(proposals, rows_of, now_s)
+    deadband = policy.deadband_kw, policy.deadband_share
+    for more, faults in (
+        from_plan(schedule, image, rows_of, policy.head_group, deadband),
+        from_grid(envelopes, image, rows_of, policy.head_group),
+    ):
+        wishes += more
+        rejected += faults
     targets = arbitrate(wishes, rows_of.__getitem__, image, can, response.ordered_kw)
-    due = np.flatnonzero(response.due(targets.p_kw, now_s, policy.renew_s)).astype(np.int32)
-    weight = np.array([p.priority for p in targets.proposals], dtype=np.int64)[targets.source[due]]
-    passed = guard(due, targets.p_kw[due], weight, image, policy.guard)
-    orders = _orders(image, due[passed.keep], targets, response.next_id, policy)
-    return Decision(orders, targets, can, passed, response.sent(orders), rejected)
+    expires_s = _expiry(targets, now_s, policy.valid_s)
+    may = (able.hi_source != BoundSource.NOT_READY) & response.willing(now_s)
+    due = may & response.due(targets.p_kw, expires_s, now_s, policy.renew_s)
+    rows = np.flatnonzero(due | _off_sum(may & ~due, targets, response)).astype(np.int32)
+    weight = np.array([p.priority for p in targets.proposals], dtype=np.int64)[targets.source[rows]]
+    passed = guard(rows, targets.p_kw[rows], weight, image, policy.guard, response.ordered_kw[rows])
+    orders = _orders(image, rows[passed.keep], targets, expires_s, response.next_id)
+    return Decision(orders, targets, can, passed, response.sent(orders), tuple(rejected))
 
 
-def _known(
-    proposals: Sequence[Proposal], rows_of: Mapping[str, Rows]
-) -> tuple[list[Proposal], tuple[Rejected, ...]]:
-    """Wishes on groups that exist; a group may have vanished since the wish was accepted."""
-    known = [p for p in proposals if p.group in rows_of]
-    lost = tuple(
-        Rejected("proposal", "group", (p.id,), f"group {p.group!r} does not exist any more")
-        for p in proposals
-        if p.group not in rows_of
+def _expiry(targets: Targets, now_s: int, valid_s: int) -> Seconds:
+    """(n,) end of an order made now: with its wish, unless that is the plan, which goes on."""
+    longest = now_s + valid_s
+    ends = [longest if p.priority == Priority.SCHEDULE else p.until_s + _GRACE_S for p in targets.proposals]
+    # The last entry stands for position -1, where nobody asks.
+    return np.minimum(np.array([*ends, now_s], dtype=np.int64), longest)[targets.source]
+
+
+def _off_sum(stays: Mask, targets: Targets, response: Response) -> Mask:
+    """Of the rows that keep their order: those whose small deviations together miss their wish's sum."""
+    asked = targets.source >= 0
+    drift = np.where(
+        stays & asked & np.isfinite(response.ordered_kw), targets.p_kw - response.ordered_kw, 0.0
     )
-    return known, lost
+    source, many = targets.source[asked], len(targets.proposals)
+    off = np.abs(np.bincount(source, weights=drift[asked], minlength=many + 1))
+    whole = np.abs(np.bincount(source, weights=targets.p_kw[asked], minlength=many + 1))
+    wrong = off > np.maximum(_SUM_KW, _SUM_SHARE * whole)
+    rows: Mask = wrong[targets.source] & (drift != 0.0)
+    return rows
 
 
-def _from_plan(
-    schedule: Schedule | None, image: Image, rows_of: Mapping[str, Rows], policy: Policy, now_s: int
-) -> list[Proposal]:
-    """The plan's present step as wishes; a group planned to do what it does anyway is left alone."""
-    k = -1 if schedule is None else schedule.grid.step_at(now_s)
-    if schedule is None or k < 0:
-        return []
-    until_s = int(schedule.grid.edges_s[k + 1])
-    wishes = _planned_peak(schedule, image, rows_of, policy, until_s)
-    for g, group in enumerate(schedule.groups):
-        if group not in rows_of or len(rows_of[group]) == 0:
-            continue
-        planned, base = float(schedule.p_kw[g, k]), float(schedule.base_kw[g, k])
-        family = Family(int(image.family[rows_of[group][0]]))
-        idle = abs(planned - base) <= max(policy.deadband_kw, policy.deadband_share * abs(base))
-        if idle and family not in _HELD:
-            continue
-        if family is Family.RENEWABLE and base > 0:
-            planned *= float(np.nansum(image.p_avail_kw[rows_of[group]])) / base
-        wishes.append(
-            Proposal(
-                id=f"plan:{group}",
-                group=group,
-                priority=Priority.SCHEDULE,
-                author="plan",
-                why=f"schedule of {len(schedule.groups)} groups",
-                start_s=now_s,
-                until_s=until_s,
-                p_kw=planned,
-            )
-        )
-    return wishes
-
-
-def _planned_peak(
-    schedule: Schedule, image: Image, rows_of: Mapping[str, Rows], policy: Policy, until_s: int
-) -> list[Proposal]:
-    """The peak that the plan accepts, held between two plans against what was not foreseen."""
-    rest = _outside(image, rows_of.get(policy.head_group))
-    if rest is None:
-        return []
-    return [
-        Proposal(
-            id="plan:peak",
-            group=policy.head_group,
-            priority=Priority.SCHEDULE,
-            author="plan",
-            why=f"planned import peak of {schedule.peak_kw:.0f} kW",
-            start_s=image.now_s,
-            until_s=until_s,
-            p_lo_kw=-schedule.peak_kw - rest,
-        )
-    ]
-
-
-def _outside(image: Image, rows: Rows | None) -> float | None:
-    """Injection at the feeder head that the rows do not explain, kW; None without a measurement."""
-    head = image.kind == Kind.FEEDER_HEAD
-    if rows is None or not head.any() or not np.isfinite(image.p_kw[head]).all():
-        return None
-    return float(image.p_kw[head].sum()) - float(np.nansum(image.p_kw[rows]))
-
-
-_HELD = frozenset({Family.STORAGE, Family.VEHICLE})
-"""Families whose own default is not the plan's base (rest): they are held even at rest."""
-
-
-def _from_grid(
-    envelopes: Sequence[Envelope], image: Image, rows_of: Mapping[str, Rows], policy: Policy
-) -> list[Proposal]:
-    """Envelopes as bounds; the head's is turned from the feeder's net into the resources' sum."""
-    wishes = []
-    for envelope in envelopes:
-        if envelope.group not in rows_of or envelope.until_s <= image.now_s:
-            continue
-        shift: float | None = 0.0
-        if envelope.group == policy.head_group:
-            shift = _outside(image, rows_of[envelope.group])
-        if shift is None:
-            continue
-        wishes.append(
-            as_bound(
-                envelope.group,
-                envelope.p_lo_kw - shift,
-                envelope.p_hi_kw - shift,
-                envelope.source,
-                image.now_s,
-                envelope.until_s,
-            )
-        )
-    return wishes
-
-
-def _orders(image: Image, rows: Rows, targets: Targets, next_id: int, policy: Policy) -> Orders:
-    k = len(rows)
+def _orders(image: Image, rows: Rows, targets: Targets, expires_s: Seconds, next_id: int) -> Orders:
+    p_kw: Kw = targets.p_kw[rows].astype(np.float32)
     return Orders(
         ids=image.ids,
         index=rows,
-        order_id=np.arange(next_id, next_id + k, dtype=np.int64),
-        p_kw=np.asarray(targets.p_kw[rows], dtype=np.float32),
-        expires_s=np.full(k, image.now_s + policy.valid_s, dtype=np.int64),
+        order_id=np.arange(next_id, next_id + len(rows), dtype=np.int64),
+        p_kw=p_kw,
+        expires_s=expires_s[rows],
         source=targets.source[rows],
         sources=tuple(p.id for p in targets.proposals),
         issued_s=image.now_s,

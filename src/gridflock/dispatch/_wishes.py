@@ -1,0 +1,170 @@
+"""Everything that is wanted at one moment, in one form: proposals, the plan's step, grid limits."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from gridflock.fleet import Image
+from gridflock.model import Envelope, Priority, Proposal, Rejected, Schedule
+from gridflock.schema import Family, Kind
+from gridflock.units import Rows
+
+_HELD = frozenset({Family.STORAGE, Family.VEHICLE})
+"""Families whose own default is not the plan's base (rest): they are held even at rest."""
+_HEAD_STALE_S = 300
+"""An older reading of the feeder head says nothing of this moment."""
+
+
+def in_force(
+    proposals: Sequence[Proposal], rows_of: Mapping[str, Rows], now_s: int
+) -> tuple[list[Proposal], list[Rejected]]:
+    """Wishes whose time it is, and those that cannot be weighed.
+
+    A group may have vanished since the wish was accepted.
+    """
+    wishes, rejected = [], []
+    for proposal in proposals:
+        if proposal.start_s <= now_s < proposal.until_s:
+            fault = _fault(proposal, rows_of)
+            if fault is None:
+                wishes.append(proposal)
+            else:
+                rejected.append(Rejected("proposal", fault[0], (proposal.id,), fault[1]))
+    return wishes, rejected
+
+
+def _fault(proposal: Proposal, rows_of: Mapping[str, Rows]) -> tuple[str, str] | None:
+    """Field and rule that a wish breaks."""
+    if proposal.group not in rows_of:
+        return "group", f"group {proposal.group!r} does not exist any more"
+    if proposal.p_kw is not None and not math.isfinite(proposal.p_kw):
+        return "p_kw", f"{proposal.p_kw} is not a finite number"
+    if not proposal.p_lo_kw <= proposal.p_hi_kw:
+        return "p_lo_kw", f"{proposal.p_lo_kw} is not a lower bound to {proposal.p_hi_kw}"
+    return None
+
+
+def from_plan(
+    schedule: Schedule | None,
+    image: Image,
+    rows_of: Mapping[str, Rows],
+    head_group: str,
+    deadband: tuple[float, float],
+) -> tuple[list[Proposal], list[Rejected]]:
+    """The plan's present step as wishes; a group planned to do what it does anyway is left alone.
+
+    Args:
+        schedule: the newest plan, or None.
+        image: the process image.
+        rows_of: every group's rows; a group of the plan that is gone is reported.
+        head_group: whose members can move the feeder's net.
+        deadband: kW, and share of what a group would do unasked, below which a plan asks nothing.
+    """
+    k = -1 if schedule is None else schedule.grid.step_at(image.now_s)
+    if schedule is None or k < 0:
+        return [], []
+    until_s = int(schedule.grid.edges_s[k + 1])
+    wishes = _planned_peak(schedule, image, rows_of, head_group, until_s)
+    gone = tuple(group for group in schedule.groups if group not in rows_of)
+    rejected = [Rejected("schedule", "groups", gone[:20], "do not exist any more", count=len(gone))]
+    for g, group in enumerate(schedule.groups):
+        rows = rows_of.get(group)
+        if rows is None or len(rows) == 0:
+            continue
+        planned, base = float(schedule.p_kw[g, k]), float(schedule.base_kw[g, k])
+        family = Family(int(image.family[rows[0]]))
+        if family not in _HELD and abs(planned - base) <= max(deadband[0], deadband[1] * abs(base)):
+            continue
+        if family is Family.RENEWABLE and base > 0:
+            planned *= float(np.nansum(image.p_avail_kw[rows])) / base
+        wishes.append(
+            Proposal(
+                id=f"plan:{group}",
+                group=group,
+                priority=Priority.SCHEDULE,
+                author="plan",
+                why=f"schedule of {len(schedule.groups)} groups",
+                start_s=image.now_s,
+                until_s=until_s,
+                p_kw=planned,
+            )
+        )
+    return wishes, rejected if gone else []
+
+
+def _planned_peak(
+    schedule: Schedule, image: Image, rows_of: Mapping[str, Rows], head_group: str, until_s: int
+) -> list[Proposal]:
+    """The peak that the plan accepts, held between two plans against what was not foreseen."""
+    rest = _outside(image, rows_of.get(head_group))
+    if rest is None:
+        return []
+    return [
+        Proposal(
+            id="plan:peak",
+            group=head_group,
+            priority=Priority.SCHEDULE,
+            author="plan",
+            why=f"planned import peak of {schedule.peak_kw:.0f} kW",
+            start_s=image.now_s,
+            until_s=until_s,
+            p_lo_kw=-schedule.peak_kw - rest,
+        )
+    ]
+
+
+def _outside(image: Image, rows: Rows | None) -> float | None:
+    """Injection at the feeder head that the rows do not explain, kW; None without a fresh measurement."""
+    head = np.flatnonzero(image.kind == Kind.FEEDER_HEAD)
+    if rows is None or len(head) == 0 or not np.isfinite(image.p_kw[head]).all():
+        return None
+    if image.silent(_HEAD_STALE_S)[head].any():
+        return None
+    explained = np.nansum(image.p_kw[rows], dtype=np.float64)
+    return float(image.p_kw[head].sum(dtype=np.float64) - explained)
+
+
+def from_grid(
+    envelopes: Sequence[Envelope], image: Image, rows_of: Mapping[str, Rows], head_group: str
+) -> tuple[list[Proposal], list[Rejected]]:
+    """Envelopes as bounds; the head's is turned from the feeder's net into the resources' sum.
+
+    While the head is not measured, its bound is held on the resources' sum alone. Bounds that
+    cross leave the level between them that is nearest to rest, and are reported.
+    """
+    wishes, rejected = [], []
+    for at, envelope in enumerate(envelopes, start=1):
+        if envelope.until_s <= image.now_s:
+            continue
+        bound = Proposal(
+            id=f"envelope:{envelope.group}",
+            group=envelope.group,
+            priority=Priority.ENVELOPE,
+            author="grid",
+            why=envelope.source,
+            start_s=image.now_s,
+            until_s=envelope.until_s,
+            p_lo_kw=envelope.p_lo_kw,
+            p_hi_kw=envelope.p_hi_kw,
+        )
+        fault = _fault(bound, rows_of)
+        if fault is not None:
+            rejected.append(Rejected("envelope", fault[0], (envelope.group,), fault[1], row=at))
+            if fault[0] == "group" or math.isnan(bound.p_lo_kw + bound.p_hi_kw):
+                continue
+            level = min(max(0.0, bound.p_hi_kw), bound.p_lo_kw)
+            bound = replace(bound, p_lo_kw=level, p_hi_kw=level)
+        if envelope.group == head_group:
+            bound = _of_resources(bound, _outside(image, rows_of[head_group]))
+        wishes.append(bound)
+    return wishes, rejected
+
+
+def _of_resources(bound: Proposal, outside_kw: float | None) -> Proposal:
+    if outside_kw is None:
+        return replace(bound, why=f"{bound.why} (feeder head not measured)")
+    return replace(bound, p_lo_kw=bound.p_lo_kw - outside_kw, p_hi_kw=bound.p_hi_kw - outside_kw)
