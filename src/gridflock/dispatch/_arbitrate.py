@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from gridflock.dispatch._desk import TOLERANCE_KW, UNASKED, Desk
+from gridflock.dispatch._desk import TOLERANCE_KW, Desk
 from gridflock.fleet import Image
 from gridflock.model import Capability, Proposal
 from gridflock.units import Kw, Rows
@@ -88,7 +88,7 @@ def arbitrate(
     desk = Desk(ranked, members, image, capability, previous_kw)
     granted = {k: desk.grant_want(k) for k, p in enumerate(ranked) if p.p_kw is not None}
     desk.hold_bounds()
-    given = desk.sums(np.where(desk.source == UNASKED, desk.present, desk.target)).tolist()
+    given = desk.given()
     taken = _taken(desk, ranked)
     grants = []
     for k, proposal in enumerate(ranked):
@@ -96,8 +96,8 @@ def arbitrate(
             asked, had, causes = granted[k]
             lost = had - given[k]
             if abs(lost) > TOLERANCE_KW:
-                holder = ranked[desk.source[members[k][np.argmax(taken[members[k]])]]]
-                causes = {**causes, f"held by {holder.id}": lost}
+                most = int(members[k][np.argmax(taken[members[k]])])
+                causes = {**causes, f"held by {ranked[desk.source[most]].id}": lost}
         else:
             asked = min(max(given[k], proposal.p_lo_kw), proposal.p_hi_kw)
             short = asked - given[k]
@@ -115,6 +115,6 @@ def _rank(proposal: Proposal, size: int) -> tuple[float | str, ...]:
 
 def _taken(desk: Desk, ranked: Sequence[Proposal]) -> Kw:
     """(n,) how far bounds have moved each row from what its want gave it, kW >= 0."""
-    bounding = np.array([*(p.p_kw is None for p in ranked), False])
+    bounding = np.array([*(k in desk.bounds for k in range(len(ranked))), False])
     moved: Kw = np.where(bounding[desk.source], np.abs(desk.wanted - desk.target), 0.0)
     return np.nan_to_num(moved)

@@ -26,8 +26,10 @@ _BOUND_ORDER = (
     Family.GENERATOR,
     Family.SHED,
     Family.RENEWABLE,
+    Family.NONE,
 )
 """Who moves first to hold a bound: what costs nobody anything before what somebody notices."""
+_TURN = np.argsort(_BOUND_ORDER)
 UNASKED = -1
 TOLERANCE_KW = 1e-6
 _SWEEPS = 3
@@ -42,6 +44,7 @@ class Desk:
         target: float64 (n,) target of each row, NaN where nobody asked.
         source: int16 (n,) position of the wish that set it, -1 where nobody asked.
         wanted: float64 (n,) targets as the wants alone would have them.
+        bounds: positions of the wishes with a bound, weightiest first.
     """
 
     def __init__(
@@ -52,31 +55,27 @@ class Desk:
         capability: Capability,
         previous_kw: Kw,
     ) -> None:
-        n = image.n
         self._ranked, self._members = ranked, members
-        self._image, self._capability, self._previous = image, capability, previous_kw
-        self._member = np.concatenate([np.zeros(0, dtype=np.int32), *members])
-        self._wish = np.repeat(
-            np.arange(len(members)), np.array([len(rows) for rows in members], dtype=np.int64)
-        )
-        self._takes_orders = image.family != Family.NONE
+        self._image, self._able, self._previous = image, capability, previous_kw
+        self._free = (image.family != Family.NONE) & (capability.p_lo_kw < capability.p_hi_kw)
         # What nobody asked weighs like the plan: the last entry answers for position -1.
         self._weight = np.array([*(p.priority for p in ranked), Priority.SCHEDULE])
-        self._bounds = [
+        self.bounds = [
             k for k, p in enumerate(ranked) if math.isfinite(p.p_lo_kw) or math.isfinite(p.p_hi_kw)
         ]
-        self._free = self._takes_orders & (capability.p_lo_kw < capability.p_hi_kw)
-        self._inside: dict[int, Mask] = {}
+        self._all = _Sums(members)
+        self._bounded = _Sums([members[k] for k in self.bounds])
+        self._limit = {
+            1: np.array([ranked[k].p_hi_kw for k in self.bounds]),
+            -1: np.array([ranked[k].p_lo_kw for k in self.bounds]),
+        }
         self.present = np.nan_to_num(image.p_kw.astype(np.float64))
         self._idle = _idle(self.present, image, self._free & np.isfinite(previous_kw))
-        self.target = np.full(n, np.nan)
-        self.source = np.full(n, UNASKED, dtype=np.int16)
+        # Sun and wind without an order already give all there is.
+        self._gives_all = (image.family == Family.RENEWABLE) & np.isnan(previous_kw)
+        self.target = np.full(image.n, np.nan)
+        self.source = np.full(image.n, UNASKED, dtype=np.int16)
         self.wanted = self.target
-
-    def sums(self, values: NDArray[Any]) -> NDArray[np.float64]:
-        """Sum of a column (n,) over the members of each wish."""
-        column = values[self._member].astype(np.float64)
-        return np.bincount(self._wish, weights=column, minlength=len(self._ranked)).astype(np.float64)
 
     def grant_want(self, k: int) -> tuple[float, float, Mapping[str, float]]:
         """Split a wanted sum over the members that no weightier wish holds.
@@ -89,20 +88,26 @@ class Desk:
         proposal, rows = self._ranked[k], self._members[k]
         assert proposal.p_kw is not None
         asked = min(max(proposal.p_kw, proposal.p_lo_kw), proposal.p_hi_kw)
-        free = self._takes_orders[rows] & (self.source[rows] == UNASKED)
+        unasked = self.source[rows] == UNASKED
+        free = unasked & (self._image.family[rows] != Family.NONE)
         fixed = 0.0
         if not free.all():
-            others = rows[~free]
-            unasked = self.source[others] == UNASKED
-            fixed = float(np.where(unasked, self.present[others], self.target[others]).sum())
+            fixed = float(np.where(unasked, self.present[rows], self.target[rows])[~free].sum())
             rows = rows[free]
         rest = asked - fixed
         if len(rows) == 0:
             return asked, fixed, {"no free member": rest} if abs(rest) > TOLERANCE_KW else {}
-        share = split(rest, rows, self._image, self._capability, self._previous)
+        share = split(rest, rows, self._image, self._able, self._previous)
         self.target[rows] = share.p_kw
         self.source[rows] = k
         return asked, fixed + float(share.p_kw.sum()), share.causes
+
+    def given(self) -> list[float]:
+        """Sum of each wish's members: targets, and what they do where nobody asked."""
+        found: list[float] = self._all.of(
+            np.where(self.source == UNASKED, self.present, self.target)
+        ).tolist()
+        return found
 
     def hold_bounds(self) -> None:
         """Bring every group inside its bounds, the weightiest last, as far as members can move.
@@ -110,140 +115,158 @@ class Desk:
         Wants that lost something to a bound on a part of their group then take it from the rest.
         """
         self.wanted = self.target.copy()
-        if not self._bounds:
-            return
-        owner = self.source.copy()
-        self._hold_all()
-        if self._take_from_the_rest(owner):
+        if self.bounds:
+            owner = self.source.copy()
             self._hold_all()
+            if self._take_from_the_rest(owner):
+                self._hold_all()
 
     def _hold_all(self) -> None:
         """Every bound in turn, the lightest first; again where a weightier one has disturbed a lighter."""
-        turn = sorted(self._bounds, key=lambda k: (-self._weight[k], k))
+        turn = sorted(range(len(self.bounds)), key=lambda b: (-self._weight[self.bounds[b]], b))
         for _ in range(_SWEEPS):
-            moved = [self._hold(k) for k in turn]
-            if sum(moved) <= 1:
+            wrong = (self._room(1) < -TOLERANCE_KW) | (-self._room(-1) < -TOLERANCE_KW)
+            moved = [self._hold(b) for b in turn if wrong[b]]
+            if not any(moved):
                 break
 
-    def _hold(self, k: int) -> bool:
+    def _hold(self, b: int) -> bool:
         """Bring a group inside its bounds by moving what is not weightier; whether anything moved."""
-        moved = False
+        k, moved = self.bounds[b], False
         for side in (1, -1):
-            missing = self._beyond(k, side)
+            missing = side * max(0.0, side * float(self._room(-side)[b]))
             if abs(missing) > TOLERANCE_KW:
                 rows = self._members[k]
                 rows = rows[self._weight[self.source[rows]] >= self._weight[k]]
-                moved |= self._push(k, rows, missing, self._fences(k)) != missing
+                moved |= self._push(k, rows, missing)
         return moved
 
     def _take_from_the_rest(self, owner: NDArray[np.int16]) -> bool:
-        binding = [j for j in self._bounds if (self.source == j).any()]
-        lost = self.sums(np.nan_to_num(self.wanted - self.target))
+        setting = set(np.unique(self.source).tolist())
+        binding = [b for b, k in enumerate(self.bounds) if k in setting]
+        lost = self._all.of(np.nan_to_num(self.wanted - self.target))
         lost[[k for k, p in enumerate(self._ranked) if p.p_kw is None]] = 0.0
-        for j in binding:
-            # A bound on the whole group leaves no rest to take from.
-            within = self.sums(~self._in(j)) == 0
-            lost[within & (self._weight[:-1] >= self._weight[j])] = 0.0
+        lost[np.abs(lost) <= TOLERANCE_KW] = 0.0
         moved = False
-        for k in np.flatnonzero(np.abs(lost) > TOLERANCE_KW).tolist():
+        for k in np.flatnonzero(lost).tolist():
             rows = self._members[k]
-            rows = rows[owner[rows] == k]
-            for j in binding:
-                if self._weight[j] <= self._weight[k]:
-                    rows = rows[~self._in(j)[rows]]
-            moved |= self._push(k, rows, float(lost[k]), self._fences(k)) != lost[k]
+            rows = rows[(owner[rows] == k) & ~self._under(binding, int(self._weight[k]))[rows]]
+            if len(rows):
+                moved |= self._push(k, rows, float(lost[k]))
         return moved
 
-    def _fences(self, k: int) -> list[int]:
-        """Other bounds of no less weight, the smallest group first."""
-        fences = [j for j in self._bounds if j != k and self._weight[j] <= self._weight[k]]
-        return sorted(fences, key=lambda j: (len(self._members[j]), j))
+    def _under(self, binding: Sequence[int], weight: int) -> Mask:
+        """(n,) rows under some of these bounds of at least a weight."""
+        under = np.zeros(self._image.n, dtype=bool)
+        for b in binding:
+            if self._weight[self.bounds[b]] <= weight:
+                under[self._bounded.members[b]] = True
+        return under
 
     def _now(self, side: int) -> Kw:
-        """(n,) targets, and where there is none the idle power."""
+        """(n,) targets, and where there is none what rows may come to do, towards the other side."""
         return np.where(self.source == UNASKED, self._idle[side], self.target)
 
-    def _beyond(self, k: int, side: int) -> float:
-        """What a group lacks to its lower bound (side 1, >= 0) or has above its upper (side -1, <= 0)."""
-        return side * max(0.0, side * self._room(k, -side))
+    def _room(self, side: int) -> NDArray[np.float64]:
+        """How far each bounded sum may go up (side 1) or down (side -1); of the other sign once beyond."""
+        return self._limit[side] - self._bounded.of(self._now(-side))
 
-    def _room(self, k: int, side: int) -> float:
-        """How far a group's sum may still go up (side 1) or down (side -1); of the other sign once beyond."""
-        proposal = self._ranked[k]
-        bound = proposal.p_hi_kw if side > 0 else proposal.p_lo_kw
-        return bound - float(self._now(-side)[self._members[k]].sum())
+    def _push(self, k: int, rows: Rows, missing_kw: float) -> bool:
+        """Move rows until their sum has changed by ``missing_kw``; whether anything moved.
 
-    def _push(self, k: int, rows: Rows, missing_kw: float, fences: Sequence[int]) -> float:
-        """Move rows until their sum has changed by ``missing_kw``; returns what could not be moved.
-
-        No group of ``fences`` is pushed beyond its bound: it goes to its bound, the others go on.
+        No sum that another bound of no less weight limits is pushed beyond it: its members go as
+        far as it allows, the others go on.
         """
         side = 1 if missing_kw > 0 else -1
-        for j in fences:
-            if side * self._room(j, side) <= TOLERANCE_KW:
-                rows = rows[~self._in(j)[rows]]
-        while len(rows):
-            kept = self.target.copy(), self.source.copy()
-            moved = self._move(k, rows, missing_kw)
-            broken = next((j for j in fences if side * self._room(j, side) < -TOLERANCE_KW), None)
-            inside = np.zeros(len(rows), bool) if broken is None else self._in(broken)[rows]
-            if broken is None or not inside.any():
-                return missing_kw - moved
-            self.target, self.source = kept
-            room, others = self._room(broken, side), [j for j in fences if j != broken]
-            missing_kw -= room - self._push(k, rows[inside], room, others)
-            rows = rows[~inside]
-        return missing_kw
-
-    def _in(self, k: int) -> Mask:
-        """(n,) members of a group."""
-        if k not in self._inside:
-            inside = np.zeros(self._image.n, dtype=bool)
-            inside[self._members[k]] = True
-            self._inside[k] = inside
-        return self._inside[k]
-
-    def _move(self, k: int, rows: Rows, missing_kw: float) -> float:
-        """Move rows one way, the least weighty first, family by family; returns by how much."""
-        side, left = (1, missing_kw) if missing_kw > 0 else (-1, missing_kw)
+        heavy = self._weight[self.bounds] <= self._weight[k]
+        heavy &= np.array(self.bounds) != k
         now = self._now(side)
-        reach = self._capability.p_hi_kw if side > 0 else self._capability.p_lo_kw
-        rows = rows[(self._free & (side * (reach - now) > _TINY_KW))[rows]]
-        weight, family = self._weight[self.source[rows]], self._image.family[rows]
-        for tier in np.unique(weight)[::-1]:
-            for kind in _BOUND_ORDER:
-                some = rows[(weight == tier) & (family == kind)]
-                if len(some) and side * left > TOLERANCE_KW:
-                    left -= self._lean(k, some, left, now)
-        return missing_kw - left
+        most = self._able.p_hi_kw if side > 0 else self._able.p_lo_kw
+        free = self._free & ~(self._gives_all & (self.source == UNASKED)) if side > 0 else self._free
+        reach = np.where(free, np.maximum(side * (most - now), 0.0), 0.0)
+        room = side * self._room(side)
+        for b in np.flatnonzero(heavy & (room <= TOLERANCE_KW)).tolist():
+            reach[self._bounded.members[b]] = 0.0
+        kept = self.target.copy(), self.source.copy()
+        while True:
+            moved = self._move(k, rows[reach[rows] > _TINY_KW], missing_kw, now, reach)
+            left = side * self._room(side)
+            broken = heavy & (left < -TOLERANCE_KW) & (left < room)
+            if not moved or not broken.any():
+                return moved
+            self.target, self.source = kept[0].copy(), kept[1].copy()
+            for b in np.flatnonzero(broken).tolist():
+                inside = rows[np.isin(rows, self._bounded.members[b])]
+                reach[inside] = self._shared(float(room[b]), inside, reach[inside])
+                heavy[b] = False
 
-    def _lean(self, k: int, rows: Rows, missing_kw: float, now: Kw) -> float:
-        """Split what is missing over rows none of which may move the other way."""
-        able = self._capability
+    def _shared(self, room_kw: float, rows: Rows, reach: Kw) -> Kw:
+        """Reach of rows that share a room, in the order in which they would move, each class alike."""
+        turn = self._class(rows)
+        whole = np.bincount(turn, weights=reach)
+        before = np.cumsum(whole) - whole
+        fraction = np.clip((room_kw - before) / np.maximum(whole, _TINY_KW), 0.0, 1.0)
+        shared: Kw = reach * fraction[turn]
+        return shared
+
+    def _class(self, rows: Rows) -> NDArray[np.int64]:
+        """Who moves first: the least weighty, and of one weight family by family."""
+        weight = len(Priority) - self._weight[self.source[rows]]
+        return weight * len(_BOUND_ORDER) + _TURN[self._image.family[rows]]
+
+    def _move(self, k: int, rows: Rows, missing_kw: float, now: Kw, reach: Kw) -> bool:
+        """Move rows one way within their reach, class by class; whether anything moved."""
+        side, left = (1, missing_kw) if missing_kw > 0 else (-1, missing_kw)
+        turn = self._class(rows)
+        moved = False
+        for part in np.unique(turn):
+            if side * left <= TOLERANCE_KW:
+                break
+            some = rows[turn == part]
+            by = self._lean(k, some, left, now[some], reach[some])
+            moved |= by != 0.0
+            left -= by
+        return moved
+
+    def _lean(self, k: int, rows: Rows, missing_kw: float, now: Kw, reach: Kw) -> float:
+        """Split what is missing over rows none of which may move the other way; returns by how much."""
         start = self._level(now, rows)
-        lo, hi = able.p_lo_kw, able.p_hi_kw
-        fixed = np.array(lo if missing_kw > 0 else hi)
-        fixed[rows] = start
-        lo, hi = (fixed, hi) if missing_kw > 0 else (lo, fixed)
-        narrowed = Capability(lo, hi, able.lo_source, able.hi_source)
-        wanted = float(now[rows].sum()) + missing_kw
+        end = now + math.copysign(1.0, missing_kw) * reach
+        lo, hi = self._able.p_lo_kw.copy(), self._able.p_hi_kw.copy()
+        lo[rows], hi[rows] = np.minimum(start, end), np.maximum(start, end)
+        narrowed = Capability(lo, hi, self._able.lo_source, self._able.hi_source)
+        wanted = float(now.sum()) + missing_kw
         share = split(wanted, rows, self._image, narrowed, self._previous).p_kw
         changed = np.abs(share - start) > _TINY_KW
-        moved = float((share - now[rows])[changed].sum())
         self.target[rows[changed]] = share[changed]
         self.source[rows[changed]] = k
-        return moved
+        return float((share - now)[changed].sum())
 
     def _level(self, now: Kw, rows: Rows) -> Kw:
         """The level of each row that is nearest to what it does or shall do."""
-        lo, hi = self._capability.p_lo_kw[rows], self._capability.p_hi_kw[rows]
-        columns, level = self._image.columns, np.clip(now[rows], lo, hi)
+        lo, hi = self._able.p_lo_kw[rows], self._able.p_hi_kw[rows]
+        columns, level = self._image.columns, np.clip(now, lo, hi)
         floor = columns["p_floor_kw"][rows]
         size = np.abs(level)
         snapped = np.where(size > 0.5 * floor, np.copysign(floor, level), 0.0)
         level = np.where((size > 0) & (size < floor), np.clip(snapped, lo, hi), level)
         nearer = np.where(level - lo < hi - level, lo, hi)
         return np.where(columns["on_off"][rows] == 1, nearer, level)
+
+
+class _Sums:
+    """Sums of a column over several lists of rows at once."""
+
+    def __init__(self, members: Sequence[Rows]) -> None:
+        self.members = members
+        sizes = np.array([len(rows) for rows in members], dtype=np.int64)
+        self._row = np.concatenate([np.zeros(0, dtype=np.int32), *members])
+        self._list = np.repeat(np.arange(len(members)), sizes)
+
+    def of(self, values: NDArray[Any]) -> NDArray[np.float64]:
+        """Sum of ``values`` (n,) over each list."""
+        counted = np.bincount(self._list, weights=values[self._row], minlength=len(self.members))
+        return counted.astype(np.float64)
 
 
 def _idle(present: Kw, image: Image, lapsing: Mask) -> dict[int, Kw]:
