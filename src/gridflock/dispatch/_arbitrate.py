@@ -96,8 +96,7 @@ def arbitrate(
             asked, had, causes = granted[k]
             lost = had - given[k]
             if abs(lost) > TOLERANCE_KW:
-                most = int(members[k][np.argmax(taken[members[k]])])
-                causes = {**causes, f"held by {ranked[desk.source[most]].id}": lost}
+                causes = {**causes, **_by_holder(lost, desk.source[members[k]], taken[members[k]], ranked)}
         else:
             asked = min(max(given[k], proposal.p_lo_kw), proposal.p_hi_kw)
             short = asked - given[k]
@@ -111,6 +110,18 @@ def _rank(proposal: Proposal, size: int) -> tuple[float | str, ...]:
     want = (0.0, 0.0) if proposal.p_kw is None else (1.0, proposal.p_kw)
     ties = (proposal.id, proposal.group, proposal.until_s, proposal.p_lo_kw, proposal.p_hi_kw, *want)
     return (proposal.priority, size, proposal.start_s, *ties)
+
+
+def _by_holder(
+    lost_kw: float, source: NDArray[np.int16], taken_kw: Kw, ranked: Sequence[Proposal]
+) -> dict[str, float]:
+    """What bounds took from a want, by bound, in proportion to how far each moved the members."""
+    by_wish = np.bincount(source + 1, weights=taken_kw)
+    whole = float(by_wish.sum())
+    if whole == 0:
+        return {"held by a bound": lost_kw}
+    shares = lost_kw * by_wish / whole
+    return {f"held by {ranked[at - 1].id}": float(shares[at]) for at in np.flatnonzero(shares).tolist()}
 
 
 def _taken(desk: Desk, ranked: Sequence[Proposal]) -> Kw:

@@ -30,6 +30,8 @@ _BOUND_ORDER = (
 )
 """Who moves first to hold a bound: what costs nobody anything before what somebody notices."""
 _TURN = np.argsort(_BOUND_ORDER)
+_COSTLY = (Family.GENERATOR, Family.SHED, Family.RENEWABLE)
+"""Fuel, a paused process, lost sun: where nobody asked, the plan's own bounds leave these alone."""
 UNASKED = -1
 TOLERANCE_KW = 1e-6
 _SWEEPS = 3
@@ -71,6 +73,7 @@ class Desk:
         }
         self.present = np.nan_to_num(image.p_kw.astype(np.float64))
         self._idle = _idle(self.present, image, self._free & np.isfinite(previous_kw))
+        self._costly = np.isin(image.family, _COSTLY)
         # Sun and wind without an order already give all there is.
         self._gives_all = (image.family == Family.RENEWABLE) & np.isnan(previous_kw)
         self.target = np.full(image.n, np.nan)
@@ -137,8 +140,8 @@ class Desk:
             missing = side * max(0.0, side * float(self._room(-side)[b]))
             if abs(missing) > TOLERANCE_KW:
                 rows = self._members[k]
-                rows = rows[self._weight[self.source[rows]] >= self._weight[k]]
-                moved |= self._push(k, rows, missing)
+                weight = self._weighed(rows, Priority.MARKET)
+                moved |= self._push(k, rows[weight >= self._weight[k]], missing)
         return moved
 
     def _take_from_the_rest(self, owner: NDArray[np.int16]) -> bool:
@@ -209,9 +212,19 @@ class Desk:
         shared: Kw = reach * fraction[turn]
         return shared
 
+    def _weighed(self, rows: Rows, costly: Priority) -> NDArray[np.int64]:
+        """Weight of what rows shall do: of their wish; unasked like the plan, or ``costly`` where it is."""
+        source = self.source[rows]
+        alone = (source == UNASKED) & self._costly[rows]
+        weight: NDArray[np.int64] = np.where(alone, costly, self._weight[source])
+        return weight
+
     def _class(self, rows: Rows) -> NDArray[np.int64]:
-        """Who moves first: the least weighty, and of one weight family by family."""
-        weight = len(Priority) - self._weight[self.source[rows]]
+        """Who moves first: the least weighty, and of one weight family by family.
+
+        Bounds narrow wants before they cost those something who were never asked.
+        """
+        weight = len(Priority) - self._weighed(rows, Priority.OPERATOR)
         return weight * len(_BOUND_ORDER) + _TURN[self._image.family[rows]]
 
     def _move(self, k: int, rows: Rows, missing_kw: float, now: Kw, reach: Kw) -> bool:
