@@ -59,7 +59,8 @@ class Desk:
     ) -> None:
         self._ranked, self._members = ranked, members
         self._image, self._able, self._previous = image, capability, previous_kw
-        self._free = (image.family != Family.NONE) & (capability.p_lo_kw < capability.p_hi_kw)
+        self._open = image.family != Family.NONE
+        self._free = self._open & (capability.p_lo_kw < capability.p_hi_kw)
         # What nobody asked weighs like the plan: the last entry answers for position -1.
         self._weight = np.array([*(p.priority for p in ranked), Priority.SCHEDULE])
         self.bounds = [
@@ -91,18 +92,18 @@ class Desk:
         proposal, rows = self._ranked[k], self._members[k]
         assert proposal.p_kw is not None
         asked = min(max(proposal.p_kw, proposal.p_lo_kw), proposal.p_hi_kw)
-        unasked = self.source[rows] == UNASKED
-        free = unasked & (self._image.family[rows] != Family.NONE)
-        fixed = 0.0
+        free, fixed = self._open[rows], 0.0
         if not free.all():
-            fixed = float(np.where(unasked, self.present[rows], self.target[rows])[~free].sum())
-            rows = rows[free]
+            others, rows = rows[~free], rows[free]
+            unasked = self.source[others] == UNASKED
+            fixed = float(np.where(unasked, self.present[others], self.target[others]).sum())
         rest = asked - fixed
         if len(rows) == 0:
             return asked, fixed, {"no free member": rest} if abs(rest) > TOLERANCE_KW else {}
         share = split(rest, rows, self._image, self._able, self._previous)
         self.target[rows] = share.p_kw
         self.source[rows] = k
+        self._open[rows] = False
         return asked, fixed + float(share.p_kw.sum()), share.causes
 
     def given(self) -> list[float]:
@@ -272,14 +273,18 @@ class _Sums:
 
     def __init__(self, members: Sequence[Rows]) -> None:
         self.members = members
-        sizes = np.array([len(rows) for rows in members], dtype=np.int64)
         self._row = np.concatenate([np.zeros(0, dtype=np.int32), *members])
-        self._list = np.repeat(np.arange(len(members)), sizes)
+        ends = np.cumsum([len(rows) for rows in members], dtype=np.int64)
+        starts = np.concatenate([[0], ends[:-1]]) if len(ends) else ends
+        self._some = starts < ends
+        self._starts = starts[self._some]
 
     def of(self, values: NDArray[Any]) -> NDArray[np.float64]:
         """Sum of ``values`` (n,) over each list."""
-        counted = np.bincount(self._list, weights=values[self._row], minlength=len(self.members))
-        return counted.astype(np.float64)
+        sums = np.zeros(len(self.members))
+        if len(self._starts):
+            sums[self._some] = np.add.reduceat(values[self._row], self._starts)
+        return sums
 
 
 def _idle(present: Kw, image: Image, lapsing: Mask) -> dict[int, Kw]:

@@ -13,8 +13,9 @@ from gridflock.model import Envelope, Priority, Proposal, Rejected, Schedule
 from gridflock.schema import Family, Kind
 from gridflock.units import Rows
 
-_HELD = frozenset({Family.STORAGE, Family.VEHICLE})
+_HELD = frozenset({int(Family.STORAGE), int(Family.VEHICLE)})
 """Families whose own default is not the plan's base (rest): they are held even at rest."""
+_RENEWABLE = int(Family.RENEWABLE)
 _HEAD_STALE_S = 300
 """An older reading of the feeder head says nothing of this moment."""
 
@@ -71,26 +72,28 @@ def from_plan(
     wishes = _planned_peak(schedule, image, rows_of, head_group, until_s)
     gone = tuple(group for group in schedule.groups if group not in rows_of)
     rejected = [Rejected("schedule", "groups", gone[:20], "do not exist any more", count=len(gone))]
-    for g, group in enumerate(schedule.groups):
+    why = f"schedule of {len(schedule.groups)} groups"
+    plans, bases = schedule.p_kw[:, k].tolist(), schedule.base_kw[:, k].tolist()
+    for group, planned, base in zip(schedule.groups, plans, bases, strict=True):
         rows = rows_of.get(group)
         if rows is None or len(rows) == 0:
             continue
-        planned, base = float(schedule.p_kw[g, k]), float(schedule.base_kw[g, k])
-        family = Family(int(image.family[rows[0]]))
+        family = int(image.family[rows[0]])
         if family not in _HELD and abs(planned - base) <= max(deadband[0], deadband[1] * abs(base)):
             continue
-        if family is Family.RENEWABLE and base > 0:
-            planned *= float(np.nansum(image.p_avail_kw[rows])) / base
+        share = 1.0
+        if family == _RENEWABLE and base > 0:
+            share = float(np.nansum(image.p_avail_kw[rows])) / base
         wishes.append(
             Proposal(
                 id=f"plan:{group}",
                 group=group,
                 priority=Priority.SCHEDULE,
                 author="plan",
-                why=f"schedule of {len(schedule.groups)} groups",
+                why=why,
                 start_s=image.now_s,
                 until_s=until_s,
-                p_kw=planned,
+                p_kw=planned * share,
             )
         )
     return wishes, rejected if gone else []
