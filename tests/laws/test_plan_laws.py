@@ -491,3 +491,20 @@ def test_the_same_input_gives_the_same_bytes(problem):
     assert one.p_kw.tobytes() == other.p_kw.tobytes()
     assert one.price.tobytes() == other.price.tobytes()
     assert one.reasons == other.reasons
+
+
+def test_a_premium_moves_only_the_groups_that_have_it():
+    """A generator dearer than the price rests; with a premium that lifts its price above its cost it
+    runs at full, while its equal without one goes on resting."""
+    grid = TimeGrid.uniform(0, 3600, 4)
+    full, none, ends = np.full((2, 4), 100.0), np.zeros((2, 4)), np.full((2, 5), np.inf)
+    able = Flexibility(
+        grid, ("owner/a", "owner/b"), none, full, none, -ends, ends,
+        np.zeros(2), np.zeros(2), np.full(2, 0.4), np.zeros(2),
+    )  # fmt: skip
+    price, free = np.full(4, 0.3), np.full(4, np.inf)
+    plain = Terms(price, np.full(4, 0.1), free, free)
+    lifted = Terms(price, np.full(4, 0.1), free, free, premium={"owner/a": np.full(4, 0.2)})
+    fixed = np.full(4, -500.0)
+    np.testing.assert_allclose(plan(able, fixed, plain, 0).p_kw, 0.0, atol=1e-9)
+    np.testing.assert_allclose(plan(able, fixed, lifted, 0).p_kw, [[100.0] * 4, [0.0] * 4], atol=1e-9)

@@ -85,6 +85,7 @@ def as_document(study: Study) -> dict[str, Any]:
             "stored": _round(gain.stored),
             "owed": _round(gain.owed),
             "missed": _round(gain.missed),
+            "programme_payments": {c: _round(v) for c, v in study.payments.items()},
         },
         "timings": {
             "cycle_p50_ms": _round(float(np.percentile(conduct.cycle_ms, 50))),
@@ -243,8 +244,9 @@ def _bills(before: Mapping[str, Any], after: Mapping[str, Any], gain: Mapping[st
     return (
         "<table><tr><th></th><th>unmanaged</th><th>managed</th><th>unmanaged, settled</th>"
         f"<th>managed, settled</th></tr>{rows}</table>"
-        "<p>Settled: the bill plus fuel, wear and payments, with energy owed to vehicles or taken out of "
-        "stores at midnight priced at the class's cheapest hour. "
+        "<p>Settled: the bill plus fuel, wear and paused processes, less what the programmes pay for "
+        "those that orders caused, with energy owed to vehicles or taken out of batteries at midnight "
+        "priced at the class's cheapest hour. "
         f"Worth of management over the day: {gain['total']:,.2f}.</p>"
     )
 

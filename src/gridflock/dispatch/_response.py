@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from gridflock.fleet import Image
 from gridflock.model import BoundSource, Capability, Orders, Outcomes, OutcomeStatus
-from gridflock.units import NEVER_S, Kw, Mask, Seconds
+from gridflock.units import NEVER_S, Kvar, Kw, Mask, Seconds
 
 _PATIENCE_S = 180
 """An order without an answer for so long counts as unreachable, whatever the adapter says."""
@@ -38,6 +38,7 @@ class Response:
 
     Attributes:
         ordered_kw: (n,) power of the order in force; NaN where none is.
+        ordered_kvar: (n,) its reactive power; NaN where it has none.
         order_id: int64 (n,) that order; -1 where none.
         asked_s: (n,) since when an answer is awaited.
         expires_s: (n,) when it ends.
@@ -50,6 +51,7 @@ class Response:
     """
 
     ordered_kw: Kw
+    ordered_kvar: Kvar
     order_id: NDArray[np.int64]
     asked_s: Seconds
     expires_s: Seconds
@@ -66,6 +68,7 @@ class Response:
         never = np.full(n, NEVER_S, dtype=np.int64)
         return cls(
             ordered_kw=np.full(n, np.nan),
+            ordered_kvar=np.full(n, np.nan),
             order_id=never,
             asked_s=never,
             expires_s=never,
@@ -114,15 +117,20 @@ class Response:
         )
 
     def expired(self, now_s: int) -> Response:
-        """Orders past their end are gone; whoever was silent for too long has missed one."""
+        """Orders past their end are gone; whoever was silent for too long has missed one.
+
+        A miss that nobody had reason to probe is forgotten after the longest rest.
+        """
         silent = ~self.answered & (self.asked_s + _PATIENCE_S <= now_s)
         over = (self.expires_s <= now_s) | silent
+        forgotten = self.answered & (self.rests_until_s + _REST_S <= now_s)
         return replace(
             self,
             answered=self.answered | silent,
-            misses=_counted(self.misses, silent),
+            misses=np.where(forgotten, 0, _counted(self.misses, silent)).astype(np.int16),
             rests_until_s=_resting(self.rests_until_s, self.misses, silent, now_s),
             ordered_kw=np.where(over, np.nan, self.ordered_kw),
+            ordered_kvar=np.where(over, np.nan, self.ordered_kvar),
             order_id=np.where(over, NEVER_S, self.order_id),
         )
 
@@ -158,6 +166,7 @@ class Response:
             short_side=side,
             short_until_s=until,
             ordered_kw=np.where(void, np.nan, self.ordered_kw),
+            ordered_kvar=np.where(void, np.nan, self.ordered_kvar),
             order_id=np.where(void, NEVER_S, self.order_id),
         )
 
@@ -185,6 +194,8 @@ class Response:
         """Remember what goes out."""
         rows = orders.index
         ordered, order_id = self.ordered_kw.copy(), self.order_id.copy()
+        reactive = self.ordered_kvar.copy()
+        reactive[rows] = np.nan if orders.q_kvar is None else orders.q_kvar
         asked, expires, answered = self.asked_s.copy(), self.expires_s.copy(), self.answered.copy()
         ordered[rows], order_id[rows] = orders.p_kw, orders.order_id
         awaited = ~answered[rows] & (expires[rows] + _PATIENCE_S > orders.issued_s)
@@ -193,6 +204,7 @@ class Response:
         return replace(
             self,
             ordered_kw=ordered,
+            ordered_kvar=reactive,
             order_id=order_id,
             asked_s=asked,
             expires_s=expires,

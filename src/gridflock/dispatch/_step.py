@@ -9,11 +9,12 @@ import numpy as np
 
 from gridflock.dispatch._arbitrate import Grant, Targets, arbitrate
 from gridflock.dispatch._guard import GuardLimits, Passed, guard
+from gridflock.dispatch._reactive import reactive_due, reactive_targets
 from gridflock.dispatch._response import Response
 from gridflock.dispatch._wishes import from_grid, from_plan, in_force
 from gridflock.fleet import Image, capability
 from gridflock.model import BoundSource, Capability, Envelope, Orders, Priority, Proposal, Rejected, Schedule
-from gridflock.units import Kw, Mask, Rows, Seconds
+from gridflock.units import Kvar, Kw, Mask, Rows, Seconds
 
 _GRACE_S = 60
 """An order outlives its wish by so little: time for the next one to arrive before it ends."""
@@ -110,10 +111,17 @@ def step(
     expires_s = _expiry(targets, now_s, policy.valid_s)
     may = (able.hi_source != BoundSource.NOT_READY) & response.willing(now_s)
     due = may & response.due(targets.p_kw, expires_s, now_s, policy.renew_s)
-    rows = np.flatnonzero(due | _off_sum(may & ~due, targets, response)).astype(np.int32)
+    due |= _off_sum(may & ~due, targets, response)
+    q_kvar = reactive_targets(envelopes, rows_of, image)
+    volts = may & reactive_due(q_kvar, response.ordered_kvar, image)
+    rows = np.flatnonzero(due | (volts & (targets.source >= 0))).astype(np.int32)
     weight = np.array([p.priority for p in targets.proposals], dtype=np.int64)[targets.source[rows]]
     passed = guard(rows, targets.p_kw[rows], weight, image, policy.guard, response.ordered_kw[rows])
-    orders = _orders(image, rows[passed.keep], targets, expires_s, response.next_id)
+    # Orders of reactive power alone leave the active power to the device: nothing for the guard.
+    alone = np.flatnonzero(volts & (targets.source < 0)).astype(np.int32)
+    rows = np.sort(np.concatenate([rows[passed.keep], alone]))
+    expires_s = np.where(targets.source < 0, now_s + policy.valid_s, expires_s)
+    orders = _orders(image, rows, targets, q_kvar, expires_s, response.next_id)
     return Decision(orders, targets, can, passed, response.sent(orders), tuple(rejected))
 
 
@@ -139,7 +147,9 @@ def _off_sum(stays: Mask, targets: Targets, response: Response) -> Mask:
     return rows
 
 
-def _orders(image: Image, rows: Rows, targets: Targets, expires_s: Seconds, next_id: int) -> Orders:
+def _orders(
+    image: Image, rows: Rows, targets: Targets, q_kvar: Kvar, expires_s: Seconds, next_id: int
+) -> Orders:
     p_kw: Kw = targets.p_kw[rows].astype(np.float32)
     return Orders(
         ids=image.ids,
@@ -150,4 +160,5 @@ def _orders(image: Image, rows: Rows, targets: Targets, expires_s: Seconds, next
         source=targets.source[rows],
         sources=tuple(p.id for p in targets.proposals),
         issued_s=image.now_s,
+        q_kvar=q_kvar[rows].astype(np.float32),
     )

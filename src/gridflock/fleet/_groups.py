@@ -58,7 +58,7 @@ class Groups:
     ) -> Self:
         """The groups every fleet has; feeder heads belong to none.
 
-        ``all`` above ``section/<s>`` above ``plan/<family>/<s>`` (families that take orders; these
+        ``all`` above ``section/<s>`` above ``plan/<class>/<customer>/<s>`` (what takes orders; these
         never overlap), and above ``type/<kind>``, ``provider/<name>``, ``program/<name>`` (but
         ``none``), ``phase/<a|b|c>`` and ``demand``. Families and kinds in lower case.
 
@@ -100,11 +100,25 @@ class Groups:
             here = member & (section == at)
             title = titles.get(name, name)
             self._put(f"section/{name}", title, (ALL,), np.flatnonzero(here))
-            for family in Family:
-                rows = np.flatnonzero(here & (fleet.family == family))
-                if family is not Family.NONE and len(rows):
-                    word = family.name.lower()
-                    self._put(f"plan/{word}/{name}", f"{title}: {word}", (f"section/{name}",), rows)
+            self._put_plan_groups(name, title, here)
+
+    def _put_plan_groups(self, section: str, title: str, here: Mask) -> None:
+        """One group per class, customer class and section: alike in behaviour, tariff and place."""
+        fleet = self._fleet
+        wind = fleet.columns["kind"] == Kind.WIND
+        for family in Family:
+            mine = here & (fleet.family == family)
+            if family is Family.NONE or not mine.any():
+                continue
+            parts = {family.name.lower(): mine}
+            if family is Family.RENEWABLE:
+                parts = {"sun": mine & ~wind, "wind": mine & wind}
+            for word, rows in parts.items():
+                for code, customer in enumerate(CUSTOMER_CLASSES):
+                    own = np.flatnonzero(rows & (fleet.columns["customer"] == code))
+                    if len(own):
+                        name = f"plan/{word}/{customer}/{section}"
+                        self._put(name, f"{title}: {customer} {word}", (f"section/{section}",), own)
 
     def _put(
         self, name: str, title: str, parents: Iterable[str], own: NDArray[Any], children: Iterable[str] = ()

@@ -53,8 +53,9 @@ def voltage_envelopes(
     s_kva: Kva,
     room_kvar: Kvar,
     until_s: int,
-    v_lo: float = 0.952,
-    v_hi: float = 1.048,
+    v_lo: float = 0.951,
+    v_hi: float = 1.049,
+    calm: float = 0.004,
 ) -> tuple[Envelope, ...]:
     """Bounds on the injection of areas whose voltages are near a limit.
 
@@ -69,8 +70,9 @@ def voltage_envelopes(
         s_kva: complex (k,) present injection: active of the group, reactive of its inverters.
         room_kvar: (k,) largest reactive power of the group's inverters, either way.
         until_s: end of validity.
-        v_lo: lowest voltage aimed at, pu: the limit and a margin.
+        v_lo: lowest voltage that active power defends, pu: the limit and a margin.
         v_hi: highest.
+        calm: distance to these that reactive power keeps, pu: room for what moves between two ticks.
 
     Returns:
         Envelopes of those areas only that need one, each naming the binding node.
@@ -84,29 +86,31 @@ def voltage_envelopes(
         high = int(area.nodes[int(np.argmax(v_pu[area.nodes]))])
         low = int(area.nodes[int(np.argmin(v_pu[area.nodes]))])
         q = float(s_kva[k].imag)
-        above, below = v_pu[high] - v_hi, v_lo - v_pu[low]
+        above, below = v_pu[high] - v_hi + calm, v_lo + calm - v_pu[low]
         at_work = abs(q) > 0.01 * room_kvar[k] + 0.1
         if max(above, below) < -NEAR_PU and not at_work:
             continue
         p = float(s_kva[k].real)
-        q_hi, p_hi = _bound(above, q, p, by_kvar[high, k], by_kw[high, k], float(room_kvar[k]))
-        q_lo, p_lo = _bound(below, -q, -p, by_kvar[low, k], by_kw[low, k], float(room_kvar[k]))
+        q_hi, p_hi = _bound(above, calm, q, p, by_kvar[high, k], by_kw[high, k], float(room_kvar[k]))
+        q_lo, p_lo = _bound(below, calm, -q, -p, by_kvar[low, k], by_kw[low, k], float(room_kvar[k]))
         words = _named(network, high if above > below else low, v_pu)
         found.append(Envelope(area.group, -p_lo, p_hi, words, until_s, -q_lo, q_hi))
     return tuple(found)
 
 
 def _bound(
-    excess: float, q: float, p: float, by_kvar: float, by_kw: float, room: float
+    excess: float, calm: float, q: float, p: float, by_kvar: float, by_kw: float, room: float
 ) -> tuple[float, float]:
-    """Upper bounds of reactive and active power that take ``excess`` pu off a node."""
+    """Upper bounds of reactive and active power that take ``excess`` pu off a node.
+
+    Active power need only take what would then still lie beyond the calm.
+    """
     if by_kvar <= 0 or by_kw <= 0:
         return np.inf, np.inf
-    full = q - excess / by_kvar
     q_hi = max(q - GAIN * excess / by_kvar, -room)
-    if full > -room:
+    rest = excess - calm - by_kvar * (q + room)
+    if rest <= -NEAR_PU:
         return q_hi, np.inf
-    rest = excess - by_kvar * (q + room)
     return q_hi, p - GAIN * rest / by_kw
 
 

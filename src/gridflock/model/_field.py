@@ -12,7 +12,7 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from gridflock.units import Codes, Kw, Rows, Seconds
+from gridflock.units import Codes, Kvar, Kw, Rows, Seconds
 
 
 class Quality(IntEnum):
@@ -83,11 +83,14 @@ class Orders:
         ids: vocabulary: the fleet's ids, row by row.
         index: (n,) row of the resource in ``ids``.
         order_id: int64 (n,), unique over the life of a ledger, increasing.
-        p_kw: (n,) ordered active power, injection positive.
+        p_kw: (n,) ordered active power, injection positive; NaN = leave it at the device's own default.
         expires_s: (n,) end of validity, unix seconds.
-        source: (n,) position in ``sources``: whose wish it was.
+        source: (n,) position in ``sources``: whose wish it was; -1 where only reactive power is
+            ordered, for the grid's voltages.
         sources: proposal ids.
         issued_s: moment of the order.
+        q_kvar: (n,) ordered reactive power, injection positive; NaN = leave it at the device's own
+            default. None = no reactive orders in this batch.
     """
 
     ids: tuple[str, ...]
@@ -98,6 +101,7 @@ class Orders:
     source: NDArray[np.int16]
     sources: tuple[str, ...]
     issued_s: int
+    q_kvar: Kvar | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -50,7 +50,12 @@ def misshapen(flexibility: Flexibility, fixed: Kw, terms: Terms) -> tuple[Reject
     shapes = {name: np.shape(getattr(flexibility, name)) for name in wanted}
     wanted |= dict.fromkeys(("fixed_kw", *_PER_STEP), (n,))
     shapes |= {name: np.shape(getattr(terms, name)) for name in _PER_STEP} | {"fixed_kw": np.shape(fixed)}
-    return tuple(
+    odd = tuple(
+        Rejected("plan", "premium", (group,), "must be finite, one value per step")
+        for group, values in terms.premium.items()
+        if np.shape(values) != (n,) or not np.isfinite(values).all()
+    )
+    return odd + tuple(
         Rejected("plan", name, (), f"shape {shapes[name]}, expected {shape}")
         for name, shape in wanted.items()
         if shapes[name] != shape
@@ -160,6 +165,7 @@ def _sound_terms(flexibility: Flexibility, terms: Terms, found: list[Rejected]) 
         ramp_penalty=scalars["ramp_penalty"],
         end_value={group: value for group, value in terms.end_value.items() if np.isfinite(value)},
         group_limits=_sound_limits(flexibility, terms, found),
+        premium=terms.premium,
         members=terms.members,
     )
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from gridflock.model import Envelope, Flexibility
 from gridflock.plan._solve import Floats, Indices, Program, Solution
-from gridflock.plan._terms import Terms, default_end_value
+from gridflock.plan._terms import Terms, default_end_value, premiums
 from gridflock.units import Kw, Mask
 
 _BAND_MARGIN_KWH = 1e-6
@@ -55,8 +55,9 @@ class Model:
 def build(flexibility: Flexibility, fixed_kw: Kw, terms: Terms) -> Model:
     """The problem as arrays; input must have passed ``sound``."""
     program, hours = Program(), flexibility.grid.hours
-    up = _kept(program, flexibility.up_kw, flexibility.cost_up[:, None] * hours)
-    down = _kept(program, flexibility.down_kw, flexibility.cost_down[:, None] * hours)
+    premium = premiums(flexibility, terms)
+    up = _kept(program, flexibility.up_kw, (flexibility.cost_up[:, None] - premium) * hours)
+    down = _kept(program, flexibility.down_kw, (flexibility.cost_down[:, None] + premium) * hours)
     model = Model(program, up, down)
     _head(model, flexibility, fixed_kw, terms)
     _stores(model, flexibility, terms)
@@ -159,7 +160,7 @@ def _stores(model: Model, f: Flexibility, terms: Terms) -> None:
     if not model.stores.size:
         return
     s, program, hours = model.stores, model.program, f.grid.hours
-    end_value = default_end_value(f, terms.import_price)
+    end_value = default_end_value(f, terms)
     for g, group in enumerate(f.groups):
         end_value[g] = terms.end_value.get(group, end_value[g])
     cost = np.zeros((len(s), f.grid.n))

@@ -34,6 +34,8 @@ class Terms:
             ``default_end_value``.
         group_limits: bounds on sums of groups, in force for the steps that start before their
             ``until_s``.
+        premium: by group, (T,) money per kWh that its owner pays above ``import_price``: what the
+            group injects more earns it, what it draws more costs it. Absent groups have none.
         members: plan groups that an envelope's group consists of; absent: the group itself.
     """
 
@@ -47,10 +49,20 @@ class Terms:
     ramp_penalty: float = 0.0
     end_value: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
     group_limits: tuple[Envelope, ...] = ()
+    premium: Mapping[str, Money] = field(default_factory=lambda: MappingProxyType({}))
     members: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
 
 
-def default_end_value(flexibility: Flexibility, import_price: Money) -> NDArray[np.float64]:
+def premiums(flexibility: Flexibility, terms: Terms) -> NDArray[np.float64]:
+    """``terms.premium`` as a matrix (G, T), 0 where a group has none."""
+    table = np.zeros((len(flexibility.groups), flexibility.grid.n))
+    for g, group in enumerate(flexibility.groups):
+        if group in terms.premium:
+            table[g] = terms.premium[group]
+    return table
+
+
+def default_end_value(flexibility: Flexibility, terms: Terms) -> NDArray[np.float64]:
     """What a kWh left in each store is worth: the median price it saves later, losses taken off.
 
     A store that up empties (battery, comfort) delivers ``1/|gain_up|`` kWh per kWh held; one
@@ -60,11 +72,13 @@ def default_end_value(flexibility: Flexibility, import_price: Money) -> NDArray[
     Returns:
         (G,) money per kWh in store.
     """
-    median = weighted_median(import_price, flexibility.grid)
+    own_price = terms.import_price + premiums(flexibility, terms)
+    median = np.array([weighted_median(price, flexibility.grid) for price in own_price])
     drains = flexibility.gain_up < 0
     given_back = np.divide(1.0, -flexibility.gain_up, out=np.zeros(len(drains)), where=drains)
     taken_in = np.where(flexibility.gain_up == 0, np.maximum(flexibility.gain_down, 0.0), 0.0)
-    return max(median, 0.0) * (given_back + taken_in)
+    worth: NDArray[np.float64] = np.maximum(median, 0.0) * (given_back + taken_in)
+    return worth
 
 
 def weighted_median(values: Money, grid: TimeGrid) -> float:

@@ -35,6 +35,7 @@ from gridflock.model import (
     Envelope,
     Forecast,
     Json,
+    Orders,
     Outcomes,
     Proposal,
     Rejected,
@@ -47,7 +48,7 @@ from gridflock.runtime._past import OUTSIDE, Past
 from gridflock.runtime._settings import Settings
 from gridflock.runtime._system import PhaseAreas, System
 from gridflock.schema import Family
-from gridflock.units import Kw, TimeGrid
+from gridflock.units import Kvar, Kw, Money, TimeGrid
 
 _ENVELOPE_S = 1_800
 
@@ -138,7 +139,7 @@ class Loop:
         self._shares = PhaseAreas.of(system)
         self._peak_kw = 0.0
         self._broken: frozenset[str] = frozenset()
-        self._tariff = tariffs(system.network.timezone)[settings.tariff]
+        self._tariffs = tariffs(system.network.timezone)
 
     def tick(self, now_s: int) -> Moment:
         """One fast tick, and the slow one where it is due."""
@@ -153,7 +154,8 @@ class Loop:
         entries: list[Entry] = []
         if self._settings.managed and (self._schedule is None or now_s % self._settings.plan_s == 0):
             entries.append(self._replan(image, flow))
-        envelopes = (*self._envelopes, *near)
+        sites = self.past.sites.envelopes(image, now_s + 2 * self._settings.tick_s)
+        envelopes = (*self._envelopes, *near, *sites)
         decision = self._decide(image, envelopes) if self._settings.managed else None
         broken = violations(self.system.network, flow)
         entries += self._alarms(broken, now_s)
@@ -256,22 +258,29 @@ class Loop:
         inflow = np.where(vehicle[:, None], mean, 0.0)
         base = np.where(vehicle[:, None], 0.0, median)
         able = flexibility(image, groups, rows, grid, base, inflow)
+        self.past.sites.narrow(able, self.system.rows_of, image)
         head = head_envelope(self.system.network, flow, now_s + _ENVELOPE_S)
         lower = max(head.p_lo_kw, -settings.import_limit_kw)
         upper = min(head.p_hi_kw, settings.export_limit_kw)
-        buy, sell = prices(self._tariff, grid)
+        buy, sell = prices(self._tariffs[settings.tariff], grid)
         terms = Terms(
             import_price=buy,
             export_price=sell,
             peak_price=settings.peak_price,
+            ramp_penalty=settings.ramp_penalty,
             peak_so_far_kw=self._peak_kw,
             import_limit_kw=np.full(grid.n, max(0.0, -lower)),
             export_limit_kw=np.full(grid.n, max(0.0, upper)),
+            premium={group: self._own_price(group, grid) - buy for group in groups},
         )
         schedule = plan(able, seen.median(OUTSIDE), terms, now_s)
         self._forecast, self._schedule = seen, schedule
         self._envelopes = (Envelope("all", lower, upper, head.source, now_s + _ENVELOPE_S),)
         return _plan_entry(schedule)
+
+    def _own_price(self, group: str, grid: TimeGrid) -> Money:
+        """(T,) what a plan group's owners pay per kWh: the class is in the group's name."""
+        return prices(self._tariffs[group.split("/")[2]], grid)[0]
 
     def _alarms(self, broken: Violations, now_s: int) -> list[Entry]:
         """One event per cause when it begins and when it ends, never one per node or device."""
@@ -318,6 +327,7 @@ class Loop:
                 "order_id": orders.order_id,
                 "row": orders.index,
                 "p_kw": orders.p_kw,
+                "q_kvar": _reactive(orders),
                 "expires_s": orders.expires_s,
                 "source": orders.source,
             }
@@ -379,6 +389,11 @@ def _plan_entry(schedule: Schedule) -> Entry:
         "price": np.asarray(schedule.price, dtype=np.float32),
     }
     return Entry("plan", schedule.made_at_s, head, columns)
+
+
+def _reactive(orders: Orders) -> Kvar:
+    """Reactive power of a batch as a column."""
+    return np.full(len(orders.index), np.nan, dtype=np.float32) if orders.q_kvar is None else orders.q_kvar
 
 
 def _rows(row_of: dict[str, int], outcomes: Outcomes) -> NDArray[np.int64]:

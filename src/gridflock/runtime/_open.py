@@ -27,6 +27,7 @@ from gridflock.runtime._derms import Derms
 from gridflock.runtime._loop import Loop, Moment
 from gridflock.runtime._past import Past
 from gridflock.runtime._settings import Settings
+from gridflock.runtime._sites import Sites
 from gridflock.runtime._system import System
 from gridflock.sim import Scenario, World, feeder_document
 
@@ -99,7 +100,8 @@ def rehearse(
         document = feeder_document(scenario.feeder)
         world = _world(record, scenario)
         system = System.build(document, world.registry if registry is None else registry)
-        past = Past(system.groups, system.fleet.family, system.fleet.columns["kind"])
+        sites = Sites.of(system.charged_sites, system.groups)
+        past = Past(system.groups, sites, system.fleet.family, system.fleet.columns["kind"])
         _learn(past, record, world, system)
         book = Book()
         book.rebuild(record.entries(0, {"proposal", "withdrawal"}))
@@ -198,6 +200,7 @@ def recorded_orders(entry: Entry, ids: tuple[str, ...]) -> Orders:
         index=columns["row"],
         order_id=columns["order_id"],
         p_kw=columns["p_kw"],
+        q_kvar=columns["q_kvar"],
         expires_s=columns["expires_s"],
         source=columns["source"],
         sources=tuple(map(str, sources)) if isinstance(sources, list) else (),

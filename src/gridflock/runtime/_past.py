@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from gridflock.fleet import Groups, Image, arrivals_kwh
 from gridflock.model import History
+from gridflock.runtime._sites import Sites
 from gridflock.schema import Family, Kind
 from gridflock.units import HOUR_S, Codes, Kw, Rows, TimeGrid
 
@@ -29,11 +30,13 @@ class Past:
 
     Args:
         groups: the fleet's groups; ids beginning with ``plan/`` become series.
+        sites: connection points with a demand charge, which learn their usual peaks.
         family: (n,) family code per row.
         kind: (n,) kind code per row.
     """
 
-    def __init__(self, groups: Groups, family: Codes, kind: Codes) -> None:
+    def __init__(self, groups: Groups, sites: Sites, family: Codes, kind: Codes) -> None:
+        self.sites = sites
         self.plan_groups = tuple(g for g in groups.ids if g.startswith("plan/"))
         self.series = (*self.plan_groups, OUTSIDE)
         self._group = np.full(len(family), -1, dtype=np.int64)
@@ -57,7 +60,7 @@ class Past:
     @property
     def solar(self) -> frozenset[str]:
         """Series whose shape is the sun's."""
-        return frozenset(g for g in self.plan_groups if g.startswith("plan/renewable/"))
+        return frozenset(g for g in self.plan_groups if g.startswith("plan/sun/"))
 
     def load(self, t_s: NDArray[np.int64], columns: Mapping[str, Kw], rows: Rows) -> None:
         """Take in meter data of the days before.
@@ -72,6 +75,7 @@ class Past:
         known = rows >= 0
         for name, values in columns.items():
             full[name][rows[known]] = np.nan_to_num(values[known])
+        self.sites.learn(full["p_kw"])
         per_row = np.where(self._offered[:, None], full["p_avail_kw"], full["p_kw"])
         per_row = np.where((self._family == Family.VEHICLE)[:, None], full["need_kw"], per_row)
         values = np.zeros((len(self.series), len(t_s)))
@@ -138,6 +142,8 @@ class Past:
             end_s=self._end_s,
             ratio=self._ratio,
             loaded_until_s=self._loaded_until_s,
+            site_usual_kw=self.sites.usual_kw,
+            site_mean_kw=self.sites.mean_kw,
         )
         return buffer.getvalue()
 
@@ -147,3 +153,5 @@ class Past:
             if file["value"].shape[0] == len(self.series):
                 self._value, self._end_s = file["value"], int(file["end_s"])
                 self._ratio, self._loaded_until_s = float(file["ratio"]), int(file["loaded_until_s"])
+            if len(file["site_usual_kw"]) == len(self.sites.names):
+                self.sites.usual_kw, self.sites.mean_kw = file["site_usual_kw"], file["site_mean_kw"]

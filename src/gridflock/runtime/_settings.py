@@ -19,6 +19,8 @@ class Settings:
         import_limit_kw: contractual import limit at the feeder head; inf = only the conductors'.
         export_limit_kw: the same for export.
         peak_price: money per kW of the horizon's import peak: the demand charge's daily share.
+        ramp_penalty: money per kW by which the head's flow changes between two steps of the plan:
+            regulators follow a slow feeder better than a jumpy one.
         tariff: whose prices the plan optimises against.
         managed: False = watch only: no plan, no orders (the mode before trust).
         policy: how orders are made.
@@ -31,7 +33,8 @@ class Settings:
     coarse_steps: int = 20
     import_limit_kw: float = float("inf")
     export_limit_kw: float = float("inf")
-    peak_price: float = 0.6
+    peak_price: float = 0.25
+    ramp_penalty: float = 0.04
     tariff: str = "residential"
     managed: bool = True
     policy: Policy = field(default_factory=Policy)

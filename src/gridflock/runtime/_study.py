@@ -10,28 +10,29 @@ from __future__ import annotations
 import dataclasses
 import multiprocessing
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from gridflock.field import opendss
-from gridflock.grid import Network
-from gridflock.market import Bill, DayAccount, Worth, bill, tariffs, worth
+from gridflock.market import Bill, DayAccount, Worth, bill, prices, tariffs, worth
 from gridflock.model import Orders, Outcomes, OutcomeStatus, Readings
 from gridflock.runtime._loop import Moment
 from gridflock.runtime._open import Rehearsal, rehearse
 from gridflock.runtime._settings import Settings
-from gridflock.schema import CUSTOMER_CLASSES, Kind
-from gridflock.sim import Scenario, World
+from gridflock.schema import CUSTOMER_CLASSES
+from gridflock.sim import Scenario, World, feeder_document
 from gridflock.units import TimeGrid
 
 STEP_S = 60
 _QUARTER_S = 900
+_ETA = 0.9
+"""Stored per drawn energy where a leftover is bought again, as in ``market.DayAccount``."""
 Progress = Callable[[str, float], None]
 
 
@@ -123,6 +124,8 @@ class Study:
         managed: the day under orders.
         conduct: how it was run.
         worth: what it was worth, money.
+        payments: what the programmes pay to each customer class for running costs that orders
+            caused; already taken off the managed day's settled bills.
         seconds: wall time of each part.
     """
 
@@ -131,6 +134,7 @@ class Study:
     managed: Account
     conduct: Conduct
     worth: Worth
+    payments: Mapping[str, float]
     seconds: Mapping[str, float]
 
 
@@ -174,15 +178,22 @@ def simulate(scenario: Scenario, folder: Path, progress: Progress) -> Study:
         managed_s = time.perf_counter() - begun
         progress("unmanaged day", 0.5)
         unmanaged = alone.result()
-    grid = TimeGrid.uniform(int(account.series["t_s"][0]) - STEP_S, _QUARTER_S, _quarters(account))
-    gain = worth(unmanaged.left, account.left, _tariffs(scenario), grid)
+    edges = account.series["t_s"]
+    start_s, end_s = int(edges[0]) - STEP_S, int(edges[-1])
+    grid = TimeGrid.uniform(start_s, _QUARTER_S, (end_s - start_s) // _QUARTER_S)
+    table = tariffs(str(feeder_document(scenario.feeder)["timezone"]))
+    gain = worth(unmanaged.left, account.left, table, grid)
+    payments = _payments(unmanaged, account)
+    settled = {customer: value - payments[customer] for customer, value in account.settled.items()}
+    account = dataclasses.replace(account, settled=settled)
     seconds = {"managed_s": managed_s, "total_s": time.perf_counter() - begun}
     progress("done", 1.0)
-    return Study(scenario, unmanaged, account, conduct, gain, seconds)
+    return Study(scenario, unmanaged, account, conduct, gain, payments, seconds)
 
 
 def _live_alone(scenario: Scenario) -> Account:
     """The day without anybody asking anything."""
+    threadpool_limits(1)
     world = World(scenario)
     for now_s in range(world.start_s + STEP_S, world.end_s + 1, STEP_S):
         world.advance(now_s)
@@ -243,25 +254,40 @@ def _account(world: World) -> Account:
         "device_limit_breaches": summary["breaches"],
         "unsolved_ticks": summary["unsolved_ticks"],
     }  # fmt: skip
-    bills = _bills(world)
+    bills, customers = _bills(world), world.tally.by_customer()
     left = DayAccount(
         bills=bills,
-        running=world.tally.running_costs(),
-        stored_kwh=world.tally.stored_by_customer(),
-        owed_kwh=world.tally.owed_by_customer(),
-        missed_kwh=world.tally.missed_by_customer(),
+        running={name: row["running"] for name, row in customers.items()},
+        stored_kwh={name: row["stored"] for name, row in customers.items()},
+        owed_kwh={name: row["owed"] for name, row in customers.items()},
+        missed_kwh={name: row["missed"] for name, row in customers.items()},
+        eff_charge=dict.fromkeys(customers, _ETA),
     )
-    return Account(figures, bills, left, _kinds(world), world.tally.series(), _replay(world))
+    settled = _settled(world, bills, customers)
+    tally = world.tally
+    return Account(figures, bills, left, tally.by_kind(), settled, tally.series(), _replay(world))
 
 
-def _tariffs(scenario: Scenario) -> Mapping[str, Any]:
-    from gridflock.sim import feeder_document  # noqa: PLC0415 - only the timezone is wanted here
+def _settled(
+    world: World, bills: Sequence[Bill], customers: Mapping[str, Mapping[str, float]]
+) -> dict[str, float]:
+    """Bills with all that the day left over or cost to run, so that nothing is gained by putting it off."""
+    table = tariffs(world.network.timezone)
+    grid = TimeGrid.uniform(world.start_s, _QUARTER_S, (world.end_s - world.start_s) // _QUARTER_S)
+    found = {}
+    for entry in bills:
+        price, row = prices(table[entry.customer], grid)[0], customers[entry.customer]
+        lowest, highest = float(price.min()), float(price.max())
+        stored = row["stored"] * (lowest if row["stored"] > 0 else lowest / _ETA)
+        later = row["owed"] * lowest / _ETA + row["missed"] * highest / _ETA
+        found[entry.customer] = entry.total + row["running"] + later - stored
+    return found
 
-    return tariffs(str(feeder_document(scenario.feeder)["timezone"]))
 
-
-def _quarters(account: Account) -> int:
-    return round(float(account.series["seconds"].sum()) / _QUARTER_S)
+def _payments(unmanaged: Account, managed: Account) -> dict[str, float]:
+    """What the programmes pay back, per customer class: fuel, wear and pauses that orders caused."""
+    before, after = unmanaged.left.running, managed.left.running
+    return {customer: max(0.0, after[customer] - before[customer]) for customer in after}
 
 
 def _bills(world: World) -> tuple[Bill, ...]:
@@ -277,28 +303,14 @@ def _bills(world: World) -> tuple[Bill, ...]:
     )
 
 
-def _kinds(world: World) -> dict[str, dict[str, float]]:
-    """Per kind: how many, kW installed, kWh drawn and delivered."""
-    fleet, tally = world.population.fleet, world.tally
-    drawn, given = tally.import_kwh.sum(axis=0)[: fleet.n], tally.export_kwh.sum(axis=0)[: fleet.n]
-    size = np.maximum(fleet.plate["p_max_kw"], -fleet.plate["p_min_kw"])
-    return {
-        Kind(int(code)).name.lower(): {
-            "resources": float((fleet.kind == code).sum()),
-            "installed_kw": float(size[fleet.kind == code].sum()),
-            "drawn_kwh": float(drawn[fleet.kind == code].sum()),
-            "delivered_kwh": float(given[fleet.kind == code].sum()),
-        }
-        for code in np.unique(fleet.kind)
-    }
-
-
 def _replay(world: World) -> float | None:
     """Every step of the true day solved again by OpenDSS; the largest voltage difference, pu."""
     if not opendss.available():
         return None
-    network: Network = world.network
-    trace = world.trace()
-    referee = opendss.Referee(network)
-    v = referee.solve_series(trace["load_kva"], trace["inject_kva"], trace["taps"], trace["cap_on"])
-    return float(np.max(np.abs(np.abs(v) - np.abs(trace["v"])) / network.v_base))
+    columns = (
+        np.stack([getattr(tick, name) for tick in world.trace])
+        for name in ("load_kva", "inject_kva", "taps", "cap_on")
+    )
+    v = opendss.Referee(world.network).solve_series(*columns)
+    ours = np.stack([tick.v for tick in world.trace])
+    return float(np.max(np.abs(np.abs(v) - np.abs(ours)) / world.network.v_base))

@@ -11,7 +11,9 @@ from scipy import sparse
 from gridflock.fleet import Fleet, Groups, Image, reactive_room
 from gridflock.forecast import Site
 from gridflock.grid import Area, Flow, Network
+from gridflock.market import tariffs
 from gridflock.model import Rejected
+from gridflock.runtime._sites import add_sites
 from gridflock.schema import Family, Kind
 from gridflock.units import PHASES, Kw, Pu, Rows
 
@@ -100,6 +102,7 @@ class System:
         places: rows to nodes.
         rows_of: every group's and resource's rows.
         site: where the feeder stands.
+        charged_sites: groups of connection points whose bill has a demand charge.
         rejected: registry rows that were refused.
     """
 
@@ -109,6 +112,7 @@ class System:
     places: Places
     rows_of: Mapping[str, Rows]
     site: Site
+    charged_sites: tuple[str, ...]
     rejected: tuple[Rejected, ...]
 
     @classmethod
@@ -129,11 +133,13 @@ class System:
             fleet, sections, dict(zip(network.sections, network.section_titles, strict=True))
         )
         _add_phase_areas(groups, fleet, sections)
+        sites = add_sites(groups, fleet, tariffs(network.timezone))
         rows_of = {group: groups.rows(group) for group in groups.ids}
         for name, row in fleet.row_of.items():
             rows_of.setdefault(name, np.array([row], dtype=np.int32))
         site = Site(network.latitude, network.longitude, network.timezone)
-        return cls(network, fleet, groups, Places.of(fleet, network), rows_of, site, rejected)
+        places = Places.of(fleet, network)
+        return cls(network, fleet, groups, places, rows_of, site, sites, rejected)
 
 
 def _add_phase_areas(groups: Groups, fleet: Fleet, section_of_bus: Mapping[str, str]) -> None:

@@ -97,6 +97,7 @@ def fleet(scenario: Scenario, network: Network) -> Fleet:
     home_port, home_share = _homes(rng, network, port_customer)
     home = _who_has_what(rng, number, len(home_port))
     bus, phases = _sites(rng, network, kind, home, home_port)
+    _beside_processes(kind, bus, phases)
     plate = _plates(rng, number)
     _fit_chargers_to_phases(plate, kind, phases)
     shells, vessels = _buildings(rng, kind, plate)
@@ -230,6 +231,15 @@ def _sites(
     narrow = (kind == Kind.EVSE) & (rng.random(len(kind)) < 0.8)
     phases = np.where(at_home, single[port], np.where(narrow, one, here)).astype(np.uint8)
     return bus, phases
+
+
+def _beside_processes(kind: Codes, bus: Rows, phases: Codes) -> None:
+    """Large batteries stand behind the meter of a customer with a process to run, one each in turn."""
+    hosts = np.flatnonzero(kind == Kind.CURTAILABLE)
+    rows = np.flatnonzero(kind == Kind.BATTERY_COMMERCIAL)
+    if len(hosts):
+        host = hosts[np.arange(len(rows)) % len(hosts)]
+        bus[rows], phases[rows] = bus[host], phases[host]
 
 
 def _misplaced(rng: np.random.Generator, phases: Codes, here: Codes, share: float) -> Codes:

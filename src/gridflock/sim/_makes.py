@@ -77,7 +77,7 @@ MAKES: dict[Kind, Make] = {
     Kind.PV_COMMUNITY: Make("pvc", 4, (100, 150), "utility", "flexible-connection", ("utility",), up=1.0),
     Kind.WIND: Make("wind", 12, (10, 20), "commercial", "flexible-connection", _BUSINESS, up=1.0),
     Kind.BATTERY_HOME: Make("bat", 240, (5, 5), "residential", "battery-rewards", _HOMES, up=1.0, down=1.0, hours=2.7, reserve=0.2, cautious=0.35, eff_charge=0.95, eff_discharge=0.95, cost_kwh=0.03),
-    Kind.BATTERY_COMMERCIAL: Make("batc", 20, (50, 50), "commercial", "battery-rewards", _BUSINESS, up=1.0, down=1.0, hours=3.0, reserve=0.1, eff_charge=0.96, eff_discharge=0.96, cost_kwh=0.02),
+    Kind.BATTERY_COMMERCIAL: Make("batc", 20, (50, 50), "industrial", "battery-rewards", _BUSINESS, up=1.0, down=1.0, hours=3.0, reserve=0.1, eff_charge=0.96, eff_discharge=0.96, cost_kwh=0.02),
     Kind.EV_V1G: _CAR,
     Kind.EV_V2G: _CAR_BOTH_WAYS,
     Kind.EV_V2H: replace(_CAR_BOTH_WAYS, prefix="v2h", count=40, up=0.7),

@@ -11,10 +11,10 @@ from gridflock.model import Orders, Outcomes, OutcomeStatus
 from gridflock.sim._devices import Column, Columns
 from gridflock.sim._people import People
 from gridflock.sim._scenario import Draw, Scenario, draws
-from gridflock.units import NEVER_S, Kw, Mask, Rows, Seconds
+from gridflock.units import NEVER_S, Kvar, Kw, Mask, Rows, Seconds
 
-_FLYING = {"row": np.int64, "order_id": np.int64, "p_kw": np.float64, "arrives_s": np.float64,
-           "expires_s": np.int64, "issued_s": np.int64}  # fmt: skip
+_FLYING = {"row": np.int64, "order_id": np.int64, "p_kw": np.float64, "q_kvar": np.float64,
+           "arrives_s": np.float64, "expires_s": np.int64, "issued_s": np.int64}  # fmt: skip
 _ANSWER = {"row": np.int64, "order_id": np.int64, "status": np.uint8, "p_kw": np.float64,
            "time_s": np.int64}  # fmt: skip
 _TOLERANCE = 0.02
@@ -51,6 +51,7 @@ class OrderBook:
         self._seen: NDArray[np.int64] = np.full(len(ids), -1, np.int64)
         self._order_id: NDArray[np.int64] = np.full(ders, -1, np.int64)
         self._ask_kw: Kw = np.full(ders, np.nan)
+        self._ask_kvar: Kvar = np.full(ders, np.nan)
         self._expires_s: Seconds = np.full(ders, NEVER_S, np.int64)
         self._new: Mask = np.zeros(ders, bool)
         self.unknown = 0
@@ -71,10 +72,14 @@ class OrderBook:
         delay_s, lost, wait_s = self._links(orders.issued_s)
         silent = np.concatenate([self._folk.silent(orders.issued_s), np.zeros(len(self.ids) - self._n, bool)])
         p_kw = np.asarray(orders.p_kw, np.float64)[fresh]
+        q_kvar = np.full(len(row), np.nan)
+        if orders.q_kvar is not None:
+            q_kvar = np.asarray(orders.q_kvar, np.float64)[fresh]
         table: Columns = {
             "row": row,
             "order_id": order_id,
             "p_kw": p_kw,
+            "q_kvar": q_kvar,
             "arrives_s": issued + delay_s[row],
             "expires_s": np.asarray(orders.expires_s)[fresh],
             "issued_s": issued,
@@ -130,17 +135,22 @@ class OrderBook:
         """
         if len(self._flying["row"]):
             self._arrive(middle_s)
-        if not np.isnan(self._ask_kw).all():
-            over = self._expires_s <= middle_s
-            self._ask_kw = np.where(over, np.nan, self._ask_kw)
+        over = self._expires_s <= middle_s
+        self._ask_kw = np.where(over, np.nan, self._ask_kw)
+        self._ask_kvar = np.where(over, np.nan, self._ask_kvar)
         return np.where(self._folk.willing(middle_s), self._ask_kw, np.nan)
+
+    def asked_kvar(self, now_s: float) -> Kvar:
+        """Reactive power asked and still in force: (N,), NaN for nothing."""
+        return np.where(self._folk.willing(now_s), self._ask_kvar, np.nan)
 
     def _arrive(self, middle_s: float) -> None:
         here = self._flying["arrives_s"] <= middle_s
         table = _only(self._flying, here)
         self._flying = _only(self._flying, ~here)
         stranger = table["row"] >= self._n
-        bad = stranger | ~np.isfinite(table["p_kw"])
+        bad = stranger | np.isinf(table["p_kw"]) | np.isinf(table["q_kvar"])
+        bad |= np.isnan(table["p_kw"]) & np.isnan(table["q_kvar"])
         self._reply(_only(table, bad), OutcomeStatus.REFUSED)
         table = _only(table, ~bad)
         newest = np.full(self._n, -1, np.int64)
@@ -154,6 +164,7 @@ class OrderBook:
         row = table["row"]
         self._order_id[row] = table["order_id"]
         self._ask_kw[row] = table["p_kw"]
+        self._ask_kvar[row] = table["q_kvar"]
         self._expires_s[row] = table["expires_s"]
         self._new[row] = True
 
@@ -173,7 +184,7 @@ class OrderBook:
         self._new[:] = False
         ask, real, own = self._ask_kw[row], p_kw[row], own_kw[row]
         near = np.maximum(_TOLERANCE * rating_kw[row], 0.05)
-        met = (np.abs(real - ask) <= near) | (ceiling[row] & (ask >= own))
+        met = np.isnan(ask) | (np.abs(real - ask) <= near) | (ceiling[row] & (ask >= own))
         willing = self._folk.willing(now_s - 1)[row]
         moved = (real - own) * np.sign(ask - own) > 0.05 * np.abs(ask - own)
         status = np.where(
@@ -202,7 +213,8 @@ class OrderBook:
         answers = {f"answers_{name}": column for name, column in self._answers.items()}
         return {
             **flying, **answers, "seen": self._seen.copy(), "order_id": self._order_id.copy(),
-            "ask_kw": self._ask_kw.copy(), "expires_s": self._expires_s.copy(), "new": self._new.copy(),
+            "ask_kw": self._ask_kw.copy(), "ask_kvar": self._ask_kvar.copy(),
+            "expires_s": self._expires_s.copy(), "new": self._new.copy(),
             "unknown": np.array(self.unknown),
         }  # fmt: skip
 
@@ -211,5 +223,6 @@ class OrderBook:
         self._flying = {name: state[f"flying_{name}"] for name in _FLYING}
         self._answers = {name: state[f"answers_{name}"] for name in _ANSWER}
         self._seen, self._order_id = state["seen"], state["order_id"]
-        self._ask_kw, self._expires_s, self._new = state["ask_kw"], state["expires_s"], state["new"]
+        self._ask_kw, self._ask_kvar = state["ask_kw"], state["ask_kvar"]
+        self._expires_s, self._new = state["expires_s"], state["new"]
         self.unknown = int(state["unknown"])

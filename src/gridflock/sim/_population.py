@@ -9,7 +9,7 @@ from datetime import date, timedelta
 import numpy as np
 
 from gridflock.grid import Network
-from gridflock.schema import Family, Kind
+from gridflock.schema import INVERTERS, Family, Kind
 from gridflock.sim import _habits as habits
 from gridflock.sim._devices import Column, Columns, Devices
 from gridflock.sim._fleet import Fleet
@@ -21,11 +21,13 @@ from gridflock.sim._storage import Batteries
 from gridflock.sim._thermal import Thermal
 from gridflock.sim._vehicles import Vehicles
 from gridflock.sim._weather import Weather, weather
-from gridflock.units import Kw, Kwh, Rows
+from gridflock.units import Kvar, Kw, Kwh, Rows
 
 _KM_PER_FT = 0.3048e-3
 _COOLING_FROM_C = 17.0
 """A day with a warmer mean is one for cooling."""
+_REACTIVE_SHARE = 0.44
+"""Of the apparent-power rating: what a category B inverter can give (IEEE 1547-2018, 5.2)."""
 _REACTIVE = {Family.THERMAL: 0.25, Family.SHED: 0.35}
 """Reactive over active demand of motors; inverters run at unity."""
 
@@ -77,6 +79,7 @@ class Population:
         self.reactive = ratio
         self.ceiling = np.zeros(fleet.n, bool)
         self.ceiling[self.rows[Family.RENEWABLE]] = True
+        self.inverter = np.isin(fleet.kind, tuple(INVERTERS))
         plate = fleet.plate
         self.rating_kw: Kw = np.maximum(plate["p_max_kw"], -plate["p_min_kw"])
 
@@ -126,6 +129,17 @@ class Population:
         tanks = replace(fleet.tanks, draw_kwh=drawn)
         self.thermal = Thermal(plate, fleet.houses, tanks, cooling=cooling, step_h=self.step_s / 3600)
         self.thermal.start(rng)
+
+    def q_kvar(self, ask_kvar: Kvar) -> Kvar:
+        """Reactive power (N,): as asked within the inverter's disc, else at the device's own factor.
+
+        Active power goes first, and no more than IEEE 1547-2018 asks of category B is given.
+        """
+        p_kw, rating = self.p_kw, self.fleet.plate["s_max_kva"].astype(np.float64)
+        most = np.minimum(_REACTIVE_SHARE * rating, np.sqrt(np.maximum(rating**2 - p_kw**2, 0.0)))
+        obeys = self.inverter & np.isfinite(ask_kvar)
+        obeys[self.rows[Family.VEHICLE]] &= self.vehicles.plugged
+        return np.where(obeys, np.clip(np.nan_to_num(ask_kvar), -most, most), self.reactive * p_kw)
 
     def index(self, t_s: float) -> int:
         """Row of the day's tables in force at a moment."""

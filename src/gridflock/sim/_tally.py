@@ -32,6 +32,8 @@ class Tally:
         export_kwh: (Q, N+L).
         available_kwh: (N,) what sun and wind offered.
         produced_kwh: (N,) what was taken of it.
+        moved_kwh: (N,) what running costs are paid for: battery throughput, energy out of vehicles,
+            generation, paused process load.
         breaches: device steps outside nameplate or energy limits.
     """
 
@@ -41,7 +43,8 @@ class Tally:
         *(f"q_{phase}_kvar" for phase in PHASES),
     )  # fmt: skip
     _STATE: ClassVar[tuple[str, ...]] = (
-        "site_import_kwh", "site_export_kwh", "import_kwh", "export_kwh", "available_kwh", "produced_kwh"
+        "site_import_kwh", "site_export_kwh", "import_kwh", "export_kwh", "available_kwh", "produced_kwh",
+        "moved_kwh",
     )  # fmt: skip
 
     def __init__(
@@ -61,9 +64,11 @@ class Tally:
         self.export_kwh: Kwh = np.zeros((quarters, len(place)))
         self.available_kwh: Kwh = np.zeros(fleet.n)
         self.produced_kwh: Kwh = np.zeros(fleet.n)
+        self.moved_kwh: Kwh = np.zeros(fleet.n)
         self.breaches = 0
         self._ticks: list[tuple[float, ...]] = []
         self._stored_kwh = self._stored()
+        self._content_kwh = self._content()
 
     def book(self, now_s: int, seconds: int, p_kw: Kw) -> None:
         """Count one step that begins at ``now_s``; ``p_kw`` of DERs and load ports (N+L,)."""
@@ -79,7 +84,17 @@ class Tally:
         rows = population.rows[Family.RENEWABLE]
         self.available_kwh[rows] += population.renewables.own_kw * hours
         self.produced_kwh[rows] += energy[rows]
+        self._move(p_kw[: population.fleet.n] * hours, population.own_kw * hours)
         self.breaches += self._outside(p_kw[: population.fleet.n])
+
+    def _move(self, energy: Kwh, own: Kwh) -> None:
+        """Count what running costs are paid for."""
+        rows = self._population.rows
+        self.moved_kwh[rows[Family.STORAGE]] += np.abs(energy[rows[Family.STORAGE]])
+        for family in (Family.VEHICLE, Family.GENERATOR):
+            self.moved_kwh[rows[family]] += np.maximum(energy[rows[family]], 0.0)
+        shed = rows[Family.SHED]
+        self.moved_kwh[shed] += np.maximum(energy[shed] - own[shed], 0.0)
 
     def _outside(self, p_kw: Kw) -> int:
         plate, population = self._population.fleet.plate, self._population
@@ -123,6 +138,58 @@ class Tally:
             "generator": population.generators,
         }
         return {name: float(np.nansum(model.energy_kwh())) for name, model in models.items()}
+
+    def _content(self) -> Kwh:
+        """(N,) energy in batteries, kWh.
+
+        Vehicles count by what they are owed; what sits in walls and tanks is left out.
+        """
+        population = self._population
+        found = np.zeros(population.fleet.n)
+        found[population.rows[Family.STORAGE]] = population.storage.energy_kwh()
+        return found
+
+    def by_customer(self) -> dict[str, dict[str, float]]:
+        """What a bill does not show, per customer class.
+
+        ``running`` costs (money), energy ``stored`` in batteries beyond what the day began with,
+        ``owed`` to plugged-in vehicles and ``missed`` by those that left (kWh).
+        """
+        population, fleet = self._population, self._population.fleet
+        owed, missed = np.zeros(fleet.n), np.zeros(fleet.n)
+        vehicles, rows = population.vehicles, population.rows[Family.VEHICLE]
+        owed[rows] = vehicles.owed_by_each()
+        missed[rows] = vehicles.unmet_kwh
+        columns = {
+            "running": self.moved_kwh * fleet.plate["cost_kwh"],
+            "stored": self._content() - self._content_kwh,
+            "owed": owed,
+            "missed": missed,
+        }
+        code = fleet.customer.astype(np.int64)
+        sums = {
+            name: np.bincount(code, weights=value, minlength=len(CUSTOMER_CLASSES))
+            for name, value in columns.items()
+        }
+        return {
+            customer: {name: float(values[k]) for name, values in sums.items()}
+            for k, customer in enumerate(CUSTOMER_CLASSES)
+        }
+
+    def by_kind(self) -> dict[str, dict[str, float]]:
+        """Per kind: ``resources``, ``installed_kw``, ``drawn_kwh`` and ``delivered_kwh``."""
+        population, fleet = self._population, self._population.fleet
+        drawn, given = (energy.sum(axis=0)[: fleet.n] for energy in (self.import_kwh, self.export_kwh))
+        table = {}
+        for code in np.unique(fleet.kind):
+            mine = fleet.kind == code
+            table[Kind(int(code)).name.lower()] = {
+                "resources": float(mine.sum()),
+                "installed_kw": float(population.rating_kw[mine].sum()),
+                "drawn_kwh": float(drawn[mine].sum()),
+                "delivered_kwh": float(given[mine].sum()),
+            }
+        return table
 
     def summary(self) -> dict[str, float]:
         """The day in plain numbers; the suffix is the unit. Peaks are means over one tick unless said."""
@@ -187,7 +254,8 @@ class Tally:
         stored = np.array(list(self._stored_kwh.values()))
         ticks: Column = np.array(self._ticks, dtype=np.float64).reshape(-1, len(self.PER_TICK))
         kept = {name: getattr(self, name).copy() for name in self._STATE}
-        return kept | {"ticks": ticks, "breaches": np.array(self.breaches), "stored": stored}
+        return kept | {"ticks": ticks, "breaches": np.array(self.breaches), "stored": stored,
+                       "content": self._content_kwh.copy()}  # fmt: skip
 
     def resume(self, state: Columns) -> None:
         """Put a kept state back."""
@@ -195,4 +263,5 @@ class Tally:
             setattr(self, name, state[name].copy())
         self._ticks = [tuple(row) for row in state["ticks"].tolist()]
         self.breaches = int(state["breaches"])
+        self._content_kwh = state["content"].copy()
         self._stored_kwh = dict(zip(self._stored_kwh, state["stored"].tolist(), strict=True))

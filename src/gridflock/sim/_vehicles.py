@@ -150,10 +150,14 @@ class Vehicles(Devices):
         self.e_kwh = np.where(leaving, 0.0, self.e_kwh)
         self.turn = self.turn + leaving
 
+    def owed_by_each(self) -> Kwh:
+        """Energy each still wants (n,); 0 while away."""
+        lack: Kwh = np.maximum(self._now(self.sessions.target_kwh) - self.e_kwh, 0.0) * self.plugged
+        return lack
+
     def owed_kwh(self) -> float:
         """Energy the plugged-in still want."""
-        lack = np.maximum(self._now(self.sessions.target_kwh) - self.e_kwh, 0.0)
-        return float(np.sum(lack * self.plugged))
+        return float(self.owed_by_each().sum())
 
     def energy_kwh(self) -> Column:
         """Content (n,); at a charging point what the session has received; NaN while away."""

@@ -66,6 +66,11 @@ class World:
         self._solve()
         self.tally = Tally(self._population, network.buses, network.load_bus, (self.start_s, self.end_s))
 
+    @property
+    def network(self) -> Network:
+        """The true feeder: its impedances are not the model's."""
+        return self._wires.network
+
     def _reporting(self) -> dict[str, Rows]:
         """Which rows of ``ids`` report which quantity."""
         n, population = self._fleet.n, self._population
@@ -113,7 +118,8 @@ class World:
         population = self._population
         p_kw = population.p_kw
         demand_kw = population.demand_kw[population.index(max(self.now_s - 1, self.start_s))]
-        self._wires.solve(self.now_s, demand_kw, p_kw, population.reactive * p_kw)
+        self._q_kvar = population.q_kvar(self._book.asked_kvar(self.now_s))
+        self._wires.solve(self.now_s, demand_kw, p_kw, self._q_kvar)
         if self.scenario.trace:
             self.trace.append(self._wires.trace(self.now_s))
 
@@ -139,7 +145,7 @@ class World:
         energy = population.energy_kwh()[population.with_energy()]
         return {
             "p_kw": np.concatenate([p_kw, metered.real, head.real]),
-            "q_kvar": np.concatenate([population.reactive * p_kw, metered.imag, head.imag]),
+            "q_kvar": np.concatenate([self._q_kvar, metered.imag, head.imag]),
             "v_pu": np.concatenate(wires.volts()),
             "p_avail_kw": population.own_kw,
             "e_kwh": energy,
@@ -190,5 +196,6 @@ class World:
         world._wires.resume(of("wires"))
         world._meters.resume(of("meters"))
         world.tally.resume(of("tally"))
+        world._q_kvar = world._population.q_kvar(world._book.asked_kvar(world.now_s))
         world.trace.clear()
         return world

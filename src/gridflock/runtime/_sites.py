@@ -1,0 +1,97 @@
+"""Connection points whose bill has a demand charge: what management must not make dearer.
+
+A site is a bus and a customer class, as on the bill. What it usually draws at its peak is learnt
+from the days before; in a share of that, and no more, its batteries and chargers may draw on top
+of everything else there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from gridflock.fleet import Fleet, Groups, Image
+from gridflock.market import Tariff
+from gridflock.model import Envelope, Flexibility
+from gridflock.schema import CUSTOMER_CLASSES, Family
+from gridflock.units import Kw, Rows
+
+KEEP = 0.85
+"""Share of the usual peak that orders may bring a site to."""
+_DAY = 96
+
+
+def add_sites(groups: Groups, fleet: Fleet, tariffs: Mapping[str, Tariff]) -> tuple[str, ...]:
+    """Make a group ``site/<bus>/<customer>`` of every site with a demand charge and something to order."""
+    columns, names = fleet.columns, []
+    charged = [c for c, name in enumerate(CUSTOMER_CLASSES) if tariffs[name].demand_charge > 0]
+    key = columns["bus"].astype(np.int64) * len(CUSTOMER_CLASSES) + columns["customer"]
+    movable = np.isin(fleet.family, (Family.STORAGE, Family.VEHICLE))
+    for code in np.unique(key[movable & np.isin(columns["customer"], charged)]):
+        bus, customer = divmod(int(code), len(CUSTOMER_CLASSES))
+        words = fleet.labels["bus"][bus], CUSTOMER_CLASSES[customer]
+        name = f"site/{words[0]}/{words[1]}"
+        members = [fleet.ids[row] for row in np.flatnonzero(key == code)]
+        faults = groups.add(name, f"{words[1]} customers at bus {words[0]}", members, parents=("all",))
+        assert not faults, faults
+        names.append(name)
+    return tuple(names)
+
+
+@dataclass(slots=True, eq=False)
+class Sites:
+    """Sites with a demand charge, k of them, and what they usually draw.
+
+    Attributes:
+        names: group ids.
+        rows: members of each.
+        usual_kw: (k,) usual daily import peak, 15-minute mean; inf until something is known.
+        mean_kw: (k,) usual mean import.
+    """
+
+    names: tuple[str, ...]
+    rows: tuple[Rows, ...]
+    usual_kw: Kw
+    mean_kw: Kw
+
+    @classmethod
+    def of(cls, names: tuple[str, ...], groups: Groups) -> Sites:
+        """Nothing known yet."""
+        k = len(names)
+        return cls(names, tuple(groups.rows(n) for n in names), np.full(k, np.inf), np.zeros(k))
+
+    def learn(self, p_kw: Kw) -> None:
+        """Take the days before: (n, T) quarter-hour means of every row, whole days."""
+        days = p_kw.shape[1] // _DAY
+        if days == 0:
+            return
+        for k, rows in enumerate(self.rows):
+            draw = np.maximum(-p_kw[rows, -days * _DAY :].sum(axis=0), 0.0).reshape(days, _DAY)
+            self.usual_kw[k] = float(np.median(draw.max(axis=1)))
+            self.mean_kw[k] = float(draw.mean())
+
+    def envelopes(self, image: Image, until_s: int) -> tuple[Envelope, ...]:
+        """What each site may draw now: never less than it draws without anything that takes orders."""
+        found = []
+        for name, rows, usual in zip(self.names, self.rows, self.usual_kw, strict=True):
+            if np.isfinite(usual):
+                own = rows[~np.isin(image.family[rows], (Family.STORAGE, Family.VEHICLE))]
+                floor = min(-KEEP * usual, float(np.nansum(image.p_kw[own])))
+                why = f"usual demand peak of {name.removeprefix('site/')}, {usual:.0f} kW"
+                found.append(Envelope(name, floor, np.inf, why, until_s))
+        return tuple(found)
+
+    def narrow(self, able: Flexibility, rows_of: Mapping[str, Rows], image: Image) -> None:
+        """Take from plan groups of stores and vehicles what their sites' demand does not leave them."""
+        room = np.full(len(image.ids), np.inf)
+        for k, rows in enumerate(self.rows):
+            mine = rows[np.isin(image.family[rows], (Family.STORAGE, Family.VEHICLE))]
+            most = float(-image.columns["p_min_kw"][mine].sum())
+            left = max(0.0, KEEP * self.usual_kw[k] - self.mean_kw[k])
+            room[mine] = -image.columns["p_min_kw"][mine] * min(1.0, left / max(most, 1e-9))
+        for g, group in enumerate(able.groups):
+            mine = rows_of[group]
+            if len(mine) and image.family[mine[0]] == Family.STORAGE and np.isfinite(room[mine]).all():
+                np.minimum(able.down_kw[g], room[mine].sum(), out=able.down_kw[g])
