@@ -447,6 +447,16 @@ def test_silence_counts_like_a_loss_and_patience_starts_anew():
     assert (again.expired(NOW_S + 300).misses[rows] == 1).all()
 
 
+def test_a_miss_that_nobody_probes_is_forgotten():
+    """A row that missed an order and is not wanted since counts fully again after the longest rest."""
+    image = image_of(1, trouble=False)
+    rows = ROWS["type/battery_home"]
+    decision = decide(image, GROUPS, [want("w", "type/battery_home", 10.0)])
+    response = decision.response.heard(*world.answers(decision.orders, OutcomeStatus.UNREACHABLE), NOW_S)
+    assert (response.expired(NOW_S + 900).misses[rows] == 1).all()
+    assert (response.expired(NOW_S + 960).misses[rows] == 0).all()
+
+
 def test_an_answer_to_a_replaced_order_is_no_answer_to_the_new_one():
     """Superseded while unanswered: whatever becomes of the old order, the new one is awaited and stands."""
     image = image_of(1, trouble=False)
@@ -522,6 +532,17 @@ def test_a_bound_on_what_nobody_asked_holds_without_a_pulse():
         response = decision.response.heard(*world.answers(decision.orders, time_s=now_s), now_s)
         p_kw = np.where(np.isfinite(response.ordered_kw), np.minimum(response.ordered_kw, offer), offer)
         assert p_kw.sum() <= 30.0 + 1e-3
+
+
+def test_sun_that_gives_all_is_not_asked_for_more():
+    """An import limit asks no sun that nobody curtails, whatever the noise between output and offer."""
+    fleet, groups = world.fleet_of({Kind.PV_ROOFTOP: 5, Kind.LOAD: 2}, heads=False)
+    n = len(fleet.ids)
+    values = {"p_kw": np.full(n, 3.0), "p_avail_kw": np.full(n, 3.1), "ready": np.ones(n)}
+    image = world.tell(fleet, values)
+    decision = decide(image, groups, envelopes=[Envelope("all", 1e3, 2e3, "line 7", NOW_S + 900)])
+    assert len(decision.orders.index) == 0
+    assert decision.grants[0].causes == pytest.approx({"limits of what may move": 1e3 - 21.0})
 
 
 @settings(max_examples=25)
