@@ -142,7 +142,7 @@ class Desk:
             if abs(missing) > TOLERANCE_KW:
                 rows = self._members[k]
                 weight = self._weighed(rows, Priority.MARKET)
-                moved |= self._push(k, rows[weight >= self._weight[k]], missing)
+                moved |= self._push(k, rows[weight >= self._weight[k]], missing, self._fences(b))
         return moved
 
     def _take_from_the_rest(self, owner: NDArray[np.int16]) -> bool:
@@ -156,8 +156,21 @@ class Desk:
             rows = self._members[k]
             rows = rows[(owner[rows] == k) & ~self._under(binding, int(self._weight[k]))[rows]]
             if len(rows):
-                moved |= self._push(k, rows, float(lost[k]))
+                moved |= self._push(k, rows, float(lost[k]), self._weight[self.bounds] <= self._weight[k])
         return moved
+
+    def _fences(self, b: int) -> Mask:
+        """Bounds that holding this one must not break: of more weight, and of its own but on larger groups.
+
+        A larger group comes later in turn and can make up for its part with its other members.
+        """
+        k = self.bounds[b]
+        mine = np.zeros(self._image.n)
+        mine[self._members[k]] = 1.0
+        weight = self._weight[self.bounds]
+        around = (weight == self._weight[k]) & (self._bounded.of(mine) == len(self._members[k]))
+        fences: Mask = (weight <= self._weight[k]) & ~around
+        return fences
 
     def _under(self, binding: Sequence[int], weight: int) -> Mask:
         """(n,) rows under some of these bounds of at least a weight."""
@@ -175,34 +188,32 @@ class Desk:
         """How far each bounded sum may go up (side 1) or down (side -1); of the other sign once beyond."""
         return self._limit[side] - self._bounded.of(self._now(-side))
 
-    def _push(self, k: int, rows: Rows, missing_kw: float) -> bool:
+    def _push(self, k: int, rows: Rows, missing_kw: float, fences: Mask) -> bool:
         """Move rows until their sum has changed by ``missing_kw``; whether anything moved.
 
-        No sum that another bound of no less weight limits is pushed beyond it: its members go as
-        far as it allows, the others go on.
+        No sum that a bound of ``fences`` limits is pushed beyond it: its members go as far as it
+        allows, the others go on.
         """
         side = 1 if missing_kw > 0 else -1
-        heavy = self._weight[self.bounds] <= self._weight[k]
-        heavy &= np.array(self.bounds) != k
         now = self._now(side)
         most = self._able.p_hi_kw if side > 0 else self._able.p_lo_kw
         free = self._free & ~(self._gives_all & (self.source == UNASKED)) if side > 0 else self._free
         reach = np.where(free, np.maximum(side * (most - now), 0.0), 0.0)
         room = side * self._room(side)
-        for b in np.flatnonzero(heavy & (room <= TOLERANCE_KW)).tolist():
+        for b in np.flatnonzero(fences & (room <= TOLERANCE_KW)).tolist():
             reach[self._bounded.members[b]] = 0.0
         kept = self.target.copy(), self.source.copy()
         while True:
             moved = self._move(k, rows[reach[rows] > _TINY_KW], missing_kw, now, reach)
             left = side * self._room(side)
-            broken = heavy & (left < -TOLERANCE_KW) & (left < room)
+            broken = fences & (left < -TOLERANCE_KW) & (left < room)
             if not moved or not broken.any():
                 return moved
             self.target, self.source = kept[0].copy(), kept[1].copy()
             for b in np.flatnonzero(broken).tolist():
                 inside = rows[np.isin(rows, self._bounded.members[b])]
                 reach[inside] = self._shared(float(room[b]), inside, reach[inside])
-                heavy[b] = False
+                fences[b] = False
 
     def _shared(self, room_kw: float, rows: Rows, reach: Kw) -> Kw:
         """Reach of rows that share a room, in the order in which they would move, each class alike."""
