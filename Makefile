@@ -28,8 +28,8 @@ format: $(SYNCED)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(SYNCED)
-	$(BIN)/gridflock bench
+bench: $(SYNCED)  ## ours against rivals, the same work in the same run
+	$(BIN)/gridflock bench powerflow --json
 
 clean:
 	rm -rf $(VENV) out gridflock-data web/node_modules src/gridflock/console/static

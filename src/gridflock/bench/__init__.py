@@ -1,1 +1,8 @@
-"""bench."""
+"""Subjects measured against rivals in the same run, each with its own JSON.
+
+A missing rival is an error and never a silent skip; equal answers are shown before times.
+"""
+
+from gridflock.bench._powerflow import powerflow
+
+__all__ = ["powerflow"]

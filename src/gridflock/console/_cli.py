@@ -20,7 +20,9 @@ app = typer.Typer(
 users = typer.Typer(help="Named local users of a data folder.", no_args_is_help=True)
 audit = typer.Typer(help="The ledger's hash chain.", no_args_is_help=True)
 fleet = typer.Typer(help="Registry files.", no_args_is_help=True)
+bench = typer.Typer(help="Measured against rivals in the same run.", no_args_is_help=True)
 app.add_typer(users, name="users")
+app.add_typer(bench, name="bench")
 app.add_typer(audit, name="audit")
 app.add_typer(fleet, name="fleet")
 out = Console()
@@ -238,6 +240,19 @@ def verify(
     raise typer.Exit(0 if answer["ok"] else 2)
 
 
+@bench.command("powerflow")
+def bench_powerflow(
+    feeder: Feeder = "ieee123",
+    steps: Annotated[int, typer.Option(min=1, max=100_000, help="Operating points.")] = 960,
+    seed: Seed = 1,
+    as_json: AsJson = False,
+) -> None:
+    """The reference power flow against OpenDSS, the same steps in the same run."""
+    from gridflock.console import _offline
+
+    _show(_offline.bench_powerflow(feeder, steps, seed), as_json)
+
+
 # ---- users and registry files --------------------------------------------------------------------
 
 
@@ -292,7 +307,7 @@ def fleet_export(
     typer.echo(f"{count} resources written to {file}")
 
 
-def _show(answer: Any, as_json: bool, rows: list[dict[str, Any]] | None = None) -> None:  # noqa: FBT001, ANN401
+def _show(answer: Any, as_json: bool, rows: list[dict[str, Any]] | None = None) -> None:  # noqa: FBT001, ANN401 - JSON, and a flag passed on
     """JSON, or a table of rows, or name-value lines."""
     if as_json:
         typer.echo(json.dumps(answer, indent=1))

@@ -63,6 +63,17 @@ def study(world: Scenario, folder: Path, *, as_json: bool) -> None:
     screen.print(f"{page} and report.json; {document['timings']['total_s']:.1f} s")
 
 
+def bench_powerflow(feeder: str, steps: int, seed: int) -> dict[str, Any]:
+    """Ours against OpenDSS, or an end that names what is missing."""
+    from gridflock.bench import powerflow  # noqa: PLC0415 - rivals are development dependencies
+    from gridflock.field.opendss import OpenDssMissing  # noqa: PLC0415 - the same
+
+    try:
+        return dict(powerflow(scenario(feeder, 1, "2026-07-15", seed).feeder, steps, seed))
+    except OpenDssMissing as error:
+        raise _stop(str(error)) from error
+
+
 def clock_time(text: str) -> int:
     """Seconds after local midnight of ``HH:MM``."""
     hours, _, minutes = text.partition(":")

@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import tempfile
 import threading
+import time
 import webbrowser
 from pathlib import Path
 
 import typer
 import uvicorn
+from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from gridflock.console import _offline
@@ -20,6 +22,8 @@ from gridflock.sim import Scenario
 
 _HOST = "127.0.0.1"
 _GRACE_S = 2
+_LINE_EVERY_S = 5.0
+_FIRST_TICK_S = 60.0
 
 
 class _Server(uvicorn.Server):
@@ -133,6 +137,7 @@ def _live(derms: Derms, users: Users, port: int, stop: threading.Event, for_s: f
     watching.start()
     try:
         with contextlib.suppress(KeyboardInterrupt):
+            derms.wait(-1, _FIRST_TICK_S)
             _Server(config, stop).run()
     finally:
         stop.set()
@@ -147,20 +152,24 @@ def _live(derms: Derms, users: Users, port: int, stop: threading.Event, for_s: f
 
 
 def _progress(derms: Derms, stop: threading.Event) -> None:
-    """The day as a bar, with the feeder's state beside it."""
+    """The day as a bar with the feeder's state beside it; plain lines where nobody watches a screen."""
     start_s, end_s = derms.day
+    screen = Console()
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
         TextColumn("{task.percentage:>3.0f} %"),
         TimeElapsedColumn(),
     )
-    with Progress(*columns, refresh_per_second=2) as bar:
+    tick, told = -1, 0.0
+    with Progress(*columns, console=screen, refresh_per_second=2, disable=not screen.is_terminal) as bar:
         task = bar.add_task("waiting for the first tick", total=end_s - start_s)
-        tick = -1
         while not stop.is_set():
             moment = derms.wait(tick, 0.5)
             if moment is None:
                 continue
             tick = moment.tick
             bar.update(task, completed=moment.now_s - start_s, description=derms.summary())
+            if not screen.is_terminal and time.monotonic() - told > _LINE_EVERY_S:
+                told = time.monotonic()
+                typer.echo(derms.summary())

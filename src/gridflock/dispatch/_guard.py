@@ -34,7 +34,7 @@ class GuardLimits:
         share: largest share of the fleet that may get a *changed* order in one tick.
     """
 
-    step_kw: float = 200.0
+    step_kw: float = 150.0
     share: float = 1.0
 
 

@@ -55,7 +55,7 @@ def voltage_envelopes(
     until_s: int,
     v_lo: float = 0.951,
     v_hi: float = 1.049,
-    calm: float = 0.004,
+    calm: float = 0.0065,
 ) -> tuple[Envelope, ...]:
     """Bounds on the injection of areas whose voltages are near a limit.
 

@@ -185,7 +185,7 @@ class Derms:
         controllable = self._loop.system.places.der_rows
         return StatusView(
             feeder=network.name,
-            title=getattr(network, "title", network.name),
+            title=self._loop.system.title,
             now=iso(m.now_s),
             speed=float(getattr(self._clock, "speed", 1.0)),
             tick=m.tick,

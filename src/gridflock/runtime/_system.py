@@ -96,6 +96,7 @@ class System:
     """Network, fleet and groups of one feeder.
 
     Attributes:
+        title: what people call the feeder.
         network: the feeder as the utility knows it.
         fleet: state of every resource.
         groups: virtual DERs.
@@ -106,6 +107,7 @@ class System:
         rejected: registry rows that were refused.
     """
 
+    title: str
     network: Network
     fleet: Fleet
     groups: Groups
@@ -139,7 +141,8 @@ class System:
             rows_of.setdefault(name, np.array([row], dtype=np.int32))
         site = Site(network.latitude, network.longitude, network.timezone)
         places = Places.of(fleet, network)
-        return cls(network, fleet, groups, places, rows_of, site, sites, rejected)
+        title = str(document.get("title") or network.name)
+        return cls(title, network, fleet, groups, places, rows_of, site, sites, rejected)
 
 
 def _add_phase_areas(groups: Groups, fleet: Fleet, section_of_bus: Mapping[str, str]) -> None:

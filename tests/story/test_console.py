@@ -1,0 +1,100 @@
+"""The operator's story in a real browser: look at the feeder, preview, send, see it, take it back."""
+
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+
+import pytest
+
+ARGUMENTS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@contextmanager
+def _demo(folder):
+    """A running demo; its console's address."""
+    port = _free_port()
+    command = [sys.executable, "-c", "from gridflock.console import main; main()"]
+    command += ["demo", "--port", str(port), "--data", str(folder), "--ders", "400", "--speed", "20"]
+    log = folder / "demo.log"
+    with log.open("w") as out, subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT) as process:
+        try:
+            for _ in range(600):
+                found = re.search(r"http://127\.0\.0\.1:\d+/#token=\S+", log.read_text())
+                if found and " pu" in log.read_text():
+                    break
+                assert process.poll() is None, log.read_text()
+                time.sleep(0.1)
+            else:
+                pytest.fail(f"no address after 60 s: {log.read_text()}")
+            yield found.group()
+        finally:
+            process.terminate()
+            process.wait(30)
+
+
+@pytest.mark.timeout(240)
+def test_an_operator_previews_sends_and_takes_back_a_proposal(tmp_path, require):
+    """The map draws; a proposal is previewed, sent, appears in the event list and among the active
+    ones, and can be withdrawn; the page logs no error and asks nothing of any other host."""
+    require("a Chromium browser", CHROMIUM)
+    from playwright.sync_api import sync_playwright
+
+    faults, strangers = [], []
+    with _demo(tmp_path) as address, sync_playwright() as tools:
+        home = address.split("/#")[0]
+        browser = tools.chromium.launch(executable_path=CHROMIUM, args=list(ARGUMENTS))
+        page = browser.new_page(viewport={"width": 1440, "height": 900})
+        page.on("console", lambda m: faults.append(m.text) if m.type == "error" else None)
+        page.on("pageerror", lambda e: faults.append(str(e)))
+        page.on("request", lambda r: strangers.append(r.url) if not r.url.startswith(home) else None)
+        page.goto(address)
+        page.wait_for_selector("#feeder-map")
+        page.wait_for_function("document.querySelector('[data-panel=groups] [data-item]') !== null")
+        assert "token" not in page.url
+        page.wait_for_function(
+            """() => {
+                const canvas = document.querySelector('#feeder-map');
+                const data = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data;
+                const seen = new Set();
+                for (let i = 0; i < data.length; i += 4) seen.add(data[i] << 16 | data[i+1] << 8 | data[i+2]);
+                return seen.size > 8;
+            }"""
+        )
+        page.fill("[data-panel=groups] input", "battery home")
+        page.click("[data-panel=groups] [data-item]:has-text('battery home')")
+        page.fill("#want-kw", "20")
+        page.fill("#want-minutes", "15")
+        page.fill("#want-why", "browser story")
+        page.click("#preview")
+        page.wait_for_selector("#send:not([disabled])")
+        page.screenshot(path=str(tmp_path / "preview.png"))
+        page.click("#send")
+        page.wait_for_selector("[data-panel=propose] [role=status]")
+        page.wait_for_selector("#events li:has-text('browser story')")
+        page.wait_for_selector("#active li:has-text('browser story')")
+        page.click("#active .withdraw")
+        page.wait_for_selector("#active", state="detached")
+        page.wait_for_selector("#events li:has-text('withdrawn')")
+        page.screenshot(path=str(tmp_path / "after.png"))
+        browser.close()
+    assert not faults
+    assert not strangers
