@@ -37,6 +37,7 @@ from gridflock.runtime._views import (
     TimelineView,
     number,
 )
+from gridflock.schema import Family
 from gridflock.units import iso
 
 EVENT_KINDS = frozenset({"proposal", "withdrawal", "plan", "alarm", "change", "refusal", "over"})
@@ -403,12 +404,14 @@ class Derms:
 
     def _beyond(self, group: str, p_kw: float) -> list[Fault]:
         """A want outside nameplate is an error; one outside the moment's capability a shortfall."""
-        columns = self._loop.system.fleet.columns
-        rows = self._loop.system.rows_of[group]
-        lowest, highest = float(columns["p_min_kw"][rows].sum()), float(columns["p_max_kw"][rows].sum())
+        fleet, rows = self._loop.system.fleet, self._loop.system.rows_of[group]
+        fixed = fleet.family[rows] == Family.NONE
+        demand = float(np.nansum(self.moment.image.p_kw[rows[fixed]]))
+        lowest = demand + float(fleet.columns["p_min_kw"][rows[~fixed]].sum())
+        highest = demand + float(fleet.columns["p_max_kw"][rows[~fixed]].sum())
         if lowest - 1e-6 <= p_kw <= highest + 1e-6:
             return []
-        reason = f"{p_kw:g} kW is outside the members' nameplates [{lowest:.1f}, {highest:.1f}] kW"
+        reason = f"{p_kw:g} kW is outside what demand and nameplates leave, [{lowest:.1f}, {highest:.1f}] kW"
         return [Fault("p_kw", "within capability", reason)]
 
     def _answer(self, proposal: Proposal, decision: Decision, moment: Moment, after: Flow) -> ProposalAnswer:

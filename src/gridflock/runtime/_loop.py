@@ -50,7 +50,8 @@ from gridflock.runtime._system import PhaseAreas, System
 from gridflock.schema import Family
 from gridflock.units import Kvar, Kw, Money, TimeGrid
 
-_ENVELOPE_S = 1_800
+_HEAD_MARGIN = 0.04
+"""Share of the conductors' rating that is kept back for what moves between two ticks."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -135,7 +136,6 @@ class Loop:
         self._flow: Flow | None = None
         self._schedule: Schedule | None = None
         self._forecast: Forecast | None = None
-        self._envelopes: tuple[Envelope, ...] = ()
         self._shares = PhaseAreas.of(system)
         self._peak_kw = 0.0
         self._broken: frozenset[str] = frozenset()
@@ -155,7 +155,7 @@ class Loop:
         if self._settings.managed and (self._schedule is None or now_s % self._settings.plan_s == 0):
             entries.append(self._replan(image, flow))
         sites = self.past.sites.envelopes(image, now_s + 2 * self._settings.tick_s)
-        envelopes = (*self._envelopes, *near, *sites)
+        envelopes = (self._head_limits(flow, now_s), *near, *sites)
         decision = self._decide(image, envelopes) if self._settings.managed else None
         broken = violations(self.system.network, flow)
         entries += self._alarms(broken, now_s)
@@ -225,6 +225,15 @@ class Loop:
         assert self._flow is not None, "the first estimate of a sound feeder converges"
         return self._flow
 
+    def _head_limits(self, flow: Flow, now_s: int) -> Envelope:
+        """What the feeder as a whole may draw and deliver: conductors and contract, the tighter."""
+        settings = self._settings
+        until_s = now_s + 2 * settings.tick_s
+        head = head_envelope(self.system.network, flow, until_s, _HEAD_MARGIN)
+        lower = max(head.p_lo_kw, -settings.import_limit_kw)
+        upper = min(head.p_hi_kw, settings.export_limit_kw)
+        return Envelope("all", lower, upper, head.source, until_s)
+
     def _near_limits(self, image: Image, flow: Flow) -> tuple[Envelope, ...]:
         """Voltage envelopes of this tick, from the estimate and the voltages that meters report."""
         system = self.system
@@ -259,9 +268,7 @@ class Loop:
         base = np.where(vehicle[:, None], 0.0, median)
         able = flexibility(image, groups, rows, grid, base, inflow)
         self.past.sites.narrow(able, self.system.rows_of, image)
-        head = head_envelope(self.system.network, flow, now_s + _ENVELOPE_S)
-        lower = max(head.p_lo_kw, -settings.import_limit_kw)
-        upper = min(head.p_hi_kw, settings.export_limit_kw)
+        head = self._head_limits(flow, now_s)
         buy, sell = prices(self._tariffs[settings.tariff], grid)
         terms = Terms(
             import_price=buy,
@@ -269,13 +276,12 @@ class Loop:
             peak_price=settings.peak_price,
             ramp_penalty=settings.ramp_penalty,
             peak_so_far_kw=self._peak_kw,
-            import_limit_kw=np.full(grid.n, max(0.0, -lower)),
-            export_limit_kw=np.full(grid.n, max(0.0, upper)),
+            import_limit_kw=np.full(grid.n, max(0.0, -head.p_lo_kw)),
+            export_limit_kw=np.full(grid.n, max(0.0, head.p_hi_kw)),
             premium={group: self._own_price(group, grid) - buy for group in groups},
         )
         schedule = plan(able, seen.median(OUTSIDE), terms, now_s)
         self._forecast, self._schedule = seen, schedule
-        self._envelopes = (Envelope("all", lower, upper, head.source, now_s + _ENVELOPE_S),)
         return _plan_entry(schedule)
 
     def _own_price(self, group: str, grid: TimeGrid) -> Money:
