@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import tempfile
 import threading
 import time
@@ -135,6 +136,8 @@ def _live(derms: Derms, users: Users, port: int, stop: threading.Event, for_s: f
     )
     watching = threading.Thread(target=_progress, args=(derms, stop), name="gridflock-progress")
     watching.start()
+    # Uvicorn hands a signal on when it has stopped: a service manager's TERM must end as cleanly as Ctrl-C.
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
     try:
         with contextlib.suppress(KeyboardInterrupt):
             derms.wait(-1, _FIRST_TICK_S)
