@@ -34,9 +34,12 @@ def add_sites(groups: Groups, fleet: Fleet, tariffs: Mapping[str, Tariff]) -> tu
         words = fleet.labels["bus"][bus], CUSTOMER_CLASSES[customer]
         name = f"site/{words[0]}/{words[1]}"
         members = [fleet.ids[row] for row in np.flatnonzero(key == code)]
-        faults = groups.add(name, f"{words[1]} customers at bus {words[0]}", members, parents=("all",))
+        faults = groups.add(name, f"{words[1]} customers at bus {words[0]}", members)
         assert not faults, faults
         names.append(name)
+    if names:
+        faults = groups.add("sites", "Sites with a demand charge", parents=("all",), children=names)
+        assert not faults, faults
     return tuple(names)
 
 
