@@ -40,5 +40,6 @@ $(UV):
 	$(BIN)/python -m pip install --quiet uv
 
 $(SYNCED): $(UV) pyproject.toml uv.lock build_console.py $(WEB)
-	UV_PROJECT_ENVIRONMENT=$(VENV) $(UV) sync --frozen --reinstall-package gridflock
+	@echo "installing the locked dependencies and building the console …"
+	UV_PROJECT_ENVIRONMENT=$(VENV) $(UV) sync --frozen --quiet --reinstall-package gridflock
 	touch $@

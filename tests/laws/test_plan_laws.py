@@ -494,8 +494,10 @@ def test_the_same_input_gives_the_same_bytes(problem):
 
 
 def test_a_premium_moves_only_the_groups_that_have_it():
-    """A generator dearer than the price rests; with a premium that lifts its price above its cost it
-    runs at full, while its equal without one goes on resting."""
+    """A generator dearer than the price rests; a premium above the gap makes it run at full.
+
+    Its equal without one goes on resting.
+    """
     grid = TimeGrid.uniform(0, 3600, 4)
     full, none, ends = np.full((2, 4), 100.0), np.zeros((2, 4)), np.full((2, 5), np.inf)
     able = Flexibility(

@@ -53,8 +53,10 @@ def _demo(folder):
 
 @pytest.mark.timeout(240)
 def test_an_operator_previews_sends_and_takes_back_a_proposal(tmp_path, require):
-    """The map draws; a proposal is previewed, sent, appears in the event list and among the active
-    ones, and can be withdrawn; the page logs no error and asks nothing of any other host."""
+    """The map draws; a proposal is previewed, sent, appears in the event list, and can be withdrawn.
+
+    The page logs no error and asks nothing of any other host.
+    """
     require("a Chromium browser", CHROMIUM)
     from playwright.sync_api import sync_playwright
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -33,9 +34,11 @@ def _life(folder: Path, seconds: float) -> tuple[list[str], list[str]]:
 
 @pytest.mark.timeout(600)
 def test_twenty_deaths_lose_nothing_and_repeat_nothing(tmp_path):
-    """After SIGKILL at 20 random moments: the chain verifies, every acknowledged proposal is in the
-    ledger, every order on the wire was recorded before, no order id was sent twice, ticks go on
-    where they stopped."""
+    """After SIGKILL at 20 random moments nothing acknowledged is lost and nothing is sent twice.
+
+    The chain verifies, every acknowledged proposal is in the ledger, every order on the wire was
+    recorded before, no order id went out twice, and ticks go on where they stopped.
+    """
     draw = random.Random(20260715)
     folder = tmp_path / "life"
     acknowledged: list[str] = []
@@ -48,7 +51,7 @@ def test_twenty_deaths_lose_nothing_and_repeat_nothing(tmp_path):
         record.close()
     record = open_record(folder, read_only=True)
     proposals = {str(entry.head["id"]) for entry in record.entries(0, {"proposal"})}
-    ticks = [entry for entry in record.entries(0, {"tick"})]
+    ticks = list(record.entries(0, {"tick"}))
     record.close()
     assert acknowledged, "the lives were too short to be told anything"
     assert set(acknowledged) <= proposals
@@ -59,4 +62,4 @@ def test_twenty_deaths_lose_nothing_and_repeat_nothing(tmp_path):
     assert set(wire) <= set(recorded)
     assert max(Counter(recorded).values()) == 1
     assert [entry.head["tick"] for entry in ticks] == list(range(1, len(ticks) + 1))
-    assert [b.time_s - a.time_s for a, b in zip(ticks, ticks[1:], strict=False)] == [60] * (len(ticks) - 1)
+    assert [b.time_s - a.time_s for a, b in pairwise(ticks)] == [60] * (len(ticks) - 1)
