@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import logging
 import os
 import re
 import secrets
@@ -18,7 +19,10 @@ from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
 
+_LOG = logging.getLogger(__name__)
 _NAME = re.compile(r"[a-z][a-z0-9_.-]{1,39}")
+_OURS = frozenset({"local", "gridflock"})
+"""Authors that the ledger knows as code in this process and the system itself."""
 
 
 class Role(IntEnum):
@@ -80,7 +84,7 @@ class Users:
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / "users.json"
-        self._stamp: tuple[int, int] | None = None
+        self._stamp: tuple[int, int, int] | None = None
         self._by_digest: dict[str, Scope] = {}
 
     def add(self, name: str, role: Role, groups: frozenset[str] = frozenset({"all"})) -> str:
@@ -90,10 +94,14 @@ class Users:
             The token: shown once, never stored.
 
         Raises:
-            ValueError: the name is not 2–40 of a–z, 0–9, ``_ . -``, beginning with a letter.
+            ValueError: the name is not 2–40 of a–z, 0–9, ``_ . -``, beginning with a letter; it is
+                the system's own; or ``users.json`` cannot be understood.
         """
         if not _NAME.fullmatch(name):
             message = f"name {name!r}: use 2 to 40 of a-z, 0-9, _ . - and begin with a letter"
+            raise ValueError(message)
+        if name in _OURS:
+            message = f"name {name!r} is the system's own in the ledger; take another"
             raise ValueError(message)
         token = "gf_" + secrets.token_urlsafe(32)
         users = dict(self._read())
@@ -114,7 +122,10 @@ class Users:
         return {name: str(entry["role"]).lower() for name, entry in sorted(self._read().items())}
 
     def scope(self, token: str) -> Scope | None:
-        """The scope of a token, or None. Re-reads the file when it has changed."""
+        """The scope of a token, or None. Re-reads the file when it has changed.
+
+        While the file cannot be understood nobody is known.
+        """
         self._refresh()
         wanted = _digest(token)
         found = None
@@ -127,29 +138,46 @@ class Users:
         try:
             stat = self._path.stat()
         except FileNotFoundError:
-            self._by_digest = {}
+            self._by_digest, self._stamp = {}, None
             return
-        stamp = (stat.st_mtime_ns, stat.st_ino)
+        stamp = (stat.st_mtime_ns, stat.st_ino, stat.st_size)
         if stamp != self._stamp:
+            try:
+                users = self._read()
+            except ValueError as error:
+                _LOG.error("nobody is let in: %s", error)
+                users = {}
             self._by_digest = {
                 str(entry["sha256"]): Scope(
                     name, Role[str(entry["role"])], frozenset(map(str, entry["groups"]))
                 )
-                for name, entry in self._read().items()
+                for name, entry in users.items()
             }
             self._stamp = stamp
 
     def _read(self) -> Mapping[str, Mapping[str, list[str] | str]]:
+        """The file's users.
+
+        Raises:
+            ValueError: it was changed by hand into something else.
+        """
         try:
             users: dict[str, Mapping[str, list[str] | str]] = json.loads(self._path.read_text("utf-8"))
+            for entry in users.values():
+                Role[str(entry["role"])], entry["sha256"], list(entry["groups"])
         except FileNotFoundError:
             return {}
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
+            message = f"{self._path} cannot be understood: {type(error).__name__}: {error}"
+            raise ValueError(message) from error
         return users
 
     def _write(self, users: Mapping[str, Mapping[str, object]]) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         temporary = self._path.with_suffix(".tmp")
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        # A file left by an earlier death may have any mode: never write tokens' digests into it.
+        temporary.unlink(missing_ok=True)
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             json.dump(users, file, indent=1)
             file.flush()

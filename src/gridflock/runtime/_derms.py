@@ -6,7 +6,7 @@ Python, REST, command line and console are thin skins over this class; a test ke
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from threading import Condition, Event, Lock
 
@@ -69,6 +69,7 @@ class Derms:
         clock: the time it lives in.
         day: first and last moment.
         on_tick: called after each tick, for snapshots of a simulated world.
+        trail: moments and head powers, kW, of the ticks before.
     """
 
     def __init__(
@@ -80,6 +81,7 @@ class Derms:
         clock: Clock,
         day: tuple[int, int],
         on_tick: Callable[[Moment], None] | None = None,
+        trail: Iterable[tuple[int, float]] = (),
     ) -> None:
         self._loop = loop
         self._book = book
@@ -91,8 +93,11 @@ class Derms:
         self._moment: Moment | None = None
         self._changed = Condition()
         self._deciding = Lock()
+        self._previewing = Lock()
+        self._over = False
         self._events: deque[EventView] = deque(maxlen=2_000)
-        self._trail: list[tuple[int, float]] = []
+        self._trail = list(trail)
+        self._peak_kw = max((-p for _, p in self._trail), default=0.0)
         self._refused = 0
         self._last_event = 0
         self._proposed = 0
@@ -104,21 +109,24 @@ class Derms:
         """Live through one fast tick at the clock's present moment."""
         with self._deciding:
             moment = self._loop.tick(self._clock.now_s())
-        self._refused += sum(r.count for r in moment.rejected)
-        self._trail.append((moment.now_s, moment.head_kw))
-        self._collect_events()
+            self._refused += sum(r.count for r in moment.rejected)
+            self._trail.append((moment.now_s, moment.head_kw))
+            self._peak_kw = max(self._peak_kw, -moment.head_kw)
+            self._collect_events()
+            # Published before others may decide: a moment and the loop's state belong together.
+            with self._changed:
+                self._moment = moment
+                self._changed.notify_all()
         if self._on_tick is not None:
             self._on_tick(moment)
-        with self._changed:
-            self._moment = moment
-            self._changed.notify_all()
         return moment
 
     def run(self, stop: Event, until_s: int | None = None) -> None:
-        """Tick until ``stop`` is set or the clock passes ``until_s``."""
+        """Tick until ``stop`` is set or the clock passes ``until_s``; after that nothing can be asked."""
         while not stop.is_set():
             moment = self.tick()
             if until_s is not None and moment.now_s + self._settings.tick_s > until_s:
+                self._over = True
                 return
             self._clock.sleep_until(moment.now_s + self._settings.tick_s)
 
@@ -174,7 +182,8 @@ class Derms:
         worst = f"{np.nanmin(m.flow.v_pu):.3f}–{np.nanmax(m.flow.v_pu):.3f} pu"
         orders = 0 if m.decision is None else len(m.decision.orders.index)
         broken = f"{len(m.violations.kind)} limits broken"
-        return f"{iso(m.now_s)}  head {m.head_kw:,.0f} kW  {worst}  {broken}  {orders} orders"
+        told = "  RECORD FULL: nothing is ordered" if m.halted else ""
+        return f"{iso(m.now_s)}  head {m.head_kw:,.0f} kW  {worst}  {broken}  {orders} orders{told}"
 
     # ---- verbs ------------------------------------------------------------------------------
 
@@ -190,11 +199,11 @@ class Derms:
             now=iso(m.now_s),
             speed=float(getattr(self._clock, "speed", 1.0)),
             tick=m.tick,
-            mode="automatic" if self._settings.managed else "watching",
+            mode=self._mode(m),
             head_kw=number(m.head_kw, 2),
             head_kvar=number(float(m.flow.head_kva.imag.sum()), 2),
             import_limit_kw=number(-limit.p_lo_kw, 1) if limit else None,
-            peak_kw=number(max((-p for _, p in self._trail), default=0.0), 1),
+            peak_kw=number(self._peak_kw, 1),
             v_min_pu=number(float(np.nanmin(m.flow.v_pu))),
             v_max_pu=number(float(np.nanmax(m.flow.v_pu))),
             violations=len(m.violations.kind),
@@ -260,7 +269,8 @@ class Derms:
     def events(self, scope: Scope, after: int = 0, limit: int = 100) -> list[EventView]:
         """The newest ``limit`` events with ``seq > after``, newest first."""
         scope.require(Role.VIEWER)
-        found = [event for event in tuple(self._events) if event.seq > after]
+        with self._changed:
+            found = [event for event in self._events if event.seq > after]
         return found[::-1][: max(0, limit)]
 
     def proposals(self, scope: Scope) -> list[ProposalView]:
@@ -300,21 +310,22 @@ class Derms:
         faults = self._faults(group, p_kw, p_lo_kw, p_hi_kw, minutes, why)
         if faults:
             raise ProposalRejected(faults)
-        moment = self.moment
-        start_s = moment.now_s
-        proposal = Proposal(
-            id=f"{scope.user}-{moment.seq}-{len(self._book.open())}" if dry_run else self._new_id(scope.user),
-            group=group,
-            priority=Priority.OPERATOR,
-            author=scope.user,
-            why=why or "operator",
-            start_s=start_s,
-            until_s=start_s + round(minutes * 60),
-            p_kw=p_kw,
-            p_lo_kw=-np.inf if p_lo_kw is None else p_lo_kw,
-            p_hi_kw=np.inf if p_hi_kw is None else p_hi_kw,
-        )
-        with self._deciding:
+        # Of many previews only one at a time stands in a tick's way.
+        with self._previewing, self._deciding:
+            moment = self.moment
+            start_s = moment.now_s
+            proposal = Proposal(
+                id=f"{scope.user}-{moment.seq}-0" if dry_run else self._new_id(scope.user),
+                group=group,
+                priority=Priority.OPERATOR,
+                author=scope.user,
+                why=why or "operator",
+                start_s=start_s,
+                until_s=start_s + round(minutes * 60),
+                p_kw=p_kw,
+                p_lo_kw=-np.inf if p_lo_kw is None else p_lo_kw,
+                p_hi_kw=np.inf if p_hi_kw is None else p_hi_kw,
+            )
             decision, after = self._loop.rehearse(moment, [proposal])
         answer = self._answer(proposal, decision, moment, after)
         if dry_run:
@@ -351,6 +362,14 @@ class Derms:
 
     # ---- inside -----------------------------------------------------------------------------
 
+    def _mode(self, moment: Moment) -> str:
+        """In two words: who decides, and what keeps it from deciding."""
+        if self._over:
+            return "day over"
+        if moment.halted:
+            return "record full"
+        return "automatic" if self._settings.managed else "watching"
+
     def _known_group(self, group: str) -> None:
         if group not in self._loop.system.groups.ids:
             message = f"no group {group!r}"
@@ -363,10 +382,10 @@ class Derms:
 
     def _authorise(self, scope: Scope, group: str, verb: str) -> None:
         """Check role and subtree; record a refusal before raising it."""
-        groups = self._loop.system.groups
+        system = self._loop.system
         try:
             scope.require(Role.OPERATOR)
-            scope.require_group(_show.lineage(groups, group))
+            scope.require_group(_show.lineage(system.groups, system.fleet.row_of, group))
         except AccessDenied as refusal:
             head = {"author": scope.user, "group": group, "verb": verb, "text": str(refusal)}
             self._record.append([Entry("refusal", self.moment.now_s, head)])
@@ -394,10 +413,13 @@ class Derms:
                 faults.append(Fault(name, "a finite number", f"{value} is not finite"))
         if p_lo_kw is not None and p_hi_kw is not None and p_lo_kw > p_hi_kw:
             faults.append(Fault("p_lo_kw", "not above p_hi_kw", f"{p_lo_kw} > {p_hi_kw}"))
-        if not 0 < minutes <= _LONGEST_MINUTES:
-            faults.append(Fault("minutes", f"above 0, at most {_LONGEST_MINUTES:.0f}", f"{minutes} is not"))
-        if len(why) > _WHY_CHARS:
-            faults.append(Fault("why", f"at most {_WHY_CHARS} characters", f"{len(why)} characters"))
+        if self._over:
+            faults.append(Fault("group", "while the system lives", "the day is over: nothing is ordered"))
+        shortest = self._settings.tick_s / 60
+        if not shortest < minutes <= _LONGEST_MINUTES:
+            rule = f"longer than a tick ({shortest:g}), at most {_LONGEST_MINUTES:.0f}"
+            faults.append(Fault("minutes", rule, f"{minutes:g} is not"))
+        faults += _wrong_words(why)
         if rows is not None and p_kw is not None and np.isfinite(p_kw):
             faults += self._beyond(group, p_kw)
         return tuple(faults)
@@ -440,3 +462,13 @@ class Derms:
             for entry in self._record.entries(self._last_event, EVENT_KINDS):
                 self._events.append(_show.event(entry))
                 self._last_event = max(self._last_event, entry.seq)
+
+
+def _wrong_words(why: str) -> list[Fault]:
+    """What keeps a reason from being shown on every screen as it was typed."""
+    faults = []
+    if len(why) > _WHY_CHARS:
+        faults.append(Fault("why", f"at most {_WHY_CHARS} characters", f"{len(why)} characters"))
+    if not why.isprintable():
+        faults.append(Fault("why", "printable characters", "holds control characters"))
+    return faults

@@ -6,8 +6,11 @@ Fast: readings -> image -> estimate -> arbitration, split, guard -> recorded -> 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from zoneinfo import ZoneInfo
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,6 +46,7 @@ from gridflock.model import (
 )
 from gridflock.plan import Terms, plan
 from gridflock.ports import Field, Record
+from gridflock.record import RecordFull
 from gridflock.runtime._book import Book
 from gridflock.runtime._past import OUTSIDE, Past
 from gridflock.runtime._settings import Settings
@@ -72,6 +76,7 @@ class Moment:
         outcomes: answers that came with this tick.
         rejected: readings and wishes refused in this tick.
         seq: ledger position of this tick.
+        halted: why nothing was recorded and so nothing ordered; empty where all is well.
     """
 
     now_s: int
@@ -87,6 +92,7 @@ class Moment:
     outcomes: Outcomes
     rejected: tuple[Rejected, ...]
     seq: int
+    halted: str = ""
 
     @property
     def able(self) -> Capability:
@@ -111,6 +117,7 @@ class Loop:
         book: open proposals.
         response: conversation state, empty or rebuilt.
         tick: number of the last tick in the ledger.
+        heads: moments and head powers, kW, of the ticks before, for the day's peak.
     """
 
     def __init__(
@@ -123,6 +130,7 @@ class Loop:
         book: Book,
         response: Response,
         tick: int = 0,
+        heads: Iterable[tuple[int, float]] = (),
     ) -> None:
         self.system = system
         self.past = past
@@ -137,9 +145,15 @@ class Loop:
         self._schedule: Schedule | None = None
         self._forecast: Forecast | None = None
         self._shares = PhaseAreas.of(system)
-        self._peak_kw = 0.0
+        self._zone = ZoneInfo(system.network.timezone)
+        self._peak_kw, self._peak_day = 0.0, 0
         self._broken: frozenset[str] = frozenset()
         self._tariffs = tariffs(system.network.timezone)
+        self._seq = 0
+        self._owed: list[Outcomes] = []
+        self._unrecorded_s = 0
+        for t_s, head_kw in heads:
+            self._note_peak(t_s, head_kw)
 
     def tick(self, now_s: int) -> Moment:
         """One fast tick, and the slow one where it is due."""
@@ -152,7 +166,8 @@ class Loop:
         flow = self._see(image)
         near = self._near_limits(image, flow)
         entries: list[Entry] = []
-        if self._settings.managed and (self._schedule is None or now_s % self._settings.plan_s == 0):
+        before = self._schedule, self._forecast, self._broken
+        if self._settings.managed and self._plan_is_due(now_s):
             entries.append(self._replan(image, flow))
         sites = self.past.sites.envelopes(image, now_s + 2 * self._settings.tick_s)
         envelopes = (self._head_limits(flow, now_s), *near, *sites)
@@ -160,8 +175,11 @@ class Loop:
         broken = violations(self.system.network, flow)
         entries += self._alarms(broken, now_s)
         self._tick += 1
-        entries.append(self._entry(image, decision, outcomes, flow, rejected))
-        seq = self._record.append(entries)
+        self._owed.append(outcomes)
+        entries.append(self._entry(image, decision, flow, rejected))
+        halted = self._store(entries, now_s)
+        if halted:
+            decision, (self._schedule, self._forecast, self._broken) = None, before
         if decision is not None:
             self.response = decision.response
             if len(decision.orders.index):
@@ -182,7 +200,8 @@ class Loop:
             envelopes,
             outcomes,
             rejected,
-            seq,
+            self._seq,
+            halted,
         )
 
     def rehearse(self, moment: Moment, extra: Sequence[Proposal]) -> tuple[Decision, Flow]:
@@ -209,6 +228,28 @@ class Loop:
             moment.state,
             moment.flow,
         ).flow
+
+    def _plan_is_due(self, now_s: int) -> bool:
+        """Whether a new slow period has begun since the plan, whatever the fast tempo."""
+        period = self._settings.plan_s
+        return self._schedule is None or now_s // period > self._schedule.made_at_s // period
+
+    def _store(self, entries: list[Entry], now_s: int) -> str:
+        """Record the tick, or say why it cannot be: on a full disk the system sees but orders nothing.
+
+        Devices fall back by themselves when their orders expire. Answers heard meanwhile are kept
+        for the first tick that is recorded again, and so is how long nothing was.
+        """
+        if self._unrecorded_s:
+            text = f"record full: nothing recorded or ordered for {now_s - self._unrecorded_s} s"
+            entries.insert(0, Entry("alarm", now_s, {"cause": "record full", "state": "ends", "text": text}))
+        try:
+            self._seq = self._record.append(entries)
+        except RecordFull as full:
+            self._unrecorded_s = self._unrecorded_s or now_s
+            return str(full)
+        self._owed, self._unrecorded_s = [], 0
+        return ""
 
     def _see(self, image: Image) -> Flow:
         """Estimate the feeder from the newest readings; the regulators of the model act too."""
@@ -311,15 +352,14 @@ class Loop:
         self,
         image: Image,
         decision: Decision | None,
-        outcomes: Outcomes,
         flow: Flow,
         rejected: Sequence[Rejected],
     ) -> Entry:
         """The tick as one chained record of columns."""
         columns: dict[str, NDArray[np.generic]] = {
-            "outcome_order_id": outcomes.order_id,
-            "outcome_status": outcomes.status,
-            "outcome_p_kw": np.asarray(outcomes.p_kw, dtype=np.float32),
+            "outcome_order_id": np.concatenate([o.order_id for o in self._owed]),
+            "outcome_status": np.concatenate([o.status for o in self._owed]),
+            "outcome_p_kw": np.concatenate([np.asarray(o.p_kw, dtype=np.float32) for o in self._owed]),
         }
         head: dict[str, Json] = {
             "tick": self._tick,
@@ -345,21 +385,27 @@ class Loop:
             }
         return Entry("tick", image.now_s, head, columns)
 
+    def _note_peak(self, now_s: int, head_kw: float) -> None:
+        """The import peak of the feeder's local day: what the demand charge goes by."""
+        day = datetime.fromtimestamp(now_s, self._zone).toordinal()
+        so_far = self._peak_kw if day == self._peak_day else 0.0
+        self._peak_kw, self._peak_day = max(so_far, -head_kw), day
+
     def _remember(self, now_s: int, flow: Flow, broken: Violations) -> None:
         head_kw = float(flow.head_kva.real.sum())
-        self._peak_kw = max(self._peak_kw, -head_kw) if now_s % 86_400 else max(0.0, -head_kw)
-        self._record.write_history(
-            "feeder",
-            {
-                "t_s": np.array([now_s]),
-                "head_kw": np.array([head_kw]),
-                "head_kvar": np.array([float(flow.head_kva.imag.sum())]),
-                "losses_kw": np.array([flow.losses_kw]),
-                "v_min_pu": np.array([float(np.nanmin(flow.v_pu))]),
-                "v_max_pu": np.array([float(np.nanmax(flow.v_pu))]),
-                "violations": np.array([len(broken.kind)]),
-            },
-        )
+        self._note_peak(now_s, head_kw)
+        row = {
+            "t_s": np.array([now_s]),
+            "head_kw": np.array([head_kw]),
+            "head_kvar": np.array([float(flow.head_kva.imag.sum())]),
+            "losses_kw": np.array([flow.losses_kw]),
+            "v_min_pu": np.array([float(np.nanmin(flow.v_pu))]),
+            "v_max_pu": np.array([float(np.nanmax(flow.v_pu))]),
+            "violations": np.array([len(broken.kind)]),
+        }
+        # The record keeps its buffer and tries again; losing rows of it must not stop the ticks.
+        with contextlib.suppress(RecordFull):
+            self._record.write_history("feeder", row)
 
 
 def _causes(broken: Violations) -> dict[str, int]:

@@ -1,11 +1,15 @@
 """The one place of wiring: a data folder, a world and a system become a running ``Derms``.
 
-On a folder with a past, everything resumes: open proposals from the ledger, the forecasts' past
-and the simulated world from their last snapshot, with the orders recorded since then replayed.
+On a folder with a past, everything resumes: open proposals, the day's trail and peak from the
+ledger, the forecasts' past and the simulated world from their last snapshot, with the orders
+recorded since then replayed; what the meters say in the replay fills the image again. What the
+ledger does not hold begins anew: the conversation with each resource (orders in force are renewed
+by the first tick), regulator positions, and the plan, which the first tick makes.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 from collections.abc import Collection, Mapping, Sequence
@@ -20,7 +24,7 @@ from threadpoolctl import threadpool_limits
 from gridflock.dispatch import Response
 from gridflock.model import Entry, Orders, Outcomes, Readings
 from gridflock.ports import Record
-from gridflock.record import open_record
+from gridflock.record import RecordFull, open_record
 from gridflock.runtime._book import Book
 from gridflock.runtime._clock import VirtualClock
 from gridflock.runtime._derms import Derms
@@ -37,7 +41,7 @@ _PAST = "past"
 
 
 class FolderMismatch(Exception):  # noqa: N818 - bad input, told whole
-    """The data folder holds the life of another scenario."""
+    """The data folder cannot be lived in: another scenario's life, or one that has ended."""
 
 
 @dataclass(slots=True)
@@ -88,7 +92,7 @@ def rehearse(
         The façade, before its next tick, and the world it lives in.
 
     Raises:
-        FolderMismatch: the folder belongs to another scenario.
+        FolderMismatch: the folder belongs to another scenario, or its day is over.
         FeederRejected: the feeder document is at fault.
         RecordBusy: another process lives in this folder.
     """
@@ -98,28 +102,28 @@ def rehearse(
     try:
         _claim(folder, scenario)
         document = feeder_document(scenario.feeder)
-        world = _world(record, scenario)
+        world, kept = _world(record, scenario)
         system = System.build(document, world.registry if registry is None else registry)
         sites = Sites.of(system.charged_sites, system.groups)
         past = Past(system.groups, sites, system.fleet.family, system.fleet.columns["kind"])
         _learn(past, record, world, system)
+        trail, last = _trail(record)
+        start_s = world.start_s + (join_s or 0) if last is None else last.time_s + settings.tick_s
+        _still_living(folder, world, start_s)
+        _relive(record, kept, world, system, past)
         book = Book()
         book.rebuild(record.entries(0, {"proposal", "withdrawal"}))
-        last, ticks = _last_tick(record)
+        book.expire(start_s)
+        ticks = 0 if last is None else int(last.head["tick"])  # type: ignore[arg-type]  # ours
         next_id = 1 if last is None else int(last.head["next_order_id"])  # type: ignore[arg-type]  # ours
         response = Response.empty(len(system.fleet.ids), next_id)
-        field = wrap(world)
-        loop = Loop(system, field, record, settings, past, book, response, ticks)
-        begins_s = world.start_s + (join_s or 0)
-        start_s = begins_s if last is None else last.time_s + settings.tick_s
+        loop = Loop(system, wrap(world), record, settings, past, book, response, ticks, trail)
         clock = VirtualClock(start_s, speed, stop)
-
-        def keep(moment: Moment) -> None:
-            if moment.now_s % _SNAPSHOT_EVERY_S == 0:
-                record.snapshot(_PAST, past.to_bytes())
-                record.snapshot(_WORLD, _stamped(moment.tick, world.snapshot()))
-
-        derms = Derms(loop, book, record, settings, clock, (world.start_s, world.end_s), keep)
+        snapshots = _Snapshots(record, world, past, system.fleet.ids, start_s)
+        snapshots.keep(0 if last is None else last.seq)
+        derms = Derms(
+            loop, book, record, settings, clock, (world.start_s, world.end_s), snapshots.after, trail
+        )
         what = "resumed" if ticks else "started"
         head = {"text": f"{what}: {scenario.feeder}, {len(system.places.der_rows)} resources", "tick": ticks}
         record.append([Entry("change", start_s, head)])  # type: ignore[arg-type]  # JSON values
@@ -138,11 +142,22 @@ def _claim(folder: Path, scenario: Scenario) -> None:
         temporary.write_text(json.dumps(mine, indent=1), "utf-8")
         temporary.replace(path)
         return
-    theirs = json.loads(path.read_text("utf-8"))
+    try:
+        theirs = dict(json.loads(path.read_text("utf-8")))
+    except (ValueError, TypeError) as error:
+        message = f"{path} cannot be read as the scenario of this folder: {error}"
+        raise FolderMismatch(message) from error
     differs = sorted(k for k in mine.keys() | theirs.keys() if mine.get(k) != theirs.get(k))
     if differs:
         told = ", ".join(f"{k} is {theirs.get(k)!r}, asked {mine.get(k)!r}" for k in differs)
         message = f"{folder} holds another scenario ({told}); give another folder or the same scenario"
+        raise FolderMismatch(message)
+
+
+def _still_living(folder: Path, world: World, start_s: int) -> None:
+    """Refuse a folder whose day is over."""
+    if start_s > world.end_s:
+        message = f"{folder} has lived its day, {world.scenario.day}, to the end; give another folder"
         raise FolderMismatch(message)
 
 
@@ -151,32 +166,63 @@ def _text(value: object) -> str:
     return value.isoformat()
 
 
-def _stamped(tick: int, data: bytes) -> bytes:
-    return tick.to_bytes(8, "little") + data
+@dataclass(slots=True)
+class _Snapshots:
+    """What of a rehearsal is not in the ledger, kept every quarter of an hour.
+
+    The world's snapshot carries the ledger position it was taken at and the resource ids that rows
+    of later entries mean: both change together, so they are one file.
+    """
+
+    record: Record
+    world: World
+    past: Past
+    ids: tuple[str, ...]
+    kept_s: int
+
+    def after(self, moment: Moment) -> None:
+        """Keep where a new quarter of an hour has begun."""
+        if moment.now_s // _SNAPSHOT_EVERY_S > self.kept_s // _SNAPSHOT_EVERY_S:
+            # On a full disk the former snapshots stand, and more is replayed.
+            with contextlib.suppress(RecordFull):
+                self.keep(moment.seq)
+                self.kept_s = moment.now_s
+
+    def keep(self, seq: int) -> None:
+        """Keep the present state, which is that after entry ``seq``."""
+        head = json.dumps({"seq": seq, "ids": self.ids}).encode()
+        self.record.snapshot(_PAST, self.past.to_bytes())
+        self.record.snapshot(_WORLD, len(head).to_bytes(8, "little") + head + self.world.snapshot())
 
 
-def _world(record: Record, scenario: Scenario) -> World:
-    """A new world, or the last snapshot with the recorded ticks since then lived again."""
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """Where a restored world stands: after which entry, and whom rows of later entries mean."""
+
+    seq: int
+    ids: tuple[str, ...]
+
+
+def _world(record: Record, scenario: Scenario) -> tuple[World, _Kept]:
+    """A new world, or that of the last snapshot."""
     stored = record.snapshot(_WORLD)
-    tick = 0
     if stored is None:
-        world = World(scenario)
-    else:
-        tick = int.from_bytes(stored[:8], "little")
-        world = World.restored(scenario, stored[8:])
-    ids = None
-    for entry in record.entries(0, {"tick"}):
-        if int(entry.head["tick"]) <= tick:  # type: ignore[arg-type]  # ours
-            continue
-        if ids is None:
-            ids = System.build(feeder_document(scenario.feeder), world.registry).fleet.ids
+        return World(scenario), _Kept(0, ())
+    end = 8 + int.from_bytes(stored[:8], "little")
+    head = json.loads(stored[8:end])
+    return World.restored(scenario, stored[end:]), _Kept(head["seq"], tuple(head["ids"]))
+
+
+def _relive(record: Record, kept: _Kept, world: World, system: System, past: Past) -> None:
+    """Live the ticks since the snapshot again: the world with its orders, the image and the past."""
+    for entry in record.entries(kept.seq, {"tick"}):
         world.advance(entry.time_s)
-        world.read(entry.time_s)
+        system.fleet.ingest(world.read(entry.time_s), entry.time_s)
         world.outcomes(entry.time_s)
-        orders = recorded_orders(entry, ids)
+        past.add(system.fleet.image(entry.time_s))
+        orders = recorded_orders(entry, kept.ids)
         if len(orders.index):
             world.send(orders)
-    return world
 
 
 def recorded_orders(entry: Entry, ids: tuple[str, ...]) -> Orders:
@@ -211,8 +257,7 @@ def recorded_orders(entry: Entry, ids: tuple[str, ...]) -> Orders:
 def _learn(past: Past, record: Record, world: World, system: System) -> None:
     """The forecasts' past: from the last snapshot, or from the meter data of the week before."""
     stored = record.snapshot(_PAST)
-    if stored is not None:
-        past.restore(stored)
+    if stored is not None and past.restore(stored):
         return
     before = world.history()
     ids: Collection[str] = before["ids"]
@@ -221,9 +266,10 @@ def _learn(past: Past, record: Record, world: World, system: System) -> None:
     past.load(before["t_s"], columns, rows)
 
 
-def _last_tick(record: Record) -> tuple[Entry | None, int]:
-    """The newest tick and its number."""
-    newest = None
+def _trail(record: Record) -> tuple[list[tuple[int, float]], Entry | None]:
+    """Moment and head power of every tick so far, and the newest tick."""
+    trail, newest = [], None
     for entry in record.entries(0, {"tick"}):
+        trail.append((entry.time_s, float(entry.head["head_kw"])))  # type: ignore[arg-type]  # ours
         newest = entry
-    return newest, 0 if newest is None else int(newest.head["tick"])  # type: ignore[arg-type]  # ours
+    return trail, newest

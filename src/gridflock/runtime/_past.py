@@ -85,8 +85,13 @@ class Past:
         self._loaded_until_s = self._end_s
 
     def add(self, image: Image) -> None:
-        """Count one image towards the step it falls in, and close the step before it."""
+        """Count one image towards the step it falls in, and close the step before it.
+
+        An image of a step that is already closed is not counted again.
+        """
         start_s = image.now_s - image.now_s % STEP_S
+        if start_s < self._end_s:
+            return
         if self._count and start_s > self._open_s:
             self._close(self._open_s)
         self._open_s = start_s
@@ -134,24 +139,33 @@ class Past:
         return History(grid, self.series, value)
 
     def to_bytes(self) -> bytes:
-        """State for a snapshot."""
+        """State for a snapshot: all but the last image, from which arrivals of vehicles are seen."""
         buffer = io.BytesIO()
         np.savez(
             buffer,
+            series=np.array(self.series),
             value=self._value,
             end_s=self._end_s,
+            open_s=self._open_s,
+            sum=self._sum,
+            need=self._need,
+            count=self._count,
             ratio=self._ratio,
             loaded_until_s=self._loaded_until_s,
+            site=np.array(self.sites.names, dtype=str),
             site_usual_kw=self.sites.usual_kw,
             site_mean_kw=self.sites.mean_kw,
         )
         return buffer.getvalue()
 
-    def restore(self, data: bytes) -> None:
-        """Take a snapshot's state back."""
+    def restore(self, data: bytes) -> bool:
+        """Take a snapshot's state back; False, and nothing done, where it is of other series or sites."""
         with np.load(io.BytesIO(data), allow_pickle=False) as file:
-            if file["value"].shape[0] == len(self.series):
-                self._value, self._end_s = file["value"], int(file["end_s"])
-                self._ratio, self._loaded_until_s = float(file["ratio"]), int(file["loaded_until_s"])
-            if len(file["site_usual_kw"]) == len(self.sites.names):
-                self.sites.usual_kw, self.sites.mean_kw = file["site_usual_kw"], file["site_mean_kw"]
+            if tuple(file["series"]) != self.series or tuple(file["site"]) != self.sites.names:
+                return False
+            self._value, self._end_s = file["value"], int(file["end_s"])
+            self._open_s, self._count = int(file["open_s"]), int(file["count"])
+            self._sum, self._need = file["sum"], file["need"]
+            self._ratio, self._loaded_until_s = float(file["ratio"]), int(file["loaded_until_s"])
+            self.sites.usual_kw, self.sites.mean_kw = file["site_usual_kw"], file["site_mean_kw"]
+        return True

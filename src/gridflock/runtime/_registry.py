@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from gridflock.model import Rejected
@@ -22,7 +22,16 @@ class FileRejected(Exception):  # noqa: N818 - bad input, told whole
         self.rejected = rejected
 
 
-def read_rows(path: Path) -> list[Mapping[str, object]]:
+class Rows(list[Mapping[str, object]]):
+    """Rows of a file, and the number by which a report names each: its line, or place in a list."""
+
+    def __init__(self, rows: Iterable[tuple[int, Mapping[str, object]]] = ()) -> None:
+        pairs = list(rows)
+        super().__init__(row for _, row in pairs)
+        self.numbers = [number for number, _ in pairs]
+
+
+def read_rows(path: Path) -> Rows:
     """Rows of a ``.csv`` file (with a header line) or a ``.json`` file (a list of objects).
 
     Empty cells are absent. Values are checked later, attribute by attribute, by the fleet.
@@ -35,10 +44,13 @@ def read_rows(path: Path) -> list[Mapping[str, object]]:
     if path.stat().st_size > _LARGEST_BYTES:
         raise FileRejected(Rejected("file", str(path), (), f"larger than {_LARGEST_BYTES} bytes"))
     try:
-        with path.open(encoding="utf-8", newline="") as file:
+        # Spreadsheets put a byte-order mark before the header.
+        with path.open(encoding="utf-8-sig", newline="") as file:
             if path.suffix.lower() == ".json":
-                return _objects(json.load(file), path)
-            return list(_cells(csv.DictReader(file, strict=True)))
+                return Rows(enumerate(_objects(json.load(file), path), 1))
+            return Rows(_cells(csv.DictReader(file, strict=True)))
+    except OSError as error:
+        raise FileRejected(Rejected("file", str(path), (), f"cannot be read: {error.strerror}")) from error
     except UnicodeDecodeError as error:
         raise FileRejected(Rejected("file", str(path), (), f"not UTF-8: {error.reason}")) from error
     except json.JSONDecodeError as error:
@@ -46,6 +58,8 @@ def read_rows(path: Path) -> list[Mapping[str, object]]:
         raise FileRejected(Rejected("file", str(path), (), reason, row=error.lineno)) from error
     except csv.Error as error:
         raise FileRejected(Rejected("file", str(path), (), f"not CSV: {error}")) from error
+    except (ValueError, RecursionError) as error:
+        raise FileRejected(Rejected("file", str(path), (), f"not JSON: {error}")) from error
 
 
 def _objects(document: object, path: Path) -> list[Mapping[str, object]]:
@@ -54,10 +68,14 @@ def _objects(document: object, path: Path) -> list[Mapping[str, object]]:
     return document
 
 
-def _cells(reader: Iterable[dict[str, str]]) -> Iterable[Mapping[str, object]]:
+def _cells(reader: csv.DictReader[str]) -> Iterator[tuple[int, Mapping[str, object]]]:
+    """Rows with the line each ends on: where it is one line, as nearly always, that line."""
     for row in reader:
         # DictReader files surplus cells under None; named, the fleet refuses them as unknown.
-        yield {name or "(surplus cell)": _number(name, text) for name, text in row.items() if text}
+        yield (
+            reader.line_num,
+            {name or "(surplus cell)": _number(name, text) for name, text in row.items() if text},
+        )
 
 
 def _number(name: str, text: str) -> object:

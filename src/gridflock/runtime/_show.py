@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Container
 from typing import Any
 
 import numpy as np
@@ -292,7 +293,7 @@ def glance(flow: Flow, found: Violations) -> FeederGlance:
     )
 
 
-def lineage(tree: Groups, group: str) -> frozenset[str]:
+def lineage(tree: Groups, resources: Container[str], group: str) -> frozenset[str]:
     """A group and all its ancestors; of a resource, every group that holds it."""
     found: set[str] = set()
     ahead = [group]
@@ -300,6 +301,8 @@ def lineage(tree: Groups, group: str) -> frozenset[str]:
         name = ahead.pop()
         if name not in found:
             found.add(name)
-            if name in tree.ids:
+            if name in tree:
                 ahead.extend(tree.parents(name))
+            elif name in resources:
+                ahead.extend(tree.of(name))
     return frozenset(found)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import sparse
@@ -13,6 +13,7 @@ from gridflock.forecast import Site
 from gridflock.grid import Area, Flow, Network
 from gridflock.market import tariffs
 from gridflock.model import Rejected
+from gridflock.runtime._registry import Rows as FileRows
 from gridflock.runtime._sites import add_sites
 from gridflock.schema import Family, Kind
 from gridflock.units import PHASES, Kw, Pu, Rows
@@ -119,7 +120,7 @@ class System:
 
     @classmethod
     def build(cls, document: Mapping[str, object], registry: Iterable[Mapping[str, object]]) -> System:
-        """Join a feeder document and registry rows.
+        """Join a feeder document and registry rows; faults name rows of a file by its lines.
 
         Raises:
             FeederRejected: the feeder document is at fault; all faults listed.
@@ -127,6 +128,8 @@ class System:
         network = Network.from_document(document)
         phases = {bus: int(mask) for bus, mask in zip(network.buses, network.bus_phases, strict=True)}
         fleet, rejected = Fleet.from_rows(registry, phases)
+        if isinstance(registry, FileRows):
+            rejected = tuple(replace(f, row=registry.numbers[f.row - 1]) for f in rejected)
         sections = {
             bus: network.sections[section]
             for bus, section in zip(network.buses, network.bus_section, strict=True)
