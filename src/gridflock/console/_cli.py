@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import quote
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from gridflock.console._remote import Remote
@@ -136,7 +138,7 @@ def group(
     as_json: AsJson = False,
 ) -> None:
     """One virtual DER: status, capability, forecast, children, members."""
-    answer = Remote(url, token).ask("GET", f"/api/groups/{group_id}")
+    answer = Remote(url, token).ask("GET", f"/api/groups/{quote(group_id)}")
     _show(answer, as_json, rows=answer["members_sample"])
 
 
@@ -220,7 +222,7 @@ def withdraw(
     as_json: AsJson = False,
 ) -> None:
     """Take a proposal back."""
-    _show(Remote(url, token).ask("DELETE", f"/api/proposals/{proposal_id}"), as_json)
+    _show(Remote(url, token).ask("DELETE", f"/api/proposals/{quote(proposal_id)}"), as_json)
 
 
 @audit.command()
@@ -319,13 +321,13 @@ def _show(answer: Any, as_json: bool, rows: list[dict[str, Any]] | None = None) 
                 or not value
                 or (isinstance(value, dict) and len(value) <= 8)
             ):
-                out.print(f"[dim]{name:>16}[/dim]  {value}", highlight=False)
+                out.print(f"[dim]{name:>16}[/dim]  {escape(str(value))}", highlight=False)
     if rows:
         table = Table(header_style="bold")
         for name in rows[0]:
             table.add_column(name)
         for row in rows:
-            table.add_row(*("" if value is None else str(value) for value in row.values()))
+            table.add_row(*("" if value is None else escape(str(value)) for value in row.values()))
         out.print(table)
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import io
 import json
 import tempfile
 from collections.abc import Mapping
@@ -22,21 +24,29 @@ from gridflock.schema import REGISTRY
 from gridflock.sim import Scenario, UnknownFeeder, World, feeder_document
 
 RowList = list[Mapping[str, object]]
+_FIRST_YEAR, _LAST_YEAR = 1980, 2100
 
 
 def scenario(feeder: str, ders: int, day: str, seed: int) -> Scenario:
     """A scenario from the command line's words, or an end with what is wrong."""
     try:
         feeder_document(feeder)
-        return Scenario(feeder=feeder, ders=ders, day=date.fromisoformat(day), seed=seed)
+        found = Scenario(feeder=feeder, ders=ders, day=date.fromisoformat(day), seed=seed)
     except UnknownFeeder as error:
         raise _stop(f"feeder: {error.args[0]} (rule: a packed feeder)") from error
     except ValueError as error:
         raise _stop(f"day: {error} (rule: YYYY-MM-DD)") from error
+    if not _FIRST_YEAR <= found.day.year <= _LAST_YEAR:
+        raise _stop(f"day: {day} (rule: a year from {_FIRST_YEAR} to {_LAST_YEAR})")
+    return found
 
 
 def study(world: Scenario, folder: Path, *, as_json: bool) -> None:
     """Live the day twice, write both reports, and say the result."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _stop(f"out: {folder}: {error.strerror} (rule: a folder that can be written)") from error
     screen = Console(stderr=as_json)
     with tempfile.TemporaryDirectory(prefix="gridflock-") as data, Progress(console=screen) as bar:
         task = bar.add_task("preparing", total=1.0)
@@ -102,13 +112,24 @@ def check_fleet(file: Path, feeder: str) -> dict[str, Any]:
 
 
 def export_fleet(file: Path, world: Scenario) -> int:
-    """A simulated fleet's registry as CSV."""
+    """A simulated fleet's registry as CSV, written whole or not at all."""
     rows = World(world).registry
     names = [attribute.name for attribute in REGISTRY]
-    with file.open("w", encoding="utf-8", newline="") as handle:
-        writer = csv.DictWriter(handle, names, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows({name: row[name] for name in names if name in row} for row in rows)
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, names, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({name: row[name] for name in names if name in row} for row in rows)
+    temporary = file.with_name(f".{file.name}.tmp")
+    try:
+        if file.exists() and not file.is_file():  # a pipe or a terminal is written, never replaced
+            file.write_text(text.getvalue(), "utf-8", newline="")
+        else:
+            temporary.write_text(text.getvalue(), "utf-8", newline="")
+            temporary.replace(file)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise _stop(f"file: {file}: {error.strerror} (rule: a file that can be written)") from error
     return len(rows)
 
 
@@ -131,18 +152,25 @@ def add_user(data: Path, name: str, role: str, groups: list[str]) -> str:
         return Users(data).add(name, Role[role.upper()], frozenset(groups))
     except KeyError as error:
         raise _stop(f"role: {role!r} (rule: viewer, operator or admin)") from error
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         raise _stop(str(error)) from error
 
 
 def user_names(data: Path) -> dict[str, str]:
-    """Users and roles."""
-    return Users(data).names()
+    """Users and roles, or an end where the file cannot be understood."""
+    try:
+        return Users(data).names()
+    except (ValueError, OSError) as error:
+        raise _stop(str(error)) from error
 
 
 def remove_user(data: Path, name: str) -> None:
     """Remove a user, or an end if there is none."""
-    if not Users(data).remove(name):
+    try:
+        found = Users(data).remove(name)
+    except (ValueError, OSError) as error:
+        raise _stop(str(error)) from error
+    if not found:
         raise _stop(f"name: no user {name!r} in {data}")
 
 

@@ -37,16 +37,25 @@ class Remote:
                 headers={"Authorization": f"Bearer {self._token}"},
                 timeout=_TIMEOUT_S,
             )
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, httpx.InvalidURL, UnicodeEncodeError) as error:
             typer.echo(f"no answer from {self._url}: {error}\nIs it running? Try `gridflock demo`.", err=True)
             raise typer.Exit(1) from error
         if answer.is_success:
-            return answer.json()
+            return _document(answer, self._url)
         for line in faults(answer):
             typer.echo(line, err=True)
         if answer.status_code == httpx.codes.UNAUTHORIZED:
             typer.echo("Set GRIDFLOCK_TOKEN or --token; make one with `gridflock users add NAME`.", err=True)
         raise typer.Exit(1)
+
+
+def _document(answer: httpx.Response, url: str) -> Any:  # noqa: ANN401 - JSON
+    """The answer's JSON, or an end that says that somebody else answers there."""
+    try:
+        return answer.json()
+    except ValueError as error:
+        typer.echo(f"{url} does not answer in JSON: is it Gridflock?", err=True)
+        raise typer.Exit(1) from error
 
 
 def faults(answer: httpx.Response) -> list[str]:

@@ -4,30 +4,40 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import Depends, FastAPI, HTTPException, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, StreamingResponse
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from fastapi.staticfiles import StaticFiles
 from fastapi_offline import FastAPIOffline
 from pydantic import BaseModel, ConfigDict, Field
+from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from gridflock import __version__
+from gridflock.record import RecordError
 from gridflock.runtime import AccessDenied, Derms, ProposalRejected, Scope, UnknownName, Users, plain
 
 LARGEST_BODY = 1_048_576
-_POLL_S = 5.0
+_LOOK_S = 0.1
+_SIGN_OF_LIFE_S = 5.0
 _BEARER = HTTPBearer(auto_error=False, description="Token printed once by `gridflock users add`.")
+_POLICY = "default-src 'self'; img-src 'self' data:; frame-ancestors 'none'"
 _HEADERS = {
-    # The page at /docs starts its viewer by an inline script; the console has none.
-    "Content-Security-Policy": "default-src 'self'; img-src 'self' data:; frame-ancestors 'none'",
+    "Content-Security-Policy": _POLICY,
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
 }
+# The page at /docs starts its viewer by an inline script; the console has none.
+_INLINE = "; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'"
+
+
+_UNKNOWN_CALLER = [{"field": "Authorization", "rule": "a valid bearer token", "reason": "missing or unknown"}]
 
 
 class ProposalBody(BaseModel):
@@ -58,17 +68,14 @@ def build(derms: Derms, users: Users) -> FastAPI:
     ) -> Scope:
         scope = users.scope(claims.credentials) if claims else None
         if scope is None:
-            fault = [
-                {"field": "Authorization", "rule": "a valid bearer token", "reason": "missing or unknown"}
-            ]
-            raise HTTPException(401, fault, {"WWW-Authenticate": "Bearer"})
+            raise HTTPException(401, _UNKNOWN_CALLER, {"WWW-Authenticate": "Bearer"})
         return scope
 
     _guards(app)
     _reads(app, derms, authority)
     _lists(app, derms, authority)
     _writes(app, derms, authority)
-    _stream(app, derms, authority)
+    _stream(app, derms, users)
     _pages(app)
     return app
 
@@ -79,17 +86,42 @@ def _guards(app: FastAPI) -> None:
     @app.middleware("http")
     async def bound(request: Request, call: Callable[[Request], Awaitable[Response]]) -> Response:
         length = request.headers.get("content-length", "0")
-        if (
-            not length.isdigit()
-            or int(length) > LARGEST_BODY
-            or "chunked" in request.headers.get("transfer-encoding", "")
-        ):
+        known = length.isdecimal() and len(length) < 12 and "transfer-encoding" not in request.headers
+        if not known or int(length) > LARGEST_BODY:
             return _fault(413, "body", f"at most {LARGEST_BODY} bytes, with its length", "too large")
         response = await call(request)
         for name, value in _HEADERS.items():
-            if not request.url.path.startswith("/docs"):
-                response.headers[name] = value
+            response.headers.setdefault(name, value)
+        if request.url.path.startswith("/docs"):
+            response.headers["Content-Security-Policy"] = _POLICY + _INLINE
         return response
+
+    _refusals(app)
+
+    @app.exception_handler(RequestValidationError)
+    async def malformed(_: Request, error: RequestValidationError) -> Response:
+        faults = [
+            {"field": ".".join(map(str, e["loc"][1:])) or "body", "rule": e["type"], "reason": e["msg"]}
+            for e in error.errors()
+        ]
+        return JSONResponse({"detail": faults}, 422, _HEADERS)
+
+    @app.exception_handler(StarletteHTTPException)
+    async def refused(_: Request, error: StarletteHTTPException) -> Response:
+        if isinstance(error.detail, list):
+            return JSONResponse({"detail": error.detail}, error.status_code, error.headers)
+        answer = _fault(error.status_code, "request", "a route of this API", str(error.detail))
+        answer.headers.update(error.headers or {})
+        return answer
+
+    @app.exception_handler(Exception)
+    async def broken(_: Request, error: Exception) -> Response:
+        del error  # the server logs it; the caller learns nothing of our insides
+        return _fault(500, "server", "no fault of the request", "an error inside; see the server's log")
+
+
+def _refusals(app: FastAPI) -> None:
+    """What the façade says no to."""
 
     @app.exception_handler(UnknownName)
     async def unknown(_: Request, error: UnknownName) -> Response:
@@ -103,9 +135,14 @@ def _guards(app: FastAPI) -> None:
     async def rejected(_: Request, error: ProposalRejected) -> Response:
         return JSONResponse({"detail": [plain(fault) for fault in error.faults]}, 422)
 
+    @app.exception_handler(RecordError)
+    async def unrecorded(_: Request, error: RecordError) -> Response:
+        reason = f"{type(error).__name__}: nothing was changed or sent"
+        return _fault(503, "record", "recorded before it is sent", reason)
+
 
 def _fault(code: int, field: str, rule: str, reason: str) -> Response:
-    return JSONResponse({"detail": [{"field": field, "rule": rule, "reason": reason}]}, code)
+    return JSONResponse({"detail": [{"field": field, "rule": rule, "reason": reason}]}, code, _HEADERS)
 
 
 Authority = Callable[..., Scope]
@@ -189,35 +226,51 @@ def _writes(app: FastAPI, derms: Derms, authority: Authority) -> None:
         return plain(derms.withdraw(scope, proposal_id))
 
 
-def _stream(app: FastAPI, derms: Derms, authority: Authority) -> None:
-    """One JSON line per tick, for as long as the client listens."""
-    who = Depends(authority)
+def _stream(app: FastAPI, derms: Derms, users: Users) -> None:
+    """One JSON line per tick, for as long as the client listens and is known."""
 
     @app.get("/api/stream", tags=["read"])
-    async def stream(request: Request, scope: Scope = who) -> StreamingResponse:
+    async def stream(
+        request: Request, claims: Annotated[HTTPAuthorizationCredentials | None, Depends(_BEARER)]
+    ) -> StreamingResponse:
         """Newline-delimited JSON, one object per tick."""
+        token = claims.credentials if claims else ""
+        if users.scope(token) is None:
+            raise HTTPException(401, _UNKNOWN_CALLER, {"WWW-Authenticate": "Bearer"})
 
         async def lines() -> AsyncIterator[bytes]:
-            tick, seq = -1, max((e.seq for e in derms.events(scope, 0, 1)), default=0)
+            tick, seq, told = -1, 0, time.monotonic()
             while not await request.is_disconnected():
-                moment = await asyncio.to_thread(derms.wait, tick, _POLL_S)
-                if moment is None:
+                # Looking costs nothing; a thread that waited for each listener would.
+                moment = derms.wait(tick, 0.0)
+                if moment is not None:
+                    scope = users.scope(token)
+                    if scope is None:
+                        return
+                    seq, line = await asyncio.to_thread(_line, derms, scope, seq)
+                    tick, told = moment.tick, time.monotonic()
+                    yield line
+                elif time.monotonic() - told > _SIGN_OF_LIFE_S:
+                    told = time.monotonic()
                     yield b"\n"
-                    continue
-                tick = moment.tick
-                events = derms.events(scope, seq, 100)
-                seq = max([seq, *(e.seq for e in events)])
-                state = derms.state(scope)
-                line = {
-                    "type": "tick",
-                    "status": plain(derms.status(scope)),
-                    "v_pu": state.v_pu,
-                    "loading": state.loading,
-                    "events": plain(events),
-                }
-                yield json.dumps(line, allow_nan=False).encode() + b"\n"
+                await asyncio.sleep(_LOOK_S)
 
         return StreamingResponse(lines(), media_type="application/x-ndjson")
+
+
+def _line(derms: Derms, scope: Scope, seq: int) -> tuple[int, bytes]:
+    """The newest tick as a line, with the events after ``seq`` (0: none yet), and the newest event."""
+    newest = max((e.seq for e in derms.events(scope, 0, 1)), default=0)
+    events = derms.events(scope, seq, 100) if seq else []
+    state = derms.state(scope)
+    line = {
+        "type": "tick",
+        "status": plain(derms.status(scope)),
+        "v_pu": state.v_pu,
+        "loading": state.loading,
+        "events": plain(events),
+    }
+    return max([newest, *(e.seq for e in events)]), json.dumps(line, allow_nan=False).encode() + b"\n"
 
 
 def _pages(app: FastAPI) -> None:

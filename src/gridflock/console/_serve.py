@@ -25,6 +25,7 @@ _HOST = "127.0.0.1"
 _GRACE_S = 2
 _LINE_EVERY_S = 5.0
 _FIRST_TICK_S = 60.0
+_SHOWN = 20
 
 
 class _Server(uvicorn.Server):
@@ -84,7 +85,7 @@ def run(
     settings = Settings(tick_s=tick, managed=managed)
     derms = _open(data, scenario, settings, speed, stop, rows, None)
     typer.echo(f"console: http://{_HOST}:{port}/\nstop with Ctrl-C")
-    if not Users(data).names():
+    if not _offline.user_names(data):
         typer.echo(f"no users yet: make one with `gridflock users add NAME --data {data}`")
     _live(derms, Users(data), port, stop, None)
 
@@ -98,15 +99,32 @@ def _open(
     rows: _offline.RowList | None,
     join_s: int | None,
 ) -> Derms:
-    data.mkdir(parents=True, exist_ok=True)
     try:
+        data.mkdir(parents=True, exist_ok=True)
         derms, _ = rehearse(data, scenario, settings, speed=speed, stop=stop, registry=rows, join_s=join_s)
-    except (FolderMismatch, RecordError) as error:
-        typer.echo(str(error), err=True)
+    except (FolderMismatch, RecordError, OSError) as error:
+        typer.echo(f"data: {error}", err=True)
         raise typer.Exit(1) from error
-    for fault in derms.refused_rows[:20]:
-        typer.echo(f"row {fault.row}: {fault.field}: {fault.reason}", err=True)
+    if rows is not None and not _told(derms, len(rows)):
+        derms.close()
+        raise typer.Exit(1)
     return derms
+
+
+def _told(derms: Derms, given: int) -> bool:
+    """Say which of the given registry rows were refused; False where none was taken."""
+    refused = derms.refused_rows
+    for fault in refused[:_SHOWN]:
+        who = f" ({', '.join(fault.ids)})" if fault.ids else ""
+        typer.echo(f"row {fault.row}{who}: {fault.field}: {fault.reason}", err=True)
+    bad = len({fault.row for fault in refused})
+    if refused:
+        more = f"; {_SHOWN} of {len(refused)} faults shown, all by `gridflock fleet check`"
+        told = more if len(refused) > _SHOWN else ""
+        typer.echo(f"{bad} rows refused, {given - bad} taken{told}", err=True)
+    if given == bad:
+        typer.echo("fleet: no row could be taken (rule: at least one resource)", err=True)
+    return given > bad
 
 
 def _live(derms: Derms, users: Users, port: int, stop: threading.Event, for_s: float | None) -> None:
@@ -140,7 +158,7 @@ def _live(derms: Derms, users: Users, port: int, stop: threading.Event, for_s: f
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     try:
         with contextlib.suppress(KeyboardInterrupt):
-            derms.wait(-1, _FIRST_TICK_S)
+            _first_tick(derms, stop)
             _Server(config, stop).run()
     finally:
         stop.set()
@@ -150,8 +168,16 @@ def _live(derms: Derms, users: Users, port: int, stop: threading.Event, for_s: f
         watching.join()
         derms.close()
     if failure:
+        typer.echo(f"stopped: the loop failed: {type(failure[0]).__name__}: {failure[0]}", err=True)
         raise failure[0]
     typer.echo(f"stopped: {derms.summary()}")
+
+
+def _first_tick(derms: Derms, stop: threading.Event) -> None:
+    """Wait for something to show, but not for a loop that has ended."""
+    until = time.monotonic() + _FIRST_TICK_S
+    while derms.wait(-1, 0.2) is None and not stop.is_set() and time.monotonic() < until:
+        pass
 
 
 def _progress(derms: Derms, stop: threading.Event) -> None:
