@@ -80,7 +80,7 @@ def voltage_envelopes(
     if not areas:
         return ()
     weight = np.stack([area.weight for area in areas], axis=1)
-    by_kw, by_kvar = _effect(network, flow, weight), _effect(network, flow, 1j * weight)
+    by_kw, by_kvar = _effects(network, flow, weight)
     found = []
     for k, area in enumerate(areas):
         high = int(area.nodes[int(np.argmax(v_pu[area.nodes]))])
@@ -114,17 +114,21 @@ def _bound(
     return q_hi, p - GAIN * rest / by_kw
 
 
-def _effect(network: Network, flow: Flow, weight: Kva | Float) -> Float:
-    """(n, k) change of voltage magnitude, pu, per kVA injected in the direction of each column."""
+def _effects(network: Network, flow: Flow, weight: Float) -> tuple[Float, Float]:
+    """(n, k) change of voltage magnitude, pu, per kW and per kvar injected by each column's area.
+
+    A kvar's current is that of a kW turned back by a right angle, so one solve serves both.
+    """
     found = admittance(network, flow.state)
     across = flow.v.copy()
     across[network.three_wire] -= flow.v[network.three_wire_next]
     current = np.conj(1000.0 * weight / across[:, None])
     current[network.three_wire_next] -= current[network.three_wire]
     change = np.stack([found.voltages(column) - found.v_idle for column in current.T], axis=1)
-    along = np.conj(flow.v) / np.abs(flow.v)
-    effect: Float = (along[:, None] * change).real / network.v_base[:, None]
-    return effect
+    along = (np.conj(flow.v) / np.abs(flow.v) / network.v_base)[:, None] * change
+    by_kw: Float = along.real
+    by_kvar: Float = along.imag
+    return by_kw, by_kvar
 
 
 def _named(network: Network, node: int, v_pu: Pu) -> str:

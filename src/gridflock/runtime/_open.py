@@ -104,7 +104,7 @@ def rehearse(
         document = feeder_document(scenario.feeder)
         world, kept = _world(record, scenario)
         system = System.build(document, world.registry if registry is None else registry)
-        sites = Sites.of(system.charged_sites, system.groups)
+        sites = Sites.of(system.charged_sites, system.groups, system.fleet.family)
         past = Past(system.groups, sites, system.fleet.family, system.fleet.columns["kind"])
         _learn(past, record, world, system)
         trail, last = _trail(record)

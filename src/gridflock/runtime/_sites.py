@@ -7,20 +7,23 @@ of everything else there.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import sparse
 
 from gridflock.fleet import Fleet, Groups, Image
 from gridflock.market import Tariff
 from gridflock.model import Envelope, Flexibility
 from gridflock.schema import CUSTOMER_CLASSES, Family
-from gridflock.units import Kw, Rows
+from gridflock.units import Codes, Kw, Rows
 
 KEEP = 0.85
 """Share of the usual peak that orders may bring a site to."""
 _DAY = 96
+_MOVABLE = (Family.STORAGE, Family.VEHICLE)
 
 
 def add_sites(groups: Groups, fleet: Fleet, tariffs: Mapping[str, Tariff]) -> tuple[str, ...]:
@@ -28,7 +31,7 @@ def add_sites(groups: Groups, fleet: Fleet, tariffs: Mapping[str, Tariff]) -> tu
     columns, names = fleet.columns, []
     charged = [c for c, name in enumerate(CUSTOMER_CLASSES) if tariffs[name].demand_charge > 0]
     key = columns["bus"].astype(np.int64) * len(CUSTOMER_CLASSES) + columns["customer"]
-    movable = np.isin(fleet.family, (Family.STORAGE, Family.VEHICLE))
+    movable = np.isin(fleet.family, _MOVABLE)
     for code in np.unique(key[movable & np.isin(columns["customer"], charged)]):
         bus, customer = divmod(int(code), len(CUSTOMER_CLASSES))
         words = fleet.labels["bus"][bus], CUSTOMER_CLASSES[customer]
@@ -50,20 +53,26 @@ class Sites:
     Attributes:
         names: group ids.
         rows: members of each.
+        own: CSR (k, n) 1 for each member that is neither store nor vehicle.
         usual_kw: (k,) usual daily import peak, 15-minute mean; inf until something is known.
         mean_kw: (k,) usual mean import.
     """
 
     names: tuple[str, ...]
     rows: tuple[Rows, ...]
+    own: sparse.csr_array
     usual_kw: Kw
     mean_kw: Kw
 
     @classmethod
-    def of(cls, names: tuple[str, ...], groups: Groups) -> Sites:
-        """Nothing known yet."""
-        k = len(names)
-        return cls(names, tuple(groups.rows(n) for n in names), np.full(k, np.inf), np.zeros(k))
+    def of(cls, names: tuple[str, ...], groups: Groups, family: Codes) -> Sites:
+        """Nothing known yet; ``family`` (n,) of every row."""
+        k, rows = len(names), tuple(groups.rows(name) for name in names)
+        fixed = [members[~np.isin(family[members], _MOVABLE)] for members in rows]
+        site = np.repeat(np.arange(k), [len(members) for members in fixed])
+        column = np.concatenate(fixed) if fixed else np.empty(0, dtype=np.int32)
+        own = sparse.csr_array((np.ones(len(column)), (site, column)), shape=(k, len(family)))
+        return cls(names, rows, own, np.full(k, np.inf), np.zeros(k))
 
     def learn(self, p_kw: Kw) -> None:
         """Take the days before: (n, T) quarter-hour means of every row, whole days."""
@@ -77,20 +86,25 @@ class Sites:
 
     def envelopes(self, image: Image, until_s: int) -> tuple[Envelope, ...]:
         """What each site may draw now: never less than it draws without anything that takes orders."""
-        found = []
-        for name, rows, usual in zip(self.names, self.rows, self.usual_kw, strict=True):
-            if np.isfinite(usual):
-                own = rows[~np.isin(image.family[rows], (Family.STORAGE, Family.VEHICLE))]
-                floor = min(-KEEP * usual, float(np.nansum(image.p_kw[own])))
-                why = f"usual demand peak of {name.removeprefix('site/')}, {usual:.0f} kW"
-                found.append(Envelope(name, floor, np.inf, why, until_s))
-        return tuple(found)
+        own_kw = self.own @ np.nan_to_num(image.p_kw.astype(np.float64))
+        floor_kw = np.minimum(-KEEP * self.usual_kw, own_kw)
+        return tuple(
+            Envelope(
+                name,
+                floor,
+                math.inf,
+                f"usual demand peak of {name.removeprefix('site/')}, {usual:.0f} kW",
+                until_s,
+            )
+            for name, floor, usual in zip(self.names, floor_kw.tolist(), self.usual_kw.tolist(), strict=True)
+            if math.isfinite(usual)
+        )
 
     def narrow(self, able: Flexibility, rows_of: Mapping[str, Rows], image: Image) -> None:
         """Take from plan groups of stores and vehicles what their sites' demand does not leave them."""
         room = np.full(len(image.ids), np.inf)
         for k, rows in enumerate(self.rows):
-            mine = rows[np.isin(image.family[rows], (Family.STORAGE, Family.VEHICLE))]
+            mine = rows[np.isin(image.family[rows], _MOVABLE)]
             most = float(-image.columns["p_min_kw"][mine].sum())
             left = max(0.0, KEEP * self.usual_kw[k] - self.mean_kw[k])
             room[mine] = -image.columns["p_min_kw"][mine] * min(1.0, left / max(most, 1e-9))
