@@ -230,7 +230,9 @@ class Loop:
         ).flow
 
     def _plan_is_due(self, now_s: int) -> bool:
-        """Whether a new slow period has begun since the plan, whatever the fast tempo."""
+        """Whether a new slow period has begun since the plan, and there is something to plan."""
+        if not self.past.plan_groups:
+            return False
         period = self._settings.plan_s
         return self._schedule is None or now_s // period > self._schedule.made_at_s // period
 

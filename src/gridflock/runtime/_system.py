@@ -59,7 +59,8 @@ class Places:
     def load_kva(self, image: Image) -> np.ndarray:
         """Complex (n_loads,) newest metered demand in house sign; NaN where unheard."""
         s = np.asarray(image.p_kw, dtype=np.float64) + 1j * np.asarray(image.q_kvar, dtype=np.float64)
-        return np.where(self.load_rows >= 0, s[self.load_rows], np.nan + 0j)
+        heard: np.ndarray = np.append(s, np.nan + 0j)[self.load_rows]  # row -1 is the absent one
+        return heard
 
     def inject_kva(self, image: Image, p_kw: Kw | None = None) -> np.ndarray:
         """Complex (n_nodes,) injection of the resources: as heard, or at ``p_kw`` (n,) where finite."""
