@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from gridflock.console import _serve, build
 from gridflock.console._cli import app
 from gridflock.model import Entry
-from gridflock.record import open_record
+from gridflock.record import RecordReadOnly, open_record
 from gridflock.runtime import Derms, Role, Settings, Users, rehearse
 from gridflock.sim import Scenario
 
@@ -235,6 +235,18 @@ def test_a_loop_that_fails_stops_the_server_and_says_why(tmp_path, monkeypatch):
     result = CliRunner().invoke(app, ["run", "--data", str(tmp_path), "--speed", "0", *SMALL])
     assert result.exit_code == 1
     assert "stopped: the loop failed: RuntimeError: the field is gone" in result.stderr
+
+
+def test_a_ledger_that_refuses_ends_the_run_in_words(tmp_path, monkeypatch):
+    """A record that is not full but broken stops the loop: nothing goes on unrecorded, exit code 1."""
+
+    def refuses(*_):
+        raise RecordReadOnly("the file system is read-only")
+
+    monkeypatch.setattr(_serve, "_first_tick", lambda _, stop: (stop.wait(20), monkeypatch.undo()))
+    monkeypatch.setattr(Derms, "tick", refuses)
+    told = _run("run", "--data", tmp_path, "--speed", "0", *SMALL, code=1).stderr
+    assert "stopped: the loop failed: RecordReadOnly: the file system is read-only" in told
 
 
 def test_a_folder_of_another_scenario_is_not_touched(life):

@@ -166,11 +166,21 @@ def _live(derms: Derms, users: Users, port: int, stop: threading.Event, for_s: f
             timer.cancel()
         ticking.join()
         watching.join()
-        derms.close()
+        _close(derms)
     if failure:
         typer.echo(f"stopped: the loop failed: {type(failure[0]).__name__}: {failure[0]}", err=True)
+        if isinstance(failure[0], RecordError):
+            raise typer.Exit(1) from failure[0]
         raise failure[0]
     typer.echo(f"stopped: {derms.summary()}")
+
+
+def _close(derms: Derms) -> None:
+    """Release the record; what it could not write is told, and hides no other failure."""
+    try:
+        derms.close()
+    except RecordError as error:
+        typer.echo(f"history not written: {error}", err=True)
 
 
 def _first_tick(derms: Derms, stop: threading.Event) -> None:

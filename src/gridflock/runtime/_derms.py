@@ -40,7 +40,7 @@ from gridflock.runtime._views import (
 from gridflock.schema import Family
 from gridflock.units import iso
 
-EVENT_KINDS = frozenset({"proposal", "withdrawal", "plan", "alarm", "change", "refusal", "over"})
+EVENT_KINDS = frozenset({"proposal", "withdrawal", "plan", "alarm", "change", "refusal"})
 _LONGEST_MINUTES = 24 * 60.0
 _WHY_CHARS = 500
 _SAMPLE = 50
