@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Annotated, Any
+from zoneinfo import ZoneInfo
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +36,7 @@ NEVER_S = -1
 """The absent moment."""
 DAY_S = 86_400
 HOUR_S = 3_600
+QUARTER_S = 900
 
 
 def phase_mask(phases: str) -> int:
@@ -69,6 +72,25 @@ def unix_s(text: str) -> int:
     """
     moment = datetime.fromisoformat(text)
     return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
+
+
+def utc_offset_s(timezone: str, t_s: Seconds) -> Seconds:
+    """Local clock minus UTC at each moment, seconds, daylight saving included.
+
+    Args:
+        timezone: IANA name.
+        t_s: moments; zones change at whole quarters of an hour.
+    """
+    quarters, where = np.unique(t_s // QUARTER_S, return_inverse=True)
+    offsets = [_offset_of(timezone, int(quarter)) for quarter in quarters]
+    return np.array(offsets, dtype=np.int64)[where]
+
+
+@lru_cache(maxsize=65_536)
+def _offset_of(timezone: str, quarter: int) -> int:
+    offset = datetime.fromtimestamp(quarter * QUARTER_S, tz=ZoneInfo(timezone)).utcoffset()
+    assert offset is not None
+    return int(offset.total_seconds())
 
 
 @dataclass(frozen=True, slots=True, eq=False)

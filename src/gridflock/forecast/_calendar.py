@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import datetime
-from functools import lru_cache
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gridflock.model import History
-from gridflock.units import DAY_S, HOUR_S, Seconds, TimeGrid
+from gridflock.units import DAY_S, HOUR_S, Seconds, TimeGrid, utc_offset_s
 
 Floats = NDArray[np.float64]
 Days = NDArray[np.int64]
 
 MOST_DAYS = 21
-_QUARTER_S = 900
 _FADES = 0.85
 """Weight of a day against the one after it."""
 _OTHER_WEEKDAY, _OTHER_TYPE = 0.6, 0.12
@@ -162,16 +158,3 @@ def ratio(total: NDArray[Any], mass: NDArray[Any], default: float = np.nan) -> F
     """``total / mass``, and ``default`` where there is no mass."""
     result: Floats = np.divide(total, mass, out=np.full(np.shape(total), default), where=mass > 0)
     return result
-
-
-def utc_offset_s(timezone: str, t_s: Seconds) -> Seconds:
-    """Local clock minus UTC at each moment, seconds, daylight saving included."""
-    quarters, where = np.unique(t_s // _QUARTER_S, return_inverse=True)
-    return np.array([_offset_of(timezone, int(q)) for q in quarters], dtype=np.int64)[where]
-
-
-@lru_cache(maxsize=65_536)
-def _offset_of(timezone: str, quarter: int) -> int:
-    offset = datetime.fromtimestamp(quarter * _QUARTER_S, tz=ZoneInfo(timezone)).utcoffset()
-    assert offset is not None
-    return int(offset.total_seconds())

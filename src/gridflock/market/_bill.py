@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 import numpy as np
 from numpy.typing import NDArray
 
-from gridflock.market._tariff import QUARTER_S, Tariff, prices, utc_offset_s
-from gridflock.units import DAY_S, Kw, TimeGrid
+from gridflock.market._tariff import Tariff, prices
+from gridflock.units import DAY_S, QUARTER_S, Kw, TimeGrid, utc_offset_s
 
 
 @dataclass(frozen=True, slots=True)

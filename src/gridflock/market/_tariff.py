@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
-from functools import lru_cache
-from zoneinfo import ZoneInfo
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gridflock.units import DAY_S, HOUR_S, Money, Seconds, TimeGrid
+from gridflock.units import DAY_S, HOUR_S, QUARTER_S, Money, Seconds, TimeGrid, utc_offset_s
 
-QUARTER_S = 900
 """Clock-time offsets of all zones in use are multiples of a quarter of an hour."""
 _EPOCH_WEEKDAY = 3  # 1970-01-01 was a Thursday; Monday is 0
 
@@ -72,20 +68,6 @@ def prices(tariff: Tariff, grid: TimeGrid) -> tuple[Money, Money]:
     mean = np.add.reduceat(price * (ends - starts), first) / np.diff(grid.edges_s)
     # One price all through stays that price to the last digit.
     return np.where(low == high, low, mean), np.full(grid.n, tariff.export_credit)
-
-
-def utc_offset_s(timezone: str, t_s: Seconds) -> NDArray[np.int64]:
-    """Local clock minus UTC at each moment, seconds, daylight saving included."""
-    quarters, where = np.unique(t_s // QUARTER_S, return_inverse=True)
-    offsets = [_offset_of(timezone, int(quarter)) for quarter in quarters]
-    return np.array(offsets, dtype=np.int64)[where]
-
-
-@lru_cache(maxsize=65_536)
-def _offset_of(timezone: str, quarter: int) -> int:
-    offset = datetime.fromtimestamp(quarter * QUARTER_S, tz=ZoneInfo(timezone)).utcoffset()
-    assert offset is not None
-    return int(offset.total_seconds())
 
 
 def _quarters(grid: TimeGrid) -> tuple[Seconds, NDArray[np.int64]]:
