@@ -3,6 +3,7 @@
 import json
 import stat
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from threading import Event
 from zoneinfo import ZoneInfo
@@ -13,7 +14,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gridflock.model import Priority, Proposal
-from gridflock.runtime import LOCAL, AccessDenied, Role, Settings, System, Users, rehearse
+from gridflock.runtime import (
+    LOCAL,
+    AccessDenied,
+    ProposalRejected,
+    Role,
+    Settings,
+    System,
+    Users,
+    plain,
+    rehearse,
+)
 from gridflock.runtime._book import Book, from_head, to_head
 from gridflock.runtime._clock import VirtualClock
 from gridflock.runtime._past import OUTSIDE, STEP_S, Past
@@ -109,6 +120,38 @@ def test_a_rehearsal_is_the_decision(derms, p_kw, group):
     assert loop._state is state
 
 
+_BOUND = st.none() | st.floats(allow_nan=False, allow_infinity=False)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data(), want=st.none() | st.floats(-20, 20), lo=_BOUND, hi=_BOUND)
+def test_whatever_is_asked_of_whomever_is_answered(derms, data, want, lo, hi):
+    """Any group or resource, any finite numbers: faults by name, or an answer of strict JSON."""
+    group = data.draw(st.sampled_from(sorted(derms._loop.system.rows_of)))
+    wish = {"p_kw": want, "p_lo_kw": lo, "p_hi_kw": hi}
+    answer, faults = None, ()
+    try:
+        answer = derms.propose(LOCAL, group, **wish, minutes=30, dry_run=True)
+    except ProposalRejected as refused:
+        faults = refused.faults
+    assert all(fault.field and fault.rule and fault.reason for fault in faults)
+    assert faults or json.loads(json.dumps(plain(answer), allow_nan=False))["dry_run"]
+
+
+def test_one_author_cannot_fill_the_book(tmp_path):
+    """Beyond two hundred proposals in force the next is refused; withdrawing one makes room."""
+    found, _ = rehearse(tmp_path, SCENARIO, Settings(), join_s=JOIN_S)
+    moment = found.tick()
+    for k in range(200):
+        wish = replace(_wish(moment.now_s, "all", 0.0), id=f"local-{k}", author="local")
+        found._loop.book.add(wish)
+    with pytest.raises(ProposalRejected, match="200 in force"):
+        found.propose(LOCAL, "all", p_lo_kw=-9_000.0, minutes=5)
+    found.withdraw(LOCAL, "local-7")
+    assert found.propose(LOCAL, "all", p_lo_kw=-9_000.0, minutes=5).seq
+    found.close()
+
+
 @settings(max_examples=50, deadline=None)
 @given(
     want=st.none() | st.floats(-1e6, 1e6),
@@ -164,8 +207,6 @@ def _past(system):
 
 def _lived(system, times):
     """A past of constant offers and powers that differ by moment, and those values."""
-    from dataclasses import replace
-
     past, fleet = _past(system), system.fleet
     values = {}
     for t_s in times:
@@ -207,8 +248,6 @@ def test_a_snapshot_of_the_past_is_the_past(system):
     back = _past(system)
     assert back.restore(half.to_bytes())
     assert back.to_bytes() == half.to_bytes()
-    from dataclasses import replace
-
     for t_s in times[40:]:
         p_kw = np.full(len(system.fleet.ids), -1.0 - t_s % 7, dtype=np.float32)
         back.add(replace(system.fleet.image(t_s), p_kw=p_kw, p_avail_kw=-2 * p_kw))

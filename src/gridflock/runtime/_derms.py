@@ -43,6 +43,8 @@ from gridflock.units import iso
 EVENT_KINDS = frozenset({"proposal", "withdrawal", "plan", "alarm", "change", "refusal"})
 _LONGEST_MINUTES = 24 * 60.0
 _WHY_CHARS = 500
+_MOST_OPEN = 200
+"""Proposals of one author in force: each costs every tick, and a stolen token can send many."""
 _SAMPLE = 50
 
 
@@ -308,6 +310,7 @@ class Derms:
         """
         self._authorise(scope, group, "propose")
         faults = self._faults(group, p_kw, p_lo_kw, p_hi_kw, minutes, why)
+        faults += self._closed(scope.user)
         if faults:
             raise ProposalRejected(faults)
         # Of many previews only one at a time stands in a tick's way.
@@ -413,8 +416,6 @@ class Derms:
                 faults.append(Fault(name, "a finite number", f"{value} is not finite"))
         if p_lo_kw is not None and p_hi_kw is not None and p_lo_kw > p_hi_kw:
             faults.append(Fault("p_lo_kw", "not above p_hi_kw", f"{p_lo_kw} > {p_hi_kw}"))
-        if self._over:
-            faults.append(Fault("group", "while the system lives", "the day is over: nothing is ordered"))
         shortest = self._settings.tick_s / 60
         if not shortest < minutes <= _LONGEST_MINUTES:
             rule = f"longer than a tick ({shortest:g}), at most {_LONGEST_MINUTES:.0f}"
@@ -423,6 +424,16 @@ class Derms:
         if rows is not None and p_kw is not None and np.isfinite(p_kw):
             faults += self._beyond(group, p_kw)
         return tuple(faults)
+
+    def _closed(self, author: str) -> tuple[Fault, ...]:
+        """Why nothing more can be asked, whatever it is."""
+        if self._over:
+            return (Fault("group", "while the system lives", "the day is over: nothing is ordered"),)
+        mine = sum(wish.author == author for wish in self._book.open())
+        if mine < _MOST_OPEN:
+            return ()
+        reason = f"{author!r} has {mine} in force; withdraw some"
+        return (Fault("group", f"at most {_MOST_OPEN} proposals of one author", reason),)
 
     def _beyond(self, group: str, p_kw: float) -> list[Fault]:
         """A want outside nameplate is an error; one outside the moment's capability a shortfall."""
