@@ -211,7 +211,7 @@ class Derms:
             violations=len(m.violations.kind),
             losses_kw=number(m.flow.losses_kw, 2),
             resources=len(controllable),
-            online=int((m.now_s - m.image.heard_s[controllable] <= 300).sum()),
+            online=int((m.now_s - m.image.heard_s[controllable] <= _show.ONLINE_S).sum()),
             refused=self._refused,
             seq=m.seq,
             plan_made_at=iso(m.schedule.made_at_s) if m.schedule else "",
@@ -234,19 +234,23 @@ class Derms:
         return _show.groups(self._loop.system, self.moment)
 
     def group(self, scope: Scope, group: str) -> GroupDetail:
-        """One virtual DER: status, capability, forecast, children, members.
+        """One virtual DER, or one resource alike: status, capability, forecast, children, members.
 
         Raises:
-            UnknownName: no such group.
+            UnknownName: no such group or resource.
         """
         scope.require(Role.VIEWER)
-        self._known_group(group)
         system, moment = self._loop.system, self.moment
-        view = next(v for v in _show.groups(system, moment) if v.id == group)
+        if group in system.fleet.row_of:
+            view, children = _show.alone(system, moment, system.fleet.row_of[group]), []
+        else:
+            self._known_group(group)
+            view = next(v for v in _show.groups(system, moment) if v.id == group)
+            children = list(system.groups.children(group))
         return GroupDetail(
             group=view,
-            children=list(system.groups.children(group)),
-            forecast=_show.fan(moment.forecast, group),
+            children=children,
+            forecast=_show.outlook(system, moment, system.rows_of[group]),
             members_sample=self.resources(scope, group, _SAMPLE),
         )
 

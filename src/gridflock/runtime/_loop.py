@@ -147,6 +147,7 @@ class Loop:
         self._shares = PhaseAreas.of(system)
         self._zone = ZoneInfo(system.network.timezone)
         self._peak_kw, self._peak_day = 0.0, 0
+        self._imaged_s = 0
         self._broken: frozenset[str] = frozenset()
         self._tariffs = tariffs(system.network.timezone)
         self._seq = 0
@@ -185,7 +186,7 @@ class Loop:
             if len(decision.orders.index):
                 self.field.send(decision.orders)
             rejected += decision.rejected
-        self._remember(now_s, flow, broken)
+        self._remember(image, flow, broken)
         self.book.expire(now_s)
         return Moment(
             now_s,
@@ -393,8 +394,8 @@ class Loop:
         so_far = self._peak_kw if day == self._peak_day else 0.0
         self._peak_kw, self._peak_day = max(so_far, -head_kw), day
 
-    def _remember(self, now_s: int, flow: Flow, broken: Violations) -> None:
-        head_kw = float(flow.head_kva.real.sum())
+    def _remember(self, image: Image, flow: Flow, broken: Violations) -> None:
+        now_s, head_kw = image.now_s, float(flow.head_kva.real.sum())
         self._note_peak(now_s, head_kw)
         row = {
             "t_s": np.array([now_s]),
@@ -408,6 +409,21 @@ class Loop:
         # The record keeps its buffer and tries again; losing rows of it must not stop the ticks.
         with contextlib.suppress(RecordFull):
             self._record.write_history("feeder", row)
+            if now_s - self._imaged_s >= self._settings.plan_s:
+                self._imaged_s = now_s
+                self._record.write_history("resources", _readings_of(image))
+
+
+def _readings_of(image: Image) -> dict[str, NDArray[np.generic]]:
+    """One row per resource, ``row`` as in the ledger's orders; absent values stay absent."""
+    return {
+        "t_s": np.full(image.n, image.now_s),
+        "row": np.arange(image.n),
+        "p_kw": image.p_kw,
+        "q_kvar": image.q_kvar,
+        "v_pu": image.v_pu,
+        "e_kwh": image.e_kwh,
+    }
 
 
 def _causes(broken: Violations) -> dict[str, int]:

@@ -24,7 +24,6 @@ class Settings:
         tariff: whose prices the plan optimises against.
         managed: False = watch only: no plan, no orders (the mode before trust).
         policy: how orders are made.
-        confirm_kw: proposals that ask for more need the operator's typed confirmation.
     """
 
     tick_s: int = 60
@@ -38,4 +37,3 @@ class Settings:
     tariff: str = "residential"
     managed: bool = True
     policy: Policy = field(default_factory=Policy)
-    confirm_kw: float = 1_000.0

@@ -39,6 +39,8 @@ from gridflock.runtime._views import (
 from gridflock.schema import Family, Kind
 from gridflock.units import PHASES, Rows, iso, phase_letters
 
+ONLINE_S = 300
+"""A resource that has not been heard for so long is not online."""
 _MOVES = 200
 
 
@@ -172,11 +174,56 @@ def resources(system: System, moment: Moment, rows: Rows, response: Response) ->
     ]
 
 
+def alone(system: System, moment: Moment, row: int) -> GroupView:
+    """A resource as a group of one: a group is a resource, so a resource is a group (CONVENTIONS §13)."""
+    image, can, name = moment.image, moment.able, system.fleet.ids[row]
+    return GroupView(
+        id=name,
+        title=f"{Kind(int(image.kind[row])).name.lower().replace('_', ' ')} {name}",
+        parents=list(system.groups.of(name)),
+        members=1,
+        online=int(not image.silent(ONLINE_S)[row]),
+        p_kw=number(image.p_kw[row], 3),
+        q_kvar=number(image.q_kvar[row], 3),
+        p_lo_kw=number(can.p_lo_kw[row], 3),
+        p_hi_kw=number(can.p_hi_kw[row], 3),
+        lo_source=BoundSource(int(can.lo_source[row])).name.lower(),
+        hi_source=BoundSource(int(can.hi_source[row])).name.lower(),
+        e_kwh=number(image.e_kwh[row], 2),
+        e_max_kwh=number(float(image.columns["e_max_kwh"][row]), 2),
+    )
+
+
+def outlook(system: System, moment: Moment, rows: Rows) -> Fan | None:
+    """What some resources would do unasked over the horizon.
+
+    Plan groups are forecast; a part of one takes its share by size, and quantiles are added, as if
+    all erred together: the band of a mixed group is therefore an outer one.
+    """
+    seen, columns = moment.forecast, system.fleet.columns
+    if seen is None:
+        return None
+    size = np.maximum(columns["p_max_kw"], -columns["p_min_kw"]).astype(np.float64)
+    mine = np.zeros(len(size))
+    mine[rows] = size[rows]
+    total = np.zeros(seen.value_kw.shape[1:])
+    for s, series in enumerate(seen.series):
+        members = system.rows_of["demand" if series == OUTSIDE else series]
+        whole = float(size[members].sum())
+        if whole > 0:
+            total += seen.value_kw[s] * float(mine[members].sum()) / whole
+    return _fan(seen, total)
+
+
 def fan(seen: Forecast | None, series: str) -> Fan | None:
     """A series' quantiles over the horizon."""
     if seen is None or series not in seen.series:
         return None
-    value = seen.value_kw[seen.series.index(series)]
+    return _fan(seen, seen.value_kw[seen.series.index(series)])
+
+
+def _fan(seen: Forecast, value: np.ndarray) -> Fan:
+    """Three of the quantiles (Q, T)."""
     at = [int(np.argmin(np.abs(seen.quantiles - q))) for q in (0.1, 0.5, 0.9)]
     times = [iso(int(t)) for t in seen.grid.starts_s]
     return Fan(times, numbers(value[at[0]], 2), numbers(value[at[1]], 2), numbers(value[at[2]], 2))
