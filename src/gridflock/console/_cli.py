@@ -264,11 +264,13 @@ def users_add(
     data: Data = Path("gridflock-data"),
     role: Annotated[str, typer.Option(help="viewer, operator or admin.")] = "operator",
     group_id: Annotated[list[str] | None, typer.Option("--group", help="Authority over; repeat.")] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Make a user, or give one a new token; the token is printed once."""
     from gridflock.console import _offline
 
-    typer.echo(_offline.add_user(data, name, role, group_id or ["all"]))
+    token = _offline.add_user(data, name, role, group_id or ["all"])
+    typer.echo(json.dumps({"name": name, "role": role, "token": token}) if as_json else token)
 
 
 @users.command("list")
@@ -300,13 +302,19 @@ def fleet_check(file: Path, feeder: Feeder = "ieee123", as_json: AsJson = False)
 
 @fleet.command("export")
 def fleet_export(
-    file: Path, feeder: Feeder = "ieee123", ders: Ders = 2000, day: DayText = "2026-07-15", seed: Seed = 1
+    file: Path,
+    feeder: Feeder = "ieee123",
+    ders: Ders = 2000,
+    day: DayText = "2026-07-15",
+    seed: Seed = 1,
+    as_json: AsJson = False,
 ) -> None:
     """Write the registry of a simulated fleet as CSV: a file to start from."""
     from gridflock.console import _offline
 
     count = _offline.export_fleet(file, _offline.scenario(feeder, ders, day, seed))
-    typer.echo(f"{count} resources written to {file}")
+    told = {"file": str(file), "resources": count}
+    typer.echo(json.dumps(told) if as_json else f"{count} resources written to {file}")
 
 
 def _show(answer: Any, as_json: bool, rows: list[dict[str, Any]] | None = None) -> None:  # noqa: FBT001, ANN401 - JSON, and a flag passed on

@@ -61,16 +61,36 @@ def study(world: Scenario, folder: Path, *, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(document, indent=1))
         return
-    table = Table("", "unmanaged", "managed", header_style="bold")
-    for name, value in document["unmanaged"].items():
-        if isinstance(value, float):
-            table.add_row(name, f"{value:,.3f}", f"{document['managed'][name]:,.3f}")
-    for customer, value in document["unmanaged"]["settled_bills"].items():
-        table.add_row(
-            f"bill, {customer}", f"{value:,.2f}", f"{document['managed']['settled_bills'][customer]:,.2f}"
-        )
-    screen.print(table)
+    for table in _tables(document["unmanaged"], document["managed"]):
+        screen.print(table)
     screen.print(f"{page} and report.json; {document['timings']['total_s']:.1f} s")
+
+
+def _tables(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[Table, Table]:
+    """Both days' figures and bills, and what each kind of resource did."""
+    figures = Table("", "unmanaged", "managed", header_style="bold")
+    for name, value in before.items():
+        if isinstance(value, float):
+            digits = ".1e" if name == "opendss_max_error_pu" else ",.3f"
+            figures.add_row(name, format(value, digits), format(after[name], digits))
+    for customer, bill in before["bills"].items():
+        settled = before["settled_bills"][customer], after["settled_bills"][customer]
+        figures.add_row(
+            f"bill, {customer}", f"{bill['total']:,.2f}", f"{after['bills'][customer]['total']:,.2f}"
+        )
+        figures.add_row(f"bill settled, {customer}", f"{settled[0]:,.2f}", f"{settled[1]:,.2f}")
+    kinds = Table("", "number", "kW", "kWh drawn", "managed", "kWh delivered", "managed", header_style="bold")
+    for kind, row in before["kinds"].items():
+        now = after["kinds"][kind]
+        cells = (
+            row["installed_kw"],
+            row["drawn_kwh"],
+            now["drawn_kwh"],
+            row["delivered_kwh"],
+            now["delivered_kwh"],
+        )
+        kinds.add_row(kind, f"{row['resources']:.0f}", *(f"{value:,.0f}" for value in cells))
+    return figures, kinds
 
 
 def bench_powerflow(feeder: str, steps: int, seed: int) -> dict[str, Any]:
