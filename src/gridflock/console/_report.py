@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 
 import matplotlib as mpl
 import numpy as np
-from matplotlib.dates import DateFormatter, date2num
+from matplotlib.dates import DateFormatter, HourLocator, date2num
 from matplotlib.figure import Figure
 
 from gridflock import __version__
@@ -123,7 +123,8 @@ def _round(value: float) -> float:
 def _page(study: Study, document: Mapping[str, Any], timezone: str) -> str:
     before, after = document["unmanaged"], document["managed"]
     rows = "".join(
-        f"<tr><td>{html.escape(title)}</td><td>{before[key]:,.3g}</td><td>{after[key]:,.3g}</td>"
+        f"<tr><td>{html.escape(title)}</td><td>{_figure(before[key])}</td>"
+        f"<td>{_figure(after[key])}</td>"
         f"<td>{_change(before[key], after[key])}</td><td>{unit}</td></tr>"
         for key, title, unit in _rounded(before, after)
     )
@@ -168,9 +169,17 @@ def _rounded(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[tuple[
     return [row for row in _ROWS if row[0] in before and row[0] in after]
 
 
+def _figure(value: float) -> str:
+    """Three digits that matter, never as a power of ten."""
+    digits = max(0, 2 - int(np.floor(np.log10(abs(value))))) if abs(value) >= 1e-3 else 0
+    return f"{value:,.{min(digits, 3)}f}"
+
+
 def _change(before: float, after: float) -> str:
-    if abs(before) < 1e-9:
-        return "" if abs(after) < 1e-9 else "new"
+    if abs(after - before) < 1e-9:
+        return ""
+    if abs(before) < 0.1 * abs(after):
+        return f"{after - before:+,.0f}"
     return f"{(after - before) / abs(before):+.0%}"
 
 
@@ -218,6 +227,7 @@ def _limits(study: Study, timezone: str) -> Figure:
 
 def _dressed(figure: Figure) -> Figure:
     for axes in figure.axes:
+        axes.xaxis.set_major_locator(HourLocator(interval=3))
         axes.xaxis.set_major_formatter(DateFormatter("%H:%M"))
         axes.grid(color="#e3e5e8", lw=0.6)
         axes.legend(frameon=False, loc="upper left")
