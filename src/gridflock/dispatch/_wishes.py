@@ -13,8 +13,12 @@ from gridflock.model import Envelope, Priority, Proposal, Rejected, Schedule
 from gridflock.schema import Family, Kind
 from gridflock.units import Rows
 
-_HELD = frozenset({int(Family.STORAGE), int(Family.VEHICLE)})
-"""Families whose own default is not the plan's base (rest): they are held even at rest."""
+_HELD = frozenset({int(Family.STORAGE), int(Family.VEHICLE), int(Family.THERMAL)})
+"""Families that are held even where the plan asks for nothing special.
+
+The own default of stores and vehicles is not the plan's base, which is rest; comfort loads that have
+been held off and are all let go at once would come back together, higher than before.
+"""
 _RENEWABLE = int(Family.RENEWABLE)
 _HEAD_STALE_S = 300
 """An older reading of the feeder head says nothing of this moment."""
