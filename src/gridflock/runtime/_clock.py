@@ -1,21 +1,9 @@
-"""Clocks: the wall's, and a virtual one that a rehearsal or a study lives in."""
+"""The virtual clock that a rehearsal or a study lives in."""
 
 from __future__ import annotations
 
 import time
 from threading import Event
-
-
-class WallClock:
-    """The machine's clock, UTC."""
-
-    def now_s(self) -> int:
-        """Unix seconds."""
-        return int(time.time())
-
-    def sleep_until(self, t_s: int) -> None:
-        """Wait."""
-        time.sleep(max(0.0, t_s - time.time()))
 
 
 class VirtualClock:
