@@ -67,7 +67,9 @@ def look_at_live(folder):
     with contextlib.closing(open_record(folder, read_only=True)) as reader:
         verdict = reader.verify()
         assert verdict.ok, verdict
-        assert next(reader.entries()).seq == 1
+        # A writer that has just said it is ready may not have put its first entry on disk yet.
+        if verdict.entries:
+            assert next(reader.entries()).seq == 1
     with pytest.raises(RecordBusy, match="pid"):
         open_record(folder)
 
