@@ -247,8 +247,9 @@ def _stream(app: FastAPI, derms: Derms, users: Users) -> None:
                     scope = users.scope(token)
                     if scope is None:
                         return
-                    seq, line = await asyncio.to_thread(_line, derms, scope, seq)
-                    tick, told = moment.tick, time.monotonic()
+                    # A tick may pass while the line is made: remember the one that it tells of.
+                    tick, seq, line = await asyncio.to_thread(_line, derms, scope, seq)
+                    told = time.monotonic()
                     yield line
                 elif time.monotonic() - told > _SIGN_OF_LIFE_S:
                     told = time.monotonic()
@@ -258,19 +259,20 @@ def _stream(app: FastAPI, derms: Derms, users: Users) -> None:
         return StreamingResponse(lines(), media_type="application/x-ndjson")
 
 
-def _line(derms: Derms, scope: Scope, seq: int) -> tuple[int, bytes]:
-    """The newest tick as a line, with the events after ``seq`` (0: none yet), and the newest event."""
+def _line(derms: Derms, scope: Scope, seq: int) -> tuple[int, int, bytes]:
+    """The newest tick and event, and the line that tells of them: events after ``seq`` (0: none yet)."""
     newest = max((e.seq for e in derms.events(scope, 0, 1)), default=0)
     events = derms.events(scope, seq, 100) if seq else []
-    state = derms.state(scope)
+    state, status = derms.state(scope), derms.status(scope)
     line = {
         "type": "tick",
-        "status": plain(derms.status(scope)),
+        "status": plain(status),
         "v_pu": state.v_pu,
         "loading": state.loading,
         "events": plain(events),
     }
-    return max([newest, *(e.seq for e in events)]), json.dumps(line, allow_nan=False).encode() + b"\n"
+    last = max([newest, *(e.seq for e in events)])
+    return status.tick, last, json.dumps(line, allow_nan=False).encode() + b"\n"
 
 
 def _pages(app: FastAPI) -> None:
