@@ -1,0 +1,166 @@
+"""Block LDU of a nodal matrix of real 2×2 blocks, without any exchange of rows.
+
+Unknowns per node are the real and imaginary part of its voltage, equations those of its current.
+The pivot is a node's whole block, inverted by its determinant: a scalar pivot inside the block would
+be a conductance or a susceptance alone, and either may vanish while the block is perfectly regular.
+With ``J = (I + G·D⁻¹)·D·(I + U)``, G strictly lower and U strictly upper, both on one symmetric
+pattern, a solution is ``z = b − G·(D⁻¹·z)`` downwards, then ``x = D⁻¹·z − U·x`` upwards.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from gridflock.grid.lanes._order import Order
+from gridflock.units import Rows
+
+Blocks = NDArray[np.float64]
+"""(k, 4) 2×2 blocks by rows: a b / c d."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Factor:
+    """The three factors.
+
+    Attributes:
+        order: their pattern.
+        lower: (nnz, 4) G by rows, the lower factor times the pivot.
+        pivot_inverse: (n, 4) D⁻¹.
+        upper: (nnz, 4) U by rows, unit upper factor.
+        tail: (T, T, 4) what is left of the matrix at the tail once all other nodes are gone.
+        regular: no pivot vanished.
+    """
+
+    order: Order
+    lower: Blocks
+    pivot_inverse: Blocks
+    upper: Blocks
+    tail: NDArray[np.float64]
+    regular: bool
+
+    def solve(self, right: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Solve for one right side (n, 2) in node order; returns (n, 2) in node order."""
+        o = self.order
+        x = np.ascontiguousarray(right[o.node])
+        _substitute(
+            x, self.lower, self.pivot_inverse, self.upper, o.lower_start, o.lower, o.upper_start, o.upper
+        )
+        solution: NDArray[np.float64] = x[o.position]
+        return solution
+
+
+def factor(order: Order, start: Rows, column: Rows, blocks: Blocks) -> Factor:
+    """Factor the matrix given as CSR of 2×2 blocks in node order.
+
+    Args:
+        order: made for this pattern.
+        start: (n+1,) row starts.
+        column: (nnz,) nodes.
+        blocks: (nnz, 4) values.
+    """
+    lower = np.zeros((len(order.lower), 4))
+    upper = np.zeros((len(order.upper), 4))
+    inverse = np.zeros((len(order.node), 4))
+    size = len(order.node) - order.loop
+    tail = np.zeros((size, size, 4))
+    regular = _factor(
+        (start, column, blocks),
+        (order.node, order.position, order.loop),
+        (order.lower_start, order.lower, order.upper_start, order.upper),
+        (lower, inverse, upper, tail),
+    )
+    return Factor(order, lower, inverse, upper, tail, bool(regular))
+
+
+@njit(cache=True, error_model="numpy")  # type: ignore[untyped-decorator] # numba carries no annotations
+def _product(a: Blocks, i: int, b: Blocks, j: int) -> tuple[float, float, float, float]:
+    return (
+        a[i, 0] * b[j, 0] + a[i, 1] * b[j, 2],
+        a[i, 0] * b[j, 1] + a[i, 1] * b[j, 3],
+        a[i, 2] * b[j, 0] + a[i, 3] * b[j, 2],
+        a[i, 2] * b[j, 1] + a[i, 3] * b[j, 3],
+    )
+
+
+@njit(cache=True, error_model="numpy")  # type: ignore[untyped-decorator] # numba carries no annotations
+def _subtract(w: Blocks, k: int, p: tuple[float, float, float, float]) -> None:
+    w[k, 0] -= p[0]
+    w[k, 1] -= p[1]
+    w[k, 2] -= p[2]
+    w[k, 3] -= p[3]
+
+
+@njit(cache=True, error_model="numpy")  # type: ignore[untyped-decorator] # numba carries no annotations
+def _invert(w: Blocks, q: int, inverse: Blocks) -> bool:
+    """``inverse[q] = w[q]⁻¹`` by the determinant; False where that is zero or not a number."""
+    scale = 1.0 / (w[q, 0] * w[q, 3] - w[q, 1] * w[q, 2])
+    inverse[q, 0] = w[q, 3] * scale
+    inverse[q, 1] = -w[q, 1] * scale
+    inverse[q, 2] = -w[q, 2] * scale
+    inverse[q, 3] = w[q, 0] * scale
+    return bool(np.isfinite(scale))
+
+
+@njit(cache=True, error_model="numpy")  # type: ignore[untyped-decorator] # numba carries no annotations
+def _factor(matrix, positions, pattern, factors):  # type: ignore[no-untyped-def] # tuples of arrays
+    """Row by row: a dense work row takes the matrix's blocks and loses what earlier rows explain."""
+    start, column, blocks = matrix
+    node, position, loop = positions
+    lower_start, lower_column, upper_start, upper_column = pattern
+    lower, inverse, upper, tail = factors
+    n = len(node)
+    w = np.zeros((n, 4))
+    regular = True
+    for q in range(n):
+        for e in range(start[node[q]], start[node[q] + 1]):
+            w[position[column[e]]] += blocks[e]
+        first = lower_start[q]
+        for e in range(lower_start[q], lower_start[q + 1]):
+            r = lower_column[e]
+            if r >= loop:
+                break
+            first = e + 1
+            _explain(w, r, upper_start, upper_column, upper)
+        if q >= loop:
+            for t in range(loop, n):
+                tail[q - loop, t - loop] = w[t]
+        for e in range(first, lower_start[q + 1]):
+            _explain(w, lower_column[e], upper_start, upper_column, upper)
+        regular &= _invert(w, q, inverse)
+        for e in range(lower_start[q], lower_start[q + 1]):
+            lower[e] = w[lower_column[e]]
+            w[lower_column[e]] = 0.0
+        for e in range(upper_start[q], upper_start[q + 1]):
+            p = _product(inverse, q, w, upper_column[e])
+            upper[e, 0], upper[e, 1], upper[e, 2], upper[e, 3] = p
+            w[upper_column[e]] = 0.0
+        w[q] = 0.0
+    return regular
+
+
+@njit(cache=True, error_model="numpy")  # type: ignore[untyped-decorator] # numba carries no annotations
+def _explain(w: Blocks, r: int, upper_start: Rows, upper_column: Rows, upper: Blocks) -> None:
+    for u in range(upper_start[r], upper_start[r + 1]):
+        _subtract(w, upper_column[u], _product(w, r, upper, u))
+
+
+@njit(cache=True, error_model="numpy")  # type: ignore[untyped-decorator] # numba carries no annotations
+def _substitute(x, lower, inverse, upper, lower_start, lower_column, upper_start, upper_column):  # type: ignore[no-untyped-def] # arrays
+    n = len(x)
+    for q in range(n):
+        a, b = x[q, 0], x[q, 1]
+        for e in range(lower_start[q], lower_start[q + 1]):
+            r = lower_column[e]
+            a -= lower[e, 0] * x[r, 0] + lower[e, 1] * x[r, 1]
+            b -= lower[e, 2] * x[r, 0] + lower[e, 3] * x[r, 1]
+        x[q, 0] = inverse[q, 0] * a + inverse[q, 1] * b
+        x[q, 1] = inverse[q, 2] * a + inverse[q, 3] * b
+    for q in range(n - 1, -1, -1):
+        for e in range(upper_start[q], upper_start[q + 1]):
+            r = upper_column[e]
+            x[q, 0] -= upper[e, 0] * x[r, 0] + upper[e, 1] * x[r, 1]
+            x[q, 1] -= upper[e, 2] * x[r, 0] + upper[e, 3] * x[r, 1]
