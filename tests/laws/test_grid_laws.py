@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 import gridflock
 from gridflock.grid import (
     ControlState,
-    FeederRejected,
     LimitKind,
     Network,
     _flow,
@@ -25,9 +24,10 @@ from gridflock.grid import (
     solve,
     violations,
 )
+from gridflock.grid.build import FeederRejected, from_document
 
 DOCUMENT = json.loads((Path(gridflock.__file__).parent / "sim/feeders/ieee123.json").read_text("utf-8"))
-NETWORK = Network.from_document(DOCUMENT)
+NETWORK = from_document(DOCUMENT)
 NOTHING = np.zeros(NETWORK.n, dtype=complex)
 
 seeds = st.integers(0, 2**32 - 1)
@@ -53,13 +53,11 @@ def current_into_nodes(flow):
     """What branches, capacitors and the source take out of every node, from their own laws."""
     net = flow.network
     out = np.zeros(net.n + 1, dtype=complex)
-    np.add.at(out, net.branch_nodes, flow.currents)
+    np.add.at(out, net.branch_blocks.node, flow.currents)
     out = out[:-1]
-    caps = net.capacitors
-    for row in np.flatnonzero(flow.state.cap_on):
-        for phase in np.flatnonzero(caps.nodes[row] >= 0):
-            node = caps.nodes[row, phase]
-            out[node] += 1j * caps.kvar[row, phase] * 1000 / net.v_base[node] ** 2 * flow.v[node]
+    for shunt, on in zip(net.capacitors.shunt, flow.state.cap_on, strict=True):
+        nodes = net.shunt_blocks.node[net.shunt_blocks.start[shunt] : net.shunt_blocks.start[shunt + 1]]
+        out[nodes] += on * net.shunt_blocks.block(shunt) @ flow.v[nodes]
     source = net.source_nodes
     out[source] += np.conj(flow.head_kva * 1000 / flow.v[source])
     return out
@@ -95,7 +93,7 @@ def test_injections_are_losses_plus_what_reaches_the_source(seed, level):
     """Σ load and injection = branch losses, summed end by end, + net injection at the head."""
     load, inject, state = random_point(seed, level)
     flow = solve(NETWORK, load, inject, state)
-    ends = np.append(flow.v, 0.0)[NETWORK.branch_nodes]
+    ends = np.append(flow.v, 0.0)[NETWORK.branch_blocks.node]
     lost_kw = (ends * np.conj(flow.currents)).sum().real / 1000
     assert flow.losses_kw == pytest.approx(lost_kw, abs=1e-3)
     assert flow.losses_kw > 0
@@ -117,7 +115,7 @@ def test_a_start_changes_the_way_and_not_the_answer(seed, level):
 @given(st.permutations(range(len(DOCUMENT["loads"]))))
 def test_the_order_of_loads_does_not_matter(order):
     """A document with its loads in another order has the same voltages, node by node."""
-    shuffled = Network.from_document({**DOCUMENT, "loads": [DOCUMENT["loads"][k] for k in order]})
+    shuffled = from_document({**DOCUMENT, "loads": [DOCUMENT["loads"][k] for k in order]})
     one = solve(NETWORK, NETWORK.load_kva, NOTHING, initial(NETWORK))
     two = solve(shuffled, shuffled.load_kva, NOTHING, initial(shuffled))
     assert (np.abs(one.v - two.v) / NETWORK.v_base).max() < 1e-9
@@ -146,7 +144,7 @@ def test_impedance_factors_scale_the_drop():
     worse = NETWORK.with_impedance_factors(1.1 * ones)
     assert np.array_equal(solve(same, NETWORK.load_kva, NOTHING, initial(same)).v, base.v)
     assert solve(worse, NETWORK.load_kva, NOTHING, initial(worse)).losses_kw > base.losses_kw
-    assert np.array_equal(NETWORK.branch_y, same.branch_y)
+    assert np.array_equal(NETWORK.branch_blocks.y, same.branch_blocks.y)
 
 
 @settings(deadline=None, max_examples=15)
@@ -187,7 +185,7 @@ def test_a_capacitor_with_voltage_control_switches():
     """Below its threshold a controlled capacitor goes on after its delay, above the other one off."""
     document = copy.deepcopy(DOCUMENT)
     document["capacitors"][0] |= {"on": False, "v_on_pu": 1.2, "v_off_pu": 1.3, "delay_s": 60}
-    net = Network.from_document(document)
+    net = from_document(document)
     state = initial(net)
     flow = solve(net, net.load_kva, NOTHING, state)
     state = act(net, flow, state, 0)
@@ -346,7 +344,7 @@ def test_a_bad_document_names_element_field_and_rule(place):
     """One fault: one exception, which names the element, the field and the rule."""
     value, component, rule = FAULTS[place]
     with pytest.raises(FeederRejected) as refused:
-        Network.from_document(broken(**{place: value}))
+        from_document(broken(**{place: value}))
     named = {(r.component, r.field) for r in refused.value.rejected if rule in r.reason}
     assert (component, place.split("__")[2]) in named
     assert rule in str(refused.value)
@@ -355,7 +353,7 @@ def test_a_bad_document_names_element_field_and_rule(place):
 def test_a_bad_document_lists_every_fault():
     """All faults of one document come together, not one per attempt."""
     with pytest.raises(FeederRejected) as refused:
-        Network.from_document(broken(**{place: value for place, (value, _, _) in FAULTS.items()}))
+        from_document(broken(**{place: value for place, (value, _, _) in FAULTS.items()}))
     found = {(r.component, r.field) for r in refused.value.rejected}
     assert {(component, place.split("__")[2]) for place, (_, component, _) in FAULTS.items()} <= found
 
@@ -367,7 +365,7 @@ def test_zero_impedance_is_refused():
     document["line_configurations"][0]["x_ohm_mile"] = zero
     document["regulators"][0]["x_percent"] = 0
     with pytest.raises(FeederRejected) as refused:
-        Network.from_document(document)
+        from_document(document)
     found = {(r.component, r.ids[0]) for r in refused.value.rejected if "zero impedance" in r.reason}
     assert found == {("line configuration", "1"), ("regulator", "reg1")}
 
@@ -377,22 +375,22 @@ def test_an_isolated_bus_or_phase_is_refused():
     document = copy.deepcopy(DOCUMENT)
     document["switches"][4]["closed"] = False
     with pytest.raises(FeederRejected) as refused:
-        Network.from_document(document)
+        from_document(document)
     isolated = {r.ids[0] for r in refused.value.rejected if "isolated" in r.reason}
     assert {"197", "101", "114"} <= isolated
     with pytest.raises(FeederRejected) as refused:
-        Network.from_document(broken(loads__1__phases=["c"]))
+        from_document(broken(loads__1__phases=["c"]))
     assert [(r.component, r.ids) for r in refused.value.rejected] == [("load", ("2c",))]
 
 
 def test_a_wye_load_behind_a_delta_winding_is_refused():
     """Bus 610 has no path to ground."""
     with pytest.raises(FeederRejected, match="no path to ground"):
-        Network.from_document(broken(loads__0__bus="610"))
+        from_document(broken(loads__0__bus="610"))
 
 
 @pytest.mark.parametrize("document", [{}, {"buses": 3}, {"buses": [3], "source": 4, "lines": [{}]}])
 def test_a_shapeless_document_is_refused_and_not_a_crash(document):
     """Missing lists, wrong types and empty elements are faults like any other."""
     with pytest.raises(FeederRejected):
-        Network.from_document(document)
+        from_document(document)

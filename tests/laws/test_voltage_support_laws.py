@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from gridflock.dispatch._reactive import reactive_due, reactive_targets
 from gridflock.fleet import reactive_room
-from gridflock.grid import Area, Network, initial, solve, voltage_envelopes
+from gridflock.grid import Area, initial, solve, voltage_envelopes
+from gridflock.grid.build import from_document
 from gridflock.grid._support import _effects
 from gridflock.model import Envelope
 from gridflock.runtime import System
@@ -20,7 +21,7 @@ quick = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCh
 @pytest.fixture(scope="module")
 def feeder():
     """The packed feeder at half load."""
-    network = Network.from_document(feeder_document("ieee123"))
+    network = from_document(feeder_document("ieee123"))
     load, inject = 0.5 * network.load_kva, np.zeros(network.n, dtype=complex)
     return network, load, inject, solve(network, load, inject, initial(network))
 

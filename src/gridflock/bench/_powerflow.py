@@ -9,7 +9,8 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from gridflock.field.opendss import Referee
-from gridflock.grid import Network, initial, solve
+from gridflock.grid import initial, solve
+from gridflock.grid.build import from_document
 from gridflock.sim import feeder_document
 
 
@@ -29,7 +30,7 @@ def powerflow(feeder: str, steps: int, seed: int) -> Mapping[str, float]:
         OpenDssMissing: the rival is not installed.
         UnknownFeeder: no such feeder.
     """
-    network = Network.from_document(feeder_document(feeder))
+    network = from_document(feeder_document(feeder))
     state = initial(network)
     factor = np.random.default_rng(seed).uniform(0.3, 0.7, (steps, len(network.loads)))
     load = factor * network.load_kva

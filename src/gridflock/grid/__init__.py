@@ -1,15 +1,14 @@
 """State of the network: what the feeder is, how power flows on it, and what its limits leave.
 
-A ``Network`` is one immutable version of a feeder as arrays, built from a document by
-``Network.from_document``. ``solve`` finds the three-phase unbalanced operating point of given
-loads and injections and returns a ``Flow`` that knows its own residual. ``initial``, ``act`` and
-``settle`` move the feeder's own regulators and capacitors (``ControlState``). ``estimate`` turns
-readings into the flow that explains them; ``violations`` and ``head_envelope`` say what the limits
-make of a flow, ``voltage_envelopes`` what an area may inject before a node leaves its band.
+A ``Network`` is one immutable version of a network as arrays, made by ``grid.build``. ``solve``
+finds the three-phase unbalanced operating point of given loads and injections and returns a
+``Flow`` that knows its own residual. ``initial``, ``act`` and ``settle`` move the feeder's own
+regulators and capacitors (``ControlState``). ``estimate`` turns readings into the flow that
+explains them; ``violations`` and ``head_envelope`` say what the limits make of a flow,
+``voltage_envelopes`` what an area may inject before a node leaves its band.
 """
 
 from gridflock.grid._controls import act, settle
-from gridflock.grid._document import FeederRejected
 from gridflock.grid._estimate import Estimate, estimate
 from gridflock.grid._flow import Flow, solve
 from gridflock.grid._limits import LimitKind, Violations, head_envelope, violations
@@ -21,7 +20,6 @@ __all__ = [
     "Area",
     "ControlState",
     "Estimate",
-    "FeederRejected",
     "Flow",
     "LimitKind",
     "Network",

@@ -10,8 +10,8 @@ from __future__ import annotations
 import numpy as np
 
 from gridflock.grid._flow import Flow, solve
-from gridflock.grid._network import Complex, Float, Network
-from gridflock.grid._state import MAX_TAP, ControlState
+from gridflock.grid._network import CapacitorMode, Complex, Float, Network
+from gridflock.grid._state import ControlState
 from gridflock.units import NEVER_S, Mask
 
 SETTLE_LIMIT = 200
@@ -21,17 +21,11 @@ SETTLE_LIMIT = 200
 def seen_v(network: Network, flow: Flow) -> Float:
     """(K,) voltage each regulator control sees, line drop taken off, on its 120 V base."""
     reg = network.regulators
-    into_feeder = -_load_side_current(network, flow)
+    into_feeder = np.where(reg.conductor >= 0, -flow.currents[reg.conductor], 0.0)
     drop = (reg.r_v + 1j * reg.x_v) * into_feeder / reg.ct_a
-    seen: Float = np.abs(flow.v[reg.node] / reg.pt_ratio - drop)
+    v = np.append(flow.v, 0.0)
+    seen: Float = np.abs((v[reg.node] - v[reg.node_to]) / reg.pt_ratio - drop)
     return seen
-
-
-def _load_side_current(network: Network, flow: Flow) -> Complex:
-    """(K,) current into each regulator branch at its load side, monitored phase, A."""
-    reg = network.regulators
-    current: Complex = flow.currents[reg.branch, 3 + reg.phase]
-    return current
 
 
 def _wanted(network: Network, flow: Flow, state: ControlState) -> tuple[np.ndarray, Mask]:
@@ -39,11 +33,22 @@ def _wanted(network: Network, flow: Flow, state: ControlState) -> tuple[np.ndarr
     reg, caps = network.regulators, network.capacitors
     error = seen_v(network, flow) - reg.v_set_v
     move = np.where(np.abs(error) > reg.band_v / 2.0, -np.sign(error), 0.0).astype(np.int8)
-    move[np.abs(state.taps + move) > MAX_TAP] = 0
-    v_pu = np.append(flow.v_pu, np.nan)[caps.nodes]
-    v_mean = np.nanmean(v_pu, axis=1) if len(caps.ids) else np.empty(0)
-    switch = np.where(state.cap_on, v_mean > caps.v_off_pu, v_mean < caps.v_on_pu)
+    move *= reg.direction
+    move[(state.taps + move > reg.tap_high) | (state.taps + move < reg.tap_low)] = 0
+    counts = np.maximum(np.diff(caps.seen_start), 1)
+    total = np.concatenate([[0.0], np.cumsum(np.abs(flow.v[caps.seen_node]))])
+    v_mean = (total[caps.seen_start[1:]] - total[caps.seen_start[:-1]]) / counts / caps.pt_ratio
+    by_voltage = caps.mode == CapacitorMode.VOLTAGE
+    switch = by_voltage & np.where(state.cap_on, v_mean > caps.off_at, v_mean < caps.on_at)
     return move, switch
+
+
+def _delays(network: Network, state: ControlState) -> Float:
+    """(K+M,) time each control waits before its next move, s."""
+    caps = network.capacitors
+    return np.concatenate(
+        [network.regulators.delay_s, np.where(state.cap_on, caps.delay_off_s, caps.delay_s)]
+    )
 
 
 def act(network: Network, flow: Flow, state: ControlState, now_s: int) -> ControlState:
@@ -63,7 +68,7 @@ def act(network: Network, flow: Flow, state: ControlState, now_s: int) -> Contro
     move, switch = _wanted(network, flow, state)
     wants = np.concatenate([move != 0, switch])
     since = np.where(wants, np.where(state.pending_since_s == NEVER_S, now_s, state.pending_since_s), NEVER_S)
-    delay = np.concatenate([network.regulators.delay_s, network.capacitors.delay_s])
+    delay = _delays(network, state)
     due = wants & (now_s - since >= delay)
     since[due] = now_s
     k = len(move)
@@ -81,12 +86,12 @@ def settle(
         the controls hunt without end or the flow has no solution.
     """
     flow = solve(network, load_kva, inject_kva, state)
-    delay = np.concatenate([network.regulators.delay_s, network.capacitors.delay_s])
     for _ in range(SETTLE_LIMIT):
         move, switch = _wanted(network, flow, state)
         wants = np.concatenate([move != 0, switch])
         if not wants.any() or not flow.converged:
             break
+        delay = _delays(network, state)
         first = wants & (delay == delay[wants].min())
         k = len(move)
         taps = (state.taps + np.where(first[:k], move, 0)).astype(np.int8)

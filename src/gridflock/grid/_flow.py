@@ -16,12 +16,13 @@ import numpy as np
 from gridflock.grid._admittance import Admittance, admittance
 from gridflock.grid._network import Complex, Float, Network
 from gridflock.grid._state import ControlState
+from gridflock.units import Mask
 
 MAX_ITERATIONS = 200
 RESIDUAL_LIMIT_KVA = 1e-3
 """No node may miss its current balance by more; a solved feeder stays orders below."""
-V_COLLAPSED = 0.5
-"""Per unit, below which a load is the impedance of its nominal power (OpenDSS ``vlowpu``)."""
+DEAD_V = 1e-9
+"""Volt, below which a port carries no current."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,17 +59,24 @@ class Flow:
     def served_kva(self) -> Complex:
         """Complex (L,) power of each load at its actual voltage, demand negative."""
         net = self.network
-        u = _port_voltage(net, self.v)
+        u = port_voltages(net, self.v)
         served: Complex = u * np.conj(load_currents(net, self.load_kva, self.v)) / 1000.0
         return served
 
     @cached_property
-    def head_kva(self) -> Complex:
-        """Complex (3,) net injection of the feeder into the source, per phase: negative when importing."""
+    def source_kva(self) -> Complex:
+        """Complex (ks,) power that flows into each source conductor: negative when the feeder imports."""
         net = self.network
         v = self.v[net.source_nodes]
-        from_source: Complex = v * np.conj(net.source_y @ (net.source_v - v)) / 1000.0
-        return -from_source
+        into: Complex = -v * np.conj(net.source_y @ (net.source_v - v)) / 1000.0
+        return into
+
+    @cached_property
+    def head_kva(self) -> Complex:
+        """Complex (3,) net injection of the feeder into its sources, per phase: negative when importing."""
+        total = np.zeros(4, dtype=np.complex128)
+        np.add.at(total, self.network.node_phase[self.network.source_nodes], self.source_kva)
+        return total[:3]
 
     @property
     def losses_kw(self) -> float:
@@ -77,29 +85,29 @@ class Flow:
         return float((injected - self.head_kva.sum()).real)
 
     @cached_property
-    def _terminals(self) -> tuple[Complex, Complex]:
-        """Voltages and currents (m, 6) at all branch ends; currents positive into the branch."""
-        net = self.network
-        blocks = admittance(net, self.state).blocks
-        ends = np.append(self.v, 0.0)[net.branch_nodes]
-        return ends, (blocks @ ends[:, :, None])[:, :, 0]
+    def currents(self) -> Complex:
+        """Complex (c,) current into each branch at each of its conductors, A."""
+        currents: Complex = admittance(self.network, self.state).to_currents @ self.v
+        return currents
 
     @property
-    def currents(self) -> Complex:
-        """Complex (m, 6) current into each branch at from a, b, c and to a, b, c, A."""
-        return self._terminals[1]
+    def _head_currents(self) -> Complex:
+        head = self.network.branch_head
+        current: Complex = np.where(head >= 0, self.currents[head], 0.0)
+        return current
 
     @property
     def branch_amps(self) -> Float:
-        """(m, 3) current magnitude at the from side; 0 where a phase is absent."""
-        amps: Float = np.abs(self._terminals[1][:, :3])
+        """(m, 3) current magnitude of each phase at the first end; 0 where a phase is absent."""
+        amps: Float = np.abs(self._head_currents)
         return amps
 
     @property
     def branch_kva(self) -> Complex:
-        """Complex (m, 3) power entering at the from side, positive from there to the to side."""
-        v, i = self._terminals
-        power: Complex = v[:, :3] * np.conj(i[:, :3]) / 1000.0
+        """Complex (m, 3) power entering at the first end by phase, positive from there onwards."""
+        net = self.network
+        v = self.v[net.branch_blocks.node[net.branch_head]]
+        power: Complex = v * np.conj(self._head_currents) / 1000.0
         return power
 
     @property
@@ -161,7 +169,8 @@ def _iterate(
     return v, iterations, step
 
 
-def _port_voltage(network: Network, v: Complex) -> Complex:
+def port_voltages(network: Network, v: Complex) -> Complex:
+    """Complex (L,) voltage across each port, V."""
     ends = np.append(v, 0.0)[network.load_nodes]
     across: Complex = ends[:, 0] - ends[:, 1]
     return across
@@ -174,38 +183,54 @@ def _currents(network: Network, load_kva: Complex, inject_kva: Complex, v: Compl
     if len(network.three_wire):
         between = v.copy()
         between[network.three_wire] -= v[network.three_wire_next]
-    injected = 1000.0 * np.conj(inject_kva / between)
-    total += injected
-    total[network.three_wire_next] -= injected[network.three_wire]
+    used = np.flatnonzero(inject_kva)
+    injected = 1000.0 * np.conj(inject_kva[used] / between[used])
+    total[used] += injected
+    if len(network.three_wire):
+        full = np.zeros(network.n, dtype=np.complex128)
+        full[used] = injected
+        np.subtract.at(total, network.three_wire_next, full[network.three_wire])
+    total[~network.topology.live] = 0.0
     return total
 
 
 def load_currents(network: Network, load_kva: Complex, v: Complex) -> Complex:
-    """(L,) current of each load into its first node, A, by the constant P/I/Z law with edges.
+    """(L,) current that each port puts into its first node, A; 0 at a dead port.
 
-    With r = |u|/v_rated, the current is ``conj(s)/v_rated · g(r) · u/|u|``: inside the load's range
-    ``g = p/r + i + z·r``; above it the impedance that meets g at the edge; below it g falls linearly
-    to the nominal impedance at 0.5 and follows that further down. These are the rules of OpenDSS's
-    load models 1, 2 and 5.
+    With r = |u|/v_rated the current is ``(p·g_p(r) - j·q·g_q(r))/v_rated · u/|u|``. Inside the port's
+    range g is its law's: ``g = p/r + i + z·r``, or ``r**(e-1)``; above it the impedance that has the
+    current of the upper edge there; below it g falls linearly from the lower edge to the nominal
+    impedance at the floor and follows that further down. These are the rules of OpenDSS's load models.
     """
-    u = _port_voltage(network, v)
+    u = port_voltages(network, v)
     size = np.abs(u)
-    r = size / network.load_v
-    share_p, share_i, share_z = network.load_zip.T
-    g = share_p / r + share_i + share_z * r
-    low, high = network.load_range.T
+    dead = size < DEAD_V
+    r = np.where(dead, 1.0, size) / network.load_v
+    g_p, g_q = (_law(network, r, part) for part in (0, 1))
+    _, low, high = network.load_range.T
     out = (r < low) | (r > high)
     if out.any():
-        g[out] = _edge_law(network, r, out)
-    current: Complex = np.conj(load_kva) * (1000.0 * g / (network.load_v * size)) * u
+        g_p[out] = g_q[out] = _edge_law(network, r, out)
+    drawn = load_kva.real * g_p - 1j * load_kva.imag * g_q
+    current: Complex = drawn * (1000.0 / (network.load_v * np.where(dead, 1.0, size))) * u
     return current
 
 
-def _edge_law(network: Network, r: Float, out: Float) -> Float:
-    shares, (low, high), r = network.load_zip[out], network.load_range[out].T, r[out]
-    edge = np.where(r > high, high, low)
-    at_edge = shares[:, 0] / edge + shares[:, 1] + shares[:, 2] * edge
-    slope = (at_edge - V_COLLAPSED) / (low - V_COLLAPSED)
-    below = np.where(r > V_COLLAPSED, V_COLLAPSED + slope * (r - V_COLLAPSED), r)
-    g: Float = np.where(r > high, at_edge * r / high, below)
+def _law(network: Network, r: Float, part: int) -> Float:
+    """(L,) current per unit of nominal of the active (0) or reactive (1) part, inside the range."""
+    shares = network.load_zip[:, part]
+    g: Float = shares[:, 0] / r + shares[:, 1] + shares[:, 2] * r
+    exponent = network.load_exponent[:, part]
+    powered = np.flatnonzero(~np.isnan(exponent))
+    if len(powered):
+        g[powered] = r[powered] ** (exponent[powered] - 1.0)
+    return g
+
+
+def _edge_law(network: Network, r: Float, out: Mask) -> Float:
+    floor, low, high = network.load_range[out].T
+    at_low, at_high = network.load_edge[out].T
+    r = r[out]
+    below = np.where(r > floor, floor + (at_low - floor) / (low - floor) * (r - floor), r)
+    g: Float = np.where(r > high, at_high * r / high, below)
     return g

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from gridflock.grid._estimate import phase_shares
 from gridflock.grid._flow import Flow
-from gridflock.grid._network import Float, Network
+from gridflock.grid._network import NEUTRAL, Float, Network
 from gridflock.model import Envelope
 from gridflock.units import PHASES, Codes
 
@@ -63,12 +63,14 @@ def violations(network: Network, flow: Flow, v_lo: float = 0.95, v_hi: float = 1
     """
     v = flow.v_pu
     buses = network.node_bus
-    low, high = np.flatnonzero(v < v_lo), np.flatnonzero(v > v_hi)
+    watched = network.topology.live & (network.node_phase < NEUTRAL)
+    low, high = np.flatnonzero((v < v_lo) & watched), np.flatnonzero((v > v_hi) & watched)
     amps = flow.branch_amps
     hot, hot_phase = np.nonzero(amps > network.rating_a[:, None])
     over, rating = amps[hot, hot_phase], network.rating_a[hot]
     through = flow.branch_kva.real
-    tapped = network.branch_control >= 0
+    tapped = np.zeros(len(network.branches), dtype=np.bool_)
+    tapped[network.regulators.branch] = True
     back, back_phase = np.nonzero((through < -REVERSE_KW) & tapped[:, None])
     backward = through[back, back_phase]
     groups = (
@@ -116,7 +118,8 @@ def head_envelope(network: Network, flow: Flow, until_s: int, margin: float = 0.
         raise ValueError("no envelope from a flow that has not converged")
     share, weight = _shares(network)
     v_head = np.abs(flow.v[network.source_nodes])
-    v_from = np.abs(np.append(flow.v, 1.0)[network.branch_nodes[:, :3]])
+    head = network.branch_head
+    v_from = np.where(head >= 0, np.abs(flow.v[network.branch_blocks.node[head]]), 1.0)
     current = flow.branch_kva * 1000.0 / v_from
     head_amps = np.abs(flow.head_kva) * 1000.0 / v_head
     present = np.abs(current) / np.maximum(head_amps, 0.1 * network.rating_a.max())
@@ -144,21 +147,10 @@ def _shares(network: Network) -> tuple[Float, Float]:
     below = np.zeros((len(network.buses), 3))
     np.add.at(below, network.load_bus, -phase_shares(network) * network.load_kva.real[:, None])
     total = below.sum(axis=0)
-    for bus in _leaves_first(network):
+    for bus in network.topology.bus_order[::-1].tolist():
         if network.bus_parent[bus] >= 0:
             below[network.bus_parent[bus]] += below[bus]
     forward = network.bus_parent[network.branch_to] == network.branch_from
     share = np.where(forward[:, None], below[network.branch_to], 0.0) / np.maximum(total, 1e-9)
-    share[network.branch_nodes[:, :3] < 0] = 0.0
+    share[network.branch_head < 0] = 0.0
     return share, np.maximum(total / total.sum(), 1.0 / 3.0)
-
-
-def _leaves_first(network: Network) -> NDArray[np.intp]:
-    depth = np.zeros(len(network.buses), dtype=np.int64)
-    for bus in range(len(depth)):
-        above = network.bus_parent[bus]
-        while above >= 0:
-            depth[bus] += 1
-            above = network.bus_parent[above]
-    order: NDArray[np.intp] = np.argsort(-depth, kind="stable")
-    return order

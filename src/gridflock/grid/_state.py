@@ -10,17 +10,13 @@ from numpy.typing import NDArray
 from gridflock.grid._network import Network
 from gridflock.units import NEVER_S, Mask, Seconds
 
-MAX_TAP = 16
-TAP_STEP = 0.00625
-"""One step of a 32-step regulator: 10 % in 16 steps (ANSI C57.15)."""
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ControlState:
     """Positions of the feeder's own controls.
 
     Attributes:
-        taps: int8 (K,) regulator positions, -16..16; the load side has ``1 + 0.00625·tap`` per unit.
+        taps: int8 (K,) regulator positions; the tapped end has ``1 + step·tap`` per unit.
         cap_on: (M,) capacitor switches.
         pending_since_s: int64 (K+M,) since when a control sees its voltage out of band, -1 where it does not.
     """

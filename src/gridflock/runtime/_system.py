@@ -11,6 +11,7 @@ from scipy import sparse
 from gridflock.fleet import Fleet, Groups, Image, reactive_room
 from gridflock.forecast import Site
 from gridflock.grid import Area, Flow, Network
+from gridflock.grid.build import from_document
 from gridflock.market import tariffs
 from gridflock.model import Rejected
 from gridflock.runtime._registry import Rows as FileRows
@@ -126,7 +127,7 @@ class System:
         Raises:
             FeederRejected: the feeder document is at fault; all faults listed.
         """
-        network = Network.from_document(document)
+        network = from_document(document)
         phases = {bus: int(mask) for bus, mask in zip(network.buses, network.bus_phases, strict=True)}
         fleet, rejected = Fleet.from_rows(registry, phases)
         if isinstance(registry, FileRows):

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridflock.grid import Network
+from gridflock.grid.build import from_document
 from gridflock.model import Json, Orders, Outcomes, Readings
 from gridflock.schema import Family
 from gridflock.sim._devices import Columns
@@ -48,7 +49,7 @@ class World:
 
     def __init__(self, scenario: Scenario) -> None:
         self.scenario = scenario
-        network = Network.from_document(feeder_document(scenario.feeder))
+        network = from_document(feeder_document(scenario.feeder))
         self._network = network
         self._fleet = fleet(scenario, network)
         self.registry: list[dict[str, Json]] = registry(self._fleet, network)

@@ -10,15 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridflock.field.opendss._script import (
-    TAP_STEP,
-    capacitor_name,
+    capacitor_units,
     injection_ports,
     node_name,
-    regulator_name,
+    regulator_taps,
     script,
 )
 from gridflock.grid import ControlState, Network, initial
 
+TAP_STEP = 0.00625
 TOLERANCE = 1e-9
 """OpenDSS's convergence tolerance, per unit; its default of 1e-4 is too coarse for a comparison."""
 Complex = NDArray[np.complex128]
@@ -130,13 +130,11 @@ class Referee:
         net, text = self.network, self._dss.Text
         for control in np.flatnonzero(taps != new_taps).tolist():
             row = int(net.regulators.branch[control])
-            tap = 1.0 + TAP_STEP * float(new_taps[control])
-            for phase in range(3):
-                if net.branch_phases[row] >> phase & 1:
-                    text.Command = f"transformer.{regulator_name(net, row, phase)}.wdg=2 tap={tap:.15g}"
+            for name, tap in regulator_taps(net, row, int(new_taps[control])):
+                text.Command = f"transformer.{name}.wdg=2 tap={tap:.15g}"
         for row in np.flatnonzero(caps != new_caps).tolist():
-            for phase in np.flatnonzero(net.capacitors.nodes[row] >= 0).tolist():
-                text.Command = f"capacitor.{capacitor_name(net, row, phase)}.states=[{int(new_caps[row])}]"
+            for name, _, _ in capacitor_units(net, row):
+                text.Command = f"capacitor.{name}.states=[{int(new_caps[row])}]"
 
 
 def _state(network: Network, taps: NDArray[np.int8], caps: NDArray[np.bool_]) -> ControlState:

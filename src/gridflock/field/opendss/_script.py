@@ -1,7 +1,9 @@
 """A network as OpenDSS commands.
 
-Every element is written from the arrays the solver uses, so that the two programs see the same
-impedances, whatever document or factor they came from. Sign: OpenDSS loads are positive demand.
+Every element is written from the primitive block the solver uses, so that the two programs see the
+same impedances, whatever document or factor they came from. Sign: OpenDSS loads are positive demand.
+What our own documents can hold is written: one source, lines, switches, wye-wye and delta-delta
+transformers, regulators, wye capacitors, constant power, current and impedance.
 """
 
 from __future__ import annotations
@@ -17,8 +19,8 @@ from gridflock.units import PHASES
 
 MODEL = ("1", "5", "2")
 """OpenDSS load models of constant power, current, impedance."""
-TAP_STEP = 0.00625
 FREQUENCY_HZ = 60.0
+Complex = NDArray[np.complex128]
 
 
 def script(network: Network, state: ControlState, load_kva: NDArray[np.complex128] | None = None) -> str:
@@ -80,16 +82,37 @@ def _branches(network: Network, state: ControlState) -> Iterator[str]:
             yield _line(network, row)
 
 
-def _ends(network: Network, row: int, phases: Sequence[int]) -> tuple[str, str]:
-    nodes = network.branch_nodes[row]
-    return (
-        node_name(network, *(int(nodes[p]) for p in phases)),
-        node_name(network, *(int(nodes[3 + p]) for p in phases)),
-    )
+def _ends(network: Network, row: int) -> tuple[str, str]:
+    blocks = network.branch_blocks
+    nodes = blocks.node[blocks.start[row] : blocks.start[row + 1]].tolist()
+    k = len(nodes) // 2
+    return node_name(network, *nodes[:k]), node_name(network, *nodes[k:])
 
 
-def _phases(network: Network, row: int) -> list[int]:
-    return [p for p in range(3) if network.branch_phases[row] >> p & 1]
+def _corners(network: Network, row: int) -> tuple[Complex, Complex]:
+    """Series admittance (k, k) and what stands beside it at the first end, S.
+
+    Raises:
+        ValueError: the branch is not two-ended with one conductor against one.
+    """
+    block = network.branch_blocks.block(row)
+    k = len(block) // 2
+    ends = network.branch_blocks.end[network.branch_blocks.start[row] : network.branch_blocks.start[row + 1]]
+    if len(block) != 2 * k or ends.tolist() != [0] * k + [1] * k:
+        raise ValueError(f"{network.branch_kind[row]} {network.branches[row]} cannot be written as commands")
+    series = -block[:k, k:] / _ratio(network, row)
+    return series, block[:k, :k] - series
+
+
+def _ratio(network: Network, row: int) -> float:
+    first, second = _bases_of(network, row)
+    return first / second
+
+
+def _bases_of(network: Network, row: int) -> tuple[float, float]:
+    blocks = network.branch_blocks
+    nodes = blocks.node[blocks.start[row] : blocks.start[row + 1]]
+    return float(network.v_base[nodes[0]]), float(network.v_base[nodes[len(nodes) // 2]])
 
 
 def _matrix(values: NDArray[np.float64]) -> str:
@@ -97,14 +120,14 @@ def _matrix(values: NDArray[np.float64]) -> str:
 
 
 def _line(network: Network, row: int) -> str:
-    phases = _phases(network, row)
-    pick = np.ix_(phases, phases)
-    z = np.linalg.inv(network.branch_y[row][pick])
-    nanofarad = network.branch_b[row][pick] / (2.0 * math.pi * FREQUENCY_HZ) * 1e9
-    bus1, bus2 = _ends(network, row, phases)
+    series, charging = _corners(network, row)
+    z = np.linalg.inv(series)
+    nanofarad = 2.0 * charging.imag / (2.0 * math.pi * FREQUENCY_HZ) * 1e9
+    bus1, bus2 = _ends(network, row)
     return (
-        f"new line.{network.branches[row]} bus1={bus1} bus2={bus2} phases={len(phases)} length=1 units=none "
-        f"rmatrix={_matrix(z.real)} xmatrix={_matrix(z.imag)} cmatrix={_matrix(nanofarad)}"
+        f"new line.{network.branches[row]} bus1={bus1} bus2={bus2} phases={len(z)} length=1 units=none "
+        f"rmatrix={_matrix(z.real)} xmatrix={_matrix(z.imag)} cmatrix={_matrix(nanofarad)} "
+        f"enabled={'yes' if network.branch_closed[row] else 'no'}"
     )
 
 
@@ -114,38 +137,46 @@ def _percent(y: complex, v: float, kva: float) -> tuple[str, str]:
     return _number(z.real / 2.0), _number(z.imag)
 
 
+def regulator_taps(network: Network, row: int, tap: int) -> Iterator[tuple[str, float]]:
+    """OpenDSS transformer of each phase of a regulator branch, and the tap of its second winding."""
+    control = int(np.flatnonzero(network.regulators.branch == row)[0])
+    factor = 1.0 + float(network.regulators.step_pu[control]) * tap
+    blocks = network.branch_blocks
+    k = int(blocks.start[row + 1] - blocks.start[row]) // 2
+    for node in blocks.node[blocks.start[row] : blocks.start[row] + k].tolist():
+        yield f"{network.branches[row]}_{PHASES[network.node_phase[node]]}", factor
+
+
 def _regulator(network: Network, state: ControlState, row: int) -> Iterator[str]:
-    tap = 1.0 + TAP_STEP * float(state.taps[network.branch_control[row]])
-    for phase in _phases(network, row):
-        v = float(network.v_base[network.branch_nodes[row, phase]])
-        kva = float(network.rating_a[row]) * v / 1000.0
-        r, x = _percent(complex(network.branch_y[row, phase, phase]), v, kva)
-        bus1, bus2 = _ends(network, row, [phase])
-        kv = _number(v / 1000.0)
+    control = int(np.flatnonzero(network.regulators.branch == row)[0])
+    blocks = network.branch_blocks
+    start = int(blocks.start[row])
+    series, _ = _corners(network, row)
+    v, _ = _bases_of(network, row)
+    kva = float(network.rating_a[row]) * v / 1000.0
+    kv = _number(v / 1000.0)
+    for k, (name, tap) in enumerate(regulator_taps(network, row, int(state.taps[control]))):
+        r, x = _percent(complex(series[k, k]), v, kva)
+        bus1 = node_name(network, int(blocks.node[start + k]))
+        bus2 = node_name(network, int(blocks.node[start + len(series) + k]))
         yield (
-            f"new transformer.{regulator_name(network, row, phase)} phases=1 windings=2 "
+            f"new transformer.{name} phases=1 windings=2 "
             f"buses=[{bus1} {bus2}] conns=[wye wye] kvs=[{kv} {kv}] kvas=[{_number(kva)} {_number(kva)}] "
             f"%rs=[{r} {r}] xhl={x} taps=[1 {_number(tap)}] ppm_antifloat=0"
         )
 
 
-def regulator_name(network: Network, row: int, phase: int) -> str:
-    """OpenDSS transformer of one phase of a regulator branch."""
-    return f"{network.branches[row]}_{PHASES[phase]}"
-
-
 def _transformer(network: Network, row: int) -> str:
-    y = network.branch_y[row]
+    y, beside = _corners(network, row)
     delta = bool(y[0, 1] != 0.0)
-    nodes = network.branch_nodes[row]
-    v1, v2 = (float(network.v_base[nodes[k]]) for k in (0, 3))
+    v1, v2 = _bases_of(network, row)
     kva = float(network.rating_a[row]) * v1 / 1000.0
     winding = v1 * (math.sqrt(3.0) if delta else 1.0)
     r, x = _percent(complex(-y[0, 1] if delta else y[0, 0]), winding, kva)
-    ppm = network.branch_stray[row, 0] * winding**2 / (kva * 1000.0) * 1e6
+    ppm = -float(beside[0, 0].imag) * winding**2 / (kva * 1000.0) * 1e6
     kv1, kv2 = (_number(v * math.sqrt(3.0) / 1000.0) for v in (v1, v2))
     total = _number(3.0 * kva)
-    bus1, bus2 = _ends(network, row, [0, 1, 2])
+    bus1, bus2 = _ends(network, row)
     conn = "delta" if delta else "wye"
     return (
         f"new transformer.{network.branches[row]} phases=3 windings=2 buses=[{bus1} {bus2}] "
@@ -154,22 +185,24 @@ def _transformer(network: Network, row: int) -> str:
     )
 
 
+def capacitor_units(network: Network, row: int) -> Iterator[tuple[str, int, float]]:
+    """OpenDSS capacitor, node and admittance in siemens of each phase of a capacitor."""
+    blocks, shunt = network.shunt_blocks, int(network.capacitors.shunt[row])
+    susceptance = np.diag(blocks.block(shunt)).imag
+    nodes = blocks.node[blocks.start[shunt] : blocks.start[shunt + 1]].tolist()
+    for node, b in zip(nodes, susceptance.tolist(), strict=True):
+        yield f"{network.capacitors.ids[row]}_{PHASES[network.node_phase[node]]}", node, b
+
+
 def _capacitors(network: Network, state: ControlState) -> Iterator[str]:
-    caps = network.capacitors
-    for row in range(len(caps.ids)):
-        for phase in np.flatnonzero(caps.nodes[row] >= 0).tolist():
-            node = int(caps.nodes[row, phase])
-            bus = node_name(network, node)
+    for row in range(len(network.capacitors.ids)):
+        for name, node, susceptance in capacitor_units(network, row):
+            v = float(network.v_base[node])
             yield (
-                f"new capacitor.{capacitor_name(network, row, phase)} bus1={bus} phases=1 "
-                f"kvar={_number(caps.kvar[row, phase])} kv={_number(network.v_base[node] / 1000.0)} "
+                f"new capacitor.{name} bus1={node_name(network, node)} phases=1 "
+                f"kvar={_number(susceptance * v**2 / 1000.0)} kv={_number(v / 1000.0)} "
                 f"states=[{int(state.cap_on[row])}]"
             )
-
-
-def capacitor_name(network: Network, row: int, phase: int) -> str:
-    """OpenDSS capacitor of one phase of a capacitor."""
-    return f"{network.capacitors.ids[row]}_{PHASES[phase]}"
 
 
 def _loads(network: Network, load_kva: NDArray[np.complex128]) -> Iterator[str]:
@@ -180,9 +213,9 @@ def _loads(network: Network, load_kva: NDArray[np.complex128]) -> Iterator[str]:
 
 def _port(network: Network, row: int) -> str:
     nodes = [int(node) for node in network.load_nodes[row] if node >= 0]
-    model = MODEL[int(network.load_zip[row].argmax())]
+    model = MODEL[int(network.load_zip[row, 0].argmax())]
     conn = "delta" if len(nodes) == 2 else "wye"
-    low, high = network.load_range[row]
+    _, low, high = network.load_range[row]
     return (
         f"bus1={node_name(network, *nodes)} phases=1 conn={conn} model={model} "
         f"kv={_number(network.load_v[row] / 1000.0)} vminpu={_number(low)} vmaxpu={_number(high)}"
