@@ -204,15 +204,16 @@ def load_currents(network: Network, load_kva: Complex, v: Complex) -> Complex:
     """
     u = port_voltages(network, v)
     size = np.abs(u)
-    dead = size < DEAD_V
-    r = np.where(dead, 1.0, size) / network.load_v
-    g_p, g_q = (_law(network, r, part) for part in (0, 1))
+    size = np.where(size < DEAD_V, 1.0, size)
+    r = size / network.load_v
+    g_p = _law(network, r, 0)
+    g_q = g_p if network.load_alike else _law(network, r, 1)
     _, low, high = network.load_range.T
     out = (r < low) | (r > high)
     if out.any():
         g_p[out] = g_q[out] = _edge_law(network, r, out)
-    drawn = load_kva.real * g_p - 1j * load_kva.imag * g_q
-    current: Complex = drawn * (1000.0 / (network.load_v * np.where(dead, 1.0, size))) * u
+    drawn = np.conj(load_kva) * g_p if g_q is g_p else load_kva.real * g_p - 1j * load_kva.imag * g_q
+    current: Complex = drawn * (1000.0 / (network.load_v * size)) * u
     return current
 
 
@@ -220,10 +221,10 @@ def _law(network: Network, r: Float, part: int) -> Float:
     """(L,) current per unit of nominal of the active (0) or reactive (1) part, inside the range."""
     shares = network.load_zip[:, part]
     g: Float = shares[:, 0] / r + shares[:, 1] + shares[:, 2] * r
-    exponent = network.load_exponent[:, part]
-    powered = np.flatnonzero(~np.isnan(exponent))
-    if len(powered):
-        g[powered] = r[powered] ** (exponent[powered] - 1.0)
+    rows = network.load_powered
+    if len(rows):
+        exponent = network.load_exponent[rows, part]
+        g[rows] = np.where(np.isnan(exponent), g[rows], r[rows] ** (exponent - 1.0))
     return g
 
 

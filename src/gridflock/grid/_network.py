@@ -238,6 +238,8 @@ class Network:
         section_head: (k,) bus row where each begins.
         notes: what the file says and this model leaves out.
         topology: what follows from all this; made with the version.
+        load_powered: ports whose law has an exponent.
+        load_alike: whether P and Q of every port follow the same law.
         load_incidence: CSR (n, L), +1 at node i and -1 at node j of each port.
         factors: solved admittances of the last control states; a cache, no part of the value.
     """
@@ -284,6 +286,8 @@ class Network:
     section_head: Rows
     notes: tuple[str, ...]
     topology: Topology = field(init=False, repr=False)
+    load_powered: NDArray[np.intp] = field(init=False, repr=False)
+    load_alike: bool = field(init=False, repr=False)
     load_incidence: sparse.csr_matrix = field(init=False, repr=False)
     factors: dict[tuple[bytes, bytes], Any] = field(init=False, repr=False, default_factory=dict)
 
@@ -295,6 +299,10 @@ class Network:
         shape = (len(self.node_bus), len(ends))
         incidence = sparse.csr_matrix((signs[kept], (rows[kept], ports[kept])), shape=shape)
         object.__setattr__(self, "load_incidence", incidence)
+        powered = ~np.isnan(self.load_exponent).all(axis=1)
+        alike = np.array_equal(self.load_zip[:, 0], self.load_zip[:, 1]) and not powered.any()
+        object.__setattr__(self, "load_powered", np.flatnonzero(powered))
+        object.__setattr__(self, "load_alike", alike)
         object.__setattr__(self, "topology", derive(self))
 
     @property

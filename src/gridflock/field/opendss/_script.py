@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -115,7 +116,7 @@ def _bases_of(network: Network, row: int) -> tuple[float, float]:
     return float(network.v_base[nodes[0]]), float(network.v_base[nodes[len(nodes) // 2]])
 
 
-def _matrix(values: NDArray[np.float64]) -> str:
+def _matrix(values: NDArray[np.floating[Any]]) -> str:
     return "[" + " | ".join(" ".join(_number(v) for v in line) for line in values.tolist()) + "]"
 
 

@@ -146,7 +146,7 @@ def _two_ended(ends: tuple[int, int], phases: Phases) -> tuple[End, End]:
     return End(ends[0], conductors), End(ends[1], conductors)
 
 
-def _series(y: Complex, charging: Complex | float = 0.0, ratio: float = 1.0) -> Complex:
+def _series(y: NDArray[Any], charging: NDArray[Any] | float = 0.0, ratio: float = 1.0) -> Complex:
     """(2k, 2k) block of a series admittance with charging and a voltage ratio from/to."""
     half = 0.5 * np.asarray(charging, dtype=np.complex128)
     return np.block([[y + half, -y * ratio], [-y * ratio, y * ratio**2 + half]])
@@ -294,11 +294,12 @@ def _loads(e: Element, buses: Mapping[str, int], bus_v: Float, limits: tuple[flo
         phases = port.phases("phases")
         if phases and len(phases) != wires:
             e.fault("phases", f"{name!r} does not fit a {connection} connection")
+        first = phases[0] + 1 if phases else 1
         parts.append(
             Port(
-                f"{e.id}{name}", bus, (*(p + 1 for p in phases), 0)[:2] if phases else (1, 0),
-                -complex(kw[k], kvar[k]), rated, shares, shares,
-                limits=(V_COLLAPSED, *limits), edge=tuple(_current(shares, r) for r in limits),
+                f"{e.id}{name}", bus, (first, phases[1] + 1 if len(phases) > 1 else 0),
+                -complex(kw[k], kvar[k]), rated, shares, shares, limits=(V_COLLAPSED, *limits),
+                edge=(_current(shares, limits[0]), _current(shares, limits[1])),
             )
         )  # fmt: skip
     return parts

@@ -4,7 +4,8 @@ One ``Vector`` is 64 bytes and lives in registers; LLVM splits it into whatever 
 the same code runs with AVX-512, AVX2, SSE2 or any other set. Inside a function compiled by numba,
 ``load`` and ``store`` move one vector from and to a flat array, ``+ - * /`` work lane by lane (also
 with a scalar on either side, in the vector's own precision), and the functions below do the rest.
-Arithmetic carries LLVM's fast flags: a product and a sum may fuse, infinities and NaN are not promised.
+Arithmetic carries LLVM's fast flags except those about infinities and NaN: a product and a sum may fuse,
+and what is not a number stays visible.
 
 The width follows from the array's element type; all offsets count elements and must be such that a
 vector starts on a 64-byte boundary, except for ``load_anywhere``.
@@ -23,7 +24,7 @@ from numba.core.datamodel import models, register_default
 from numba.extending import intrinsic, overload
 
 VECTOR_BYTES = 64
-FAST = ("fast",)
+FAST = ("reassoc", "nsz", "arcp", "contract", "afn")
 
 
 class Vector(types.Type):  # type: ignore[misc] # numba carries no annotations
