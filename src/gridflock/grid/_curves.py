@@ -163,7 +163,7 @@ def faults(curves: Curves) -> list[tuple[int, str, str]]:
     c = curves
     finite = [~np.isfinite(np.asarray(getattr(c, f.name), dtype=np.float64)) for f in fields(c)]
     checks: list[tuple[str, str, Mask]] = [
-        (f.name, "is not a finite number", bad.reshape(c.n, -1).any(axis=1))
+        (f.name, "is not a finite number", np.asarray(bad.reshape(c.n, -1).any(axis=1)))
         for f, bad in zip(fields(c), finite, strict=True)
     ]
     checks += [
@@ -175,7 +175,7 @@ def faults(curves: Curves) -> list[tuple[int, str, str]]:
         ("power_factor", "lies outside 0..1", ~((c.power_factor > 0) & (c.power_factor <= 1))),
         ("vv_v_pu", "do not ascend, or jump", _unordered(c.vv_v_pu, c.vv_q_pu)),
         ("wv_p_pu", "do not ascend, or jump", _unordered(c.wv_p_pu, c.wv_q_pu)),
-        ("vw_v_pu", "do not ascend", ~(np.diff(c.vw_v_pu, axis=1) > 0).all(axis=1)),
+        ("vw_v_pu", "do not ascend", ~(np.diff(c.vw_v_pu, axis=1)[:, 0] > 0)),
     ]
     return [(int(row), column, rule) for column, rule, bad in checks for row in np.flatnonzero(bad)]
 
