@@ -1,57 +1,144 @@
-"""The feeder's own controls: line-drop compensated regulators and voltage-switched capacitors.
+"""The feeder's own controls: line-drop compensated regulators and switched capacitors.
 
-A regulator sees, on its 120 V base, ``v/pt - (R + jX)·i/ct`` (Kersting, *Distribution System
-Modeling and Analysis*, ch. 7: R and X in volt at rated CT current) and steps one tap towards its
-band after the delay. Power flowing backwards is compensated with the same settings.
+A regulator sees, on its own base, ``v/pt - (R + jX)·i/ct`` (Kersting, *Distribution System Modeling
+and Analysis*, ch. 7: R and X in volt at rated CT current). Power flowing backwards is compensated
+with the same settings. A capacitor looks at voltage, reactive power, current or the clock; a voltage
+override comes before all of these.
+
+Two models of time. ``act`` is for a world that ticks: every control has a timer and moves one step
+when its delay is over. ``settle`` has no time: solve, let all controls look, carry out the wishes of
+the shortest delay together (a regulator then moves several taps at once), solve again, until nobody
+wishes anything. This is the static control mode of OpenDSS.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+
 import numpy as np
+from numpy.typing import NDArray
 
 from gridflock.grid._flow import Flow, solve
-from gridflock.grid._network import CapacitorMode, Complex, Float, Network
+from gridflock.grid._network import CapacitorMode, Capacitors, Complex, Float, Network
 from gridflock.grid._state import ControlState
-from gridflock.units import NEVER_S, Mask
+from gridflock.units import DAY_S, NEVER_S, Mask
 
-SETTLE_LIMIT = 200
-"""Control rounds of one settling; seven regulators of 33 positions need far fewer."""
-
-
-def seen_v(network: Network, flow: Flow) -> Float:
-    """(K,) voltage each regulator control sees, line drop taken off, on its 120 V base."""
-    reg = network.regulators
-    into_feeder = np.where(reg.conductor >= 0, -flow.currents[reg.conductor], 0.0)
-    drop = (reg.r_v + 1j * reg.x_v) * into_feeder / reg.ct_a
-    v = np.append(flow.v, 0.0)
-    seen: Float = np.abs((v[reg.node] - v[reg.node_to]) / reg.pt_ratio - drop)
-    return seen
+SETTLE_ROUNDS = 100
+"""Control rounds of one settling; feeders that do not hunt need fewer than twenty."""
 
 
-def _wanted(network: Network, flow: Flow, state: ControlState) -> tuple[np.ndarray, Mask]:
-    """Tap moves (K,) in -1, 0, 1 and capacitors (M,) that want to switch."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Sight:
+    """What the controls of a network see.
+
+    Attributes:
+        regulated_v: (..., K) voltage of each regulator control on its base, line drop taken off.
+        capacitor_v: (..., M) mean voltage each capacitor control sees, on its base; 0 where it sees none.
+        capacitor_flow: (..., M) kvar into its element, or A on its base where current is measured.
+    """
+
+    regulated_v: Float
+    capacitor_v: Float
+    capacitor_flow: Float
+
+
+def look(network: Network, flow: Flow) -> Sight:
+    """What every control sees at an operating point."""
+    return sight(network, flow.v, flow.currents)
+
+
+def sight(network: Network, v: Complex, currents: Complex) -> Sight:
+    """What controls see of voltages and currents.
+
+    Args:
+        network: the feeder.
+        v: complex (n,) V.
+        currents: complex (c,) into the branches at their conductors, A.
+    """
     reg, caps = network.regulators, network.capacitors
-    error = seen_v(network, flow) - reg.v_set_v
-    move = np.where(np.abs(error) > reg.band_v / 2.0, -np.sign(error), 0.0).astype(np.int8)
-    move *= reg.direction
-    move[(state.taps + move > reg.tap_high) | (state.taps + move < reg.tap_low)] = 0
-    counts = np.maximum(np.diff(caps.seen_start), 1)
-    total = np.concatenate([[0.0], np.cumsum(np.abs(flow.v[caps.seen_node]))])
-    v_mean = (total[caps.seen_start[1:]] - total[caps.seen_start[:-1]]) / counts / caps.pt_ratio
-    by_voltage = caps.mode == CapacitorMode.VOLTAGE
-    switch = by_voltage & np.where(state.cap_on, v_mean > caps.off_at, v_mean < caps.on_at)
-    return move, switch
+    grounded = np.append(v, 0.0)
+    into_feeder = np.where(reg.conductor >= 0, -currents[reg.conductor], 0.0)
+    drop = (reg.r_v + 1j * reg.x_v) * into_feeder / reg.ct_a
+    regulated = np.abs((grounded[reg.node] - grounded[reg.node_to]) / reg.pt_ratio - drop)
+    seen = _sums(np.abs(v[caps.seen_node]), caps.seen_start) / _counts(caps.seen_start)
+    amps = currents[caps.flow_conductor]
+    into = grounded[network.branch_blocks.node[caps.flow_conductor]] * np.conj(amps)
+    kvar = _sums(into.imag / 1000.0, caps.flow_start)
+    mean_a = _sums(np.abs(amps), caps.flow_start) / _counts(caps.flow_start)
+    by_current = caps.mode == CapacitorMode.CURRENT
+    return Sight(regulated, seen / caps.pt_ratio, np.where(by_current, mean_a / caps.ct_ratio, kvar))
 
 
-def _delays(network: Network, state: ControlState) -> Float:
-    """(K+M,) time each control waits before its next move, s."""
+def _counts(start: NDArray[np.int32]) -> NDArray[np.int32]:
+    return np.maximum(np.diff(start), 1).astype(np.int32)
+
+
+def _sums(values: Float, start: NDArray[np.int32]) -> Float:
+    """Sum of each stretch of ``values``; 0 for an empty one."""
+    total = np.concatenate([[0.0], np.cumsum(values)])
+    sums: Float = total[start[1:]] - total[start[:-1]]
+    return sums
+
+
+def wished_taps(network: Network, seen: Sight, taps: NDArray[np.int8]) -> NDArray[np.int32]:
+    """Positions each regulator wishes to go, (..., K); 0 inside the band and at the end of its range.
+
+    The missing voltage over the voltage of a position, rounded to whole positions; of these seven
+    tenths, so that regulators in a row do not overshoot together, at least one and at most
+    ``most_taps``, cut at the end of the range. OpenDSS moves by the same rule.
+    """
+    reg = network.regulators
+    missing = reg.v_set_v - seen.regulated_v
+    outside = np.abs(missing) > reg.band_v / 2.0
+    reckoned = np.rint(np.abs(missing) * reg.pt_ratio / (reg.base_v * reg.step_pu))
+    size = np.minimum(np.where(reckoned > 0, np.maximum(7 * reckoned // 10, 1), 0), reg.most_taps)
+    move = np.where(outside, np.sign(missing) * size * reg.direction, 0.0)
+    target = np.clip(taps + move, reg.tap_low, reg.tap_high)
+    return (target - taps).astype(np.int32)
+
+
+def wished_switches(network: Network, seen: Sight, cap_on: Mask, second_s: float = NEVER_S) -> Mask:
+    """(..., M) capacitors that wish to switch.
+
+    Args:
+        network: the feeder.
+        seen: what they see.
+        cap_on: (..., M) where they stand.
+        second_s: second of the local day; where it is absent, clock controls stay as they are.
+    """
     caps = network.capacitors
-    return np.concatenate(
-        [network.regulators.delay_s, np.where(state.cap_on, caps.delay_off_s, caps.delay_s)]
-    )
+    on, off = _by_mode(caps, seen, second_s)
+    low, high = seen.capacitor_v < caps.v_low_v, seen.capacitor_v > caps.v_high_v
+    overridden = caps.mode != CapacitorMode.VOLTAGE
+    low, high = low & overridden, high & overridden
+    wishes: Mask = np.where(cap_on, high | (off & ~low), low | (on & ~high))
+    return wishes & (caps.mode != CapacitorMode.FIXED)
 
 
-def act(network: Network, flow: Flow, state: ControlState, now_s: int) -> ControlState:
+def _by_mode(caps: Capacitors, seen: Sight, second_s: float) -> tuple[Mask, Mask]:
+    """Whether what each control measures calls for closing, and for opening."""
+    by_voltage = caps.mode == CapacitorMode.VOLTAGE
+    by_time = caps.mode == CapacitorMode.TIME
+    on = np.where(by_voltage, seen.capacitor_v < caps.on_at, seen.capacitor_flow > caps.on_at)
+    off = np.where(by_voltage, seen.capacitor_v > caps.off_at, seen.capacitor_flow < caps.off_at)
+    if not by_time.any():
+        return on, off
+    known = second_s != NEVER_S
+    inside = np.mod(second_s - caps.on_at, DAY_S) < np.mod(caps.off_at - caps.on_at, DAY_S)
+    return np.where(by_time, inside & known, on), np.where(by_time, ~inside & known, off)
+
+
+def delays(network: Network, cap_on: Mask) -> Float:
+    """(..., K+M) time each control waits before its next move, s."""
+    reg, caps = network.regulators, network.capacitors
+    switching = np.where(cap_on, caps.delay_off_s, caps.delay_s)
+    waiting = np.broadcast_to(reg.delay_s, (*cap_on.shape[:-1], len(reg.delay_s)))
+    return np.concatenate([waiting, switching], axis=-1)
+
+
+def act(
+    network: Network, flow: Flow, state: ControlState, now_s: int, second_s: float = NEVER_S
+) -> ControlState:
     """Let every control look once: start or clear its timer, and move where the delay is over.
 
     A control that has moved starts its timer anew, so that it takes one step per delay. From a flow
@@ -62,39 +149,68 @@ def act(network: Network, flow: Flow, state: ControlState, now_s: int) -> Contro
         flow: the operating point the controls see.
         state: positions and timers.
         now_s: unix seconds.
+        second_s: second of the local day, for controls by the clock.
     """
     if not flow.converged:
         return state
-    move, switch = _wanted(network, flow, state)
-    wants = np.concatenate([move != 0, switch])
+    seen = look(network, flow)
+    move = np.sign(wished_taps(network, seen, state.taps))
+    wants = np.concatenate([move != 0, wished_switches(network, seen, state.cap_on, second_s)])
     since = np.where(wants, np.where(state.pending_since_s == NEVER_S, now_s, state.pending_since_s), NEVER_S)
-    delay = _delays(network, state)
-    due = wants & (now_s - since >= delay)
+    due = wants & (now_s - since >= delays(network, state.cap_on))
     since[due] = now_s
     k = len(move)
     taps = (state.taps + np.where(due[:k], move, 0)).astype(np.int8)
     return ControlState(taps, state.cap_on ^ due[k:], since)
 
 
+def moved(
+    network: Network, seen: Sight, state: ControlState, second_s: float = NEVER_S
+) -> ControlState | None:
+    """Positions after the wishes of the shortest delay are carried out; None if nobody wishes anything."""
+    move = wished_taps(network, seen, state.taps)
+    switch = wished_switches(network, seen, state.cap_on, second_s)
+    wants = np.concatenate([move != 0, switch])
+    if not wants.any():
+        return None
+    delay = delays(network, state.cap_on)
+    first = wants & (delay == delay[wants].min())
+    k = len(move)
+    taps = (state.taps + np.where(first[:k], move, 0)).astype(np.int8)
+    return ControlState(taps, state.cap_on ^ first[k:], np.full_like(state.pending_since_s, NEVER_S))
+
+
 def settle(
-    network: Network, load_kva: Complex, inject_kva: Complex, state: ControlState
+    network: Network,
+    load_kva: Complex,
+    inject_kva: Complex,
+    state: ControlState,
+    start: Flow | None = None,
+    *,
+    rounds: int = SETTLE_ROUNDS,
+    second_s: float = NEVER_S,
 ) -> tuple[Flow, ControlState]:
-    """Solve and move the controls, the quickest first, until none wants to move.
+    """Solve and move the controls, those of the shortest delay first, until none wishes to move.
+
+    Args:
+        network: the feeder.
+        load_kva: complex (L,) nominal power of each load, house sign.
+        inject_kva: complex (n,) constant-power injections.
+        state: positions to begin at.
+        start: an earlier flow to begin the first solution from.
+        rounds: how often controls may move.
+        second_s: second of the local day, for controls by the clock.
 
     Returns:
         The flow and the positions it holds at; timers cleared. ``flow.converged`` is False where
-        the controls hunt without end or the flow has no solution.
+        the controls still hunt after all rounds or the flow has no solution.
     """
-    flow = solve(network, load_kva, inject_kva, state)
-    for _ in range(SETTLE_LIMIT):
-        move, switch = _wanted(network, flow, state)
-        wants = np.concatenate([move != 0, switch])
-        if not wants.any() or not flow.converged:
-            break
-        delay = _delays(network, state)
-        first = wants & (delay == delay[wants].min())
-        k = len(move)
-        taps = (state.taps + np.where(first[:k], move, 0)).astype(np.int8)
-        state = ControlState(taps, state.cap_on ^ first[k:], np.full_like(state.pending_since_s, NEVER_S))
+    flow = solve(network, load_kva, inject_kva, state, start)
+    for _ in range(rounds):
+        after = moved(network, look(network, flow), state, second_s) if flow.converged else None
+        if after is None:
+            return flow, state
+        state = after
         flow = solve(network, load_kva, inject_kva, state, flow)
-    return flow, state
+    hunts = flow.converged and moved(network, look(network, flow), state, second_s) is not None
+    return (replace(flow, converged=False) if hunts else flow), state
