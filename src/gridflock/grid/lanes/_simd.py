@@ -86,6 +86,19 @@ load_anywhere = intrinsic(_loader(None))
 """``load_anywhere(array, index)``: the vector at any offset."""
 
 
+@intrinsic  # type: ignore[untyped-decorator] # numba carries no annotations
+def pick(typing: Any, array: Any, index: Any) -> Any:
+    """``pick(array, index)``: one element of a flat array; the index is never counted from the end."""
+    del typing
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        where = context.cast(builder, arguments[1], signature.args[1], types.intp)
+        data = context.make_array(array)(context, builder, value=arguments[0]).data
+        return builder.load(builder.gep(data, [where]))
+
+    return array.dtype(array, index), generate
+
+
 def _storer(*, around_cache: bool) -> Callable[..., Any]:
     def store_at(typing: Any, array: Any, index: Any, vector: Any) -> Any:
         del typing

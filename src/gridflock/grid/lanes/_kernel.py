@@ -1,0 +1,503 @@
+"""The compiled iteration: chord Newton in delta form on one vector of scenarios at a time.
+
+With d = v − v̄ from the base point, ``J·d ← A·(Δi(d) − G·δ)`` repeats with the factor of J at the base
+point. One state array holds everything: downwards a position reads its d, lets its ports answer to it,
+gathers the earlier positions, and leaves D⁻¹·z in place; upwards it gathers the later ones. A block of
+lanes stops when each lane's remaining error, estimated from its contraction ρ = |Δd_k|/|Δd_{k−1}| as
+ρ/(1−ρ)·|Δd_k|, is below the tolerance and ρ < 0.5; the voltage changes are those across the ports.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import njit
+from numba.extending import overload
+from numpy.typing import NDArray
+
+from gridflock.grid.lanes._fit import HEAD
+from gridflock.grid.lanes._plan import PORT, Offsets, Plan, Reals
+from gridflock.grid.lanes._simd import (
+    load,
+    pick,
+    root,
+    splat,
+    store,
+    stream,
+    transpose,
+    where_less,
+    zeros_like,
+)
+
+_RELAXED = {"reassoc", "nsz", "arcp", "contract", "afn"}
+compiled = njit(cache=True, nogil=True, fastmath=_RELAXED, error_model="numpy", boundscheck=False)
+inlined = njit(cache=True, fastmath=_RELAXED, error_model="numpy", boundscheck=False, forceinline=True)
+CONTRACTING = 0.5
+"""Largest ρ at which the estimate of the remaining error is believed."""
+STILL = 0.02
+"""A step this part of the tolerance ends a lane whatever its ρ: below it is the rounding of float32."""
+
+
+class Demand(NamedTuple):
+    """The injections of all scenarios.
+
+    Attributes:
+        power: (P·2) p and q of each port row times 1000/v_rated², or that factor alone where dense.
+        shape_at: (P·2) offset of the multiplier of p and of q in the block's table.
+        shapes: (K, S) multipliers.
+        dense: (S, 2·ports) p and q in turn, kVA; without rows where the shaped form is used.
+        port_row: (P,) port of each port row.
+    """
+
+    power: Reals
+    shape_at: Offsets
+    shapes: Reals
+    dense: Reals
+    port_row: Offsets
+
+
+class Work(NamedTuple):
+    """Scratch of one thread: state, port currents, port voltages, multipliers, one square of |V|."""
+
+    state: Reals
+    current: Reals
+    across: Reals
+    table: Reals
+    square: Reals
+    step: NDArray[np.float64]
+
+
+class Answer(NamedTuple):
+    """Where a thread leaves its answers; what is not wanted has no elements.
+
+    Attributes:
+        residual_kva: (S,).
+        iterations: (S,).
+        converged: (S,).
+        magnitude: (S·n16) |V| pu by rows.
+        low_pu: (S,) lowest |V| of all nodes.
+        high_pu: (S,) highest.
+        extremes: (4·n16) per node lowest and highest |V| and how often below and above the band.
+        nodes: chosen nodes.
+        chosen: (S, c) complex V there.
+        band: low and high pu.
+    """
+
+    residual_kva: NDArray[np.float64]
+    iterations: NDArray[np.int32]
+    converged: NDArray[np.bool_]
+    magnitude: Reals
+    low_pu: Reals
+    high_pu: Reals
+    extremes: Reals
+    nodes: Offsets
+    chosen: NDArray[np.complex128]
+    band: tuple[float, float]
+
+
+# ---- ports ---------------------------------------------------------------------------------------
+
+
+def _voltage_factors(law: Any, at: int, size: int, m: Any) -> tuple[Any, Any]:
+    """f of p and of q at m = (|u|/v_rated)²; compiled code only."""
+    raise NotImplementedError
+
+
+@inlined
+def _limited(law: Reals, at: int, m: Any, inside: Any, one_over_r: Any) -> Any:
+    """f with the closed forms outside the limits."""
+    below = where_less(m, pick(law, at + 4), splat(m, np.float32(1.0)), pick(law, at + 6) + pick(law, at + 7) * one_over_r)
+    return where_less(pick(law, at + 2), m, pick(law, at + 5), where_less(m, pick(law, at + 3), below, inside))
+
+
+@overload(_voltage_factors, strict=False)
+def _typed_voltage_factors(law: Any, at: Any, size: Any, m: Any) -> Any:
+    del at, size, m
+    return _constant_power if law.ndim == 1 else _polynomials
+
+
+def _constant_power(law, at, size, m):  # type: ignore[no-untyped-def] # typed by numba
+    one_over_r = np.float32(1.0) / root(m)
+    f = _limited(law, at, m, one_over_r * one_over_r, one_over_r)
+    return f, f
+
+
+def _polynomials(law, at, size, m):  # type: ignore[no-untyped-def] # typed by numba
+    record = law[0]
+    count = (size - HEAD) // 2
+    t = (m - pick(record, at)) * pick(record, at + 1)
+    p, q = zeros_like(m), zeros_like(m)
+    for k in range(at + HEAD, at + HEAD + count):
+        p = p * t + pick(record, k)
+        q = q * t + pick(record, k + count)
+    one_over_r = np.float32(1.0) / root(m)
+    return _limited(record, at, m, p, one_over_r), _limited(record, at, m, q, one_over_r)
+
+
+@inlined
+def _current(ports: Any, demand: Any, e: int, re: Any, im: Any) -> tuple[Any, Any]:
+    """Current of port row ``e`` at the voltage across it, A."""
+    port, law, law_at, size = ports
+    table, power, shape_at = demand
+    m = (re * re + im * im) * pick(port, PORT * e + 8)
+    f_p, f_q = _voltage_factors(law, pick(law_at, e), size, m)
+    p = load(table, pick(shape_at, 2 * e)) * pick(power, 2 * e) * f_p
+    q = load(table, pick(shape_at, 2 * e + 1)) * pick(power, 2 * e + 1) * f_q
+    return p * re + q * im, p * im - q * re
+
+
+@inlined
+def _beyond_slope(ports: Any, demand: Any, e: int, re: Any, im: Any) -> tuple[Any, Any]:
+    """Δi − G·δ of port row ``e`` at the voltage change δ across it."""
+    k = PORT * e
+    port = ports[0]
+    i_re, i_im = _current(ports, demand, e, pick(port, k) + re, pick(port, k + 1) + im)
+    return (
+        i_re - pick(port, k + 2) - (pick(port, k + 4) * re + pick(port, k + 5) * im),
+        i_im - pick(port, k + 3) - (pick(port, k + 6) * re + pick(port, k + 7) * im),
+    )
+
+
+# ---- passes over the nodes -----------------------------------------------------------------------
+
+
+@inlined
+def _gather(state: Reals, column: Offsets, block: Reals, k: int, last: int, re: Any, im: Any) -> tuple[Any, Any]:
+    """Subtract what the columns ``k`` to ``last`` explain."""
+    lanes = _lanes(state)
+    while k < last:
+        at = pick(column, k)
+        a, b = load(state, at), load(state, at + lanes)
+        re = re - pick(block, 4 * k) * a - pick(block, 4 * k + 1) * b
+        im = im - pick(block, 4 * k + 2) * a - pick(block, 4 * k + 3) * b
+        k += 1
+    return re, im
+
+
+@inlined
+def _finish(rows: Any, state: Reals, current: Reals, q: int, own: int, re: Any, im: Any) -> None:
+    """Complete row ``q`` downwards: second ends of ports, earlier positions, the pivot."""
+    lanes = _lanes(state)
+    return_start, returned, lower_start, lower, lower_block, pivot = rows
+    for h in range(pick(return_start, q), pick(return_start, q + 1)):
+        at = pick(returned, h) * (2 * lanes)
+        re = re - load(current, at)
+        im = im - load(current, at + lanes)
+    re, im = _gather(state, lower, lower_block, pick(lower_start, q), pick(lower_start, q + 1), re, im)
+    d = 4 * q
+    store(state, own, pick(pivot, d) * re + pick(pivot, d + 1) * im)
+    store(state, own + lanes, pick(pivot, d + 2) * re + pick(pivot, d + 3) * im)
+
+
+@compiled
+def _down_first(plan: Plan, demand: Demand, work: Work) -> None:
+    """The first pass downwards, from d = 0: the ports answer to the base voltages."""
+    state, current, across, table = work.state, work.current, work.across, work.table
+    port, port_start, power, shape_at = plan.port, plan.port_start, demand.power, demand.shape_at
+    rows = (plan.return_start, plan.returned, plan.lower_start, plan.lower, plan.lower_block, plan.pivot)
+    lanes = _lanes(state)
+    zero = zeros_like(load(table, 0))
+    n, quiet = plan.sizes[0], plan.sizes[1]
+    for q in range(n - quiet):
+        re, im = zero, zero
+        for e in range(pick(port_start, q), pick(port_start, q + 1)):
+            k, at = PORT * e, e * (2 * lanes)
+            p = load(table, pick(shape_at, 2 * e)) * pick(power, 2 * e)
+            r = load(table, pick(shape_at, 2 * e + 1)) * pick(power, 2 * e + 1)
+            i_re = p * pick(port, k + 9) + r * pick(port, k + 10) - pick(port, k + 2)
+            i_im = p * pick(port, k + 11) - r * pick(port, k + 12) - pick(port, k + 3)
+            store(current, at, i_re)
+            store(current, at + lanes, i_im)
+            store(across, at, zero)
+            store(across, at + lanes, zero)
+            re, im = re + i_re, im + i_im
+        _finish(rows, state, current, q, (quiet + q) * (2 * lanes), re, im)
+
+
+@compiled
+def _down(plan: Plan, demand: Demand, work: Work) -> None:
+    """A pass downwards: every position's ports answer to its present d."""
+    state, current, across = work.state, work.current, work.across
+    port_start, port_other = plan.port_start, plan.port_other
+    ports = (plan.port, plan.law, plan.port_law, plan.sizes[3])
+    asked = (work.table, demand.power, demand.shape_at)
+    rows = (plan.return_start, plan.returned, plan.lower_start, plan.lower, plan.lower_block, plan.pivot)
+    lanes = _lanes(state)
+    zero = zeros_like(load(state, 0))
+    n, quiet = plan.sizes[0], plan.sizes[1]
+    for q in range(n - quiet):
+        own = (quiet + q) * (2 * lanes)
+        re, im = zero, zero
+        for e in range(pick(port_start, q), pick(port_start, q + 1)):
+            at, other = e * (2 * lanes), pick(port_other, e)
+            d_re = load(state, own) - load(state, other)
+            d_im = load(state, own + lanes) - load(state, other + lanes)
+            store(across, at, d_re)
+            store(across, at + lanes, d_im)
+            i_re, i_im = _beyond_slope(ports, asked, e, d_re, d_im)
+            store(current, at, i_re)
+            store(current, at + lanes, i_im)
+            re, im = re + i_re, im + i_im
+        _finish(rows, state, current, q, own, re, im)
+
+
+@compiled
+def _up(plan: Plan, work: Work) -> None:
+    """A pass upwards over the iterated positions."""
+    state = work.state
+    start, column, block = plan.upper_start, plan.upper, plan.upper_block
+    lanes = _lanes(state)
+    own = (plan.sizes[0] - 1) * (2 * lanes)
+    for t in range(plan.sizes[0] - plan.sizes[1]):
+        re, im = load(state, own), load(state, own + lanes)
+        re, im = _gather(state, column, block, pick(start, t), pick(start, t + 1), re, im)
+        store(state, own, re)
+        store(state, own + lanes, im)
+        own -= 2 * lanes
+
+
+@compiled
+def _expand(plan: Plan, work: Work) -> None:
+    """The d of the positions before the iterated ones, whose right side is zero."""
+    state = work.state
+    start, column, block = plan.upper_start, plan.upper, plan.upper_block
+    lanes = _lanes(state)
+    zero = zeros_like(load(work.table, 0))
+    n, quiet = plan.sizes[0], plan.sizes[1]
+    own = (quiet - 1) * (2 * lanes)
+    for t in range(n - quiet, n):
+        re, im = _gather(state, column, block, pick(start, t), pick(start, t + 1), zero, zero)
+        store(state, own, re)
+        store(state, own + lanes, im)
+        own -= 2 * lanes
+
+
+@compiled
+def _up_measured(plan: Plan, work: Work) -> None:
+    """A pass upwards that leaves, per lane, the square of this step and of the one before in ``square``."""
+    state, across = work.state, work.across
+    start, column, block = plan.upper_start, plan.upper, plan.upper_block
+    port, port_start, port_other = plan.port, plan.port_start, plan.port_other
+    lanes = _lanes(state)
+    n, quiet = plan.sizes[0], plan.sizes[1]
+    now = zeros_like(load(state, 0))
+    before = now
+    for t in range(n - quiet):
+        q = n - quiet - 1 - t
+        own = (quiet + q) * (2 * lanes)
+        re, im = load(state, own), load(state, own + lanes)
+        re, im = _gather(state, column, block, pick(start, t), pick(start, t + 1), re, im)
+        store(state, own, re)
+        store(state, own + lanes, im)
+        for e in range(pick(port_start, q), pick(port_start, q + 1)):
+            at, other = e * (2 * lanes), pick(port_other, e)
+            old_re, old_im = load(across, at), load(across, at + lanes)
+            d_re = re - load(state, other) - old_re
+            d_im = im - load(state, other + lanes) - old_im
+            scale = pick(port, PORT * e + 8)
+            now = max((d_re * d_re + d_im * d_im) * scale, now)
+            before = max((old_re * old_re + old_im * old_im) * scale, before)
+    store(work.square, 0, now)
+    store(work.square, lanes, before)
+
+
+# ---- one block of lanes --------------------------------------------------------------------------
+
+
+@inlined
+def _lanes(array: Reals) -> int:
+    return 64 // array.itemsize
+
+
+@compiled
+def _settled(work: Work, k: int, tol: float) -> bool:
+    """Take the measure after iteration ``k`` (from 1); True when no lane can gain from another."""
+    lanes = _lanes(work.state)
+    waiting = False
+    for lane in range(lanes):
+        now = np.sqrt(np.float64(work.square[lane]))
+        before = np.sqrt(np.float64(work.square[lanes + lane])) if k == 2 else work.step[lane]
+        work.step[lane] = now
+        done = _remaining(now, before, tol) < tol
+        work.step[lanes + lane] = done
+        waiting |= not done and now < 1.0
+    return not waiting
+
+
+@compiled
+def _remaining(now: float, before: float, tol: float) -> float:
+    """Estimated distance to the answer, pu; infinite where the contraction is not trusted."""
+    if now < STILL * tol:
+        return now
+    rate = now / before
+    return now * rate / (1.0 - rate) if rate < CONTRACTING else np.inf
+
+
+@compiled
+def _judge(plan: Plan, demand: Demand, work: Work) -> None:
+    """Residual of the port equations at the final voltages, and whether every port's law held there.
+
+    The network equations were solved for the currents of the last pass; what the ports draw at the
+    final voltages differs from those by the miss. Leaves its largest |miss|·|u| squared (VA²) and a
+    number that is zero only where every voltage is inside the range of its law.
+    """
+    state, current = work.state, work.current
+    port, port_start, port_other, port_law = plan.port, plan.port_start, plan.port_other, plan.port_law
+    ports = (port, plan.law, port_law, plan.sizes[3])
+    asked = (work.table, demand.power, demand.shape_at)
+    law = plan.law.reshape(-1)
+    lanes = _lanes(state)
+    worst = zeros_like(load(state, 0))
+    outside = worst
+    n, quiet = plan.sizes[0], plan.sizes[1]
+    for q in range(n - quiet):
+        own = (quiet + q) * (2 * lanes)
+        for e in range(pick(port_start, q), pick(port_start, q + 1)):
+            k, at, other = PORT * e, e * (2 * lanes), pick(port_other, e)
+            d_re = load(state, own) - load(state, other)
+            d_im = load(state, own + lanes) - load(state, other + lanes)
+            i_re, i_im = _beyond_slope(ports, asked, e, d_re, d_im)
+            i_re, i_im = i_re - load(current, at), i_im - load(current, at + lanes)
+            re, im = pick(port, k) + d_re, pick(port, k + 1) + d_im
+            u = re * re + im * im
+            worst = max((i_re * i_re + i_im * i_im) * u, worst)
+            outside = outside + _outside(law, pick(port_law, e), u * pick(port, k + 8))
+    store(work.square, 0, worst)
+    store(work.square, lanes, outside)
+
+
+@inlined
+def _outside(law: Reals, at: int, m: Any) -> Any:
+    """Zero where m is inside the range the class was made for; NaN stays NaN."""
+    nothing = m * np.float32(0.0)
+    return where_less(m, pick(law, at + 8), nothing + np.float32(1.0), where_less(pick(law, at + 9), m, np.float32(1.0), nothing))
+
+
+@compiled
+def _fill(demand: Demand, table: Reals, first: int) -> None:
+    """The multipliers of the block's lanes; lanes past the end repeat the last scenario."""
+    lanes = _lanes(table)
+    if len(demand.dense):
+        last = len(demand.dense) - 1
+        for lane in range(lanes):
+            row = demand.dense[min(first + lane, last)]
+            for e in range(len(demand.port_row)):
+                k = 2 * demand.port_row[e]
+                table[2 * e * lanes + lane] = row[k]
+                table[(2 * e + 1) * lanes + lane] = row[k + 1]
+        return
+    last = demand.shapes.shape[1] - 1
+    for k in range(len(demand.shapes)):
+        for lane in range(lanes):
+            table[k * lanes + lane] = demand.shapes[k, min(first + lane, last)]
+
+
+@compiled
+def _solve(plan: Plan, demand: Demand, work: Work, answer: Answer, first: int, limits: tuple[float, int]) -> None:
+    """Solve the block that begins at scenario ``first`` and judge it."""
+    tol, most = limits
+    lanes = _lanes(work.state)
+    _fill(demand, work.table, first)
+    _down_first(plan, demand, work)
+    _up(plan, work)
+    k = 1
+    settled = False
+    while k < most and not settled:
+        k += 1
+        _down(plan, demand, work)
+        _up_measured(plan, work)
+        settled = _settled(work, k, tol)
+    _judge(plan, demand, work)
+    for lane in range(min(lanes, len(answer.iterations) - first)):
+        residual = np.sqrt(np.float64(work.square[lane])) / 1000.0
+        answer.residual_kva[first + lane] = residual
+        answer.iterations[first + lane] = k
+        sound = np.isfinite(residual) and work.square[lanes + lane] == 0.0
+        answer.converged[first + lane] = work.step[lanes + lane] == 1.0 and sound
+
+
+@compiled
+def _show(plan: Plan, work: Work, answer: Answer, first: int) -> None:
+    """Leave the voltages of the block's lanes where they are wanted."""
+    state, square = work.state, work.square
+    lanes = _lanes(state)
+    real = min(lanes, len(answer.iterations) - first)
+    count = len(plan.node_at)
+    low = splat(load(work.table, 0), np.inf)
+    high = splat(low, 0.0)
+    for start in range(0, count, lanes):
+        for j in range(lanes):
+            at, k = plan.node_at[start + j], 3 * (start + j)
+            re = plan.node_base[k] + load(state, at)
+            im = plan.node_base[k + 1] + load(state, at + lanes)
+            v = root(re * re + im * im) * plan.node_base[k + 2]
+            store(square, j * lanes, v)
+            low, high = min(v, low), max(v, high)
+        transpose(square, 0)
+        if len(answer.magnitude):
+            for lane in range(real):
+                stream(answer.magnitude, (first + lane) * count + start, load(square, lane * lanes))
+        if len(answer.extremes):
+            _count(square, answer, first, real, start, count)
+    store(square, 0, low)
+    store(square, lanes, high)
+    for lane in range(real):
+        answer.low_pu[first + lane] = square[lane]
+        answer.high_pu[first + lane] = square[lanes + lane]
+
+
+@compiled
+def _count(square: Reals, answer: Answer, first: int, real: int, start: int, count: int) -> None:
+    """Take the answered lanes of one square into the extremes of its nodes."""
+    lanes = _lanes(square)
+    extremes = answer.extremes
+    low, high = load(extremes, start), load(extremes, count + start)
+    below, above = load(extremes, 2 * count + start), load(extremes, 3 * count + start)
+    for lane in range(real):
+        if answer.converged[first + lane]:
+            v = load(square, lane * lanes)
+            low, high = min(v, low), max(v, high)
+            below = below + where_less(v, answer.band[0], splat(v, 1.0), 0.0)
+            above = above + where_less(answer.band[1], v, splat(v, 1.0), 0.0)
+    store(extremes, start, low)
+    store(extremes, count + start, high)
+    store(extremes, 2 * count + start, below)
+    store(extremes, 3 * count + start, above)
+
+
+@compiled
+def _choose(plan: Plan, work: Work, answer: Answer, first: int) -> None:
+    lanes = _lanes(work.state)
+    for lane in range(min(lanes, len(answer.iterations) - first)):
+        for k in range(len(answer.nodes)):
+            at = plan.node_at[answer.nodes[k]] + lane
+            answer.chosen[first + lane, k] = complex(work.state[at], work.state[at + lanes])
+
+
+@compiled
+def run(
+    plan: Plan,
+    demand: Demand,
+    work: Work,
+    answer: Answer,
+    blocks: tuple[int, int],
+    limits: tuple[float, int],
+) -> None:
+    """Solve the blocks of lanes from ``blocks[0]`` to ``blocks[1]``, without the interpreter's lock.
+
+    Args:
+        plan: base point.
+        demand: injections.
+        work: scratch of this call alone.
+        answer: shared by all calls of one batch, except ``extremes``, which is this call's own.
+        blocks: first block and the one behind the last.
+        limits: tolerance in pu and most iterations.
+    """
+    lanes = _lanes(work.state)
+    for block in range(blocks[0], blocks[1]):
+        first = block * lanes
+        _solve(plan, demand, work, answer, first, limits)
+        _expand(plan, work)
+        _show(plan, work, answer, first)
+        _choose(plan, work, answer, first)

@@ -1,0 +1,155 @@
+"""A base point packed for the compiled lanes: flat arrays in the order the kernel walks them.
+
+State vectors stand by elimination position: node at position k has its real part at ``2·k·W`` and its
+imaginary part W further, W lanes each; one more node, always zero, stands behind the last one and is
+the ground. All offsets in the plan are such element offsets, so the kernel only adds.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gridflock.grid.lanes._circuit import Circuit, Float
+from gridflock.grid.lanes._fit import Classes
+from gridflock.grid.lanes._law import currents, factors, port_voltage
+from gridflock.grid.lanes._point import Point
+from gridflock.grid.lanes._simd import VECTOR_BYTES, width
+
+Reals = NDArray[np.floating]
+Offsets = NDArray[np.int32]
+PORT = 16
+"""Numbers per port: base voltage (re, im), base current (re, im), slope block (4), 1/v_rated²,
+first-pass coefficients (4), 1/v_rated, two spare: one cache line in float32."""
+
+
+WIDEST = 16
+"""Nodes are shown in squares of at most this side; the last node is repeated to fill them."""
+
+
+class Plan(NamedTuple):
+    """Everything the kernel reads but the scenarios.
+
+    Attributes:
+        sizes: nodes, first position of the iteration, ports, numbers per law class.
+        lower_start: (m+1,) rows of G of the iterated positions.
+        lower: offsets of the nodes they gather.
+        lower_block: four numbers each.
+        pivot: four numbers of D⁻¹ per iterated position.
+        upper_start: (n+1,) rows of U, last position first.
+        upper: offsets of the nodes they gather.
+        upper_block: four numbers each.
+        port_start: (m+1,) ports whose first end is each iterated position.
+        port_other: (P,) offset of the second end.
+        port_law: (P,) offset of the law class.
+        port: (P·16) numbers.
+        return_start: (m+1,) ports whose second end is each iterated position.
+        returned: (…,) rows of those ports.
+        law: records of the law classes; one-dimensional for constant power, else (1, …).
+        node_at: (n16,) state offset of each node, in node order, filled up to a multiple of 16.
+        node_base: (n16·3) re v, im v, 1/v_base of each node, in node order.
+    """
+
+    sizes: tuple[int, int, int, int]
+    lower_start: Offsets
+    lower: Offsets
+    lower_block: Reals
+    pivot: Reals
+    upper_start: Offsets
+    upper: Offsets
+    upper_block: Reals
+    port_start: Offsets
+    port_other: Offsets
+    port_law: Offsets
+    port: Reals
+    return_start: Offsets
+    returned: Offsets
+    law: Reals
+    node_at: Offsets
+    node_base: Reals
+
+
+class Packed(NamedTuple):
+    """A plan and the port that stands in each of its port rows."""
+
+    plan: Plan
+    port_row: Offsets
+
+
+def aligned(count: int, dtype: np.dtype) -> Reals:
+    """Uninitialised flat array that starts on a vector's boundary."""
+    dtype = np.dtype(dtype)
+    raw = np.empty(count * dtype.itemsize + VECTOR_BYTES, dtype=np.uint8)
+    skip = -raw.ctypes.data % VECTOR_BYTES
+    return raw[skip : skip + count * dtype.itemsize].view(dtype)
+
+
+def _copied(values: Float, dtype: np.dtype) -> Reals:
+    flat = aligned(values.size, dtype)
+    flat[:] = values.reshape(-1)
+    return flat
+
+
+def pack(circuit: Circuit, base: Point, laws: Classes, dtype: np.dtype) -> Packed:
+    """Lay a base point out for lanes of ``dtype``."""
+    o, step = base.factor.order, 2 * width(dtype)
+    n, quiet = len(o.node), o.quiet
+    first, second, port_row = _ends(circuit, o.position, n)
+    row_of = np.repeat(np.arange(n), np.diff(o.lower_start))
+    walked = np.flatnonzero((row_of >= quiet) & (o.lower >= quiet))
+    back = np.concatenate([np.arange(o.upper_start[k], o.upper_start[k + 1]) for k in range(n - 1, -1, -1)])
+    taken = np.flatnonzero(second < n)
+    by_second = taken[np.argsort(second[taken], kind="stable")]
+    starts = np.arange(quiet, n + 1)
+    shown = np.minimum(np.arange(-(-n // WIDEST) * WIDEST), n - 1)
+    law = laws.record if laws.degree >= 0 else laws.record.reshape(-1)
+    plan = Plan(
+        sizes=(n, quiet, len(first), laws.record.shape[1]),
+        lower_start=np.searchsorted(row_of[walked], starts).astype(np.int32),
+        lower=o.lower[walked] * np.int32(step),
+        lower_block=_copied(base.factor.lower[walked], dtype),
+        pivot=_copied(base.factor.pivot_inverse[quiet:], dtype),
+        upper_start=(o.upper_start[-1] - o.upper_start[::-1]).astype(np.int32),
+        upper=o.upper[back] * np.int32(step),
+        upper_block=_copied(base.factor.upper[back], dtype),
+        port_start=np.searchsorted(first, starts).astype(np.int32),
+        port_other=(second * step).astype(np.int32),
+        port_law=(laws.of_port[port_row] * laws.record.shape[1]).astype(np.int32),
+        port=_copied(_port_numbers(circuit, base, port_row, first, o.position), dtype),
+        return_start=np.searchsorted(second[by_second], starts).astype(np.int32),
+        returned=by_second.astype(np.int32),
+        law=_copied(law, dtype) if laws.degree < 0 else _copied(law, dtype).reshape(1, -1),
+        node_at=o.position[shown] * np.int32(step),
+        node_base=_copied(np.column_stack([base.v.real, base.v.imag, 1.0 / circuit.v_base])[shown], dtype),
+    )
+    return Packed(plan, port_row)
+
+
+def _ends(circuit: Circuit, position: Offsets, n: int) -> tuple[Offsets, Offsets, Offsets]:
+    """Positions of the earlier and the later end of each port (ground: n), ports in walking order."""
+    ends = np.append(position, np.int32(n))[circuit.port_nodes]
+    early, late = ends.min(axis=1), ends.max(axis=1)
+    row = np.lexsort((late, early)).astype(np.int32)
+    return early[row], late[row], row
+
+
+def _port_numbers(circuit: Circuit, base: Point, row: Offsets, first: Offsets, position: Offsets) -> Float:
+    """(P, 16) numbers, each port seen from its earlier end."""
+    u = port_voltage(circuit, base.v)[row]
+    now, _ = currents(circuit, base.s_kva, port_voltage(circuit, base.v))
+    turned = np.where(position[circuit.port_nodes[row, 0]] == first, 1.0, -1.0)
+    u, now = u * turned, now[row] * turned
+    rated = circuit.port_v[row]
+    g, _ = factors(circuit.law, np.abs(port_voltage(circuit, base.v)) / circuit.port_v)
+    f = (g / (np.abs(port_voltage(circuit, base.v)) / circuit.port_v)[:, None])[row]
+    numbers = np.zeros((len(row), PORT))
+    numbers[:, 0], numbers[:, 1] = u.real, u.imag
+    numbers[:, 2], numbers[:, 3] = now.real, now.imag
+    numbers[:, 4:8] = base.slopes[row]
+    numbers[:, 8] = rated**-2.0
+    numbers[:, 9], numbers[:, 10] = f[:, 0] * u.real, f[:, 1] * u.imag
+    numbers[:, 11], numbers[:, 12] = f[:, 0] * u.imag, f[:, 1] * u.real
+    numbers[:, 13] = 1.0 / rated
+    return numbers
