@@ -26,6 +26,7 @@ class Circuit:
     Args:
         script: checked commands.
         faults: takes what the engine objects to, each with the line it stands at.
+        limits: pu voltages between which the law of every load is to hold, instead of the file's.
 
     Attributes:
         script: the same.
@@ -38,7 +39,7 @@ class Circuit:
         OpenDssMissing: dss-python is not installed.
     """
 
-    def __init__(self, script: Script, faults: Faults) -> None:
+    def __init__(self, script: Script, faults: Faults, limits: tuple[float, float] | None = None) -> None:
         if not available():
             raise OpenDssMissing("OpenDSS is not installed: pip install 'gridflock[opendss]'")
         from dss import DSS, DSSException  # noqa: PLC0415 optional component
@@ -52,6 +53,8 @@ class Circuit:
         self._compile()
         faults.stop_if_any()
         self.api = self._dss.ActiveCircuit
+        if limits is not None and self.names("load"):
+            self.command(f"batchedit load..* vminpu={limits[0]} vmaxpu={limits[1]}")
         self.build()
         faults.stop_if_any()
         self._open()

@@ -5,29 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 
 from gridflock.field.opendss._circuit import Circuit
+from gridflock.field.opendss._controls import TRIAL, Controls, Taps
 from gridflock.field.opendss._elements import Walk
 from gridflock.field.opendss._ports import Ports
 from gridflock.field.opendss._text import read_script
 from gridflock.grid.build import Parts
 
-UNREPRESENTED = (
-    "isource",
-    "vccs",
-    "upfc",
-    "indmach012",
-    "gicsource",
-    "gicline",
-    "gictransformer",
-    "vsconverter",
-)
 
-
-def read_dss(path: Path, root: Path | None = None) -> Parts:
+def read_dss(path: Path, root: Path | None = None, limits: tuple[float, float] | None = None) -> Parts:
     """Read an OpenDSS feeder.
 
     Args:
         path: the master file.
         root: folder outside which nothing is read; the master's own folder if None.
+        limits: pu voltages between which the law of every load holds, instead of the file's own.
 
     Returns:
         Its parts, regulated windings at neutral, with what was left out in ``notes``.
@@ -38,16 +29,27 @@ def read_dss(path: Path, root: Path | None = None) -> Parts:
     """
     script = read_script(path, root)
     parts = Parts(path.stem, notes=list(script.notes))
-    circuit = Circuit(script, parts.faults)
+    circuit = Circuit(script, parts.faults, limits)
+    taps = Taps(circuit)
+    parts.faults.stop_if_any()
     circuit.switch(closed=True)
+    taps.set(1.0)
     walk = Walk(circuit, parts)
     walk.buses()
     walk.sources()
     walk.lines()
-    walk.transformers(set())
+    walk.transformers(taps.elements)
     walk.reactors()
     walk.capacitors()
+    controls = Controls(walk, taps)
+    controls.regulators()
+    controls.capacitors()
+    taps.set(TRIAL)
+    controls.split_windings()
+    taps.set()
+    circuit.switch(closed=False)
     ports = Ports(walk)
     ports.loads()
+    ports.generation()
     parts.faults.stop_if_any()
     return parts

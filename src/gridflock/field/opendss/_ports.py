@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
+
+import numpy as np
 
 from gridflock.field.opendss._elements import Walk
 from gridflock.grid._network import PortKind
@@ -20,6 +22,9 @@ _SHARES: dict[int, tuple[Shares, Shares]] = {
     5: (_CURRENT, _CURRENT),
 }
 """Shares of P and of Q by load model."""
+_KINDS = {"pvsystem": PortKind.PV, "storage": PortKind.STORAGE, "generator": PortKind.GENERATOR}
+_HIGH = 100.0
+"""Lower voltage limit, pu, far above any voltage."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +62,12 @@ class Ports:
             if law is None:
                 continue
             scaled = str(row["Status"]).lower().startswith("v")
-            kva = -complex(row["kW"], row["kvar"]) * (multiplier if scaled else 1.0)
-            self._split(element, row, kva, law, PortKind.LOAD, scaled=scaled)
+            kva = -complex(row["kW"], row["kvar"]) * (multiplier if scaled else 1.0) / int(row["Phases"])
+            laws = [(kva, law)]
+            if int(row["Model"]) == 8 and law.zip_p != law.zip_q:
+                reactive = replace(law, edge=_own_edge(law.zip_q, law.limits))
+                laws = [(complex(kva.real), law), (complex(0.0, kva.imag), reactive)]
+            self._split(element, row, laws, PortKind.LOAD, _rated(row), scaled=scaled)
 
     def _load_law(self, element: str, row: dict[str, Any]) -> Law | None:
         """The voltage law of a load: OpenDSS's models 1 to 5 and 8 with their limits."""
@@ -80,44 +89,136 @@ class Ports:
         if z[6] > 0.0:
             where = self.circuit.where(element)
             self.parts.notes.append(f"{element} drops out below {z[6]:g} pu: not modelled ({where})")
-        return Law((z[2], z[1], z[0]), (z[5], z[4], z[3]), limits=limits)
+        zip_p, zip_q = (z[2], z[1], z[0]), (z[5], z[4], z[3])
+        return Law(zip_p, zip_q, limits=limits, edge=_own_edge(zip_p, limits))
+
+    # ---- generation --------------------------------------------------------------------------------
+
+    def generation(self) -> None:
+        """PV, storage and generators with what they inject in a snapshot.
+
+        The engine works out their power (irradiance, efficiency, state, dispatch) and is asked for it:
+        once with limits so wide that they inject what they are set to, once with limits so high that
+        they are the impedance of that power at their lower limit, which tells their rated voltage.
+        """
+        found = [
+            (f"{kind}.{row['Name']}", row, port)
+            for kind, port in _KINDS.items()
+            for row in self.circuit.table(kind)
+            if self._plain_generator(f"{kind}.{row['Name']}", row)
+        ]
+        if not found:
+            return
+        wide = self._measured([element for element, _, _ in found], 1e-6, 1e6)
+        high = self._measured([element for element, _, _ in found], _HIGH, 2.0 * _HIGH)
+        for (element, row, kind), (kva, v), (kva_high, v_high) in zip(found, wide, high, strict=True):
+            rated = _rated(row)
+            if int(row["Model"]) == 2:
+                law = Law(_IMPEDANCE, _IMPEDANCE, limits=(0.0, 0.5, 2.0), edge=(0.5, 2.0))
+                at_rated = kva * (rated / v) ** 2
+            else:
+                law = Law(limits=(0.0, row["VMinpu"], row["VMaxpu"]))
+                at_rated = kva
+                if abs(kva) > 0.0:
+                    rated = v_high * math.sqrt(abs(kva / kva_high)) / _HIGH
+            self._split(element, row, [(at_rated / int(row["Phases"]), law)], kind, rated, scaled=False)
+
+    def _plain_generator(self, element: str, row: dict[str, Any]) -> bool:
+        """Whether a generator injects a constant power or is a constant admittance, phase by phase."""
+        wrong = ""
+        if int(row["Model"]) not in {1, 2}:
+            wrong = f"model {row['Model']} cannot be represented: use model 1 or 2"
+        elif row.get("LimitCurrent"):
+            wrong = "a current limit cannot be represented: set LimitCurrent=no"
+        elif row.get("Balanced") and int(row["Phases"]) > 1:
+            wrong = "balanced currents cannot be represented: set Balanced=no"
+        elif str(row.get("ControlMode", "GFL")).upper() != "GFL":
+            wrong = "a grid-forming inverter cannot be represented: set ControlMode=GFL"
+        if wrong:
+            self.circuit.fault(element, "model", wrong)
+        return not wrong
+
+    def _measured(self, elements: list[str], low: float, high: float) -> list[tuple[complex, float]]:
+        """Power injected (kVA) and voltage across the first phase (V) with given voltage limits."""
+        api = self.circuit.api
+        for element in elements:
+            self.circuit.command(f"edit {element} vminpu={low} vmaxpu={high}")
+        for option in ("mode=snapshot", "controlmode=off", "tolerance=1e-4", "maxiterations=100"):
+            self.circuit.command(f"set {option}")
+        self.circuit.command("solve")
+        self.parts.faults.stop_if_any()
+        found = []
+        for element in elements:
+            self.circuit.activate(element)
+            active = api.ActiveCktElement
+            kva = -complex(np.asarray(active.Powers).view(np.complex128).sum())
+            v = np.asarray(active.Voltages).view(np.complex128)
+            delta = active.NumConductors == active.NumPhases or len(v) == 2
+            found.append((kva, float(abs(v[0] - (v[1] if delta else v[-1])))))
+        return found
 
     # ---- splitting ---------------------------------------------------------------------------------
 
     def _split(
-        self, element: str, row: dict[str, Any], kva: complex, law: Law, kind: PortKind, *, scaled: bool
+        self,
+        element: str,
+        row: dict[str, Any],
+        laws: list[tuple[complex, Law]],
+        kind: PortKind,
+        rated: float,
+        *,
+        scaled: bool,
     ) -> None:
+        """One port per phase and law.
+
+        A wye element stands between each phase and its last wire, a delta one between each phase and
+        the next wire, around.
+        """
         self.circuit.activate(element)
         place = self.walk.place(element)
         nodes, count = place.nodes[0], int(row["Phases"])
-        delta = str(row["Conn"]).lower().startswith(("d", "l"))
-        rated = 1000.0 * row["kV"]
-        if not delta and count in {2, 3}:
-            rated /= math.sqrt(3.0)
         for k in range(count):
-            pair = (nodes[k], nodes[(k + 1) % len(nodes)] if delta else nodes[-1])
+            pair = (nodes[k], nodes[(k + 1) % len(nodes)] if _is_delta(row) else nodes[-1])
             if pair[0] == pair[1]:
                 self.circuit.fault(
-                    element, "bus1", f"contradictory: both ends of phase {k + 1} at node {pair[0]}"
+                    element, "bus1", f"contradictory: phase {k + 1} stands between node {pair[0]} twice"
                 )
                 continue
-            self.parts.ports.append(
-                Port(
-                    id=element if count == 1 else f"{element}.{k + 1}",
-                    bus=place.buses[0],
-                    conductors=pair if pair[0] > 0 else (pair[1], pair[0]),
-                    kva=kva / count,
-                    rated_v=rated,
-                    zip_p=law.zip_p,
-                    zip_q=law.zip_q,
-                    exponent=law.exponent,
-                    limits=law.limits,
-                    edge=law.edge,
-                    kind=kind,
-                    scaled=scaled,
-                    where=self.circuit.where(element),
+            for part, (kva, law) in enumerate(laws):
+                name = element if count == 1 else f"{element}.{k + 1}"
+                self.parts.ports.append(
+                    Port(
+                        id=name if part == 0 else f"{name}.q",
+                        bus=place.buses[0],
+                        conductors=pair if pair[0] > 0 else (pair[1], pair[0]),
+                        kva=kva,
+                        rated_v=rated,
+                        zip_p=law.zip_p,
+                        zip_q=law.zip_q,
+                        exponent=law.exponent,
+                        limits=law.limits,
+                        edge=law.edge,
+                        kind=kind,
+                        scaled=scaled,
+                        where=self.circuit.where(element),
+                    )
                 )
-            )
+
+
+def _is_delta(row: dict[str, Any]) -> bool:
+    return str(row["Conn"]).lower().startswith(("d", "l"))
+
+
+def _rated(row: dict[str, Any]) -> float:
+    """Voltage across one phase, V: two- and three-phase wye elements are rated line to line."""
+    rated: float = 1000.0 * row["kV"]
+    return rated / math.sqrt(3.0) if row["Phases"] in {2, 3} and not _is_delta(row) else rated
+
+
+def _own_edge(shares: Shares, limits: Shares) -> tuple[float, float]:
+    """Current at the limits by the shares themselves."""
+    low, high = (shares[0] / r + shares[1] + shares[2] * r for r in limits[1:])
+    return low, high
 
 
 def _limits(floor: float, low: float, high: float) -> Shares:
