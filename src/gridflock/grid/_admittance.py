@@ -3,38 +3,71 @@
 Every element is a dense primitive block over its conductors (Dugan's primitive admittance of
 OpenDSS; Kersting, *Distribution System Modeling and Analysis*, ch. 6-8). Moving a tap by its factor
 a divides the rows and columns of that end's conductors by a, which is exact for any winding block.
+
+The matrix falls into the islands that are fed; each is factored by itself (``_island``) and its
+factor kept as long as its own positions stay, whatever is switched elsewhere. A conductor of a live
+element that is itself dead carries no current: it is eliminated from the element's block, as an
+open phase is.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
-from scipy.sparse import linalg
 
+from gridflock.grid._island import IslandFactor, Pattern, factor_of, pattern_of, rows_by_island
 from gridflock.grid._network import Blocks, Complex, Float, Network
 from gridflock.grid._state import ControlState, initial
+from gridflock.units import Mask
 
 if TYPE_CHECKING:
     from gridflock.grid.build._document import Faults
 
 KEPT = 64
-"""Control states whose factors are kept per network; the oldest goes first."""
-REGULAR = 1e-9
-"""A factor whose idle voltages miss the source current by more than this share is singular."""
+"""Control states whose factors are kept per network, and per island; the oldest go first."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Factor:
+    """The factored matrix: one factor per live island; dead nodes are the identity.
+
+    Attributes:
+        n: rows.
+        islands: the factors.
+    """
+
+    n: int
+    islands: tuple[IslandFactor, ...]
+
+    def solve(self, rhs: Complex, trans: str = "N") -> Complex:
+        """``Y⁻¹·rhs`` (``trans`` ``"T"``, ``"H"``: of the transposed, the conjugate transposed).
+
+        Args:
+            rhs: complex (n,) or (n, k); more than 16 columns at once are slower each.
+            trans: as in SciPy's ``SuperLU.solve``.
+        """
+        if len(self.islands) == 1 and len(self.islands[0].nodes) == self.n:
+            whole: Complex = self.islands[0].lu.solve(rhs, trans)
+            return whole
+        found = np.array(rhs, dtype=np.complex128)
+        for island in self.islands:
+            found[island.nodes] = island.lu.solve(found[island.nodes], trans)
+        return found
+
+
+@dataclass(frozen=True, eq=False)
 class Admittance:
     """One control state of one network, ready to solve.
 
     Attributes:
-        y: CSC complex (n, n) node admittance without loads, sources included; the identity at dead nodes.
-        to_currents: CSR complex (c, n): node voltages to the current into each branch at each of
-            its conductors, A.
+        network: the version.
+        state: the control state.
         i_source: (n,) Norton current of the sources, A.
         v_idle: (n,) voltages with every port at zero current, V.
         lu: sparse factor of ``y``. On a feeder of a few hundred nodes its two triangular solves
@@ -42,16 +75,44 @@ class Admittance:
             solve and costs milliseconds at every tap change.
     """
 
-    y: sparse.csc_matrix
-    to_currents: sparse.csr_matrix
+    network: Network
+    state: ControlState
     i_source: Complex
     v_idle: Complex
-    lu: linalg.SuperLU
+    lu: Factor
+
+    @cached_property
+    def y(self) -> sparse.csc_matrix:
+        """CSC complex (n, n) node admittance without loads, sources included; the identity at dead nodes."""
+        islands, n = self.lu.islands, self.lu.n
+        if len(islands) == 1 and len(islands[0].nodes) == n:
+            return islands[0].y
+        dead = np.flatnonzero(~self.network.topology.live)
+        columns = np.concatenate([*(i.nodes[_columns(i.y)] for i in islands), dead])
+        rows = np.concatenate([*(i.nodes[i.y.indices] for i in islands), dead])
+        values = np.concatenate([*(i.y.data for i in islands), np.ones(len(dead))])
+        return sparse.csc_matrix((values, (rows, columns)), shape=(n, n))
+
+    @cached_property
+    def to_currents(self) -> sparse.csr_matrix:
+        """CSR complex (c, n): node voltages to the current into each branch at each of its conductors, A."""
+        blocks = self.network.branch_blocks
+        row, column = blocks.pairs()
+        values = branch_values(self.network, self.state.taps)
+        used = (blocks.node[column] >= 0) & (values != 0)
+        starts = np.concatenate([[0], np.cumsum(np.bincount(row[used], minlength=len(blocks.node)))])
+        return sparse.csr_matrix(
+            (values[used], blocks.node[column[used]], starts), shape=(len(blocks.node), self.network.n)
+        )
 
     def voltages(self, i_ports: Complex) -> Complex:
         """Node voltages (n,) for injected port currents (n,), by superposition on the idle state."""
         v: Complex = self.v_idle + self.lu.solve(i_ports)
         return v
+
+
+def _columns(matrix: sparse.csc_matrix) -> NDArray[np.int64]:
+    return np.repeat(np.arange(matrix.shape[1]), np.diff(matrix.indptr))
 
 
 def admittance(network: Network, state: ControlState) -> Admittance:
@@ -63,11 +124,50 @@ def admittance(network: Network, state: ControlState) -> Admittance:
     key = (state.taps.tobytes(), state.cap_on.tobytes())
     kept = network.factors
     if key not in kept:
-        if len(kept) >= KEPT:
-            kept.pop(next(iter(kept)))
-        kept[key] = _factor(network, state)
+        _put(kept, key, _factored(network, state), KEPT)
     found: Admittance = kept[key]
     return found
+
+
+def _put(kept: dict[Any, Any], key: object, value: object, most: int) -> None:
+    """Keep a value, and forget the oldest beyond the limit."""
+    while len(kept) >= most:
+        kept.pop(next(iter(kept)))
+    kept[key] = value
+
+
+def _factored(network: Network, state: ControlState) -> Admittance:
+    islands = tuple(_island_factor(network, pattern, state) for pattern in _patterns(network))
+    i_source = np.zeros(network.n, dtype=np.complex128)
+    np.add.at(i_source, network.source_nodes, network.source_y @ network.source_v)
+    v_idle = np.zeros(network.n, dtype=np.complex128)
+    for island in islands:
+        v_idle[island.nodes] = island.v_idle
+    return Admittance(network, state, i_source, v_idle, Factor(network.n, islands))
+
+
+def _patterns(network: Network) -> list[Pattern]:
+    """The pattern of each live island, known ones by their positions."""
+    kept, most = network.wiring.patterns, 4 * network.topology.islands_live + 16
+    branches, shunts = cut_values(network)
+    found = []
+    for island in rows_by_island(network):
+        key = island.key()
+        if key not in kept:
+            _put(kept, key, pattern_of(network, island, branches, shunts), most)
+        found.append(kept[key])
+    return found
+
+
+def _island_factor(network: Network, pattern: Pattern, state: ControlState) -> IslandFactor:
+    key = (pattern.key, state.taps[pattern.regulators].tobytes(), state.cap_on[pattern.capacitors].tobytes())
+    kept = network.wiring.factored
+    if key not in kept:
+        taken = tap_factors(network, state.taps)
+        found = factor_of(pattern, taken, fitted_shunts(network, state.cap_on))
+        _put(kept, key, found, KEPT * max(1, network.topology.islands_live))
+    factor: IslandFactor = kept[key]
+    return factor
 
 
 def tap_factors(network: Network, taps: NDArray[np.int8]) -> Float:
@@ -82,64 +182,51 @@ def tap_factors(network: Network, taps: NDArray[np.int8]) -> Float:
     return factors
 
 
+def fitted_shunts(network: Network, cap_on: NDArray[np.bool_]) -> Mask:
+    """(s,) shunts that are switched in and in service."""
+    fitted = ~network.shunt_out
+    fitted[network.capacitors.shunt] &= cap_on
+    return fitted
+
+
 def branch_values(network: Network, taps: NDArray[np.int8]) -> Complex:
     """Values of all branch blocks at given taps, zero where open or dead, S."""
     blocks = network.branch_blocks
     row, column = blocks.pairs()
     factors = tap_factors(network, taps)
-    values: Complex = blocks.y * (factors[row] * factors[column])
+    values: Complex = cut_values(network)[0] * (factors[row] * factors[column])
     values[~network.topology.branch_live[blocks.owner[row]]] = 0.0
     return values
 
 
-def shunt_values(network: Network, cap_on: NDArray[np.bool_]) -> Complex:
-    """Values of all shunt blocks, zero where switched off, S."""
-    blocks = network.shunt_blocks
-    fitted = np.ones(len(network.shunts), dtype=np.bool_)
-    fitted[network.capacitors.shunt] = cap_on
-    row, _ = blocks.pairs()
-    return np.where(fitted[blocks.owner[row]], blocks.y, 0.0)
-
-
-def node_matrix(network: Network, state: ControlState) -> tuple[sparse.csc_matrix, sparse.csr_matrix]:
-    """The node admittance matrix, and the matrix from node voltages to branch conductor currents."""
-    n, live = network.n, network.topology.live
-    blocks = network.branch_blocks
-    row, column = blocks.pairs()
-    values = branch_values(network, state.taps)
-    used = (blocks.node[column] >= 0) & (values != 0)
-    to_currents = sparse.csr_matrix(
-        (values[used], (row[used], blocks.node[column[used]])), shape=(len(blocks.node), n)
+def cut_values(network: Network) -> tuple[Complex, Complex]:
+    """Values of branch and of shunt blocks, the dead conductors of live elements eliminated, S."""
+    return (
+        _without_dead(network.branch_blocks, network.topology.live),
+        _without_dead(network.shunt_blocks, network.topology.live),
     )
-    at, to, y = _entries(blocks, values)
-    shunt_at, shunt_to, shunt_y = _entries(network.shunt_blocks, shunt_values(network, state.cap_on))
-    src_at, src_to = np.meshgrid(network.source_nodes, network.source_nodes, indexing="ij")
-    dead = np.flatnonzero(~live)
-    at = np.concatenate([at, shunt_at, src_at.ravel(), dead])
-    to = np.concatenate([to, shunt_to, src_to.ravel(), dead])
-    y = np.concatenate([y, shunt_y, network.source_y.ravel(), np.ones(len(dead))])
-    inside = (live[at] & live[to]) | (at == to)
-    return sparse.csc_matrix((y[inside], (at[inside], to[inside])), shape=(n, n)), to_currents
 
 
-def _entries(blocks: Blocks, values: Complex) -> tuple[NDArray[np.int32], NDArray[np.int32], Complex]:
-    row, column = blocks.pairs()
-    at, to = blocks.node[row], blocks.node[column]
-    used = (at >= 0) & (to >= 0) & (values != 0)
-    return at[used], to[used], values[used]
+def _without_dead(blocks: Blocks, live: Mask) -> Complex:
+    """Values of the blocks; where some conductors are dead, what is left if these carry no current.
 
-
-def _factor(network: Network, state: ControlState) -> Admittance:
-    y, to_currents = node_matrix(network, state)
-    try:
-        lu = linalg.splu(y, permc_spec="MMD_AT_PLUS_A")
-    except RuntimeError as error:
-        raise np.linalg.LinAlgError(f"the network is singular: {error}") from error
-    i_source = np.zeros(network.n, dtype=np.complex128)
-    np.add.at(i_source, network.source_nodes, network.source_y @ network.source_v)
-    v_idle = lu.solve(i_source)
-    v_idle += lu.solve(i_source - y @ v_idle)
-    return Admittance(y, to_currents, i_source, v_idle, lu)
+    ``Y_LL - Y_LD·Y_DD⁺·Y_DL`` over the live conductors L and the dead ones D, zero elsewhere (Kron);
+    the pseudo-inverse because a line's two ends float together.
+    """
+    dead = (blocks.node >= 0) & ~np.append(live, False)[blocks.node]
+    if not dead.any():
+        return blocks.y
+    count = np.bincount(blocks.owner[dead], minlength=len(blocks.sizes))
+    grounds = np.bincount(blocks.owner[blocks.node < 0], minlength=len(blocks.sizes))
+    values = blocks.y.copy()
+    for row in np.flatnonzero((count > 0) & (count + grounds < blocks.sizes)).tolist():
+        out = dead[blocks.start[row] : blocks.start[row + 1]]
+        block = blocks.block(row).copy()
+        across = block[np.ix_(~out, out)] @ np.linalg.pinv(block[np.ix_(out, out)], rcond=1e-10)
+        block[np.ix_(~out, ~out)] -= across @ block[np.ix_(out, ~out)]
+        block[out, :] = block[:, out] = 0.0
+        values[blocks.y_start[row] : blocks.y_start[row + 1]] = block.ravel()
+    return values
 
 
 def idle_voltages(network: Network, faults: Faults) -> Complex:
@@ -147,17 +234,18 @@ def idle_voltages(network: Network, faults: Faults) -> Complex:
     try:
         found = admittance(network, initial(network))
     except np.linalg.LinAlgError as error:
-        faults.add("feeder", network.name, "topology", f"{error}; {_loose_node(network)}")
+        faults.add("feeder", network.name, "topology", str(error))
         return np.ones(network.n, dtype=np.complex128)
-    miss = np.abs(found.y @ found.v_idle - found.i_source)
-    if not np.isfinite(found.v_idle).all() or miss.max() > REGULAR * max(np.abs(found.i_source).max(), 1.0):
-        faults.add("feeder", network.name, "topology", f"the network is singular; {_loose_node(network)}")
+    for reason in irregular(network, found.lu.islands):
+        faults.add("feeder", network.name, "topology", reason)
     return found.v_idle
 
 
-def _loose_node(network: Network) -> str:
-    """In words, the node whose own admittance nearly vanishes against its neighbours'."""
-    y, _ = node_matrix(network, initial(network))
-    away = np.abs(np.asarray(y.sum(axis=1)).ravel()) / np.maximum(np.abs(y.diagonal()), 1e-30)
-    away[~network.topology.live] = np.inf
-    return f"look at node {network.node_name(int(np.argmin(away)))}: nothing ties it to ground or a source"
+def irregular(network: Network, islands: Sequence[IslandFactor]) -> list[str]:
+    """In words, which islands cannot be solved."""
+    return [
+        f"the network is singular: look at node {network.node_name(island.weakest)}, "
+        "nothing ties it and what hangs with it to ground or a source"
+        for island in islands
+        if not island.regular
+    ]

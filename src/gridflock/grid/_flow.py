@@ -170,9 +170,9 @@ def _iterate(
 
 
 def port_voltages(network: Network, v: Complex) -> Complex:
-    """Complex (L,) voltage across each port, V."""
+    """Complex (L,) voltage across each port, V; 0 where an end of it is dead."""
     ends = np.append(v, 0.0)[network.load_nodes]
-    across: Complex = ends[:, 0] - ends[:, 1]
+    across: Complex = np.where(network.topology.port_live, ends[:, 0] - ends[:, 1], 0.0)
     return across
 
 

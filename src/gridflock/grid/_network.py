@@ -6,8 +6,9 @@ bus stands in) is derived by ``_topology`` whenever a version is made.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import InitVar, dataclass, field, replace
 from enum import IntEnum
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from gridflock.grid._topology import Topology, derive
+from gridflock.grid._wiring import Wiring, wire
 from gridflock.units import PHASES, Codes, Mask, Rows, phase_letters
 
 Complex = NDArray[np.complex128]
@@ -42,7 +44,7 @@ class CapacitorMode(IntEnum):
     TIME = 4
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Blocks:
     """Dense primitive admittances, one per element, over all conductors of its ends.
 
@@ -60,12 +62,12 @@ class Blocks:
     y_start: NDArray[np.int64]
     y: Complex
 
-    @property
+    @cached_property
     def sizes(self) -> Rows:
         """(m,) conductors of each element."""
         return np.diff(self.start)
 
-    @property
+    @cached_property
     def owner(self) -> Rows:
         """(c,) element of each conductor."""
         return np.repeat(np.arange(len(self.start) - 1, dtype=np.int32), self.sizes)
@@ -76,7 +78,11 @@ class Blocks:
         return self.y[self.y_start[row] : self.y_start[row + 1]].reshape(k, k)
 
     def pairs(self) -> tuple[Rows, Rows]:
-        """Conductor of the row and of the column of every value in ``y``."""
+        """Conductor of the row and of the column of every value in ``y``; found once."""
+        return self._pairs
+
+    @cached_property
+    def _pairs(self) -> tuple[Rows, Rows]:
         k = np.repeat(self.sizes, self.sizes**2).astype(np.int64)
         within = np.arange(len(self.y)) - np.repeat(self.y_start[:-1], self.sizes.astype(np.int64) ** 2)
         first = np.repeat(self.start[:-1], self.sizes**2)
@@ -122,6 +128,7 @@ class Regulators:
         base_v: (K,) nominal voltage of the regulated winding, V.
         most_taps: (K,) positions it may move in one action where time is not simulated.
         direction: int8 (K,) +1 where a higher tap raises the regulated voltage, else -1.
+        locked: (K,) held at ``tap``: the control does not act.
     """
 
     ids: tuple[str, ...]
@@ -144,6 +151,7 @@ class Regulators:
     base_v: Float
     most_taps: NDArray[np.int8]
     direction: NDArray[np.int8]
+    locked: Mask
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -208,7 +216,8 @@ class Network:
         source_of: (ks,) row in ``sources`` of each source conductor.
         source_nodes: (ks,) node rows.
         source_v: complex (ks,) voltage behind the source impedance, V.
-        source_y: complex (ks, ks) its admittance, S.
+        source_y_own: complex (ks, ks) its admittance, S, whether in service or not.
+        source_out: (sources,) taken out of service.
         loads: L port ids: spot loads and the generation written in the feeder, one per phase (pair).
         load_kind: (L,) ``PortKind``.
         load_bus: (L,) bus row.
@@ -225,22 +234,27 @@ class Network:
         branch_kind: m times ``"line"``, ``"switch"``, ``"transformer"``, ``"regulator"``, ``"reactor"``.
         branch_from: (m,) bus row of the first end as written.
         branch_to: (m,) bus row of the second end.
-        branch_closed: (m,) False for an open switch or an element that is out.
+        branch_closed: (m,) switch position: False where open.
+        branch_out: (m,) taken out of service, whatever its switch position.
         branch_blocks: primitive admittances, regulated ends at neutral.
         rating_a: (m,) ampere per phase at the first end; NaN where unknown.
         shunts: ids of linear elements to ground.
         shunt_kind: ``"capacitor"`` or ``"reactor"``.
         shunt_blocks: primitive admittances, everything switched in.
+        shunt_out: (s,) taken out of service, whatever its capacitor switch says.
         regulators: tap controls.
         capacitors: capacitor switches and controls.
         sections: section ids.
         section_titles: what a person calls them.
         section_head: (k,) bus row where each begins.
         notes: what the file says and this model leaves out.
+        version: how many changes led here from the network as read.
+        changes: in words, what changed from the version before.
+        wiring: what follows from the elements alone; shared by versions that have the same ones.
         topology: what follows from all this; made with the version.
         load_powered: ports whose law has an exponent.
         load_alike: whether P and Q of every port follow the same law.
-        load_incidence: CSR (n, L), +1 at node i and -1 at node j of each port.
+        load_incidence: CSR (n, L), +1 at node i and -1 at node j of each live port.
         factors: solved admittances of the last control states; a cache, no part of the value.
     """
 
@@ -257,7 +271,8 @@ class Network:
     source_of: Rows
     source_nodes: Rows
     source_v: Complex
-    source_y: Complex
+    source_y_own: Complex
+    source_out: Mask
     loads: tuple[str, ...]
     load_kind: Codes
     load_bus: Rows
@@ -274,41 +289,61 @@ class Network:
     branch_from: Rows
     branch_to: Rows
     branch_closed: Mask
+    branch_out: Mask
     branch_blocks: Blocks
     rating_a: Float
     shunts: tuple[str, ...]
     shunt_kind: tuple[str, ...]
     shunt_blocks: Blocks
+    shunt_out: Mask
     regulators: Regulators
     capacitors: Capacitors
     sections: tuple[str, ...]
     section_titles: tuple[str, ...]
     section_head: Rows
     notes: tuple[str, ...]
+    version: int = 0
+    changes: tuple[str, ...] = ()
+    wiring: Wiring = field(init=False, repr=False)
     topology: Topology = field(init=False, repr=False)
     load_powered: NDArray[np.intp] = field(init=False, repr=False)
     load_alike: bool = field(init=False, repr=False)
     load_incidence: sparse.csr_matrix = field(init=False, repr=False)
     factors: dict[tuple[bytes, bytes], Any] = field(init=False, repr=False, default_factory=dict)
 
-    def __post_init__(self) -> None:
+    wired: InitVar[Wiring | None] = None
+
+    def __post_init__(self, wired: Wiring | None) -> None:
+        object.__setattr__(self, "wiring", wire(self) if wired is None else wired)
+        object.__setattr__(self, "topology", derive(self))
         ends = self.load_nodes
         rows, ports = ends.T.ravel(), np.tile(np.arange(len(ends)), 2)
         signs = np.repeat([1.0, -1.0], len(ends))
-        kept = rows >= 0
+        kept = (rows >= 0) & np.tile(self.topology.port_live, 2)
         shape = (len(self.node_bus), len(ends))
         incidence = sparse.csr_matrix((signs[kept], (rows[kept], ports[kept])), shape=shape)
         object.__setattr__(self, "load_incidence", incidence)
         powered = ~np.isnan(self.load_exponent).all(axis=1)
-        alike = np.array_equal(self.load_zip[:, 0], self.load_zip[:, 1]) and not powered.any()
         object.__setattr__(self, "load_powered", np.flatnonzero(powered))
+        alike = np.array_equal(self.load_zip[:, 0], self.load_zip[:, 1]) and not powered.any()
         object.__setattr__(self, "load_alike", alike)
-        object.__setattr__(self, "topology", derive(self))
 
     @property
     def n(self) -> int:
         """How many nodes."""
         return len(self.node_bus)
+
+    @property
+    def branch_in(self) -> Mask:
+        """(m,) closed and in service."""
+        return self.branch_closed & ~self.branch_out
+
+    @property
+    def source_y(self) -> Complex:
+        """Complex (ks, ks) admittance of the sources in service, S; zero at the others."""
+        at_work = ~self.source_out[self.source_of]
+        y: Complex = np.where(at_work[:, None] & at_work, self.source_y_own, 0.0)
+        return y
 
     @property
     def node_phase(self) -> Rows:

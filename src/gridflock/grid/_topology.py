@@ -1,8 +1,9 @@
 """What follows from the positions of switches: islands, who is fed, by whom, and where sections end.
 
-A node is live if closed elements connect it to a source. A line or switch connects the conductors
-at the same position of its two ends; a transformer connects what its admittance couples. Dead nodes
-stay in the arrays at zero voltage, so that rows keep their meaning from one version to the next.
+A node is live if elements in service connect it to a source in service. A line or switch connects
+the conductors at the same position of its two ends; a transformer connects what its admittance
+couples. Dead nodes stay in the arrays at zero voltage, so that rows keep their meaning from one
+version to the next. An island is a set of buses: the fed ones that hang together, or dead ones.
 """
 
 from __future__ import annotations
@@ -11,19 +12,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import sparse
 from scipy.sparse import csgraph
 
+from gridflock.grid._wiring import Links
 from gridflock.units import Codes, Mask, Rows
 
-MAGNETIC = frozenset({"transformer", "regulator"})
-"""Kinds whose ends are coupled by a core, not by a conductor."""
 if TYPE_CHECKING:
-    from gridflock.grid._network import Blocks, Network
-
-GROUNDED = 1e-3
-"""A winding whose row sums exceed this share of its diagonal leads to ground; stray terms do not."""
+    from gridflock.grid._network import Network
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -32,16 +28,23 @@ class Topology:
 
     Attributes:
         live: (n,) fed by a source.
-        island: (n,) label of the connected part; parts with a source come first, numbered like
-            their first source.
-        islands: how many parts there are.
+        island: (n,) label of the island of the node's bus; those with a source come first, numbered
+            like their first source. A dead node may stand at a bus of a live island: a phase that
+            is open.
+        islands: how many islands there are.
+        islands_live: how many of them, the first ones, have a source.
+        bus_island: (nb,) the same label by bus.
+        bus_live: (nb,) has a live node.
         bus_phases: (nb,) bit mask of the phases.
         bus_parent: (nb,) next bus towards the source; -1 at a source and where dead.
+        bus_feed: (nb,) a branch from that bus to this one; -1 likewise.
+        bus_root: (nb,) bus of the source at the end of that way; -1 where dead.
         bus_order: buses that are fed, breadth first from the sources.
         bus_section: (nb,) section row; -1 where dead.
         branch_phases: (m,) bit mask at the first end.
         branch_head: (m, 3) conductor of each phase at the first end; -1 absent.
-        branch_live: (m,) closed and fed.
+        branch_live: (m,) in service and fed.
+        port_live: (L,) both ends live (or ground); a port that is not draws nothing.
         three_wire: nodes of buses where nothing leads to ground.
         three_wire_next: the node of the next phase at the same bus.
     """
@@ -49,167 +52,133 @@ class Topology:
     live: Mask
     island: Rows
     islands: int
+    islands_live: int
+    bus_island: Rows
+    bus_live: Mask
     bus_phases: Codes
     bus_parent: Rows
+    bus_feed: Rows
+    bus_root: Rows
     bus_order: Rows
     bus_section: Rows
     branch_phases: Codes
     branch_head: Rows
     branch_live: Mask
+    port_live: Mask
     three_wire: Rows
     three_wire_next: Rows
 
 
 def derive(network: Network) -> Topology:
     """The derived columns of a version."""
-    blocks = network.branch_blocks
-    first, second = _couplings(network)
-    island, islands = _parts(network.n, first, second, network.source_nodes)
-    live = island <= (island[network.source_nodes].max() if len(network.source_nodes) else -1)
-    owner = blocks.owner
-    touched = np.zeros(len(network.branches), dtype=np.bool_)
-    on_live = (blocks.node >= 0) & np.append(live, False)[blocks.node]
-    touched[owner[on_live]] = True
-    branch_live = network.branch_closed & touched
-    parent, order = _tree(network, branch_live)
-    head, phases = _heads(network)
-    three_wire, following = _three_wire(network, live)
-    bus_phases = np.zeros(len(network.buses), dtype=np.uint8)
-    np.bitwise_or.at(bus_phases, network.node_bus, ((1 << network.node_phase) & 7).astype(np.uint8))
+    wiring, blocks = network.wiring, network.branch_blocks
+    in_service = network.branch_in
+    sources = network.source_nodes[~network.source_out[network.source_of]]
+    paths = wiring.conduction.where(in_service[wiring.conduction.owner])
+    label = _connected(network.n, paths)
+    live = np.isin(label, label[sources])
+    bus_live = np.zeros(len(network.buses), dtype=np.bool_)
+    bus_live[network.node_bus[live]] = True
+    bus_island, islands, fed = _islands(network, paths, live, bus_live, sources)
+    with_ground = np.append(live, False)
+    branch_live = np.zeros(len(network.branches), dtype=np.bool_)
+    branch_live[blocks.owner[with_ground[blocks.node]]] = True
+    branch_live &= in_service
+    kept = branch_live[wiring.bus_links.owner]
+    kept &= bus_live[wiring.bus_links.first] & bus_live[wiring.bus_links.second]
+    parent, feed, order = _tree(network, wiring.bus_links.where(kept), sources)
+    root = _nearest(np.where(parent < 0, np.arange(len(parent)), -1), parent)
+    three_wire, following = _three_wire(network, live, sources)
+    ports = network.load_nodes
     return Topology(
-        live, island, islands, bus_phases, parent, order, _sections(network, parent, order),
-        phases, head, branch_live, three_wire, following,
+        live, bus_island[network.node_bus], islands, fed, bus_island, bus_live, wiring.bus_phases,
+        parent, feed, np.where(bus_live, root, -1).astype(np.int32), order,
+        _sections(network, parent, bus_live), wiring.branch_phases, wiring.head, branch_live,
+        (with_ground[ports] | (ports < 0)).all(axis=1), three_wire, following,
     )  # fmt: skip
 
 
-def _couplings(network: Network) -> tuple[Rows, Rows]:
-    """Pairs of nodes that closed branches connect."""
-    blocks = network.branch_blocks
-    closed = network.branch_closed
-    row, column = blocks.pairs()
-    owner = blocks.owner[row]
-    magnetic = magnetic_branches(network)
-    same_place = _position(blocks)
-    across = blocks.end[row] != blocks.end[column]
-    conducts = np.where(magnetic[owner], blocks.y != 0, across & (same_place[row] == same_place[column]))
-    used = conducts & closed[owner] & (blocks.node[row] >= 0) & (blocks.node[column] >= 0)
-    return blocks.node[row[used]], blocks.node[column[used]]
+def _connected(n: int, links: Links) -> Rows:
+    """(n,) label of the connected part of each row."""
+    matrix = sparse.csr_matrix(
+        (np.ones(len(links.first), dtype=np.int8), (links.first, links.second)), shape=(n, n)
+    )
+    label: Rows = csgraph.connected_components(matrix, directed=False)[1]
+    return label
 
 
-def magnetic_branches(network: Network) -> Mask:
-    """(m,) branches whose ends are coupled by a core."""
-    return np.array([kind in MAGNETIC for kind in network.branch_kind], dtype=np.bool_)
-
-
-def _position(blocks: Blocks) -> Rows:
-    """(c,) position of each conductor within its end."""
-    index = np.arange(len(blocks.node))
-    fresh = np.ones(len(index), dtype=np.bool_)
-    fresh[1:] = (blocks.end[1:] != blocks.end[:-1]) | (blocks.owner[1:] != blocks.owner[:-1])
-    begin = np.maximum.accumulate(np.where(fresh, index, 0))
-    return (index - begin).astype(np.int32)
-
-
-def _parts(n: int, first: Rows, second: Rows, sources: Rows) -> tuple[Rows, int]:
-    """Connected parts, those with a source first."""
-    links = sparse.csr_matrix((np.ones(len(first), dtype=np.int8), (first, second)), shape=(n, n))
-    count, label = csgraph.connected_components(links, directed=False)
+def _islands(
+    network: Network, paths: Links, live: Mask, bus_live: Mask, sources: Rows
+) -> tuple[Rows, int, int]:
+    """Island of each bus, how many there are, and how many of them are fed; those come first."""
+    first, second = network.node_bus[paths.first], network.node_bus[paths.second]
+    alike = (first != second) & (live[paths.first] | ~(bus_live[first] | bus_live[second]))
+    label = _connected(len(network.buses), Links(first[alike], second[alike], paths.owner[alike]))
+    fed = list(dict.fromkeys(label[network.node_bus[sources]].tolist()))
+    count = int(label.max(initial=-1)) + 1
     rank = np.full(count, -1, dtype=np.int32)
-    fed = list(dict.fromkeys(label[sources].tolist()))
     rank[fed] = np.arange(len(fed))
     rest = np.flatnonzero(rank < 0)
     rank[rest] = np.arange(len(fed), count)
-    return rank[label], int(count)
+    return rank[label], count, len(fed)
 
 
-def _tree(network: Network, branch_live: Mask) -> tuple[Rows, Rows]:
-    """Parents (nb,) and the breadth-first order of the buses that are fed."""
+def _tree(network: Network, links: Links, sources: Rows) -> tuple[Rows, Rows, Rows]:
+    """Parents (nb,), the branches to them (nb,), and the breadth-first order of the fed buses."""
     nb = len(network.buses)
-    ends_from, ends_to = _bus_links(network, branch_live)
-    starts = np.unique(network.node_bus[network.source_nodes])
+    starts = np.unique(network.node_bus[sources])
     root = np.full(len(starts), nb, dtype=np.int32)
-    first, second = np.concatenate([ends_from, root]), np.concatenate([ends_to, starts])
-    links = sparse.csr_matrix((np.ones(len(first), dtype=np.int8), (first, second)), shape=(nb + 1, nb + 1))
-    order, parent = csgraph.breadth_first_order(links, nb, directed=False)
+    first, second = np.concatenate([links.first, root]), np.concatenate([links.second, starts])
+    matrix = sparse.csr_matrix((np.ones(len(first), dtype=np.int8), (first, second)), shape=(nb + 1, nb + 1))
+    order, parent = csgraph.breadth_first_order(matrix, nb, directed=False)
     parent = np.where((parent[:nb] < 0) | (parent[:nb] == nb), -1, parent[:nb]).astype(np.int32)
-    return parent, order[1:].astype(np.int32)
+    feed = np.full(nb, -1, dtype=np.int32)
+    for one, other in ((links.first, links.second), (links.second, links.first)):
+        down = parent[other] == one
+        feed[other[down]] = np.maximum(feed[other[down]], links.owner[down])
+    return parent, feed, order[1:].astype(np.int32)
 
 
-def _bus_links(network: Network, branch_live: Mask) -> tuple[Rows, Rows]:
-    """Bus pairs of live branches: the first end's with every further end's."""
-    blocks = network.branch_blocks
-    at = (blocks.end > 0) & (blocks.node >= 0) & branch_live[blocks.owner]
-    return network.branch_from[blocks.owner[at]], network.node_bus[blocks.node[at]]
+def _nearest(own: Rows, parent: Rows) -> Rows:
+    """(nb,) the first value that is not -1 on the way up from each bus, its own included; else -1.
+
+    Ways are halved in each round: log2 of the depth rounds.
+    """
+    found = np.append(own, -1)
+    up = np.append(parent, -1)
+    while True:
+        open_ended = (found < 0) & (up >= 0)
+        if not open_ended.any():
+            return found[:-1].astype(np.int32)
+        found[open_ended] = found[up[open_ended]]
+        up[open_ended] = up[up[open_ended]]
 
 
-def _sections(network: Network, parent: Rows, order: Rows) -> Rows:
+def _sections(network: Network, parent: Rows, bus_live: Mask) -> Rows:
     """(nb,) section of each fed bus: the nearest section head on the way to the source."""
-    section = np.full(len(network.buses), -1, dtype=np.int32)
-    section[network.section_head] = np.arange(len(network.sections))
-    fed = section.copy()
-    found = [-1] * len(section)
-    for bus in order.tolist():
-        own = int(fed[bus])
-        above = int(parent[bus])
-        found[bus] = own if own >= 0 else (found[above] if above >= 0 else 0 if len(network.sections) else -1)
-    return np.array(found, dtype=np.int32)
+    own = np.full(len(network.buses), -1, dtype=np.int32)
+    own[network.section_head] = np.arange(len(network.sections))
+    found = _nearest(own, parent)
+    without = 0 if len(network.sections) else -1
+    return np.where(bus_live, np.where(found < 0, without, found), -1).astype(np.int32)
 
 
-def _heads(network: Network) -> tuple[Rows, Codes]:
-    """Conductor of each phase at the first end (m, 3), and the mask of those phases (m,)."""
-    blocks = network.branch_blocks
-    head = np.full((len(network.branches), 3), -1, dtype=np.int32)
-    conductor = np.flatnonzero((blocks.end == 0) & (blocks.node >= 0))
-    phase = network.node_phase[blocks.node[conductor]]
-    kept = phase < 3
-    head[blocks.owner[conductor[kept]], phase[kept]] = conductor[kept]
-    return head, ((head >= 0) @ np.array([1, 2, 4])).astype(np.uint8)
-
-
-def _three_wire(network: Network, live: Mask) -> tuple[Rows, Rows]:
+def _three_wire(network: Network, live: Mask, sources: Rows) -> tuple[Rows, Rows]:
     """Live nodes without a path to ground, and the next phase of each at its bus."""
-    blocks = network.branch_blocks
-    row, column = blocks.pairs()
-    owner = blocks.owner[row]
-    magnetic = magnetic_branches(network)[owner]
-    same_end = blocks.end[row] == blocks.end[column]
-    place = _position(blocks)
-    both = (blocks.node[row] >= 0) & (blocks.node[column] >= 0) & network.branch_closed[owner]
-    joined = both & np.where(magnetic, same_end & (blocks.y != 0), ~same_end & (place[row] == place[column]))
-    label, _ = _parts(network.n, blocks.node[row[joined]], blocks.node[column[joined]], network.source_nodes)
+    wiring, in_service = network.wiring, network.branch_in
+    label = _connected(network.n, wiring.metal.where(in_service[wiring.metal.owner]))
+    owner = wiring.leaks.owner
+    at_work = np.where(owner >= 0, np.append(in_service, False)[owner], True)
+    at_work[owner < 0] = ~network.shunt_out[-1 - owner[owner < 0]]
     grounded = np.zeros(int(label.max(initial=0)) + 1, dtype=np.bool_)
-    grounded[label[network.source_nodes]] = True
-    for net_blocks, counts in ((blocks, magnetic & same_end), (network.shunt_blocks, None)):
-        grounded[label[_leaking(net_blocks, counts, network)]] = True
-    floating = live & ~grounded[label] & (network.node_phase < 3)
-    nodes = np.flatnonzero(floating)
-    following = nodes.copy()
+    grounded[label[sources]] = True
+    grounded[label[wiring.leaks.first[at_work]]] = True
+    nodes = np.flatnonzero(live & ~grounded[label] & (network.node_phase < 3))
     buses = network.node_bus[nodes]
-    for begin in np.flatnonzero(np.diff(buses, prepend=-1)).tolist():
-        end = begin + int(np.count_nonzero(buses == buses[begin]))
-        following[begin:end] = np.roll(nodes[begin:end], -1)
+    begin = np.flatnonzero(np.diff(buses, prepend=-1))
+    following = np.roll(nodes, -1)
+    if len(nodes):
+        last = np.append(begin[1:], len(nodes)) - 1
+        following[last] = nodes[begin]
     alone = following == nodes
     return nodes[~alone].astype(np.int32), following[~alone].astype(np.int32)
-
-
-def _leaking(blocks: Blocks, counts: Mask | None, network: Network) -> NDArray[np.int32]:
-    """Nodes whose element leads noticeably to ground within one end; shunt capacitors do not count."""
-    if counts is None:
-        inductive = np.array([kind == "reactor" for kind in network.shunt_kind], dtype=np.bool_)
-        row, _ = blocks.pairs()
-        counts = inductive[blocks.owner[row]]
-        closed = np.ones(len(counts), dtype=np.bool_)
-    else:
-        row, _ = blocks.pairs()
-        closed = network.branch_closed[blocks.owner[row]]
-    row, column = blocks.pairs()
-    used = counts & closed
-    to_node = used & (blocks.node[column] >= 0)
-    total = np.zeros(len(blocks.node), dtype=np.complex128)
-    np.add.at(total, row[to_node], blocks.y[to_node])
-    diagonal = np.zeros(len(blocks.node))
-    own = used & (row == column)
-    diagonal[row[own]] = np.abs(blocks.y[own])
-    leaks = (np.abs(total) > GROUNDED * diagonal) & (diagonal > 0) & (blocks.node >= 0)
-    found: NDArray[np.int32] = blocks.node[leaks]
-    return found

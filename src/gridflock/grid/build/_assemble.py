@@ -77,11 +77,13 @@ def assemble(parts: Parts) -> Network:
         branch_from=np.array([b.ends[0].bus for b in parts.branches], dtype=np.int32),
         branch_to=np.array([b.ends[1].bus for b in parts.branches], dtype=np.int32),
         branch_closed=np.array([b.closed for b in parts.branches], dtype=np.bool_),
+        branch_out=np.array([b.out for b in parts.branches], dtype=np.bool_),
         branch_blocks=blocks,
         rating_a=np.array([b.rating_a for b in parts.branches], dtype=np.float64),
         shunts=tuple(s.id for s in parts.shunts),
         shunt_kind=tuple(s.kind for s in parts.shunts),
         shunt_blocks=_blocks([((s.end,), s.y) for s in parts.shunts], nodes),
+        shunt_out=np.array([s.out for s in parts.shunts], dtype=np.bool_),
         regulators=_regulators(parts, nodes, branch_row, blocks.start),
         capacitors=_capacitors(parts, nodes, branch_row, blocks.start),
         sections=tuple(s.id for s in sections),
@@ -150,7 +152,8 @@ def _source_columns(parts: Parts, nodes: _Nodes) -> dict[str, Any]:
         "source_v": np.array(
             [s.v[k] for s, keep in zip(parts.sources, kept, strict=True) for k in keep], dtype=np.complex128
         ),
-        "source_y": y,
+        "source_y_own": y,
+        "source_out": np.array([s.out for s in parts.sources], dtype=np.bool_),
     }
 
 
@@ -219,6 +222,7 @@ def _regulators(parts: Parts, nodes: _Nodes, branch_row: dict[str, int], start: 
         base_v=floats("base_v"),
         most_taps=small("most_taps"),
         direction=small("direction"),
+        locked=np.array([c.locked for c in kept], dtype=np.bool_),
     )
 
 
@@ -272,7 +276,7 @@ def _refuse_isolated(parts: Parts, network: Network) -> None:
     for row in np.flatnonzero(dead_bus).tolist():
         parts.faults.add("bus", network.buses[row], "id", "isolated: no closed path to a source", row + 1)
     items: list[tuple[str, str, End, str]] = [
-        (b.kind, b.id, end, b.where) for b in parts.branches if b.closed for end in b.ends
+        (b.kind, b.id, end, b.where) for b in parts.branches if b.closed and not b.out for end in b.ends
     ]
     items += [("load", p.id, End(p.bus, p.conductors), p.where) for p in parts.ports]
     items += [(s.kind, s.id, s.end, s.where) for s in parts.shunts]

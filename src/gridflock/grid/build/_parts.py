@@ -59,8 +59,9 @@ class Branch:
         y: complex (k, k) primitive admittance with taps at their written position (regulated
             windings at neutral).
         rating_a: ampere per phase at the first end; NaN where unknown.
-        closed: False for an open switch or an element that is out.
+        closed: False for an open switch.
         where: ``file:line`` it was read from.
+        out: taken out of service.
     """
 
     id: str
@@ -70,6 +71,7 @@ class Branch:
     rating_a: float = NAN
     closed: bool = True
     where: str = ""
+    out: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,7 @@ class Shunt:
         end: its terminal; a delta or a bank between two conductors lists them all.
         y: complex (k, k) primitive admittance, everything switched in.
         where: ``file:line``.
+        out: taken out of service.
     """
 
     id: str
@@ -89,6 +92,7 @@ class Shunt:
     end: End
     y: Complex
     where: str = ""
+    out: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +105,7 @@ class Source:
         v: complex (k,) voltages behind the impedance, V.
         y: complex (k, k) admittance of the impedance, S.
         where: ``file:line``.
+        out: taken out of service.
     """
 
     id: str
@@ -108,6 +113,7 @@ class Source:
     v: Complex
     y: Complex
     where: str = ""
+    out: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +179,7 @@ class Regulator:
         most_taps: positions it may move in one action when time is not simulated.
         direction: +1 where a higher tap raises the regulated voltage, else -1.
         where: ``file:line``.
+        locked: held at ``tap``: the control does not act.
     """
 
     id: str
@@ -195,6 +202,7 @@ class Regulator:
     most_taps: int = 16
     direction: int = 1
     where: str = ""
+    locked: bool = False
 
 
 @dataclass(frozen=True, slots=True)
