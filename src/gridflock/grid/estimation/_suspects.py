@@ -1,0 +1,171 @@
+"""How sure an estimate is, what the readings rest on, and which of them cannot be right."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+from scipy import sparse
+from scipy.special import ndtri
+
+from gridflock.grid._network import Float
+from gridflock.grid.estimation._analysis import Inverse, Vectors
+from gridflock.grid.estimation._fit import Fit, Problem, Weights, linearise, weigh
+from gridflock.grid.estimation._measurements import PORT_POWERS, Quantity
+from gridflock.grid.estimation._ports import spread
+from gridflock.units import Codes, Mask
+
+VAGUE = 10.0
+"""What is known from readings stays known when pseudo-measurements are this many times vaguer."""
+SAME = 2.0
+"""By at most this factor may the standard deviation grow then."""
+KNOWN_PU = 1e-3
+"""A voltage this sure with vague pseudo-measurements rests on readings and the network alone."""
+CRITICAL = 0.02
+"""A reading whose redundancy is below this is critical: the others predict it no better than within
+seven times its own standard deviation, so its residual says little about it."""
+
+
+class Known(IntEnum):
+    """What the knowledge of a voltage or a power rests on."""
+
+    ASSUMED = 0
+    """On pseudo-measurements."""
+    IMPLIED = 1
+    """On readings elsewhere and the network."""
+    READ = 2
+    """On a reading of its own."""
+    DEAD = 3
+    """Nothing feeds it: zero."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sureness:
+    """Standard deviations at the solution.
+
+    Attributes:
+        v_pu: (n,) of the voltage magnitudes.
+        kva: complex (L,) of the port powers, active and reactive part.
+        reading: (m,) of what each measurement measures, its own unit.
+    """
+
+    v_pu: Float
+    kva: tuple[Float, Float]
+    reading: Float
+
+
+def sureness(problem: Problem, fitted: Fit, weights: Weights, inverse: Inverse) -> Sureness:
+    """Posterior standard deviations of voltages, port powers and measured quantities."""
+    net, v = problem.network, fitted.point.v
+    magnitude = np.abs(v)
+    way = v / np.where(magnitude > 0.0, magnitude, 1.0)
+    nodes = Vectors(np.arange(net.n + 1, dtype=np.int32), np.arange(net.n, dtype=np.int32), way)
+    v_pu = _root(inverse.voltage_variance(nodes))
+    reading = np.full(len(problem.given), np.nan)
+    h = problem.sensor.derivatives(v, net.v_base)
+    reading[problem.sensor.row] = _root(inverse.voltage_variance(h))
+    kva = []
+    identity = sparse.identity(problem.where.loads, format="csr")
+    for k, quantity in enumerate(PORT_POWERS):
+        kva.append(_power_sigma(problem, fitted, weights, inverse, k, identity))
+        rows = np.flatnonzero(problem.given.quantity == quantity)
+        reading[rows] = _power_sigma(problem, fitted, weights, inverse, k, problem.sums[rows])
+    return Sureness(v_pu, (kva[0], kva[1]), reading)
+
+
+def _root(variance: Float) -> Float:
+    sigma: Float = np.sqrt(np.maximum(variance, 0.0))
+    return sigma
+
+
+def _power_sigma(
+    problem: Problem, fitted: Fit, weights: Weights, inverse: Inverse, part: int, sums: sparse.csr_matrix
+) -> Float:
+    """Posterior standard deviation of sums (k, L) of active (0) or reactive (1) port powers."""
+    merged = weights.merged[part]
+    turn = (1.0, -1j)[part]
+    shares = sparse.csc_matrix(merged.covariance @ sums.T)
+    before = np.asarray(sums.multiply(shares.T).sum(axis=1)).ravel()
+    vectors = spread(problem.network, problem.where, shares).vectors(turn * fitted.ports.per_kw)
+    return _root(before - inverse.multiplier_variance(vectors))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Judged:
+    """The measurements in use against the estimate.
+
+    Attributes:
+        sure: standard deviations.
+        vague: the same with pseudo-measurements ``VAGUE`` times vaguer.
+        expected: (m,) what each measurement should read.
+        redundancy: (m,) share of its variance that other readings account for: 0 nobody checks it,
+            1 it adds nothing; NaN out of use.
+        normalised: (m,) residual over its standard deviation; NaN out of use or critical.
+        threshold: beyond this a normalised residual means a bad reading.
+    """
+
+    sure: Sureness
+    vague: Sureness
+    expected: Float
+    redundancy: Float
+    normalised: Float
+    threshold: float
+
+
+def judge(problem: Problem, fitted: Fit, used: Mask, sigma: Float, false_alarm: float) -> Judged | None:
+    """Normalised residuals of the measurements in use; None if the vaguer matrix is singular.
+
+    Monticelli, *State Estimation in Electric Power Systems*, ch. 7 and 8. The covariance of the
+    residuals is exact, from the selected inverse. The threshold is Bonferroni's: the probability of
+    naming any of the tested readings when all are good is at most ``false_alarm``.
+    """
+    sure = sureness(problem, fitted, fitted.weights, fitted.factored.inverse())
+    loose = weigh(problem, used, sigma, VAGUE)
+    factored = linearise(problem, loose, fitted.point, fitted.ports)
+    if factored is None:
+        return None
+    vague = sureness(problem, fitted, loose, factored.inverse())
+    expected = expectations(problem, fitted)
+    redundancy = np.where(used, np.maximum(1.0 - (vague.reading / sigma) ** 2, 0.0), np.nan)
+    tested = used & (redundancy >= CRITICAL)
+    left = np.where(tested, sigma**2 - sure.reading**2, np.nan)
+    normalised = (problem.given.value - expected) / np.sqrt(np.where(left > 0.0, left, np.nan))
+    count = max(int(np.count_nonzero(tested)), 1)
+    return Judged(sure, vague, expected, redundancy, normalised, float(-ndtri(false_alarm / (2 * count))))
+
+
+def expectations(problem: Problem, fitted: Fit) -> Float:
+    """(m,) what each measurement should read at the estimate."""
+    expected = np.zeros(len(problem.given))
+    expected[problem.sensor.row] = problem.sensor.values(fitted.point.v)
+    s = fitted.ports.s_kva[: problem.where.loads]
+    for quantity, part in ((Quantity.PORT_KW, s.real), (Quantity.PORT_KVAR, s.imag)):
+        rows = np.flatnonzero(problem.given.quantity == quantity)
+        expected[rows] = problem.sums[rows] @ part
+    return expected
+
+
+def node_knowledge(problem: Problem, judged: Judged, used: Mask) -> Codes:
+    """(n,) ``Known`` of the node voltages."""
+    sure, vague = judged.sure.v_pu, judged.vague.v_pu
+    known = np.where((vague <= SAME * sure) | (vague <= KNOWN_PU), Known.IMPLIED, Known.ASSUMED)
+    given = problem.given
+    rows = np.flatnonzero(used & (given.quantity == Quantity.VOLTAGE))
+    known[given.row[given.start[rows]]] = Known.READ
+    known[~problem.network.topology.live] = Known.DEAD
+    return known.astype(np.uint8)
+
+
+def port_knowledge(problem: Problem, judged: Judged, used: Mask) -> Codes:
+    """(L, 2) ``Known`` of the active and reactive port powers."""
+    columns = []
+    given = problem.given
+    alone = np.diff(problem.sums.indptr) == 1
+    for k, quantity in enumerate(PORT_POWERS):
+        known = np.where(judged.vague.kva[k] <= SAME * judged.sure.kva[k], Known.IMPLIED, Known.ASSUMED)
+        rows = np.flatnonzero(used & alone & (given.quantity == quantity))
+        known[given.row[given.start[rows]]] = Known.READ
+        known[~problem.where.live[: problem.where.loads]] = Known.DEAD
+        columns.append(known)
+    return np.stack(columns, axis=1).astype(np.uint8)
