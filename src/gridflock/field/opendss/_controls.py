@@ -94,6 +94,16 @@ class Taps:
         """``class.name`` of all regulated transformers."""
         return {w.element for w in self.windings.values()}
 
+    def positions(self) -> tuple[int, ...]:
+        """Where the engine has each control's winding now."""
+        now = []
+        for w in self.windings.values():
+            self.circuit.api.SetActiveElement(w.element)
+            self.circuit.command(f"edit {w.element} wdg={w.number}")
+            tap = float(self.circuit.api.ActiveDSSElement.Properties("Tap").Val)
+            now.append(round((tap - w.base) / w.step))
+        return tuple(now)
+
     def set(self, factor: float | None = None) -> None:
         """Put all regulated windings on ``factor`` times their neutral tap, or back as the file left them."""
         for w in self.windings.values():

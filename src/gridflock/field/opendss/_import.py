@@ -8,11 +8,14 @@ from gridflock.field.opendss._circuit import Circuit
 from gridflock.field.opendss._controls import TRIAL, Controls, Taps
 from gridflock.field.opendss._elements import Walk
 from gridflock.field.opendss._ports import Ports
+from gridflock.field.opendss._shapes import Shapes, read_shapes
 from gridflock.field.opendss._text import read_script
 from gridflock.grid.build import Parts
 
 
-def read_dss(path: Path, root: Path | None = None, limits: tuple[float, float] | None = None) -> Parts:
+def read_dss(
+    path: Path, root: Path | None = None, limits: tuple[float, float] | None = None
+) -> tuple[Parts, Shapes]:
     """Read an OpenDSS feeder.
 
     Args:
@@ -21,7 +24,8 @@ def read_dss(path: Path, root: Path | None = None, limits: tuple[float, float] |
         limits: pu voltages between which the law of every load holds, instead of the file's own.
 
     Returns:
-        Its parts, regulated windings at neutral, with what was left out in ``notes``.
+        Its parts, regulated windings at neutral, with what was left out in ``notes``; and the load
+        shapes its ports follow, in the order of ``parts.ports``.
 
     Raises:
         FeederRejected: with everything found wrong, each with ``file:line``.
@@ -52,4 +56,4 @@ def read_dss(path: Path, root: Path | None = None, limits: tuple[float, float] |
     ports.loads()
     ports.generation()
     parts.faults.stop_if_any()
-    return parts
+    return parts, read_shapes(circuit, parts, ports.origins)

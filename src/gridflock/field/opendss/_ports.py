@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from gridflock.field.opendss._elements import Walk
+from gridflock.field.opendss._shapes import Origin
 from gridflock.grid._network import PortKind
 from gridflock.grid.build import Port
 
@@ -43,11 +44,15 @@ class Ports:
 
     Args:
         walk: the circuit and the parts to fill.
+
+    Attributes:
+        origins: the element behind each port made so far.
     """
 
     def __init__(self, walk: Walk) -> None:
         self.walk = walk
         self.circuit, self.parts = walk.circuit, walk.parts
+        self.origins: list[Origin] = []
 
     # ---- loads -------------------------------------------------------------------------------------
 
@@ -109,8 +114,9 @@ class Ports:
         ]
         if not found:
             return
-        wide = self._measured([element for element, _, _ in found], 1e-6, 1e6)
-        high = self._measured([element for element, _, _ in found], _HIGH, 2.0 * _HIGH)
+        elements = [(element, _is_delta(row)) for element, row, _ in found]
+        wide = self._measured(elements, 1e-6, 1e6)
+        high = self._measured(elements, _HIGH, 2.0 * _HIGH)
         for (element, row, kind), (kva, v), (kva_high, v_high) in zip(found, wide, high, strict=True):
             rated = _rated(row)
             if int(row["Model"]) == 2:
@@ -138,23 +144,25 @@ class Ports:
             self.circuit.fault(element, "model", wrong)
         return not wrong
 
-    def _measured(self, elements: list[str], low: float, high: float) -> list[tuple[complex, float]]:
-        """Power injected (kVA) and voltage across the first phase (V) with given voltage limits."""
+    def _measured(
+        self, elements: list[tuple[str, bool]], low: float, high: float
+    ) -> list[tuple[complex, float]]:
+        """Power injected (kVA) and the phases' rms voltage (V) with given voltage limits."""
         api = self.circuit.api
-        for element in elements:
+        for element, _ in elements:
             self.circuit.command(f"edit {element} vminpu={low} vmaxpu={high}")
-        for option in ("mode=snapshot", "controlmode=off", "tolerance=1e-4", "maxiterations=100"):
+        for option in ("mode=snapshot", "controlmode=off", "tolerance=1e-12", "maxiterations=300"):
             self.circuit.command(f"set {option}")
         self.circuit.command("solve")
         self.parts.faults.stop_if_any()
         found = []
-        for element in elements:
+        for element, delta in elements:
             self.circuit.activate(element)
             active = api.ActiveCktElement
             kva = -complex(np.asarray(active.Powers).view(np.complex128).sum())
             v = np.asarray(active.Voltages).view(np.complex128)
-            delta = active.NumConductors == active.NumPhases or len(v) == 2
-            found.append((kva, float(abs(v[0] - (v[1] if delta else v[-1])))))
+            across = (v - np.roll(v, -1) if delta else v - v[-1])[: active.NumPhases]
+            found.append((kva, float(np.sqrt(np.mean(np.abs(across) ** 2)))))
         return found
 
     # ---- splitting ---------------------------------------------------------------------------------
@@ -186,6 +194,10 @@ class Ports:
                 continue
             for part, (kva, law) in enumerate(laws):
                 name = element if count == 1 else f"{element}.{k + 1}"
+                whole = len(laws) == 1
+                self.origins.append(
+                    Origin(element, (whole or part == 0) / count, (whole or part == 1) / count)
+                )
                 self.parts.ports.append(
                     Port(
                         id=name if part == 0 else f"{name}.q",
