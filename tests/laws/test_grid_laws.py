@@ -14,7 +14,6 @@ import gridflock
 from gridflock.grid import (
     ControlState,
     LimitKind,
-    Network,
     _flow,
     act,
     estimate,
@@ -25,6 +24,7 @@ from gridflock.grid import (
     violations,
 )
 from gridflock.grid.build import FeederRejected, from_document
+from gridflock.grid.limits import Limits
 
 DOCUMENT = json.loads((Path(gridflock.__file__).parent / "sim/feeders/ieee123.json").read_text("utf-8"))
 NETWORK = from_document(DOCUMENT)
@@ -238,7 +238,7 @@ def test_backward_power_through_a_regulator_is_seen():
     inject = NOTHING.copy()
     inject[[NETWORK.node_row("67", p) for p in "abc"]] = 700.0
     flow = solve(NETWORK, NETWORK.load_kva, inject, initial(NETWORK))
-    found = violations(NETWORK, flow, v_hi=1.2)
+    found = violations(NETWORK, flow, Limits(v_high_pu=1.2))
     back = [e for e, k in zip(found.element, found.kind, strict=True) if k == LimitKind.REVERSE_FLOW]
     assert {"reg4a", "reg4b", "reg4c"} <= set(back)
 

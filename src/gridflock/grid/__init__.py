@@ -8,26 +8,35 @@ explains them; ``violations`` and ``head_envelope`` say what the limits make of 
 ``voltage_envelopes`` what an area may inject before a node leaves its band.
 """
 
+from gridflock.grid._batch import Batch, Flows, Shaped
 from gridflock.grid._controls import act, settle
 from gridflock.grid._estimate import Estimate, estimate
 from gridflock.grid._flow import Flow, solve
-from gridflock.grid._limits import LimitKind, Violations, head_envelope, violations
 from gridflock.grid._network import Network
+from gridflock.grid._sensitivity import Linearisation, linearise
 from gridflock.grid._state import ControlState, initial
 from gridflock.grid._support import Area, voltage_envelopes
+from gridflock.grid.limits import LimitKind, Violations, head_envelope, violations
 
 __all__ = [
     "Area",
+    "Batch",
     "ControlState",
     "Estimate",
     "Flow",
+    "Flows",
     "LimitKind",
+    "Linearisation",
     "Network",
+    "Shaped",
     "Violations",
     "act",
     "estimate",
     "head_envelope",
     "initial",
+    "islands",
+    "membership",
+    "linearise",
     "settle",
     "solve",
     "violations",

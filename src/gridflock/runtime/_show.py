@@ -11,7 +11,7 @@ import numpy as np
 
 from gridflock.dispatch import Decision, Response
 from gridflock.fleet import Groups, group_status
-from gridflock.grid import Flow, LimitKind, Violations
+from gridflock.grid import Flow, Violations
 from gridflock.model import BoundSource, Entry, Forecast, Proposal
 from gridflock.runtime._loop import Moment
 from gridflock.runtime._past import OUTSIDE
@@ -37,7 +37,7 @@ from gridflock.runtime._views import (
     numbers,
 )
 from gridflock.schema import Family, Kind
-from gridflock.units import PHASES, Rows, iso, phase_letters
+from gridflock.units import Rows, iso, phase_letters
 
 ONLINE_S = 300
 """A resource that has not been heard for so long is not online."""
@@ -113,14 +113,14 @@ def broken(found: Violations) -> list[ViolationView]:
     """Violations row by row."""
     return [
         ViolationView(
-            LimitKind(int(kind)).name.lower(),
+            kind.name.lower(),
             element,
-            PHASES[int(phase)],
+            phase,
             round(float(value), 4),
             round(float(limit), 4),
         )
         for kind, element, phase, value, limit in zip(
-            found.kind, found.element, found.phase, found.value, found.limit, strict=True
+            found.kinds(), found.element, found.letters(), found.value, found.limit, strict=True
         )
     ]
 

@@ -1,97 +1,19 @@
-"""What the feeder's limits say about a flow: violations, and the room left at the feeder head."""
+"""The room left at the feeder head before the ampacity of a main branch binds."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from enum import IntEnum
 from functools import lru_cache
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gridflock.grid._estimate import phase_shares
 from gridflock.grid._flow import Flow
-from gridflock.grid._network import NEUTRAL, Float, Network
+from gridflock.grid._network import Float, Network
 from gridflock.model import Envelope
-from gridflock.units import PHASES, Codes
+from gridflock.units import PHASES
 
-Index = NDArray[np.integer]
-REVERSE_KW = 0.1
-"""Less active power backwards through a regulator is rounding, not reverse flow."""
 MAIN_SHARE = 0.2
 """A three-phase branch that feeds at least this share of a phase's nominal load is a main branch."""
-
-
-class LimitKind(IntEnum):
-    """Which limit is broken."""
-
-    VOLTAGE_LOW = 0
-    VOLTAGE_HIGH = 1
-    THERMAL = 2
-    REVERSE_FLOW = 3
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Violations:
-    """Broken limits as columns, worst first within a kind.
-
-    Attributes:
-        kind: (k,) ``LimitKind`` code.
-        element: k bus or branch ids.
-        phase: (k,) 0, 1, 2.
-        value: (k,) pu, A, or kW from the source side.
-        limit: (k,) the same unit.
-        margin: (k,) distance to the limit in the same unit; negative: by how much it is broken.
-    """
-
-    kind: Codes
-    element: tuple[str, ...]
-    phase: Codes
-    value: Float
-    limit: Float
-    margin: Float
-
-
-def violations(network: Network, flow: Flow, v_lo: float = 0.95, v_hi: float = 1.05) -> Violations:
-    """All broken limits of a flow: voltage band, ampacity, backward power through regulators.
-
-    Args:
-        network: the feeder.
-        flow: a converged flow of it.
-        v_lo: lowest allowed voltage, pu.
-        v_hi: highest allowed voltage, pu.
-    """
-    v = flow.v_pu
-    buses = network.node_bus
-    watched = network.topology.live & (network.node_phase < NEUTRAL)
-    low, high = np.flatnonzero((v < v_lo) & watched), np.flatnonzero((v > v_hi) & watched)
-    amps = flow.branch_amps
-    hot, hot_phase = np.nonzero(amps > network.rating_a[:, None])
-    over, rating = amps[hot, hot_phase], network.rating_a[hot]
-    through = flow.branch_kva.real
-    tapped = np.zeros(len(network.branches), dtype=np.bool_)
-    tapped[network.regulators.branch] = True
-    back, back_phase = np.nonzero((through < -REVERSE_KW) & tapped[:, None])
-    backward = through[back, back_phase]
-    groups = (
-        _rows(LimitKind.VOLTAGE_LOW, buses[low], network.node_phase[low], v[low], v_lo, v[low] - v_lo),
-        _rows(LimitKind.VOLTAGE_HIGH, buses[high], network.node_phase[high], v[high], v_hi, v_hi - v[high]),
-        _rows(LimitKind.THERMAL, hot, hot_phase, over, rating, rating - over),
-        _rows(LimitKind.REVERSE_FLOW, back, back_phase, backward, 0.0, backward),
-    )
-    kind, row, phase, value, limit, margin = (np.concatenate(column) for column in zip(*groups, strict=True))
-    names = [network.buses if k <= LimitKind.VOLTAGE_HIGH else network.branches for k in kind]
-    element = tuple(table[int(r)] for table, r in zip(names, row, strict=True))
-    return Violations(kind.astype(np.uint8), element, phase.astype(np.uint8), value, limit, margin)
-
-
-def _rows(
-    kind: LimitKind, row: Index, phase: Index, value: Float, limit: Float | float, margin: Float
-) -> tuple[NDArray[np.generic], ...]:
-    order = np.argsort(margin, kind="stable")
-    limits = np.broadcast_to(np.asarray(limit, dtype=np.float64), value.shape)
-    codes = np.full(len(row), kind, dtype=np.uint8)
-    return codes, row[order], phase[order], value[order], limits[order], margin[order]
 
 
 def head_envelope(network: Network, flow: Flow, until_s: int, margin: float = 0.02) -> Envelope:
