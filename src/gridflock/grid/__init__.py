@@ -34,8 +34,6 @@ __all__ = [
     "estimate",
     "head_envelope",
     "initial",
-    "islands",
-    "membership",
     "linearise",
     "settle",
     "solve",

@@ -87,14 +87,14 @@ def derive(network: Network) -> Topology:
     kept = branch_live[wiring.bus_links.owner]
     kept &= bus_live[wiring.bus_links.first] & bus_live[wiring.bus_links.second]
     parent, feed, order = _tree(network, wiring.bus_links.where(kept), sources)
-    root = _nearest(np.where(parent < 0, np.arange(len(parent)), -1), parent)
+    root = nearest(np.where(parent < 0, np.arange(len(parent)), -1), parent)
     three_wire, following = _three_wire(network, live, sources)
-    ports = network.load_nodes
+    first, second = (with_ground[end] | (end < 0) for end in network.load_nodes.T)
     return Topology(
         live, bus_island[network.node_bus], islands, fed, bus_island, bus_live, wiring.bus_phases,
         parent, feed, np.where(bus_live, root, -1).astype(np.int32), order,
         _sections(network, parent, bus_live), wiring.branch_phases, wiring.head, branch_live,
-        (with_ground[ports] | (ports < 0)).all(axis=1), three_wire, following,
+        first & second, three_wire, following,
     )  # fmt: skip
 
 
@@ -139,7 +139,7 @@ def _tree(network: Network, links: Links, sources: Rows) -> tuple[Rows, Rows, Ro
     return parent, feed, order[1:].astype(np.int32)
 
 
-def _nearest(own: Rows, parent: Rows) -> Rows:
+def nearest(own: Rows, parent: Rows) -> Rows:
     """(nb,) the first value that is not -1 on the way up from each bus, its own included; else -1.
 
     Ways are halved in each round: log2 of the depth rounds.
@@ -158,7 +158,7 @@ def _sections(network: Network, parent: Rows, bus_live: Mask) -> Rows:
     """(nb,) section of each fed bus: the nearest section head on the way to the source."""
     own = np.full(len(network.buses), -1, dtype=np.int32)
     own[network.section_head] = np.arange(len(network.sections))
-    found = _nearest(own, parent)
+    found = nearest(own, parent)
     without = 0 if len(network.sections) else -1
     return np.where(bus_live, np.where(found < 0, without, found), -1).astype(np.int32)
 
@@ -168,7 +168,8 @@ def _three_wire(network: Network, live: Mask, sources: Rows) -> tuple[Rows, Rows
     wiring, in_service = network.wiring, network.branch_in
     label = _connected(network.n, wiring.metal.where(in_service[wiring.metal.owner]))
     owner = wiring.leaks.owner
-    at_work = np.where(owner >= 0, np.append(in_service, False)[owner], True)
+    at_work = np.empty(len(owner), dtype=np.bool_)
+    at_work[owner >= 0] = in_service[owner[owner >= 0]]
     at_work[owner < 0] = ~network.shunt_out[-1 - owner[owner < 0]]
     grounded = np.zeros(int(label.max(initial=0)) + 1, dtype=np.bool_)
     grounded[label[sources]] = True

@@ -49,6 +49,17 @@ def assemble(parts: Parts) -> Network:
         FeederRejected: with every fault found: unknown rows, matrices that do not fit their
             conductors, zero or singular impedances, nodes without a path to a source.
     """
+    network = arranged(parts)
+    _refuse_isolated(parts, network)
+    return _with_bases(parts, network)
+
+
+def arranged(parts: Parts) -> Network:
+    """Arrays from parts of which some may be dead; nominal voltages as given.
+
+    Raises:
+        FeederRejected: with every fault found: unknown rows, matrices that do not fit their conductors.
+    """
     _check_shapes(parts)
     parts.faults.stop_if_any()
     nodes = _Nodes(parts)
@@ -60,7 +71,7 @@ def assemble(parts: Parts) -> Network:
     blocks = _blocks([(b.ends, b.y) for b in parts.branches], nodes)
     node_bus = np.array([bus for bus, _ in nodes.pairs], dtype=np.int32)
     v_base = np.array([b.v for b in parts.buses])[node_bus]
-    network = Network(
+    return Network(
         name=parts.name,
         latitude=parts.latitude,
         longitude=parts.longitude,
@@ -91,8 +102,6 @@ def assemble(parts: Parts) -> Network:
         section_head=np.array([s.head for s in sections], dtype=np.int32),
         notes=tuple(parts.notes),
     )
-    _refuse_isolated(parts, network)
-    return _with_bases(parts, network)
 
 
 def _check_shapes(parts: Parts) -> None:
