@@ -12,13 +12,15 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
+from numba import njit, types
 from numba.extending import overload
 from numpy.typing import NDArray
 
 from gridflock.grid.lanes._fit import HEAD
-from gridflock.grid.lanes._plan import PORT, Offsets, Plan, Reals
+from gridflock.grid.lanes._plan import PORT, WIDEST, Offsets, Plan, Reals
 from gridflock.grid.lanes._simd import (
+    begin,
+    lanes_of,
     load,
     pick,
     root,
@@ -114,7 +116,27 @@ def _limited(law: Reals, at: int, m: Any, inside: Any, one_over_r: Any) -> Any:
 @overload(_voltage_factors, strict=False)
 def _typed_voltage_factors(law: Any, at: Any, size: Any, m: Any) -> Any:
     del at, size, m
-    return _constant_power if law.ndim == 1 else _polynomials
+    return _polynomials if isinstance(law, types.BaseTuple) else _constant_power
+
+
+def _record(law: Any) -> Any:
+    """Where the numbers of the law classes stand; compiled code only."""
+    raise NotImplementedError
+
+
+@overload(_record, strict=False)
+def _typed_record(law: Any) -> Any:
+    return (lambda law: law[0]) if isinstance(law, types.BaseTuple) else (lambda law: law)
+
+
+def _opened(law: Any) -> Any:
+    """Like ``begin``; the records of polynomials come as a tuple, which tells the two laws apart."""
+    raise NotImplementedError
+
+
+@overload(_opened, strict=False)
+def _typed_opened(law: Any) -> Any:
+    return (lambda law: begin(law)) if law.ndim == 1 else (lambda law: (begin(law),))
 
 
 def _constant_power(law, at, size, m):  # type: ignore[no-untyped-def] # typed by numba
@@ -165,7 +187,7 @@ def _beyond_slope(ports: Any, demand: Any, e: int, re: Any, im: Any) -> tuple[An
 @inlined
 def _gather(state: Reals, column: Offsets, block: Reals, k: int, last: int, re: Any, im: Any) -> tuple[Any, Any]:
     """Subtract what the columns ``k`` to ``last`` explain."""
-    lanes = _lanes(state)
+    lanes = lanes_of(state)
     while k < last:
         at = pick(column, k)
         a, b = load(state, at), load(state, at + lanes)
@@ -176,32 +198,36 @@ def _gather(state: Reals, column: Offsets, block: Reals, k: int, last: int, re: 
 
 
 @inlined
-def _finish(rows: Any, state: Reals, current: Reals, q: int, own: int, re: Any, im: Any) -> None:
-    """Complete row ``q`` downwards: second ends of ports, earlier positions, the pivot."""
-    lanes = _lanes(state)
+def _finish(rows: Any, state: Reals, current: Reals, q: int, own: int, re: Any, im: Any, asked: bool) -> None:
+    """Complete row ``q`` downwards: second ends of ports, the pivot, earlier positions."""
+    lanes = lanes_of(state)
     return_start, returned, lower_start, lower, lower_block, pivot = rows
-    for h in range(pick(return_start, q), pick(return_start, q + 1)):
-        at = pick(returned, h) * (2 * lanes)
-        re = re - load(current, at)
-        im = im - load(current, at + lanes)
+    first, last = pick(return_start, q), pick(return_start, q + 1)
+    if asked or last > first:
+        for h in range(first, last):
+            at = pick(returned, h) * (2 * lanes)
+            re = re - load(current, at)
+            im = im - load(current, at + lanes)
+        d = 4 * q
+        re, im = pick(pivot, d) * re + pick(pivot, d + 1) * im, pick(pivot, d + 2) * re + pick(pivot, d + 3) * im
     re, im = _gather(state, lower, lower_block, pick(lower_start, q), pick(lower_start, q + 1), re, im)
-    d = 4 * q
-    store(state, own, pick(pivot, d) * re + pick(pivot, d + 1) * im)
-    store(state, own + lanes, pick(pivot, d + 2) * re + pick(pivot, d + 3) * im)
+    store(state, own, re)
+    store(state, own + lanes, im)
 
 
 @compiled
 def _down_first(plan: Plan, demand: Demand, work: Work) -> None:
     """The first pass downwards, from d = 0: the ports answer to the base voltages."""
-    state, current, across, table = work.state, work.current, work.across, work.table
+    state, current, table = work.state, work.current, work.table
     port, port_start, power, shape_at = plan.port, plan.port_start, demand.power, demand.shape_at
     rows = (plan.return_start, plan.returned, plan.lower_start, plan.lower, plan.lower_block, plan.pivot)
-    lanes = _lanes(state)
+    lanes = lanes_of(state)
     zero = zeros_like(load(table, 0))
     n, quiet = plan.sizes[0], plan.sizes[1]
     for q in range(n - quiet):
         re, im = zero, zero
-        for e in range(pick(port_start, q), pick(port_start, q + 1)):
+        first, last = pick(port_start, q), pick(port_start, q + 1)
+        for e in range(first, last):
             k, at = PORT * e, e * (2 * lanes)
             p = load(table, pick(shape_at, 2 * e)) * pick(power, 2 * e)
             r = load(table, pick(shape_at, 2 * e + 1)) * pick(power, 2 * e + 1)
@@ -209,10 +235,8 @@ def _down_first(plan: Plan, demand: Demand, work: Work) -> None:
             i_im = p * pick(port, k + 11) - r * pick(port, k + 12) - pick(port, k + 3)
             store(current, at, i_re)
             store(current, at + lanes, i_im)
-            store(across, at, zero)
-            store(across, at + lanes, zero)
             re, im = re + i_re, im + i_im
-        _finish(rows, state, current, q, (quiet + q) * (2 * lanes), re, im)
+        _finish(rows, state, current, q, (quiet + q) * (2 * lanes), re, im, last > first)
 
 
 @compiled
@@ -223,13 +247,14 @@ def _down(plan: Plan, demand: Demand, work: Work) -> None:
     ports = (plan.port, plan.law, plan.port_law, plan.sizes[3])
     asked = (work.table, demand.power, demand.shape_at)
     rows = (plan.return_start, plan.returned, plan.lower_start, plan.lower, plan.lower_block, plan.pivot)
-    lanes = _lanes(state)
+    lanes = lanes_of(state)
     zero = zeros_like(load(state, 0))
     n, quiet = plan.sizes[0], plan.sizes[1]
     for q in range(n - quiet):
         own = (quiet + q) * (2 * lanes)
         re, im = zero, zero
-        for e in range(pick(port_start, q), pick(port_start, q + 1)):
+        first, last = pick(port_start, q), pick(port_start, q + 1)
+        for e in range(first, last):
             at, other = e * (2 * lanes), pick(port_other, e)
             d_re = load(state, own) - load(state, other)
             d_im = load(state, own + lanes) - load(state, other + lanes)
@@ -239,7 +264,7 @@ def _down(plan: Plan, demand: Demand, work: Work) -> None:
             store(current, at, i_re)
             store(current, at + lanes, i_im)
             re, im = re + i_re, im + i_im
-        _finish(rows, state, current, q, own, re, im)
+        _finish(rows, state, current, q, own, re, im, last > first)
 
 
 @compiled
@@ -247,7 +272,7 @@ def _up(plan: Plan, work: Work) -> None:
     """A pass upwards over the iterated positions."""
     state = work.state
     start, column, block = plan.upper_start, plan.upper, plan.upper_block
-    lanes = _lanes(state)
+    lanes = lanes_of(state)
     own = (plan.sizes[0] - 1) * (2 * lanes)
     for t in range(plan.sizes[0] - plan.sizes[1]):
         re, im = load(state, own), load(state, own + lanes)
@@ -262,7 +287,7 @@ def _expand(plan: Plan, work: Work) -> None:
     """The d of the positions before the iterated ones, whose right side is zero."""
     state = work.state
     start, column, block = plan.upper_start, plan.upper, plan.upper_block
-    lanes = _lanes(state)
+    lanes = lanes_of(state)
     zero = zeros_like(load(work.table, 0))
     n, quiet = plan.sizes[0], plan.sizes[1]
     own = (quiet - 1) * (2 * lanes)
@@ -279,7 +304,7 @@ def _up_measured(plan: Plan, work: Work) -> None:
     state, across = work.state, work.across
     start, column, block = plan.upper_start, plan.upper, plan.upper_block
     port, port_start, port_other = plan.port, plan.port_start, plan.port_other
-    lanes = _lanes(state)
+    lanes = lanes_of(state)
     n, quiet = plan.sizes[0], plan.sizes[1]
     now = zeros_like(load(state, 0))
     before = now
@@ -305,15 +330,10 @@ def _up_measured(plan: Plan, work: Work) -> None:
 # ---- one block of lanes --------------------------------------------------------------------------
 
 
-@inlined
-def _lanes(array: Reals) -> int:
-    return 64 // array.itemsize
-
-
 @compiled
 def _settled(work: Work, k: int, tol: float) -> bool:
     """Take the measure after iteration ``k`` (from 1); True when no lane can gain from another."""
-    lanes = _lanes(work.state)
+    lanes = lanes_of(work.state)
     waiting = False
     for lane in range(lanes):
         now = np.sqrt(np.float64(work.square[lane]))
@@ -346,8 +366,8 @@ def _judge(plan: Plan, demand: Demand, work: Work) -> None:
     port, port_start, port_other, port_law = plan.port, plan.port_start, plan.port_other, plan.port_law
     ports = (port, plan.law, port_law, plan.sizes[3])
     asked = (work.table, demand.power, demand.shape_at)
-    law = plan.law.reshape(-1)
-    lanes = _lanes(state)
+    law = _record(plan.law)
+    lanes = lanes_of(state)
     worst = zeros_like(load(state, 0))
     outside = worst
     n, quiet = plan.sizes[0], plan.sizes[1]
@@ -377,12 +397,12 @@ def _outside(law: Reals, at: int, m: Any) -> Any:
 @compiled
 def _fill(demand: Demand, table: Reals, first: int) -> None:
     """The multipliers of the block's lanes; lanes past the end repeat the last scenario."""
-    lanes = _lanes(table)
+    lanes = lanes_of(table)
     if len(demand.dense):
         last = len(demand.dense) - 1
         for lane in range(lanes):
             row = demand.dense[min(first + lane, last)]
-            for e in range(len(demand.port_row)):
+            for e in range(len(row) // 2):
                 k = 2 * demand.port_row[e]
                 table[2 * e * lanes + lane] = row[k]
                 table[(2 * e + 1) * lanes + lane] = row[k + 1]
@@ -397,7 +417,7 @@ def _fill(demand: Demand, table: Reals, first: int) -> None:
 def _solve(plan: Plan, demand: Demand, work: Work, answer: Answer, first: int, limits: tuple[float, int]) -> None:
     """Solve the block that begins at scenario ``first`` and judge it."""
     tol, most = limits
-    lanes = _lanes(work.state)
+    lanes = lanes_of(work.state)
     _fill(demand, work.table, first)
     _down_first(plan, demand, work)
     _up(plan, work)
@@ -421,24 +441,26 @@ def _solve(plan: Plan, demand: Demand, work: Work, answer: Answer, first: int, l
 def _show(plan: Plan, work: Work, answer: Answer, first: int) -> None:
     """Leave the voltages of the block's lanes where they are wanted."""
     state, square = work.state, work.square
-    lanes = _lanes(state)
+    lanes = lanes_of(state)
     real = min(lanes, len(answer.iterations) - first)
-    count = len(plan.node_at)
+    count = -(-plan.sizes[0] // WIDEST) * WIDEST
+    node_at, node_base, magnitude = plan.node_at, plan.node_base, begin(answer.magnitude)
+    written, counted = len(answer.magnitude) > 0, len(answer.extremes) > 0
     low = splat(load(work.table, 0), np.inf)
     high = splat(low, 0.0)
     for start in range(0, count, lanes):
         for j in range(lanes):
-            at, k = plan.node_at[start + j], 3 * (start + j)
-            re = plan.node_base[k] + load(state, at)
-            im = plan.node_base[k + 1] + load(state, at + lanes)
-            v = root(re * re + im * im) * plan.node_base[k + 2]
+            at, k = pick(node_at, start + j), 3 * (start + j)
+            re = pick(node_base, k) + load(state, at)
+            im = pick(node_base, k + 1) + load(state, at + lanes)
+            v = root(re * re + im * im) * pick(node_base, k + 2)
             store(square, j * lanes, v)
             low, high = min(v, low), max(v, high)
         transpose(square, 0)
-        if len(answer.magnitude):
+        if written:
             for lane in range(real):
-                stream(answer.magnitude, (first + lane) * count + start, load(square, lane * lanes))
-        if len(answer.extremes):
+                stream(magnitude, (first + lane) * count + start, load(square, lane * lanes))
+        if counted:
             _count(square, answer, first, real, start, count)
     store(square, 0, low)
     store(square, lanes, high)
@@ -450,8 +472,8 @@ def _show(plan: Plan, work: Work, answer: Answer, first: int) -> None:
 @compiled
 def _count(square: Reals, answer: Answer, first: int, real: int, start: int, count: int) -> None:
     """Take the answered lanes of one square into the extremes of its nodes."""
-    lanes = _lanes(square)
-    extremes = answer.extremes
+    lanes = lanes_of(square)
+    extremes = begin(answer.extremes)
     low, high = load(extremes, start), load(extremes, count + start)
     below, above = load(extremes, 2 * count + start), load(extremes, 3 * count + start)
     for lane in range(real):
@@ -468,7 +490,7 @@ def _count(square: Reals, answer: Answer, first: int, real: int, start: int, cou
 
 @compiled
 def _choose(plan: Plan, work: Work, answer: Answer, first: int) -> None:
-    lanes = _lanes(work.state)
+    lanes = lanes_of(work.state)
     for lane in range(min(lanes, len(answer.iterations) - first)):
         for k in range(len(answer.nodes)):
             at = plan.node_at[answer.nodes[k]] + lane
@@ -494,10 +516,33 @@ def run(
         blocks: first block and the one behind the last.
         limits: tolerance in pu and most iterations.
     """
-    lanes = _lanes(work.state)
+    here = Plan(
+        plan.sizes,
+        begin(plan.lower_start),
+        begin(plan.lower),
+        begin(plan.lower_block),
+        begin(plan.pivot),
+        begin(plan.upper_start),
+        begin(plan.upper),
+        begin(plan.upper_block),
+        begin(plan.port_start),
+        begin(plan.port_other),
+        begin(plan.port_law),
+        begin(plan.port),
+        begin(plan.return_start),
+        begin(plan.returned),
+        _opened(plan.law),
+        begin(plan.node_at),
+        begin(plan.node_base),
+    )
+    asked = Demand(begin(demand.power), begin(demand.shape_at), demand.shapes, demand.dense, begin(demand.port_row))
+    room = Work(
+        begin(work.state), begin(work.current), begin(work.across), begin(work.table), begin(work.square), begin(work.step)
+    )
+    lanes = lanes_of(room.state)
     for block in range(blocks[0], blocks[1]):
         first = block * lanes
-        _solve(plan, demand, work, answer, first, limits)
-        _expand(plan, work)
-        _show(plan, work, answer, first)
-        _choose(plan, work, answer, first)
+        _solve(here, asked, room, answer, first, limits)
+        _expand(here, room)
+        _show(here, room, answer, first)
+        _choose(here, room, answer, first)

@@ -99,7 +99,7 @@ def pack(circuit: Circuit, base: Point, laws: Classes, dtype: np.dtype) -> Packe
     first, second, port_row = _ends(circuit, o.position, n)
     row_of = np.repeat(np.arange(n), np.diff(o.lower_start))
     walked = np.flatnonzero((row_of >= quiet) & (o.lower >= quiet))
-    back = np.concatenate([np.arange(o.upper_start[k], o.upper_start[k + 1]) for k in range(n - 1, -1, -1)])
+    back = np.arange(len(o.upper) - 1, -1, -1)
     taken = np.flatnonzero(second < n)
     by_second = taken[np.argsort(second[taken], kind="stable")]
     starts = np.arange(quiet, n + 1)
@@ -109,7 +109,7 @@ def pack(circuit: Circuit, base: Point, laws: Classes, dtype: np.dtype) -> Packe
         sizes=(n, quiet, len(first), laws.record.shape[1]),
         lower_start=np.searchsorted(row_of[walked], starts).astype(np.int32),
         lower=o.lower[walked] * np.int32(step),
-        lower_block=_copied(base.factor.lower[walked], dtype),
+        lower_block=_copied(_times(base.factor.pivot_inverse[row_of[walked]], base.factor.lower[walked]), dtype),
         pivot=_copied(base.factor.pivot_inverse[quiet:], dtype),
         upper_start=(o.upper_start[-1] - o.upper_start[::-1]).astype(np.int32),
         upper=o.upper[back] * np.int32(step),
@@ -125,6 +125,12 @@ def pack(circuit: Circuit, base: Point, laws: Classes, dtype: np.dtype) -> Packe
         node_base=_copied(np.column_stack([base.v.real, base.v.imag, 1.0 / circuit.v_base])[shown], dtype),
     )
     return Packed(plan, port_row)
+
+
+def _times(a: Float, b: Float) -> Float:
+    """Products of 2×2 blocks (k, 4)."""
+    product: Float = (a.reshape(-1, 2, 2) @ b.reshape(-1, 2, 2)).reshape(-1, 4)
+    return product
 
 
 def _ends(circuit: Circuit, position: Offsets, n: int) -> tuple[Offsets, Offsets, Offsets]:

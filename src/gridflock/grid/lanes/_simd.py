@@ -48,6 +48,7 @@ class _VectorModel(models.PrimitiveModel):  # type: ignore[misc] # numba carries
 FLOAT32 = Vector(types.float32)
 FLOAT64 = Vector(types.float64)
 _OF_ELEMENT = {types.float32: FLOAT32, types.float64: FLOAT64}
+_OF_WIDTH = {"float": FLOAT32.count, "double": FLOAT64.count}
 
 
 def width(dtype: np.dtype[Any] | str) -> int:
@@ -58,69 +59,94 @@ def width(dtype: np.dtype[Any] | str) -> int:
 # ---- memory --------------------------------------------------------------------------------------
 
 
-def _address(context: Any, builder: Any, array: Any, value: Any, index: Any) -> Any:
-    """Pointer to the vector that starts at element ``index`` of a flat array."""
-    data = context.make_array(array)(context, builder, value=value).data
-    element = builder.gep(data, [index])
-    lanes = VECTOR_BYTES * 8 // array.dtype.bitwidth
-    return builder.bitcast(element, ir.VectorType(data.type.pointee, lanes).as_pointer())
+@intrinsic  # type: ignore[untyped-decorator] # numba carries no annotations
+def begin(typing: Any, array: Any) -> Any:
+    """``begin(array)``: where the elements of a contiguous array begin.
+
+    The array must outlive it. Unlike an array it carries no reference count, whose upkeep inside a
+    loop costs more than the arithmetic.
+    """
+    del typing
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return context.make_array(signature.args[0])(context, builder, value=arguments[0]).data
+
+    return types.CPointer(array.dtype)(array), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator] # numba carries no annotations
+def lanes_of(typing: Any, place: Any) -> Any:
+    """Lanes in a vector of the elements at ``place``."""
+    del typing
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        del builder, arguments
+        return context.get_constant(signature.return_type, _OF_ELEMENT[place.dtype].count)
+
+    return types.intp(place), generate
+
+
+def _address(builder: Any, place: Any, index: Any) -> Any:
+    """LLVM pointer to the vector that starts ``index`` elements from ``place``."""
+    element = builder.gep(place, [index])
+    lanes = _OF_WIDTH[str(place.type.pointee)]
+    return builder.bitcast(element, ir.VectorType(place.type.pointee, lanes).as_pointer())
 
 
 def _loader(align: int | None) -> Callable[..., Any]:
-    def load_at(typing: Any, array: Any, index: Any) -> Any:
+    def load_at(typing: Any, place: Any, index: Any) -> Any:
         del typing
 
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             where = context.cast(builder, arguments[1], signature.args[1], types.intp)
-            pointer = _address(context, builder, array, arguments[0], where)
-            return builder.load(pointer, align=align or array.dtype.bitwidth // 8)
+            pointer = _address(builder, arguments[0], where)
+            return builder.load(pointer, align=align or place.dtype.bitwidth // 8)
 
-        return _OF_ELEMENT[array.dtype](array, index), generate
+        return _OF_ELEMENT[place.dtype](place, index), generate
 
     return load_at
 
 
 load = intrinsic(_loader(VECTOR_BYTES))
-"""``load(array, index)``: the vector at an aligned offset."""
+"""``load(place, index)``: the vector at an aligned offset."""
 load_anywhere = intrinsic(_loader(None))
-"""``load_anywhere(array, index)``: the vector at any offset."""
+"""``load_anywhere(place, index)``: the vector at any offset."""
 
 
 @intrinsic  # type: ignore[untyped-decorator] # numba carries no annotations
-def pick(typing: Any, array: Any, index: Any) -> Any:
-    """``pick(array, index)``: one element of a flat array; the index is never counted from the end."""
+def pick(typing: Any, place: Any, index: Any) -> Any:
+    """``pick(place, index)``: one element; the index is never counted from the end."""
     del typing
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         where = context.cast(builder, arguments[1], signature.args[1], types.intp)
-        data = context.make_array(array)(context, builder, value=arguments[0]).data
-        return builder.load(builder.gep(data, [where]))
+        return builder.load(builder.gep(arguments[0], [where]))
 
-    return array.dtype(array, index), generate
+    return place.dtype(place, index), generate
 
 
 def _storer(*, around_cache: bool) -> Callable[..., Any]:
-    def store_at(typing: Any, array: Any, index: Any, vector: Any) -> Any:
+    def store_at(typing: Any, place: Any, index: Any, vector: Any) -> Any:
         del typing
 
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             where = context.cast(builder, arguments[1], signature.args[1], types.intp)
-            pointer = _address(context, builder, array, arguments[0], where)
+            pointer = _address(builder, arguments[0], where)
             written = builder.store(arguments[2], pointer, align=VECTOR_BYTES)
             if around_cache:
                 one = builder.module.add_metadata([ir.Constant(ir.IntType(32), 1)])
                 written.set_metadata("nontemporal", one)
             return context.get_dummy_value()
 
-        return types.void(array, index, vector), generate
+        return types.void(place, index, vector), generate
 
     return store_at
 
 
 store = intrinsic(_storer(around_cache=False))
-"""``store(array, index, vector)`` at an aligned offset."""
+"""``store(place, index, vector)`` at an aligned offset."""
 stream = intrinsic(_storer(around_cache=True))
-"""``stream(array, index, vector)``: like ``store``, past the cache, for what is not read again soon."""
+"""``stream(place, index, vector)``: like ``store``, past the cache, for what is not read again soon."""
 
 
 @intrinsic  # type: ignore[untyped-decorator] # numba carries no annotations
@@ -267,19 +293,19 @@ size = intrinsic(_unary("fabs"))
 
 
 @intrinsic  # type: ignore[untyped-decorator] # numba carries no annotations
-def transpose(typing: Any, array: Any, start: Any) -> Any:
-    """``transpose(array, start)``: turn the square of W vectors of W lanes at ``start`` in place.
+def transpose(typing: Any, place: Any, start: Any) -> Any:
+    """``transpose(place, start)``: turn the square of W vectors of W lanes at ``start`` in place.
 
     log2(W) rounds of two-register shuffles, all in registers.
     """
     del typing
-    vector = _OF_ELEMENT[array.dtype]
+    vector = _OF_ELEMENT[place.dtype]
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         count = vector.count
         where = context.cast(builder, arguments[1], signature.args[1], types.intp)
         places = [
-            _address(context, builder, array, arguments[0], builder.add(where, types_intp(count * row)))
+            _address(builder, arguments[0], builder.add(where, types_intp(count * row)))
             for row in range(count)
         ]
         rows = [builder.load(place, align=VECTOR_BYTES) for place in places]
@@ -292,7 +318,7 @@ def transpose(typing: Any, array: Any, start: Any) -> Any:
         return context.get_dummy_value()
 
     types_intp = ir.IntType(types.intp.bitwidth)
-    return types.void(array, start), generate
+    return types.void(place, start), generate
 
 
 def _exchange(builder: Any, rows: list[Any], half: int) -> list[Any]:
