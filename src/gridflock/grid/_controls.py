@@ -112,7 +112,8 @@ def wished_switches(network: Network, seen: Sight, cap_on: Mask, second_s: float
     overridden = caps.mode != CapacitorMode.VOLTAGE
     low, high = low & overridden, high & overridden
     wishes: Mask = np.where(cap_on, high | (off & ~low), low | (on & ~high))
-    return wishes & (caps.mode != CapacitorMode.FIXED)
+    wishes[..., caps.mode == CapacitorMode.FIXED] = False
+    return wishes
 
 
 def _by_mode(caps: Capacitors, seen: Sight, second_s: float) -> tuple[Mask, Mask]:
