@@ -1,0 +1,195 @@
+"""Many operating points of one network at one control state: in lanes, and by the reference where a lane fails."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gridflock.grid._admittance import admittance
+from gridflock.grid._flow import Flow, solve
+from gridflock.grid._network import Complex, Float, Network
+from gridflock.grid._state import ControlState
+from gridflock.grid.lanes._circuit import Circuit, Laws
+from gridflock.grid.lanes._lanes import LaneFlows, Lanes
+from gridflock.units import Mask, Pu, Rows
+
+TOLERANCE_PU = 1e-5
+INJECTION_RANGE = (0.4, 1.6)
+"""Per unit in which an injection is constant power in the lanes; far outside any answer of use."""
+Spread = Callable[[Callable[[int], Any], Iterable[int]], Iterable[Any]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Shaped:
+    """Powers of all ports over S scenarios as a few shared shapes.
+
+    Attributes:
+        kva: complex (L,) power of each port at multiplier 1, house sign.
+        shape: (L,) row in ``multipliers`` of each port.
+        multipliers: (K, S) one shape a row.
+    """
+
+    kva: Complex
+    shape: Rows
+    multipliers: Float
+
+    def at(self, scenario: int) -> Complex:
+        """Complex (L,) powers of one scenario."""
+        powers: Complex = self.kva * self.multipliers[self.shape, scenario]
+        return powers
+
+    def __len__(self) -> int:
+        return int(self.multipliers.shape[1])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Flows:
+    """S operating points.
+
+    Attributes:
+        converged: (S,) only there are the voltages an answer.
+        resolved: (S,) lanes that the reference path had to solve.
+        residual_kva: (S,) largest miss of Kirchhoff's current law at a node, times its voltage.
+        iterations: (S,) of the lanes.
+        v_pu: float32 (S, n) magnitudes, or None if not asked for.
+        v: complex (S, k) voltages of the nodes asked for, V.
+        low_pu: (S,) lowest magnitude of a scenario.
+        high_pu: (S,) highest.
+        node_low_pu: (n,) lowest magnitude of a node over all scenarios; None without a band.
+        node_high_pu: (n,) highest.
+        below: (n,) scenarios in which a node is below the band.
+        above: (n,) above it.
+    """
+
+    converged: Mask
+    resolved: Mask
+    residual_kva: Float
+    iterations: Rows
+    v_pu: Pu | None
+    v: Complex
+    low_pu: Pu
+    high_pu: Pu
+    node_low_pu: Pu | None
+    node_high_pu: Pu | None
+    below: NDArray[Any] | None
+    above: NDArray[Any] | None
+
+
+class Batch:
+    """A network at one control state, prepared for many scenarios around one base point.
+
+    Args:
+        network: the feeder.
+        state: taps and capacitors, held.
+        base_kva: complex (L,) powers of the base point, the scenarios' mean: the nearer, the fewer
+            iterations. Nominal powers where None.
+        inject_nodes: (k,) nodes that carry constant-power injections besides the ports.
+        dtype: ``"float32"`` (16 lanes) or ``"float64"`` (8 lanes).
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        state: ControlState,
+        base_kva: Complex | None = None,
+        inject_nodes: Rows | None = None,
+        *,
+        dtype: str = "float32",
+    ) -> None:
+        self.network = network
+        self.state = state
+        self.inject_nodes = np.zeros(0, np.int32) if inject_nodes is None else np.asarray(inject_nodes)
+        base = network.load_kva if base_kva is None else base_kva
+        still = np.zeros(len(self.inject_nodes), dtype=np.complex128)
+        self.lanes = Lanes(circuit(network, state, self.inject_nodes), np.append(base, still), dtype=dtype)
+
+    def solve(
+        self,
+        loads: Shaped | Complex,
+        inject_kva: Complex | None = None,
+        *,
+        tol: float = TOLERANCE_PU,
+        v_pu: bool = False,
+        nodes: Rows | None = None,
+        band: tuple[float, float] | None = None,
+        spread: Spread = map,
+        parts: int = 1,
+    ) -> Flows:
+        """Solve S scenarios.
+
+        Args:
+            loads: shapes, or complex (S, L) powers at rated voltage, house sign.
+            inject_kva: complex (S, k) powers at ``inject_nodes``; needs dense loads.
+            tol: largest error, per unit, that may be left.
+            v_pu: keep all magnitudes.
+            nodes: keep complex voltages of these.
+            band: count scenarios of each node outside (low, high) pu, and keep its extremes.
+            spread: how parts are run: ``map``, or a thread pool's (the kernels hold no lock).
+            parts: into how many the scenarios are cut.
+        """
+        wanted = np.zeros(0, np.int32) if nodes is None else np.asarray(nodes, dtype=np.int32)
+        asked = {"tol": tol, "v_pu": v_pu, "nodes": wanted, "band": band, "spread": spread, "parts": parts}
+        if isinstance(loads, Shaped):
+            found = self.lanes.solve(s0=loads.kva, shape_at=loads.shape, shapes=loads.multipliers, **asked)
+        else:
+            dense = loads if inject_kva is None else np.concatenate([loads, inject_kva], axis=1)
+            found = self.lanes.solve(dense=np.ascontiguousarray(dense, dtype=np.complex128), **asked)
+        return self._complete(found, loads, inject_kva, wanted)
+
+    def _complete(
+        self, found: LaneFlows, loads: Shaped | Complex, inject_kva: Complex | None, nodes: Rows
+    ) -> Flows:
+        """The lanes' answer with failed lanes solved again."""
+        flows = Flows(
+            found.converged.copy(), ~found.converged, found.residual_kva, found.iterations, found.v_pu,
+            found.v, found.low_pu, found.high_pu, found.node_low_pu, found.node_high_pu, found.below,
+            found.above,
+        )  # fmt: skip
+        for scenario in np.flatnonzero(flows.resolved).tolist():
+            flow = self.reference(
+                loads.at(scenario) if isinstance(loads, Shaped) else loads[scenario],
+                None if inject_kva is None else inject_kva[scenario],
+            )
+            flows.converged[scenario] = flow.converged
+            flows.residual_kva[scenario] = flow.residual_kva
+            magnitude = flow.v_pu if flow.converged else np.full(self.network.n, np.nan)
+            if flows.v_pu is not None:
+                flows.v_pu[scenario] = magnitude
+            flows.v[scenario] = flow.v[nodes] if flow.converged else np.nan
+            flows.low_pu[scenario], flows.high_pu[scenario] = magnitude.min(), magnitude.max()
+        return flows
+
+    def reference(self, load_kva: Complex, inject_kva: Complex | None = None) -> Flow:
+        """One scenario by the reference path."""
+        inject = np.zeros(self.network.n, dtype=np.complex128)
+        if inject_kva is not None:
+            np.add.at(inject, self.inject_nodes, inject_kva)
+        return solve(self.network, load_kva, inject, self.state)
+
+
+def circuit(network: Network, state: ControlState, inject_nodes: Rows) -> Circuit:
+    """The plain arrays of a network at a control state; injections become ports of constant power."""
+    matrix = admittance(network, state)
+    k = len(inject_nodes)
+    following = np.full(network.n, -1, dtype=np.int32)
+    following[network.three_wire] = network.three_wire_next
+    ends = np.stack([inject_nodes, following[inject_nodes]], axis=1)
+    rated = network.v_base[inject_nodes] * np.where(ends[:, 1] >= 0, np.sqrt(3.0), 1.0)
+    floor, low, high = network.load_range.T
+    constant = np.tile([[1.0, 0.0, 0.0]], (k, 2, 1)).reshape(k, 2, 3)
+    limits = np.tile(INJECTION_RANGE, (k, 1))
+    law = Laws(
+        np.concatenate([network.load_zip, constant]),
+        np.concatenate([network.load_exponent, np.full((k, 2), np.nan)]),
+        np.append(low, limits[:, 0]),
+        np.append(high, limits[:, 1]),
+        np.append(floor, np.full(k, 0.2)),
+        np.concatenate([network.load_edge, 1.0 / limits]),
+    )
+    ports = np.concatenate([network.load_nodes, ends]).astype(np.int32)
+    return Circuit(matrix.y, matrix.i_source, network.v_base, ports, np.append(network.load_v, rated), law)
+
