@@ -21,8 +21,8 @@ from gridflock.grid.build import Branch, End, Parts
 Complex = NDArray[np.complex128]
 Matrices = tuple[Complex, Complex]
 """Series impedance, ohm, and shunt admittance, S."""
-CLOSED_OHM = 1e-5
-"""Resistance of a closed switch, which CIM gives none: 4 mV at 400 A."""
+CLOSED_OHM = 1e-6
+"""Resistance of a closed switch, which CIM gives none: 0.4 mV at 400 A."""
 KINDS = {"ACLineSegment": "line", "SeriesCompensator": "reactor"}
 SWITCHES = (
     "Switch", "LoadBreakSwitch", "Breaker", "Recloser", "Fuse", "Sectionaliser", "Disconnector", "Jumper",

@@ -30,17 +30,19 @@ class _Law:
     zip_q: Shares = (1.0, 0.0, 0.0)
     exponent: tuple[float, float] = (math.nan, math.nan)
 
-    def edge(self) -> tuple[float, float] | None:
-        """Current at the limits, in parts of the rated one; None for constant power."""
-        if self == _Law():
+    def edge(self, kva: complex) -> tuple[float, float] | None:
+        """Current of a power at the limits, in parts of the rated one; None for constant power."""
+        if self == _Law() or kva == 0:
             return None
-        return self._current(LIMITS[1]), self._current(LIMITS[2])
+        low, high = (abs(self._power(kva, r)) / (abs(kva) * r) for r in LIMITS[1:])
+        return low, high
 
-    def _current(self, r: float) -> float:
+    def _power(self, kva: complex, r: float) -> complex:
+        """What a power becomes at a voltage of r per unit."""
         if not math.isnan(self.exponent[0]):
-            return float(r ** (self.exponent[0] - 1.0))
-        constant_p, constant_i, constant_z = self.zip_p
-        return constant_p / r + constant_i + constant_z * r
+            return complex(kva.real * r ** self.exponent[0], kva.imag * r ** self.exponent[1])
+        p, q = (s[0] + s[1] * r + s[2] * r**2 for s in (self.zip_p, self.zip_q))
+        return complex(kva.real * p, kva.imag * q)
 
 
 def read_consumers(model: Model, places: Places, parts: Parts) -> None:
@@ -152,7 +154,7 @@ def _ports(
         parts.ports.append(
             Port(
                 f"{thing.key}.{''.join(names)}" if len(shares) > 1 else thing.key,
-                rows[0], pair, power, volts, law.zip_p, law.zip_q, law.exponent, LIMITS, law.edge(),
+                rows[0], pair, power, volts, law.zip_p, law.zip_q, law.exponent, LIMITS, law.edge(power),
                 port_kind, port_kind is PortKind.LOAD, thing.where,
             )
         )  # fmt: skip
@@ -213,10 +215,10 @@ def _has_return(thing: Thing, kind: str, bus: int, places: Places) -> bool:
 def _rated_v(thing: Thing, kind: str, bus: int, places: Places) -> float:
     """Volts to neutral at which the power holds."""
     v = places.base_v(thing, "ConductingEquipment.BaseVoltage", bus)
-    if math.isnan(v) and thing.has(f"{kind}.ratedU"):
-        v = thing.number(f"{kind}.ratedU", above=0.0) / math.sqrt(3.0)
     if math.isnan(v):
         v = places.nominal_v(bus)
+    if math.isnan(v) and thing.has(f"{kind}.ratedU"):
+        v = thing.number(f"{kind}.ratedU", above=0.0) / math.sqrt(3.0)
     if math.isnan(v):
         thing.fault("ConductingEquipment.BaseVoltage", "missing")
         return 1.0

@@ -39,7 +39,7 @@ def read_capacitors(model: Model, places: Places, parts: Parts) -> None:
 def _admittance(bank: Thing, places: Places, bus: int) -> tuple[tuple[int, ...], Complex, bool] | None:
     """Conductors, admittance of all sections in use (else of all there are), and whether any is in use."""
     kind = bank.text("ShuntCompensator.phaseConnection") or "Y"
-    phases = bank.referring("LinearShuntCompensatorPhase.ShuntCompensator")
+    phases = bank.referring("ShuntCompensatorPhase.ShuntCompensator")
     if phases:
         names = [p.text("ShuntCompensatorPhase.phase") for p in phases]
         legs = [_leg(p, "LinearShuntCompensatorPhase", "ShuntCompensatorPhase", bank) for p in phases]

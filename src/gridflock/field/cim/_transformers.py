@@ -27,6 +27,8 @@ SOLID_OHM = 1e-6
 """Solid ground of a neutral that is a conductor of its own."""
 AGREE = 0.02
 """Resistances of pairs may miss the ones of windings by this share."""
+CORE_AT = 1
+"""A no-load test says what the core draws; it is put at the second winding, the one next to the core."""
 Pairs = dict[tuple[int, int], complex]
 
 
@@ -262,10 +264,10 @@ def _tests(tank: Thing, ends: list[_End]) -> tuple[Pairs, tuple[complex, int]] |
     if len(pairs) != len(ends) * (len(ends) - 1) // 2:
         tank.fault("ShortCircuitTest.EnergisedEnd", "not every pair of ends has a usable test")
         return None
-    for k, info in enumerate(infos):
+    for info in infos:
         for test in info.referring("NoLoadTest.EnergisedEnd") if info else ():
-            return pairs, (_excitation(test, kva), k)
-    return pairs, (0j, 0)
+            return pairs, (_excitation(test, kva), CORE_AT)
+    return pairs, (0j, CORE_AT)
 
 
 def _test_impedance(test: Thing, fed: Thing, other: Thing | None, kva: float) -> complex | None:
