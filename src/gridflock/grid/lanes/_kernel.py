@@ -60,13 +60,13 @@ class Demand(NamedTuple):
 
 
 class Work(NamedTuple):
-    """Scratch of one thread: state, port currents, port voltages, multipliers, one square of |V|."""
+    """Scratch of one thread: state, port currents and voltages, multipliers, a square of |V|, measures."""
 
     state: Reals
     current: Reals
-    across: Reals
     table: Reals
     square: Reals
+    measure: Reals
     step: NDArray[np.float64]
 
 
@@ -106,27 +106,26 @@ def _voltage_factors(law: Any, at: int, size: int, m: Any) -> tuple[Any, Any]:
     raise NotImplementedError
 
 
-@inlined
-def _limited(law: Reals, at: int, m: Any, inside: Any, one_over_r: Any) -> Any:
-    """f with the closed forms outside the limits."""
-    below = where_less(m, pick(law, at + 4), splat(m, np.float32(1.0)), pick(law, at + 6) + pick(law, at + 7) * one_over_r)
-    return where_less(pick(law, at + 2), m, pick(law, at + 5), where_less(m, pick(law, at + 3), below, inside))
-
-
 @overload(_voltage_factors, strict=False)
 def _typed_voltage_factors(law: Any, at: Any, size: Any, m: Any) -> Any:
     del at, size, m
     return _polynomials if isinstance(law, types.BaseTuple) else _constant_power
 
 
-def _record(law: Any) -> Any:
-    """Where the numbers of the law classes stand; compiled code only."""
+def _outside(law: Any, at: int, m: Any, so_far: Any) -> Any:
+    """Above zero once m has left the range a class was made for; compiled code only."""
     raise NotImplementedError
 
 
-@overload(_record, strict=False)
-def _typed_record(law: Any) -> Any:
-    return (lambda law: law[0]) if isinstance(law, types.BaseTuple) else (lambda law: law)
+@overload(_outside, strict=False)
+def _typed_outside(law: Any, at: Any, m: Any, so_far: Any) -> Any:
+    del at, m, so_far
+    return _beyond_fit if isinstance(law, types.BaseTuple) else (lambda law, at, m, so_far: so_far)
+
+
+def _beyond_fit(law, at, m, so_far):  # type: ignore[no-untyped-def] # typed by numba
+    high = max(m - pick(law[0], at + 9), so_far)
+    return max(pick(law[0], at + 8) - m, high)
 
 
 def _opened(law: Any) -> Any:
@@ -139,9 +138,17 @@ def _typed_opened(law: Any) -> Any:
     return (lambda law: begin(law)) if law.ndim == 1 else (lambda law: (begin(law),))
 
 
+@inlined
+def _limited(law: Reals, at: int, m: Any, inside: Any, one_over_r: Any) -> Any:
+    """f with the closed forms outside the limits."""
+    below = where_less(m, pick(law, at + 4), splat(m, np.float32(1.0)), pick(law, at + 6) + pick(law, at + 7) * one_over_r)
+    return where_less(pick(law, at + 2), m, pick(law, at + 5), where_less(m, pick(law, at + 3), below, inside))
+
+
 def _constant_power(law, at, size, m):  # type: ignore[no-untyped-def] # typed by numba
     one_over_r = np.float32(1.0) / root(m)
-    f = _limited(law, at, m, one_over_r * one_over_r, one_over_r)
+    below = max(pick(law, at + 6) + pick(law, at + 7) * one_over_r, np.float32(1.0))
+    f = max(min(one_over_r * one_over_r, below), pick(law, at + 5))
     return f, f
 
 
@@ -185,7 +192,7 @@ def _beyond_slope(ports: Any, demand: Any, e: int, re: Any, im: Any) -> tuple[An
 
 
 @inlined
-def _gather(state: Reals, column: Offsets, block: Reals, k: int, last: int, re: Any, im: Any) -> tuple[Any, Any]:
+def _gather(state: Any, column: Any, block: Any, k: int, last: int, re: Any, im: Any) -> tuple[Any, Any]:
     """Subtract what the columns ``k`` to ``last`` explain."""
     lanes = lanes_of(state)
     while k < last:
@@ -198,88 +205,118 @@ def _gather(state: Reals, column: Offsets, block: Reals, k: int, last: int, re: 
 
 
 @inlined
-def _finish(rows: Any, state: Reals, current: Reals, q: int, own: int, re: Any, im: Any, asked: bool) -> None:
-    """Complete row ``q`` downwards: second ends of ports, the pivot, earlier positions."""
-    lanes = lanes_of(state)
-    return_start, returned, lower_start, lower, lower_block, pivot = rows
-    first, last = pick(return_start, q), pick(return_start, q + 1)
-    if asked or last > first:
-        for h in range(first, last):
-            at = pick(returned, h) * (2 * lanes)
-            re = re - load(current, at)
-            im = im - load(current, at + lanes)
-        d = 4 * q
-        re, im = pick(pivot, d) * re + pick(pivot, d + 1) * im, pick(pivot, d + 2) * re + pick(pivot, d + 3) * im
-    re, im = _gather(state, lower, lower_block, pick(lower_start, q), pick(lower_start, q + 1), re, im)
-    store(state, own, re)
-    store(state, own + lanes, im)
+def _asked(ends: Any, current: Any, q: int, re: Any, im: Any) -> tuple[Any, Any, bool]:
+    """Right side of row ``q``: what its ports want beyond the base point; False where it has none."""
+    port_start, return_start, returned = ends
+    step = 4 * lanes_of(current)
+    first, last = pick(port_start, q), pick(port_start, q + 1)
+    for e in range(first, last):
+        re = re + load(current, e * step)
+        im = im + load(current, e * step + lanes_of(current))
+    back, end = pick(return_start, q), pick(return_start, q + 1)
+    for h in range(back, end):
+        at = pick(returned, h) * step
+        re = re - load(current, at)
+        im = im - load(current, at + lanes_of(current))
+    return re, im, last > first or end > back
 
 
 @compiled
-def _down_first(plan: Plan, demand: Demand, work: Work) -> None:
-    """The first pass downwards, from d = 0: the ports answer to the base voltages."""
-    state, current, table = work.state, work.current, work.table
-    port, port_start, power, shape_at = plan.port, plan.port_start, demand.power, demand.shape_at
-    rows = (plan.return_start, plan.returned, plan.lower_start, plan.lower, plan.lower_block, plan.pivot)
-    lanes = lanes_of(state)
-    zero = zeros_like(load(table, 0))
-    n, quiet = plan.sizes[0], plan.sizes[1]
-    for q in range(n - quiet):
-        re, im = zero, zero
-        first, last = pick(port_start, q), pick(port_start, q + 1)
-        for e in range(first, last):
-            k, at = PORT * e, e * (2 * lanes)
-            p = load(table, pick(shape_at, 2 * e)) * pick(power, 2 * e)
-            r = load(table, pick(shape_at, 2 * e + 1)) * pick(power, 2 * e + 1)
-            i_re = p * pick(port, k + 9) + r * pick(port, k + 10) - pick(port, k + 2)
-            i_im = p * pick(port, k + 11) - r * pick(port, k + 12) - pick(port, k + 3)
-            store(current, at, i_re)
-            store(current, at + lanes, i_im)
-            re, im = re + i_re, im + i_im
-        _finish(rows, state, current, q, (quiet + q) * (2 * lanes), re, im, last > first)
+def _first_currents(plan: Plan, demand: Demand, work: Work) -> None:
+    """What the ports want at d = 0: they answer to the base voltages."""
+    current, table = work.current, work.table
+    port, power, shape_at = plan.port, demand.power, demand.shape_at
+    lanes = lanes_of(current)
+    for e in range(plan.sizes[2]):
+        k, at = PORT * e, e * (2 * lanes)
+        p = load(table, pick(shape_at, 2 * e)) * pick(power, 2 * e)
+        q = load(table, pick(shape_at, 2 * e + 1)) * pick(power, 2 * e + 1)
+        store(current, 2 * at, p * pick(port, k + 9) + q * pick(port, k + 10) - pick(port, k + 2))
+        store(current, 2 * at + lanes, p * pick(port, k + 11) - q * pick(port, k + 12) - pick(port, k + 3))
 
 
 @compiled
-def _down(plan: Plan, demand: Demand, work: Work) -> None:
-    """A pass downwards: every position's ports answer to its present d."""
-    state, current, across = work.state, work.current, work.across
-    port_start, port_other = plan.port_start, plan.port_other
-    ports = (plan.port, plan.law, plan.port_law, plan.sizes[3])
-    asked = (work.table, demand.power, demand.shape_at)
-    rows = (plan.return_start, plan.returned, plan.lower_start, plan.lower, plan.lower_block, plan.pivot)
+def _down(plan: Plan, work: Work, rows: int) -> None:
+    """A pass downwards over the first ``rows`` iterated positions."""
+    state, current = work.state, work.current
+    ends = (plan.port_start, plan.return_start, plan.returned)
+    start, column, block, pivot = plan.lower_start, plan.lower, plan.lower_block, plan.pivot
     lanes = lanes_of(state)
-    zero = zeros_like(load(state, 0))
-    n, quiet = plan.sizes[0], plan.sizes[1]
-    for q in range(n - quiet):
-        own = (quiet + q) * (2 * lanes)
-        re, im = zero, zero
-        first, last = pick(port_start, q), pick(port_start, q + 1)
-        for e in range(first, last):
-            at, other = e * (2 * lanes), pick(port_other, e)
-            d_re = load(state, own) - load(state, other)
-            d_im = load(state, own + lanes) - load(state, other + lanes)
-            store(across, at, d_re)
-            store(across, at + lanes, d_im)
-            i_re, i_im = _beyond_slope(ports, asked, e, d_re, d_im)
-            store(current, at, i_re)
-            store(current, at + lanes, i_im)
-            re, im = re + i_re, im + i_im
-        _finish(rows, state, current, q, own, re, im, last > first)
-
-
-@compiled
-def _up(plan: Plan, work: Work) -> None:
-    """A pass upwards over the iterated positions."""
-    state = work.state
-    start, column, block = plan.upper_start, plan.upper, plan.upper_block
-    lanes = lanes_of(state)
-    own = (plan.sizes[0] - 1) * (2 * lanes)
-    for t in range(plan.sizes[0] - plan.sizes[1]):
-        re, im = load(state, own), load(state, own + lanes)
-        re, im = _gather(state, column, block, pick(start, t), pick(start, t + 1), re, im)
+    zero = zeros_like(load(current, 0))
+    own = plan.sizes[1] * (2 * lanes)
+    for q in range(rows):
+        re, im, asked = _asked(ends, current, q, zero, zero)
+        if asked:
+            d = 4 * q
+            re, im = (
+                pick(pivot, d) * re + pick(pivot, d + 1) * im,
+                pick(pivot, d + 2) * re + pick(pivot, d + 3) * im,
+            )
+        re, im = _gather(state, column, block, pick(start, q), pick(start, q + 1), re, im)
         store(state, own, re)
         store(state, own + lanes, im)
+        own += 2 * lanes
+
+
+@inlined
+def _answered(
+    ports: Any, demand: Any, current: Any, e: int, change: tuple[Any, Any], before: tuple[Any, Any], seen: Any
+) -> Any:
+    """Port row ``e`` answers to the voltage change across it; the largest step, miss and outlier so far."""
+    step, miss, outside = seen
+    port, law, law_at, _ = ports
+    lanes = lanes_of(current)
+    k, at = PORT * e, e * (4 * lanes)
+    i_re, i_im = _beyond_slope(ports, demand, e, change[0], change[1])
+    miss_re, miss_im = i_re - load(current, at), i_im - load(current, at + lanes)
+    store(current, at, i_re)
+    store(current, at + lanes, i_im)
+    store(current, at + 2 * lanes, change[0])
+    store(current, at + 3 * lanes, change[1])
+    u_re, u_im = pick(port, k) + change[0], pick(port, k + 1) + change[1]
+    square = u_re * u_re + u_im * u_im
+    move_re, move_im = change[0] - before[0], change[1] - before[1]
+    step = max((move_re * move_re + move_im * move_im) * pick(port, k + 8), step)
+    miss = max((miss_re * miss_re + miss_im * miss_im) * square, miss)
+    outside = _outside(law, pick(law_at, e), square * pick(port, k + 8), outside)
+    return step, miss, outside
+
+
+@compiled
+def _up(plan: Plan, demand: Demand, work: Work, solved: int, first: bool) -> None:
+    """A pass upwards over the iterated positions, at which the ports answer to their new voltages.
+
+    The last ``solved`` positions hold their d already. Leaves in ``measure``, per lane: the largest
+    voltage step across a port since the pass before, squared (pu²); the largest |miss|·|u| of a port,
+    squared (VA²), where the miss is what the port draws at the new voltages less the current these
+    were solved for; and a number that is zero only if every voltage is inside the range of its law.
+    """
+    state, current = work.state, work.current
+    start, column, block = plan.upper_start, plan.upper, plan.upper_block
+    port_start, port_other = plan.port_start, plan.port_other
+    ports = (plan.port, plan.law, plan.port_law, plan.sizes[3])
+    wanted = (work.table, demand.power, demand.shape_at)
+    lanes = lanes_of(state)
+    zero = zeros_like(load(current, 0))
+    seen = (zero, zero, zero)
+    rows = plan.sizes[0] - plan.sizes[1]
+    own = (plan.sizes[0] - 1) * (2 * lanes)
+    for t in range(rows):
+        re, im = load(state, own), load(state, own + lanes)
+        if t >= solved:
+            re, im = _gather(state, column, block, pick(start, t), pick(start, t + 1), re, im)
+            store(state, own, re)
+            store(state, own + lanes, im)
+        q = rows - 1 - t
+        for e in range(pick(port_start, q), pick(port_start, q + 1)):
+            at, other = e * (4 * lanes) + 2 * lanes, pick(port_other, e)
+            change = (re - load(state, other), im - load(state, other + lanes))
+            before = (zero, zero) if first else (load(current, at), load(current, at + lanes))
+            seen = _answered(ports, wanted, current, e, change, before, seen)
         own -= 2 * lanes
+    store(work.measure, 0, seen[0])
+    store(work.measure, lanes, seen[1])
+    store(work.measure, 2 * lanes, seen[2])
 
 
 @compiled
@@ -301,7 +338,7 @@ def _expand(plan: Plan, work: Work) -> None:
 @compiled
 def _up_measured(plan: Plan, work: Work) -> None:
     """A pass upwards that leaves, per lane, the square of this step and of the one before in ``square``."""
-    state, across = work.state, work.across
+    state, current = work.state, work.current
     start, column, block = plan.upper_start, plan.upper, plan.upper_block
     port, port_start, port_other = plan.port, plan.port_start, plan.port_other
     lanes = lanes_of(state)
@@ -336,10 +373,10 @@ def _settled(work: Work, k: int, tol: float) -> bool:
     lanes = lanes_of(work.state)
     waiting = False
     for lane in range(lanes):
-        now = np.sqrt(np.float64(work.square[lane]))
-        before = np.sqrt(np.float64(work.square[lanes + lane])) if k == 2 else work.step[lane]
-        work.step[lane] = now
+        now = np.sqrt(np.float64(work.measure[lane]))
+        before = work.step[lane] if k > 1 else 0.0
         done = _remaining(now, before, tol) < tol
+        work.step[lane] = now
         work.step[lanes + lane] = done
         waiting |= not done and now < 1.0
     return not waiting
@@ -350,48 +387,8 @@ def _remaining(now: float, before: float, tol: float) -> float:
     """Estimated distance to the answer, pu; infinite where the contraction is not trusted."""
     if now < STILL * tol:
         return now
-    rate = now / before
+    rate = now / before if before > 0.0 else np.inf
     return now * rate / (1.0 - rate) if rate < CONTRACTING else np.inf
-
-
-@compiled
-def _judge(plan: Plan, demand: Demand, work: Work) -> None:
-    """Residual of the port equations at the final voltages, and whether every port's law held there.
-
-    The network equations were solved for the currents of the last pass; what the ports draw at the
-    final voltages differs from those by the miss. Leaves its largest |miss|·|u| squared (VA²) and a
-    number that is zero only where every voltage is inside the range of its law.
-    """
-    state, current = work.state, work.current
-    port, port_start, port_other, port_law = plan.port, plan.port_start, plan.port_other, plan.port_law
-    ports = (port, plan.law, port_law, plan.sizes[3])
-    asked = (work.table, demand.power, demand.shape_at)
-    law = _record(plan.law)
-    lanes = lanes_of(state)
-    worst = zeros_like(load(state, 0))
-    outside = worst
-    n, quiet = plan.sizes[0], plan.sizes[1]
-    for q in range(n - quiet):
-        own = (quiet + q) * (2 * lanes)
-        for e in range(pick(port_start, q), pick(port_start, q + 1)):
-            k, at, other = PORT * e, e * (2 * lanes), pick(port_other, e)
-            d_re = load(state, own) - load(state, other)
-            d_im = load(state, own + lanes) - load(state, other + lanes)
-            i_re, i_im = _beyond_slope(ports, asked, e, d_re, d_im)
-            i_re, i_im = i_re - load(current, at), i_im - load(current, at + lanes)
-            re, im = pick(port, k) + d_re, pick(port, k + 1) + d_im
-            u = re * re + im * im
-            worst = max((i_re * i_re + i_im * i_im) * u, worst)
-            outside = outside + _outside(law, pick(port_law, e), u * pick(port, k + 8))
-    store(work.square, 0, worst)
-    store(work.square, lanes, outside)
-
-
-@inlined
-def _outside(law: Reals, at: int, m: Any) -> Any:
-    """Zero where m is inside the range the class was made for; NaN stays NaN."""
-    nothing = m * np.float32(0.0)
-    return where_less(m, pick(law, at + 8), nothing + np.float32(1.0), where_less(pick(law, at + 9), m, np.float32(1.0), nothing))
 
 
 @compiled
@@ -415,25 +412,24 @@ def _fill(demand: Demand, table: Reals, first: int) -> None:
 
 @compiled
 def _solve(plan: Plan, demand: Demand, work: Work, answer: Answer, first: int, limits: tuple[float, int]) -> None:
-    """Solve the block that begins at scenario ``first`` and judge it."""
+    """Solve the block that begins at scenario ``first``."""
     tol, most = limits
     lanes = lanes_of(work.state)
+    rows = plan.sizes[0] - plan.sizes[1]
     _fill(demand, work.table, first)
-    _down_first(plan, demand, work)
-    _up(plan, work)
-    k = 1
+    _first_currents(plan, demand, work)
+    k = 0
     settled = False
     while k < most and not settled:
         k += 1
-        _down(plan, demand, work)
-        _up_measured(plan, work)
+        _down(plan, work, rows)
+        _up(plan, demand, work, 0, k == 1)
         settled = _settled(work, k, tol)
-    _judge(plan, demand, work)
     for lane in range(min(lanes, len(answer.iterations) - first)):
-        residual = np.sqrt(np.float64(work.square[lane])) / 1000.0
+        residual = np.sqrt(np.float64(work.measure[lanes + lane])) / 1000.0
         answer.residual_kva[first + lane] = residual
         answer.iterations[first + lane] = k
-        sound = np.isfinite(residual) and work.square[lanes + lane] == 0.0
+        sound = np.isfinite(residual) and work.measure[2 * lanes + lane] <= 0.0
         answer.converged[first + lane] = work.step[lanes + lane] == 1.0 and sound
 
 
@@ -537,7 +533,7 @@ def run(
     )
     asked = Demand(begin(demand.power), begin(demand.shape_at), demand.shapes, demand.dense, begin(demand.port_row))
     room = Work(
-        begin(work.state), begin(work.current), begin(work.across), begin(work.table), begin(work.square), begin(work.step)
+        begin(work.state), begin(work.current), begin(work.table), begin(work.square), begin(work.measure), begin(work.step)
     )
     lanes = lanes_of(room.state)
     for block in range(blocks[0], blocks[1]):

@@ -70,7 +70,7 @@ class Lanes:
         cuts = np.linspace(0, blocks, parts+1).astype(int)
 
         def part(k):
-            work = Work(aligned((n+1)*2*W, T), aligned(P*2*W, T), aligned(P*2*W, T), aligned(K*W, T), aligned(W*W, T), np.zeros(2*W))
+            work = Work(aligned((n+1)*2*W, T), aligned(P*4*W, T), aligned(K*W, T), aligned(W*W, T), aligned(3*W, T), np.zeros(2*W))
             work.state[n*2*W:] = 0
             ext = aligned(4*n16 if band else 0, T)
             if band:
