@@ -10,10 +10,12 @@
 
 ``append`` returns once its entries survive a killed process and a power cut (CONVENTIONS §9);
 ``_chain.py`` binds each entry to the one before, ``_columns.py`` turns arrays into bytes,
-``_errors.py`` draws the tree of what can go wrong.
+``_errors.py`` draws the tree of what can go wrong. Beside that folder, ``save_network`` and
+``load_network`` keep a network in one file (``.gfnet``, ``_network_file.py``).
 """
 
 from gridflock.record._errors import RecordBroken, RecordBusy, RecordError, RecordFull, RecordReadOnly
+from gridflock.record._network_file import load_network, save_network
 from gridflock.record._record import SqliteRecord, open_record
 
 __all__ = [
@@ -23,5 +25,7 @@ __all__ = [
     "RecordFull",
     "RecordReadOnly",
     "SqliteRecord",
+    "load_network",
     "open_record",
+    "save_network",
 ]
