@@ -13,15 +13,16 @@ wishes anything. This is the static control mode of OpenDSS.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gridflock.grid._flow import Flow, solve
-from gridflock.grid._network import CapacitorMode, Capacitors, Complex, Float, Network
+from gridflock.grid._network import CapacitorMode, Capacitors, Complex, Float, Network, Regulators
 from gridflock.grid._state import ControlState
-from gridflock.units import DAY_S, NEVER_S, Mask
+from gridflock.units import DAY_S, NEVER_S, Mask, Rows
 
 SETTLE_ROUNDS = 100
 """Control rounds of one settling; feeders that do not hunt need fewer than twenty."""
@@ -44,39 +45,44 @@ class Sight:
 
 def look(network: Network, flow: Flow) -> Sight:
     """What every control sees at an operating point."""
-    return sight(network, flow.v, flow.currents)
+    at = network.branch_blocks.node
+    return sight(network.regulators, network.capacitors, at, flow.v, flow.currents)
 
 
-def sight(network: Network, v: Complex, currents: Complex) -> Sight:
+def sight(reg: Regulators, caps: Capacitors, at: Rows, v: Complex, currents: Complex) -> Sight:
     """What controls see of voltages and currents.
 
     Args:
-        network: the feeder.
-        v: complex (n,) V.
-        currents: complex (c,) into the branches at their conductors, A.
+        reg: regulators.
+        caps: capacitors.
+        at: (c,) node of each conductor.
+        v: complex (..., n) V.
+        currents: complex (..., c) into the branches at their conductors, A.
     """
-    reg, caps = network.regulators, network.capacitors
-    grounded = np.append(v, 0.0)
-    into_feeder = np.where(reg.conductor >= 0, -currents[reg.conductor], 0.0)
-    drop = (reg.r_v + 1j * reg.x_v) * into_feeder / reg.ct_a
-    regulated = np.abs((grounded[reg.node] - grounded[reg.node_to]) / reg.pt_ratio - drop)
-    seen = _sums(np.abs(v[caps.seen_node]), caps.seen_start) / _counts(caps.seen_start)
-    amps = currents[caps.flow_conductor]
-    into = grounded[network.branch_blocks.node[caps.flow_conductor]] * np.conj(amps)
+    grounded = np.concatenate([v, np.zeros((*v.shape[:-1], 1), dtype=np.complex128)], axis=-1)
+    across = grounded[..., reg.node] - grounded[..., reg.node_to]
+    along = np.flatnonzero(reg.conductor >= 0)
+    drop = np.zeros_like(across)
+    drop[..., along] = -((reg.r_v + 1j * reg.x_v) / reg.ct_a)[along] * currents[..., reg.conductor[along]]
+    seen = _sums(np.abs(v[..., caps.seen_node]), caps.seen_start) / _counts(caps.seen_start)
+    amps = currents[..., caps.flow_conductor]
+    into = grounded[..., at[caps.flow_conductor]] * np.conj(amps)
     kvar = _sums(into.imag / 1000.0, caps.flow_start)
     mean_a = _sums(np.abs(amps), caps.flow_start) / _counts(caps.flow_start)
     by_current = caps.mode == CapacitorMode.CURRENT
-    return Sight(regulated, seen / caps.pt_ratio, np.where(by_current, mean_a / caps.ct_ratio, kvar))
+    flow = np.where(by_current, mean_a / caps.ct_ratio, kvar)
+    return Sight(np.abs(across / reg.pt_ratio - drop), seen / caps.pt_ratio, flow)
 
 
-def _counts(start: NDArray[np.int32]) -> NDArray[np.int32]:
+def _counts(start: Rows) -> Rows:
     return np.maximum(np.diff(start), 1).astype(np.int32)
 
 
-def _sums(values: Float, start: NDArray[np.int32]) -> Float:
-    """Sum of each stretch of ``values``; 0 for an empty one."""
-    total = np.concatenate([[0.0], np.cumsum(values)])
-    sums: Float = total[start[1:]] - total[start[:-1]]
+def _sums(values: Float, start: Rows) -> Float:
+    """Sum of each stretch of the last axis; 0 for an empty one."""
+    total = np.zeros((*values.shape[:-1], values.shape[-1] + 1))
+    np.cumsum(values, axis=-1, out=total[..., 1:])
+    sums: Float = total[..., start[1:]] - total[..., start[:-1]]
     return sums
 
 
@@ -206,12 +212,49 @@ def settle(
         The flow and the positions it holds at; timers cleared. ``flow.converged`` is False where
         the controls still hunt after all rounds or the flow has no solution.
     """
-    flow = solve(network, load_kva, inject_kva, state, start)
-    for _ in range(rounds):
-        after = moved(network, look(network, flow), state, second_s) if flow.converged else None
-        if after is None:
-            return flow, state
-        state = after
-        flow = solve(network, load_kva, inject_kva, state, flow)
-    hunts = flow.converged and moved(network, look(network, flow), state, second_s) is not None
-    return (replace(flow, converged=False) if hunts else flow), state
+    at_rest = settled(
+        network,
+        lambda held, before: solve(network, load_kva, inject_kva, held, before),
+        state,
+        start,
+        rounds,
+        second_s,
+    )
+    flow = at_rest.flow
+    return (flow if at_rest.quiet else replace(flow, converged=False)), at_rest.state
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Settled:
+    """Where static control rounds end.
+
+    Attributes:
+        flow: the last solution.
+        state: the positions it was solved at.
+        rounds: how often controls moved.
+        quiet: no control wishes to move any more, and the flow converged.
+    """
+
+    flow: Flow
+    state: ControlState
+    rounds: int
+    quiet: bool
+
+
+def settled(
+    network: Network,
+    solver: Callable[[ControlState, Flow | None], Flow],
+    state: ControlState,
+    start: Flow | None,
+    rounds: int,
+    second_s: float = NEVER_S,
+) -> Settled:
+    """Static control rounds around any solver of one control state, begun at an earlier flow."""
+    flow, taken = solver(state, start), 0
+    while flow.converged:
+        after = moved(network, look(network, flow), state, second_s)
+        if after is None or taken == rounds:
+            return Settled(flow, state, taken, after is None)
+        state, taken = after, taken + 1
+        flow = solver(state, flow)
+    return Settled(flow, state, taken, quiet=False)
