@@ -88,7 +88,8 @@ class Batch:
         base_kva: complex (L,) powers of the base point, the scenarios' mean: the nearer, the fewer
             iterations. Nominal powers where None.
         inject_nodes: (k,) nodes that carry constant-power injections besides the ports.
-        dtype: ``"float32"`` (16 lanes) or ``"float64"`` (8 lanes).
+        dtype: ``"float32"`` (16 lanes) or ``"float64"`` (8 lanes). Where None, float32, unless the
+            network has nodes without a path to ground whose potential float32 cannot hold.
     """
 
     def __init__(
@@ -98,14 +99,17 @@ class Batch:
         base_kva: Complex | None = None,
         inject_nodes: Rows | None = None,
         *,
-        dtype: str = "float32",
+        dtype: str | None = None,
     ) -> None:
         self.network = network
         self.state = state
         self.inject_nodes = np.zeros(0, np.int32) if inject_nodes is None else np.asarray(inject_nodes)
         base = network.load_kva if base_kva is None else base_kva
         still = np.zeros(len(self.inject_nodes), dtype=np.complex128)
-        self.lanes = Lanes(circuit(network, state, self.inject_nodes), np.append(base, still), dtype=dtype)
+        arrays, point = circuit(network, state, self.inject_nodes), np.append(base, still)
+        self.lanes = Lanes(arrays, point, dtype=dtype or "float32")
+        if dtype is None and len(network.three_wire) and not _holds(self.lanes, arrays, point):
+            self.lanes = Lanes(arrays, point, dtype="float64")
 
     def solve(
         self,
@@ -169,6 +173,18 @@ class Batch:
         if inject_kva is not None:
             np.add.at(inject, self.inject_nodes, inject_kva)
         return solve(self.network, load_kva, inject, self.state)
+
+
+def _holds(lanes: Lanes, arrays: Circuit, base_kva: Complex) -> bool:
+    """Whether float32 finds the same voltages as float64 beside the base point.
+
+    Where only stray admittances tie a part to ground, rounding in float32 is a leakage as large as
+    they are and shifts the part's neutral.
+    """
+    beside = 0.8 * base_kva[None, :]
+    single = lanes.solve(dense=beside, v_pu=True)
+    double = Lanes(arrays, base_kva, dtype="float64").solve(dense=beside, v_pu=True)
+    return bool(np.abs(single.v_pu - double.v_pu).max() < TOLERANCE_PU)
 
 
 def circuit(network: Network, state: ControlState, inject_nodes: Rows) -> Circuit:

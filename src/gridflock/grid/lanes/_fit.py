@@ -94,7 +94,9 @@ def _fits(kinds: Laws, record: Float, degree: int) -> tuple[Float, float]:
         one = Laws(*(np.repeat(getattr(kinds, name)[k : k + 1], PROBES, axis=0) for name in Laws.__slots__))
         wanted = _inside(one, record[k], probe)
         at_nodes = _inside(Laws(*(getattr(one, name)[: degree + 1] for name in Laws.__slots__)), record[k], t)
-        row = [chebyshev.cheb2poly(chebyshev.chebfit(t, at_nodes[:, part], degree)) for part in range(2)]
+        fitted = [chebyshev.cheb2poly(chebyshev.chebfit(t, at_nodes[:, part], degree)) for part in range(2)]
+        # The conversion drops leading zeros, as an exact impedance has.
+        row = [np.pad(part, (0, degree + 1 - len(part))) for part in fitted]
         for part in range(2):
             found = polynomial.polyval(probe, row[part])
             worst = max(worst, float(np.abs(found / wanted[:, part] - 1.0).max()))
