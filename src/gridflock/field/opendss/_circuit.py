@@ -16,8 +16,6 @@ from gridflock.field.opendss._text import MOST_FAULTS, Script
 from gridflock.grid.build._document import Faults
 
 Complex = NDArray[np.complex128]
-_SINGULAR = 222
-"""Error number of the engine for a matrix that cannot be factored."""
 
 
 class Circuit:
@@ -74,7 +72,12 @@ class Circuit:
         try:
             yield
         except self._error as error:
-            self.faults.add("opendss", element or "circuit", "engine", _plain(error, where))
+            text = _plain(error)
+            if named := re.search(r"\b(\w+) \"([^\"]+)\"", text) if not element else None:
+                element = f"{named[1]}.{named[2]}".lower()
+                where = self.where(element) or where
+            at = f" ({where})" if where else ""
+            self.faults.add("opendss", element or "circuit", "engine", text + at)
 
     def _compile(self) -> None:
         for command in self.script.commands:
@@ -145,12 +148,14 @@ class Circuit:
         self.faults.add(element.split(".", 1)[0], element, what, reason + (f" ({where})" if where else ""))
 
 
-def _plain(error: Exception, where: str) -> str:
+def _plain(error: Exception) -> str:
     """The engine's message on one line, without its own framing."""
     text = str(error)
     if found := re.search(r"Error Description:\s*(.*?)\s*(?:Probable Cause|$)", text, re.DOTALL):
         text = found[1]
     text = re.sub(r"^\(#\d+\)\s*", "", re.sub(r"\s+", " ", text)).strip()[:300]
+    if "inversion" in text.lower():
+        text += ": zero impedance; give it a length and an impedance, or take it out"
     if "singular" in text.lower():
         text += ": a part without a path to ground or a zero impedance"
-    return f"{text} ({where})" if where else text
+    return text

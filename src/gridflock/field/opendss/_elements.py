@@ -62,8 +62,9 @@ class Walk:
         nodes = [flat[i : i + wires] for i in range(0, len(flat), wires)]
         names = [str(name).split(".") for name in api.BusNames[: len(nodes)]]
         for name in names:
-            if any(node != "0" for node in name[wires + 1 :]):
-                reason = f"contradictory: bus {'.'.join(name)} for {wires} wires"
+            named = len(name) - 1
+            if any(node != "0" for node in name[wires + 1 :]) or 0 < named < api.NumPhases:
+                reason = f"contradictory: bus {'.'.join(name)} for {api.NumPhases} phases, {wires} wires"
                 self.circuit.fault(element, "phases", reason)
         buses = [self.rows.get(name[0].lower(), -1) for name in names]
         kept = [k for k, node in enumerate(flat) if node > 0]

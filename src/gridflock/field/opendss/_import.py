@@ -7,6 +7,7 @@ from pathlib import Path
 from gridflock.field.opendss._circuit import Circuit
 from gridflock.field.opendss._controls import TRIAL, Controls, Taps
 from gridflock.field.opendss._elements import Walk
+from gridflock.field.opendss._isolated import refuse_isolated
 from gridflock.field.opendss._ports import Ports
 from gridflock.field.opendss._shapes import Shapes, read_shapes
 from gridflock.field.opendss._text import read_script
@@ -55,5 +56,6 @@ def read_dss(
     ports = Ports(walk)
     ports.loads()
     ports.generation()
+    refuse_isolated(parts)
     parts.faults.stop_if_any()
     return parts, read_shapes(circuit, parts, ports.origins)

@@ -115,18 +115,23 @@ class Ports:
         if not found:
             return
         elements = [(element, _is_delta(row)) for element, row, _ in found]
+        self._enable_loads("no")
         wide = self._measured(elements, 1e-6, 1e6)
         high = self._measured(elements, _HIGH, 2.0 * _HIGH)
+        self._enable_loads("yes")
         for (element, row, kind), (kva, v), (kva_high, v_high) in zip(found, wide, high, strict=True):
             rated = _rated(row)
             if int(row["Model"]) == 2:
                 law = Law(_IMPEDANCE, _IMPEDANCE, limits=(0.0, 0.5, 2.0), edge=(0.5, 2.0))
                 at_rated = kva * (rated / v) ** 2
             else:
-                law = Law(limits=(0.0, row["VMinpu"], row["VMaxpu"]))
-                at_rated = kva
+                at_rated, law = kva, Law(limits=(0.0, row["VMinpu"], row["VMaxpu"]))
                 if abs(kva) > 0.0:
                     rated = v_high * math.sqrt(abs(kva / kva_high)) / _HIGH
+                if _is_delta(row) and row["Phases"] == 1:
+                    # Beyond its limits the engine gives it a third of the admittance of its power.
+                    rated /= math.sqrt(3.0)
+                    law = replace(law, edge=(1.0 / (3.0 * law.limits[1]), 1.0 / (3.0 * law.limits[2])))
             self._split(element, row, [(at_rated / int(row["Phases"]), law)], kind, rated, scaled=False)
 
     def _plain_generator(self, element: str, row: dict[str, Any]) -> bool:
@@ -144,6 +149,11 @@ class Ports:
             self.circuit.fault(element, "model", wrong)
         return not wrong
 
+    def _enable_loads(self, word: str) -> None:
+        for element in dict.fromkeys(origin.element for origin in self.origins):
+            if element.startswith("load."):
+                self.circuit.command(f"edit {element} enabled={word}")
+
     def _measured(
         self, elements: list[tuple[str, bool]], low: float, high: float
     ) -> list[tuple[complex, float]]:
@@ -154,6 +164,9 @@ class Ports:
         for option in ("mode=snapshot", "controlmode=off", "tolerance=1e-12", "maxiterations=300"):
             self.circuit.command(f"set {option}")
         self.circuit.command("solve")
+        if not api.Solution.Converged:
+            reason = "the power of the generation cannot be found: the engine does not converge without loads"
+            self.parts.faults.add("opendss", elements[0][0], "power", reason)
         self.parts.faults.stop_if_any()
         found = []
         for element, delta in elements:
@@ -185,6 +198,8 @@ class Ports:
         self.circuit.activate(element)
         place = self.walk.place(element)
         nodes, count = place.nodes[0], int(row["Phases"])
+        if not rated > 0.0:
+            self.circuit.fault(element, "kV", f"{row['kV']} is no rated voltage: give the one across it")
         for k in range(count):
             pair = (nodes[k], nodes[(k + 1) % len(nodes)] if _is_delta(row) else nodes[-1])
             if pair[0] == pair[1]:
