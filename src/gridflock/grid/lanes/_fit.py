@@ -23,6 +23,7 @@ HEAD = 10
 """Numbers of a class before its polynomials: centre and 1/half-width of the fit in m, high², low²,
 floor², f above, rise and offset of f below, and the lowest and highest m the class is made for."""
 PROBES = 400
+ORDERED = 1e-9
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,7 +52,7 @@ def classes(law: Laws, accuracy: float) -> Classes:
     kinds = Laws(*(getattr(law, name)[first] for name in Laws.__slots__))
     record = _heads(kinds)
     of_port = of_port.reshape(-1).astype(np.int32)
-    if np.isnan(kinds.exponent).all() and (kinds.zip == (1.0, 0.0, 0.0)).all():
+    if np.isnan(kinds.exponent).all() and (kinds.zip == (1.0, 0.0, 0.0)).all() and _ordered(kinds, record):
         record[:, 8], record[:, 9] = 0.0, np.inf
         return Classes(of_port, record, -1, 0.0)
     for degree in DEGREES:
@@ -59,6 +60,23 @@ def classes(law: Laws, accuracy: float) -> Classes:
         if error <= accuracy:
             break
     return Classes(of_port, np.hstack([record, fits]), degree, error)
+
+
+def _ordered(kinds: Laws, record: Float) -> bool:
+    """Whether constant power with its limits is ``max(min(1/m, max(f below, 1)), f above)`` in every class.
+
+    It is where the closed forms meet the law at its limits and the lower one is the steeper, as by
+    OpenDSS's rules; then no comparison is needed.
+    """
+    r = np.linspace(0.05, 2.0, PROBES)
+    for k in range(len(record)):
+        one = Laws(*(np.repeat(getattr(kinds, name)[k : k + 1], PROBES, axis=0) for name in Laws.__slots__))
+        wanted = factors(one, r)[0][:, 0] / r
+        below = np.maximum(record[k, 6] + record[k, 7] / r, 1.0)
+        found = np.maximum(np.minimum(r**-2.0, below), record[k, 5])
+        if np.abs(found / wanted - 1.0).max() > ORDERED:
+            return False
+    return True
 
 
 def _heads(kinds: Laws) -> Float:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from gridflock.grid.lanes._fit import HEAD
 from gridflock.grid.lanes._plan import PORT, WIDEST, Offsets, Plan, Reals
 from gridflock.grid.lanes._simd import (
+    after,
     begin,
     lanes_of,
     load,
@@ -50,6 +51,8 @@ class Demand(NamedTuple):
         shapes: (K, S) multipliers.
         dense: (S, 2·ports) p and q in turn, kVA; without rows where the shaped form is used.
         port_row: (P,) port of each port row.
+        state: (S,) control state of each scenario; without elements where all share the base point's.
+        values: (states, numbers) what ``tail_values`` makes of them.
     """
 
     power: Reals
@@ -57,14 +60,17 @@ class Demand(NamedTuple):
     shapes: Reals
     dense: Reals
     port_row: Offsets
+    state: Offsets
+    values: Reals
 
 
 class Work(NamedTuple):
-    """Scratch of one thread: state, port currents and voltages, multipliers, a square of |V|, measures."""
+    """Scratch of one thread: state, port currents and voltages, multipliers, tail factors, a square of |V|, measures."""
 
     state: Reals
     current: Reals
     table: Reals
+    tail: Reals
     square: Reals
     measure: Reals
     step: NDArray[np.float64]
@@ -259,6 +265,62 @@ def _down(plan: Plan, work: Work, rows: int) -> None:
 
 
 @inlined
+def _gather_lanes(state: Any, column: Any, block: Any, k: int, last: int, re: Any, im: Any) -> tuple[Any, Any]:
+    """Like ``_gather`` where every lane has blocks of its own."""
+    lanes = lanes_of(state)
+    while k < last:
+        at, b = pick(column, k), 4 * k * lanes
+        x, y = load(state, at), load(state, at + lanes)
+        re = re - load(block, b) * x - load(block, b + lanes) * y
+        im = im - load(block, b + 2 * lanes) * x - load(block, b + 3 * lanes) * y
+        k += 1
+    return re, im
+
+
+@compiled
+def _tail_down(plan: Plan, work: Work) -> None:
+    """The tail downwards, every lane with the factors of its own control state."""
+    state, current, tail = work.state, work.current, work.tail
+    ends = (plan.port_start, plan.return_start, plan.returned)
+    far, lower = (plan.far_start, plan.far, plan.far_block), (plan.near_lower_start, plan.near_lower)
+    lanes = lanes_of(state)
+    zero = zeros_like(load(current, 0))
+    size = plan.sizes[0] - plan.sizes[4]
+    blocks = after(tail, 4 * size * lanes)
+    for t in range(size):
+        re, im, _ = _asked(ends, current, plan.sizes[4] - plan.sizes[1] + t, zero, zero)
+        re, im = _gather(state, far[1], far[2], pick(far[0], t), pick(far[0], t + 1), re, im)
+        d = 4 * t * lanes
+        z_re = load(tail, d) * re + load(tail, d + lanes) * im
+        z_im = load(tail, d + 2 * lanes) * re + load(tail, d + 3 * lanes) * im
+        re, im = _gather_lanes(state, lower[1], blocks, pick(lower[0], t), pick(lower[0], t + 1), z_re, z_im)
+        own = (plan.sizes[4] + t) * (2 * lanes)
+        store(state, own, re)
+        store(state, own + lanes, im)
+
+
+@compiled
+def _tail_up(plan: Plan, work: Work) -> None:
+    """The tail upwards, and the constant part of its answer."""
+    state, tail = work.state, work.tail
+    start, column = plan.near_upper_start, plan.near_upper
+    lanes = lanes_of(state)
+    size = plan.sizes[0] - plan.sizes[4]
+    blocks = after(tail, 4 * (size + pick(plan.near_lower_start, size)) * lanes)
+    for back in range(size):
+        t = size - 1 - back
+        own = (plan.sizes[4] + t) * (2 * lanes)
+        re, im = load(state, own), load(state, own + lanes)
+        re, im = _gather_lanes(state, column, blocks, pick(start, t), pick(start, t + 1), re, im)
+        store(state, own, re)
+        store(state, own + lanes, im)
+    offset = after(blocks, 4 * pick(start, size) * lanes)
+    first = plan.sizes[4] * (2 * lanes)
+    for k in range(2 * size):
+        store(state, first + k * lanes, load(state, first + k * lanes) + load(offset, k * lanes))
+
+
+@inlined
 def _answered(
     ports: Any, demand: Any, current: Any, e: int, change: tuple[Any, Any], before: tuple[Any, Any], seen: Any
 ) -> Any:
@@ -399,7 +461,7 @@ def _fill(demand: Demand, table: Reals, first: int) -> None:
         last = len(demand.dense) - 1
         for lane in range(lanes):
             row = demand.dense[min(first + lane, last)]
-            for e in range(len(row) // 2):
+            for e in range(len(demand.port_row)):
                 k = 2 * demand.port_row[e]
                 table[2 * e * lanes + lane] = row[k]
                 table[(2 * e + 1) * lanes + lane] = row[k + 1]
@@ -411,19 +473,37 @@ def _fill(demand: Demand, table: Reals, first: int) -> None:
 
 
 @compiled
+def _fill_tail(demand: Demand, tail: Any, first: int) -> None:
+    """The tail factors of the block's lanes."""
+    lanes = lanes_of(tail)
+    last = len(demand.state) - 1
+    if last < 0:
+        return
+    for lane in range(lanes):
+        values = demand.values[demand.state[min(first + lane, last)]]
+        for k in range(len(values)):
+            tail[k * lanes + lane] = values[k]
+
+
+@compiled
 def _solve(plan: Plan, demand: Demand, work: Work, answer: Answer, first: int, limits: tuple[float, int]) -> None:
     """Solve the block that begins at scenario ``first``."""
     tol, most = limits
     lanes = lanes_of(work.state)
-    rows = plan.sizes[0] - plan.sizes[1]
+    own_states = len(demand.state) > 0
+    solved = plan.sizes[0] - plan.sizes[4] if own_states else 0
     _fill(demand, work.table, first)
+    _fill_tail(demand, work.tail, first)
     _first_currents(plan, demand, work)
     k = 0
     settled = False
     while k < most and not settled:
         k += 1
-        _down(plan, work, rows)
-        _up(plan, demand, work, 0, k == 1)
+        _down(plan, work, plan.sizes[0] - plan.sizes[1] - solved)
+        if own_states:
+            _tail_down(plan, work)
+            _tail_up(plan, work)
+        _up(plan, demand, work, solved, k == 1)
         settled = _settled(work, k, tol)
     for lane in range(min(lanes, len(answer.iterations) - first)):
         residual = np.sqrt(np.float64(work.measure[lanes + lane])) / 1000.0
@@ -528,12 +608,19 @@ def run(
         begin(plan.return_start),
         begin(plan.returned),
         _opened(plan.law),
+        begin(plan.far_start),
+        begin(plan.far),
+        begin(plan.far_block),
+        begin(plan.near_lower_start),
+        begin(plan.near_lower),
+        begin(plan.near_upper_start),
+        begin(plan.near_upper),
         begin(plan.node_at),
         begin(plan.node_base),
     )
-    asked = Demand(begin(demand.power), begin(demand.shape_at), demand.shapes, demand.dense, begin(demand.port_row))
+    asked = Demand(begin(demand.power), begin(demand.shape_at), demand.shapes, demand.dense, demand.port_row, demand.state, demand.values)
     room = Work(
-        begin(work.state), begin(work.current), begin(work.table), begin(work.square), begin(work.measure), begin(work.step)
+        begin(work.state), begin(work.current), begin(work.table), begin(work.tail), begin(work.square), begin(work.measure), begin(work.step)
     )
     lanes = lanes_of(room.state)
     for block in range(blocks[0], blocks[1]):

@@ -7,7 +7,7 @@ the ground. All offsets in the plan are such element offsets, so the kernel only
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,7 @@ from gridflock.grid.lanes._law import currents, factors, port_voltage
 from gridflock.grid.lanes._point import Point
 from gridflock.grid.lanes._simd import VECTOR_BYTES, width
 
-Reals = NDArray[np.floating]
+Reals = NDArray[np.floating[Any]]
 Offsets = NDArray[np.int32]
 PORT = 16
 """Numbers per port: base voltage (re, im), base current (re, im), slope block (4), 1/v_rated²,
@@ -33,7 +33,8 @@ class Plan(NamedTuple):
     """Everything the kernel reads but the scenarios.
 
     Attributes:
-        sizes: nodes, first position of the iteration, ports, numbers per law class.
+        sizes: nodes, first position of the iteration, ports, numbers per law class, first position of
+            the tail.
         lower_start: (m+1,) rows of G of the iterated positions.
         lower: offsets of the nodes they gather.
         lower_block: four numbers each.
@@ -48,11 +49,18 @@ class Plan(NamedTuple):
         return_start: (m+1,) ports whose second end is each iterated position.
         returned: (…,) rows of those ports.
         law: records of the law classes; one-dimensional for constant power, else (1, …).
+        far_start: (T+1,) rows of G of the tail, up to where the tail begins.
+        far: offsets of the nodes they gather.
+        far_block: four numbers each, without the pivot.
+        near_lower_start: (T+1,) rows of the pattern inside the tail, earlier positions.
+        near_lower: offsets of those.
+        near_upper_start: (T+1,) the same, later positions.
+        near_upper: offsets of those.
         node_at: (n16,) state offset of each node, in node order, filled up to a multiple of 16.
         node_base: (n16·3) re v, im v, 1/v_base of each node, in node order.
     """
 
-    sizes: tuple[int, int, int, int]
+    sizes: tuple[int, int, int, int, int]
     lower_start: Offsets
     lower: Offsets
     lower_block: Reals
@@ -67,6 +75,13 @@ class Plan(NamedTuple):
     return_start: Offsets
     returned: Offsets
     law: Reals
+    far_start: Offsets
+    far: Offsets
+    far_block: Reals
+    near_lower_start: Offsets
+    near_lower: Offsets
+    near_upper_start: Offsets
+    near_upper: Offsets
     node_at: Offsets
     node_base: Reals
 
@@ -78,7 +93,7 @@ class Packed(NamedTuple):
     port_row: Offsets
 
 
-def aligned(count: int, dtype: np.dtype) -> Reals:
+def aligned(count: int, dtype: np.dtype[Any]) -> Reals:
     """Uninitialised flat array that starts on a vector's boundary."""
     dtype = np.dtype(dtype)
     raw = np.empty(count * dtype.itemsize + VECTOR_BYTES, dtype=np.uint8)
@@ -86,13 +101,13 @@ def aligned(count: int, dtype: np.dtype) -> Reals:
     return raw[skip : skip + count * dtype.itemsize].view(dtype)
 
 
-def _copied(values: Float, dtype: np.dtype) -> Reals:
+def _copied(values: Float, dtype: np.dtype[Any]) -> Reals:
     flat = aligned(values.size, dtype)
     flat[:] = values.reshape(-1)
     return flat
 
 
-def pack(circuit: Circuit, base: Point, laws: Classes, dtype: np.dtype) -> Packed:
+def pack(circuit: Circuit, base: Point, laws: Classes, dtype: np.dtype[Any]) -> Packed:
     """Lay a base point out for lanes of ``dtype``."""
     o, step = base.factor.order, 2 * width(dtype)
     n, quiet = len(o.node), o.quiet
@@ -106,7 +121,7 @@ def pack(circuit: Circuit, base: Point, laws: Classes, dtype: np.dtype) -> Packe
     shown = np.minimum(np.arange(-(-n // WIDEST) * WIDEST), n - 1)
     law = laws.record if laws.degree >= 0 else laws.record.reshape(-1)
     plan = Plan(
-        sizes=(n, quiet, len(first), laws.record.shape[1]),
+        sizes=(n, quiet, len(first), laws.record.shape[1], o.loop),
         lower_start=np.searchsorted(row_of[walked], starts).astype(np.int32),
         lower=o.lower[walked] * np.int32(step),
         lower_block=_copied(_times(base.factor.pivot_inverse[row_of[walked]], base.factor.lower[walked]), dtype),
@@ -121,10 +136,29 @@ def pack(circuit: Circuit, base: Point, laws: Classes, dtype: np.dtype) -> Packe
         return_start=np.searchsorted(second[by_second], starts).astype(np.int32),
         returned=by_second.astype(np.int32),
         law=_copied(law, dtype) if laws.degree < 0 else _copied(law, dtype).reshape(1, -1),
+        **_tail(base, row_of, np.int32(step), dtype),
         node_at=o.position[shown] * np.int32(step),
         node_base=_copied(np.column_stack([base.v.real, base.v.imag, 1.0 / circuit.v_base])[shown], dtype),
     )
     return Packed(plan, port_row)
+
+
+def _tail(base: Point, row_of: NDArray[np.int64], step: np.int32, dtype: np.dtype[Any]) -> dict[str, Any]:
+    """The fields of the plan that are about the tail."""
+    o = base.factor.order
+    in_tail = np.arange(o.loop, len(o.node) + 1)
+    far = np.flatnonzero((row_of >= o.loop) & (o.lower >= o.quiet) & (o.lower < o.loop))
+    near = np.flatnonzero(o.lower >= o.loop)
+    from_upper = o.upper_start[o.loop]
+    return {
+        "far_start": np.searchsorted(row_of[far], in_tail).astype(np.int32),
+        "far": o.lower[far] * step,
+        "far_block": _copied(base.factor.lower[far], dtype),
+        "near_lower_start": np.searchsorted(row_of[near], in_tail).astype(np.int32),
+        "near_lower": o.lower[near] * step,
+        "near_upper_start": (o.upper_start[o.loop :] - from_upper).astype(np.int32),
+        "near_upper": o.upper[from_upper:] * step,
+    }
 
 
 def _times(a: Float, b: Float) -> Float:

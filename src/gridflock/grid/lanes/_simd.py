@@ -75,6 +75,18 @@ def begin(typing: Any, array: Any) -> Any:
 
 
 @intrinsic  # type: ignore[untyped-decorator] # numba carries no annotations
+def after(typing: Any, place: Any, count: Any) -> Any:
+    """``after(place, count)``: the place ``count`` elements further."""
+    del typing
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        where = context.cast(builder, arguments[1], signature.args[1], types.intp)
+        return builder.gep(arguments[0], [where])
+
+    return place(place, count), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator] # numba carries no annotations
 def lanes_of(typing: Any, place: Any) -> Any:
     """Lanes in a vector of the elements at ``place``."""
     del typing

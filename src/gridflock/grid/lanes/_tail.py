@@ -1,0 +1,107 @@
+"""Control states per lane: the tail's own factor for every distinct change of its admittances.
+
+Regulator and capacitor nodes stand last in the elimination, so a tap changes only the Schur complement
+that is left there. For each distinct state, ``S + ΔY`` is factored in float64 on the tail's pattern,
+and the constant part of its answer, ``h = −(S + ΔY)⁻¹·ΔY·v̄``, is solved there too: it is large, and
+only what the ports add to it is left to the lanes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from gridflock.grid.lanes._circuit import Complex, Float
+from gridflock.grid.lanes._ldu import _factor, _substitute
+from gridflock.grid.lanes._point import Point
+from gridflock.units import Rows
+
+
+def tail_values(base: Point, tail: Rows, delta_y: Complex) -> Float:
+    """Factor the tail at each control state.
+
+    Args:
+        base: the point the lanes are solved around, made at ΔY = 0.
+        tail: (T,) nodes, as given when the elimination was ordered.
+        delta_y: complex (states, T, T) change of Y between the tail's nodes, S.
+
+    Returns:
+        (states, 4·T + 4·lower + 4·upper + 2·T): D⁻¹, lower blocks times D⁻¹, upper blocks, and h.
+
+    Raises:
+        ValueError: a change between two nodes that the network does not couple.
+    """
+    o = base.factor.order
+    size = len(tail)
+    place = o.position[tail] - o.loop
+    changed = np.zeros((len(delta_y), size, size), dtype=np.complex128)
+    changed[:, place[:, None], place[None, :]] = delta_y
+    start, column, where = _pattern(base)
+    coupled = np.zeros((size, size), dtype=np.bool_)
+    coupled[np.repeat(np.arange(size), np.diff(start)), column] = True
+    if (changed[:, ~coupled] != 0.0).any():
+        raise ValueError("delta_y changes an admittance between tail nodes that nothing couples")
+    flat = changed.reshape(len(changed), -1)[:, where]
+    blocks = np.stack([flat.real, -flat.imag, flat.imag, flat.real], axis=-1)
+    blocks += base.factor.tail.reshape(-1, 4)[where]
+    offset = np.einsum("sij,j->si", changed, base.v[o.node[o.loop :]])
+    right = -np.stack([offset.real, offset.imag], axis=-1)
+    lower_start, lower, upper_start, upper = _rows(base)
+    values = np.empty((len(changed), 6 * size + 4 * (len(lower) + len(upper))))
+    _factor_states((start, column, blocks), (lower_start, lower, upper_start, upper), right, values)
+    return values
+
+
+def _rows(base: Point) -> tuple[Rows, Rows, Rows, Rows]:
+    """Starts and columns of the tail's lower and upper rows, counted from the tail's first position."""
+    o = base.factor.order
+    size = len(o.node) - o.loop
+    upper_start = (o.upper_start[o.loop :] - o.upper_start[o.loop]).astype(np.int32)
+    upper = o.upper[o.upper_start[o.loop] :] - np.int32(o.loop)
+    near = np.flatnonzero(o.lower >= o.loop)
+    row = np.repeat(np.arange(len(o.node)), np.diff(o.lower_start))[near] - o.loop
+    lower_start = np.searchsorted(row, np.arange(size + 1)).astype(np.int32)
+    return lower_start, o.lower[near] - np.int32(o.loop), upper_start, upper
+
+
+def _pattern(base: Point) -> tuple[Rows, Rows, NDArray[np.int64]]:
+    """CSR of the tail's full pattern, and each entry's place in a dense square."""
+    lower_start, lower, upper_start, upper = _rows(base)
+    size = len(lower_start) - 1
+    rows = np.arange(size)
+    row = np.concatenate([np.repeat(rows, np.diff(lower_start)), rows, np.repeat(rows, np.diff(upper_start))])
+    where = np.sort(row * size + np.concatenate([lower, rows, upper]))
+    start = np.searchsorted(where, np.arange(size + 1) * size).astype(np.int32)
+    return start, (where % size).astype(np.int32), where
+
+
+@njit(cache=True, error_model="numpy")  # type: ignore[untyped-decorator] # numba carries no annotations
+def _factor_states(matrices: Any, pattern: Any, right: Float, values: Float) -> None:
+    start, column, blocks = matrices
+    lower_start, lower_column, upper_start, upper_column = pattern
+    size = len(start) - 1
+    identity = np.arange(size).astype(np.int32)
+    lower = np.zeros((len(lower_column), 4))
+    upper = np.zeros((len(upper_column), 4))
+    inverse = np.zeros((size, 4))
+    none = np.zeros((0, 0, 4))
+    for k in range(len(blocks)):
+        matrix = (start, column, blocks[k])
+        _factor(matrix, (identity, identity, size), pattern, (lower, inverse, upper, none))
+        x = right[k].copy()
+        _substitute(x, lower, inverse, upper, lower_start, lower_column, upper_start, upper_column)
+        at = 4 * size
+        values[k, :at] = inverse.reshape(-1)
+        for q in range(size):
+            for e in range(lower_start[q], lower_start[q + 1]):
+                for i in range(2):
+                    for j in range(2):
+                        values[k, at + 4 * e + 2 * i + j] = (
+                            inverse[q, 2 * i] * lower[e, j] + inverse[q, 2 * i + 1] * lower[e, 2 + j]
+                        )
+        at += 4 * len(lower)
+        values[k, at : at + 4 * len(upper)] = upper.reshape(-1)
+        values[k, at + 4 * len(upper) :] = x.reshape(-1)
