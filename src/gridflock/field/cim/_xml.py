@@ -95,28 +95,25 @@ class _Reader:
 
     def read(self, stream: IO[bytes]) -> list[Raw]:
         events = self._etree.iterparse(
-            stream, events=("start", "end"), resolve_entities=False, no_network=True, load_dtd=False,
+            stream, events=("end",), resolve_entities=False, no_network=True, load_dtd=False,
             dtd_validation=False, huge_tree=False, recover=False, remove_comments=True, remove_pis=True,
         )  # fmt: skip
-        depth = elements = 0
-        for event, element in events:
-            if event == "end":
-                depth -= 1
-                if depth == 1:
-                    self._take(element)
-                    element.clear()
-                    while element.getprevious() is not None:
-                        del element.getparent()[0]
-                continue
-            depth += 1
-            elements += 1
+        root = None
+        for elements, (_, element) in enumerate(events, start=1):
             if elements > self._limits.most_elements:
                 self._faults.add(
                     "file", self._name, "size", f"more than {self._limits.most_elements} elements"
                 )
                 return []
-            if elements == 1 and not self._is_rdf(element):
-                return []
+            if root is None:
+                root = element.getroottree().getroot()
+                if not self._is_rdf(root):
+                    return []
+            if element.getparent() is root:
+                self._take(element)
+                element.clear()
+                while element.getprevious() is not None:
+                    del root[0]
         return list(self._found.values())
 
     def _is_rdf(self, root: Any) -> bool:  # noqa: ANN401 lxml carries no types
