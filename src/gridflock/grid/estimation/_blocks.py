@@ -53,35 +53,58 @@ def targets(upper_start: Rows, upper: Rows) -> tuple[Long, Rows]:
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator] # numba carries no annotations
+def _pivot(work: Float, c: int) -> bool:
+    """Bring the largest entry of column c below the diagonal to it and scale its row to one."""
+    best = c
+    for a in range(c + 1, 4):
+        if abs(work[a, c]) > abs(work[best, c]):
+            best = a
+    if not abs(work[best, c]) > 0.0:
+        return False
+    scale = 1.0 / work[best, c]
+    for b in range(8):
+        held = work[c, b]
+        work[c, b] = scale * work[best, b]
+        if best != c:
+            work[best, b] = held
+    return True
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator] # numba carries no annotations
 def _invert(block: Float, work: Float) -> bool:
-    """Invert a 4×4 block in place by Gauss-Jordan with row pivots inside the block."""
+    """Invert a symmetric 4×4 block in place by Gauss-Jordan with row pivots inside the block."""
     for a in range(4):
         for b in range(4):
             work[a, b] = block[a, b]
             work[a, 4 + b] = 1.0 if a == b else 0.0
     for c in range(4):
-        best = c
-        for a in range(c + 1, 4):
-            if abs(work[a, c]) > abs(work[best, c]):
-                best = a
-        if not abs(work[best, c]) > 0.0:
+        if not _pivot(work, c):
             return False
-        for b in range(8):
-            work[c, b], work[best, b] = work[best, b], work[c, b]
-        scale = 1.0 / work[c, c]
-        for b in range(8):
-            work[c, b] *= scale
         for a in range(4):
             if a != c:
                 f = work[a, c]
                 for b in range(8):
                     work[a, b] -= f * work[c, b]
     for a in range(4):
-        for b in range(a + 1):
-            mean = 0.5 * (work[a, 4 + b] + work[b, 4 + a])
-            block[a, b] = mean
-            block[b, a] = mean
+        for b in range(4):
+            block[a, b] = 0.5 * (work[a, 4 + b] + work[b, 4 + a])
     return True
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator] # numba carries no annotations
+def _scale(inverse: Float, block: Float, before: Float) -> None:
+    """Keep a block in ``before`` and multiply it by the inverse from the left."""
+    for a in range(4):
+        for b in range(4):
+            before[a, b] = block[a, b]
+    for a in range(4):
+        for b in range(4):
+            block[a, b] = (
+                inverse[a, 0] * before[0, b]
+                + inverse[a, 1] * before[1, b]
+                + inverse[a, 2] * before[2, b]
+                + inverse[a, 3] * before[3, b]
+            )
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator] # numba carries no annotations
@@ -125,20 +148,8 @@ def eliminate(
             return j
         s = upper_start[j]
         k = upper_start[j + 1] - s
-        inverse = diag[j]
         for a in range(k):
-            for x in range(4):
-                for y in range(4):
-                    before[a, x, y] = off[s + a, x, y]
-        for a in range(k):
-            for x in range(4):
-                for y in range(4):
-                    off[s + a, x, y] = (
-                        inverse[x, 0] * before[a, 0, y]
-                        + inverse[x, 1] * before[a, 1, y]
-                        + inverse[x, 2] * before[a, 2, y]
-                        + inverse[x, 3] * before[a, 3, y]
-                    )
+            _scale(diag[j], off[s + a], before[a])
         t = pair_start[j]
         for a in range(k):
             _subtract_transposed_product(diag[upper[s + a]], before[a], off[s + a])

@@ -93,7 +93,8 @@ class StateEstimate:
         v: complex (n,) node voltages, V.
         load_kva: complex (L,) actual port powers, house sign.
         inject_kva: complex (n,) the injections that were taken as known.
-        sigma_v_pu: (n,) standard deviation of the voltage magnitudes.
+        sigma_v_pu: (n,) standard deviation of the voltage magnitudes; where nothing leads to ground, of
+            the voltage to the next phase over √3.
         sigma_kva: complex (L,) standard deviation of the port powers, active and reactive part.
         node_known: (n,) ``Known``: what each voltage rests on.
         port_known: (L, 2) ``Known`` of active and reactive power.
@@ -245,11 +246,12 @@ def _problem(
     busy = np.zeros(network.n, dtype=np.bool_)
     for nodes in (where.nodes.ravel(), sensor.node, network.source_nodes):
         busy[nodes[nodes >= 0]] = True
-    links = np.concatenate([where.nodes, linked(sensor), _summed_links(sums, where.nodes)])
+    floating = np.stack([network.three_wire, network.three_wire_next], axis=1)
+    links = np.concatenate([where.nodes, floating, linked(sensor), _summed_links(sums, where.nodes)])
     links = links[(links >= 0).all(axis=1)].astype(np.int32)
     analysis = _analysis(network, matrix, busy.tobytes(), np.unique(links, axis=0).tobytes())
     return Problem(
-        network, matrix, analysis, given, sensor, where, sums,
+        network, matrix, sparse.csr_matrix(matrix.y.conj().T), analysis, given, sensor, where, sums,
         pseudo.load_kva, pseudo.sigma_kva, fixed, source_sigma_pu,
     )  # fmt: skip
 
@@ -268,8 +270,9 @@ def _summed_links(sums: sparse.csr_matrix, nodes: Rows) -> Rows:
     apart = together.row < together.col
     first, second = nodes[together.row[apart]], nodes[together.col[apart]]
     pairs = [np.stack([first[:, a], second[:, b]], axis=1) for a in (0, 1) for b in (0, 1)]
-    found: Rows = np.concatenate(pairs)
-    return found[found[:, 0] != found[:, 1]]
+    every = np.concatenate(pairs)
+    found: Rows = every[every[:, 0] != every[:, 1]]
+    return found
 
 
 def _result(

@@ -19,7 +19,7 @@ from scipy import sparse
 
 from gridflock.grid._admittance import Admittance
 from gridflock.grid._network import Complex, Float, Network
-from gridflock.grid.estimation._analysis import Analysis, Factored, Inverse, Vectors, factor
+from gridflock.grid.estimation._analysis import Analysis, Factored, Vectors, factor
 from gridflock.grid.estimation._measurements import Measurements, Quantity
 from gridflock.grid.estimation._ports import (
     Merged,
@@ -50,6 +50,7 @@ class Problem:
     Attributes:
         network: the feeder.
         matrix: its admittance.
+        y_adjoint: CSR conjugate transpose of the node admittance.
         analysis: elimination order and pattern.
         given: all measurements.
         sensor: those of voltage and flow.
@@ -63,6 +64,7 @@ class Problem:
 
     network: Network
     matrix: Admittance
+    y_adjoint: sparse.csr_matrix
     analysis: Analysis
     given: Measurements
     sensor: Sensors
@@ -103,7 +105,6 @@ class Fit:
         point: voltages and multipliers.
         ports: the ports there.
         weights: of the measurements.
-        factored: matrix of the last linearisation.
         iterations: Gauss-Newton steps.
         converged: the last step was within tolerance and the equations hold.
     """
@@ -111,7 +112,6 @@ class Fit:
     point: Point
     ports: PortState
     weights: Weights
-    factored: Factored
     iterations: int
     converged: bool
 
@@ -142,22 +142,22 @@ def weigh(problem: Problem, used: Mask, sigma: Float, vagueness: float = 1.0) ->
 def fit(problem: Problem, weights: Weights, start: Point) -> Fit | None:
     """The least-squares point; None if the network is singular at the start."""
     point, ports = start, _ports(problem, weights, start)
-    factored: Factored | None = None
+    factored = linearise(problem, weights, point, ports)
     step = before = np.inf
     iterations = 0
     with np.errstate(all="ignore"):
-        while iterations < MAX_ITERATIONS:
-            if factored is None or before > REFACTOR_PU or step > SLOW * before:
-                factored = linearise(problem, weights, point, ports)
-                if factored is None:
-                    return None
+        while factored is not None and iterations < MAX_ITERATIONS:
             point, now = _step(problem, weights, point, ports, factored)
-            before, step = (step if np.isfinite(step) else now), now
             ports = _ports(problem, weights, point)
+            before, step = step, now
             iterations += 1
             if step <= TOLERANCE_PU or not np.isfinite(step):
                 break
-    return Fit(point, ports, weights, factored, iterations, bool(step <= TOLERANCE_PU))
+            if step > REFACTOR_PU or step > SLOW * before:
+                factored = linearise(problem, weights, point, ports)
+    if factored is None:
+        return None
+    return Fit(point, ports, weights, iterations, bool(step <= TOLERANCE_PU))
 
 
 def linearise(problem: Problem, weights: Weights, point: Point, ports: PortState) -> Factored | None:
@@ -217,7 +217,7 @@ def _step(
     scale = net.v_base
     balance = scale / 1000.0 * imbalance(problem, point, ports)
     mu = scale / 1000.0 * point.multiplier
-    gradient = scale * (problem.matrix.y.conj().T @ mu - where.into_nodes(adjoint(where, ports, mu), net.n))
+    gradient = scale * (problem.y_adjoint @ mu - where.into_nodes(adjoint(where, ports, mu), net.n))
     h = problem.sensor.derivatives(point.v, scale)
     miss = problem.given.value[problem.sensor.row] - problem.sensor.values(point.v)
     pull = np.repeat(
@@ -242,8 +242,3 @@ def imbalance(problem: Problem, point: Point, ports: PortState) -> Complex:
 def _summed(node: NDArray[np.int32], value: Complex, n: int) -> Complex:
     total: Complex = np.bincount(node, value.real, n) + 1j * np.bincount(node, value.imag, n)
     return total
-
-
-def inverse(fitted: Fit) -> Inverse:
-    """The covariance blocks at the solution."""
-    return fitted.factored.inverse()

@@ -20,6 +20,8 @@ ABSURD = 10.0
 """A power of more than this many times the whole feeder's nominal load was not measured either."""
 MOST_MEMORIES = 60.0
 """Beyond thirty memories a reading is worth nothing; the exponential stays finite."""
+FINEST = 1e-6
+"""No instrument is believed beyond this share of what it reads: weights stay within the arithmetic."""
 AHEAD_S = 300
 """How far a meter's clock may run ahead."""
 
@@ -240,14 +242,15 @@ def _absurd(network: Network, given: Measurements, nominal: Float) -> tuple[tupl
 
 def _nominal(network: Network, given: Measurements, exists: Mask) -> tuple[Float, Mask]:
     """(m,) nominal voltage where each stands, V, and whether all its places are fed."""
-    fed = np.append(network.topology.live, True)  # noqa: FBT003 ground counts as fed
+    fed = np.append(network.topology.live, [True])  # ground counts as fed
     base = np.append(network.v_base, 1.0)
     conductors = network.branch_blocks
+    port_fed = fed[network.load_nodes[:, 0]] & fed[network.load_nodes[:, 1]]
     nominal, live = np.ones(len(given)), np.ones(len(given), dtype=np.bool_)
     owner = given.owner
     tables = (
         ((Quantity.VOLTAGE,), network.v_base, network.topology.live),
-        ((Quantity.PORT_VOLTAGE, *PORT_POWERS), network.load_v, fed[network.load_nodes].all(axis=1)),
+        ((Quantity.PORT_VOLTAGE, *PORT_POWERS), network.load_v, port_fed),
         (
             (*BRANCH_POWERS, Quantity.BRANCH_A),
             base[conductors.node],
@@ -287,4 +290,5 @@ def aged(
         entries = mine[owner]
         summed = np.sqrt(np.bincount(owner[entries], part[given.row[entries]] ** 2, len(given)))
         spread[mine] = summed[mine]
-    return np.hypot(given.sigma, np.where(growth > 0.0, growth * spread, 0.0))
+    scale = np.where(np.isin(given.quantity, VOLTAGES), nominal, np.abs(given.value))
+    return np.hypot(np.maximum(given.sigma, FINEST * scale), np.where(growth > 0.0, growth * spread, 0.0))

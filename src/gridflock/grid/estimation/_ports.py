@@ -3,6 +3,11 @@
 A port's power is its merged expectation plus an error of known covariance. Pseudo-measurements and
 readings of the same power are merged beforehand, so the estimator sees one independent error per
 port; readings of several ports together correlate the errors of these ports alone.
+
+A pseudo-measurement is a power at rated voltage. What the port's load law makes of it is taken at the
+voltage of each iteration without its slope: the fixed point is the same, a voltage reading is not
+taken as evidence about an assumed load through its law, and a law that bends at the edge of its range
+cannot make the iteration circle around the bend.
 """
 
 from __future__ import annotations
@@ -10,7 +15,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import sparse
 from scipy.sparse import csgraph
 
@@ -21,8 +25,8 @@ from gridflock.units import Mask, Rows
 
 LEAST_KVA = 1e-6
 """Smallest standard deviation of a power: an exactly known one keeps the algebra regular."""
-NUDGE = 1e-5
-"""Relative change of voltage by which a load law is differentiated."""
+LEAST_V = 1e-6
+"""A port with less across it is dead."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,14 +37,12 @@ class Merged:
         covariance: CSR (L, L) of the merged errors, kVA².
         root: CSC (L, L) with ``root·rootᵀ = covariance``.
         from_readings: (L,) what the readings contribute to the expectation, kVA.
-        trust: (L,) derivative of the expectation by the pseudo-measurement.
         pseudo_weight: (L,) 1/σ² of the pseudo-measurements.
     """
 
     covariance: sparse.csr_matrix
     root: sparse.csc_matrix
     from_readings: Float
-    trust: Float
     pseudo_weight: Float
 
     def expectation(self, pseudo_kva: Float) -> Float:
@@ -68,8 +70,7 @@ def merge(sums: sparse.csr_matrix, value: Float, sigma: Float, pseudo_sigma: Flo
     else:
         covariance, root = _inverse(alone, sums[~single], weight[~single])
     covariance, root = sparse.csr_matrix(covariance), sparse.csc_matrix(root)
-    trust: Float = covariance.diagonal() * pseudo_weight
-    return Merged(covariance, root, covariance @ (sums.T @ (weight * value)), trust, pseudo_weight)
+    return Merged(covariance, root, covariance @ (sums.T @ (weight * value)), pseudo_weight)
 
 
 def _inverse(
@@ -136,8 +137,8 @@ def places(network: Network, inject_kva: Complex) -> tuple[Places, Complex]:
     back = np.full(network.n, -1, dtype=np.int32)
     back[network.three_wire] = network.three_wire_next
     nodes = np.concatenate([network.load_nodes, np.stack([at, back[at]], axis=1)]).astype(np.int32)
-    fed = np.append(network.topology.live, True)  # noqa: FBT003 ground counts as fed
-    return Places(nodes, fed[nodes].all(axis=1), len(network.loads)), inject_kva[at]
+    fed = np.append(network.topology.live, [True])  # ground counts as fed
+    return Places(nodes, fed[nodes[:, 0]] & fed[nodes[:, 1]], len(network.loads)), inject_kva[at]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -149,8 +150,6 @@ class PortState:
         current: complex (k,) into the first node, A.
         beta: complex (k,) with ``di = beta·conj(du)`` at constant power.
         per_kw: complex (L,) current of one more kW, A/kW; one more kvar adds ``-1j`` times that.
-        across: complex (L,) direction of the voltage.
-        slope: complex (L,) change of the expected power with the voltage's magnitude, kVA/V.
         pseudo_kva: complex (L,) the pseudo-measurements at this voltage.
     """
 
@@ -158,8 +157,6 @@ class PortState:
     current: Complex
     beta: Complex
     per_kw: Complex
-    across: Complex
-    slope: Complex
     pseudo_kva: Complex
 
 
@@ -174,51 +171,25 @@ def port_state(
 ) -> PortState:
     """Evaluate all ports at voltages v and multipliers mu (n,), kVA per A."""
     u = where.across(v)
-    u = np.where(where.live & (np.abs(u) > 1e-6), u, np.inf)
+    there = where.live & (np.abs(u) > LEAST_V)
+    u = np.where(there, u, 1.0)
     loads = where.loads
-    size = np.abs(u[:loads])
-    pseudo, slope = _by_law(network, v, pseudo_kva, u[:loads])
-    per_kw = np.where(np.isinf(size), 0.0, 1000.0 / np.conj(u[:loads]))
+    per_kw = np.where(there[:loads], 1000.0 / np.conj(u[:loads]), 0.0)
+    pseudo = port_voltages(network, v) * np.conj(load_currents(network, pseudo_kva, v)) / 1000.0
     pull = np.conj(per_kw) * where.across(mu)[:loads]
     active, reactive = merged
     p = active.expectation(pseudo.real) + active.covariance @ pull.real
     # Re(conj(-1j·b)·mu) = Re(1j·conj(b)·mu) = -Im(conj(b)·mu)
     q = reactive.expectation(pseudo.imag) - reactive.covariance @ pull.imag
-    s = np.concatenate([p + 1j * q, fixed_kva])
-    s[~where.live] = 0.0
-    current = 1000.0 * np.conj(s / u)
-    beta = -current / np.conj(u)
-    slope = active.trust * slope.real + 1j * (reactive.trust * slope.imag)
-    direction = np.where(np.isinf(size), 0.0, u[:loads] / np.where(np.isinf(size), 1.0, size))
-    return PortState(s, current, np.where(np.isfinite(beta), beta, 0.0), per_kw, direction, slope, pseudo)
-
-
-def _by_law(network: Network, v: Complex, rated_kva: Complex, u: Complex) -> tuple[Complex, Complex]:
-    """What the load laws make of rated powers at voltages v, and its derivative by the magnitude, per V."""
-    if not len(rated_kva):
-        return rated_kva, rated_kva
-    dead = np.isinf(u)
-    there = np.where(dead, 1.0, u)
-    actual = np.where(
-        dead, 0.0, port_voltages(network, v) * np.conj(load_currents(network, rated_kva, v)) / 1000.0
-    )
-    raised_v = v * (1.0 + NUDGE)
-    raised_u = port_voltages(network, raised_v)
-    raised = raised_u * np.conj(load_currents(network, rated_kva, raised_v)) / 1000.0
-    slope = np.where(dead, 0.0, (raised - actual) / (NUDGE * np.abs(there)))
-    return actual, slope
+    s = np.where(there, np.concatenate([p + 1j * q, fixed_kva]), 0.0)
+    current = (1000.0 * np.conj(s / u)).astype(np.complex128)
+    return PortState(s, current, -current / np.conj(u), per_kw, pseudo)
 
 
 def couplings(network: Network, where: Places, ports: PortState) -> tuple[Rows, Rows, Float]:
     """Row node, column node and 2×2 blocks (k, 4) of the ports' part of J, per unit."""
     beta = ports.beta
     block = np.stack([beta.real, beta.imag, beta.imag, -beta.real], axis=1)
-    drawn = ports.per_kw * ports.slope.real - 1j * ports.per_kw * ports.slope.imag
-    n = ports.across
-    law = np.stack(
-        [drawn.real * n.real, drawn.real * n.imag, drawn.imag * n.real, drawn.imag * n.imag], axis=1
-    )
-    block[: where.loads] += law
     rows, columns, blocks = [], [], []
     for a in (0, 1):
         for b in (0, 1):
@@ -270,11 +241,7 @@ def spread(network: Network, where: Places, combination: sparse.csc_matrix) -> S
     )
 
 
-def adjoint(where: Places, ports: PortState, mu: Complex) -> NDArray[np.complex128]:
+def adjoint(where: Places, ports: PortState, mu: Complex) -> Complex:
     """(k,) transposed derivative of each port's current applied to the multipliers across it."""
-    across = where.across(mu)
-    back = ports.beta * np.conj(across)
-    loads = where.loads
-    pull = np.conj(ports.per_kw) * across[:loads]
-    back[:loads] += ports.across * (ports.slope.real * pull.real - ports.slope.imag * pull.imag)
+    back: Complex = ports.beta * np.conj(where.across(mu))
     return back

@@ -65,8 +65,7 @@ class Sensors:
             [np.abs(u), power.real, power.imag],
             np.abs(i),
         )
-        total: Float = np.bincount(self.owner, part, len(self.row))
-        return total
+        return np.bincount(self.owner, part, len(self.row)).astype(np.float64)
 
     def derivatives(self, v: Complex, v_base: Float) -> Vectors:
         """Vectors h with ``d reading = Σ Re(conj(h)·dv)``, dv per unit of ``v_base``."""
@@ -90,9 +89,9 @@ def sensors(network: Network, matrix: Admittance, given: Measurements, placed: M
     """The measurements of voltage and flow among those whose place exists."""
     mine = placed & ~np.isin(given.quantity, PORT_POWERS)
     row = np.flatnonzero(mine).astype(np.int32)
-    renumbered = np.cumsum(mine) - 1
+    number = np.cumsum(mine) - 1
     entries = mine[given.owner]
-    owner = renumbered[given.owner[entries]].astype(np.int32)
+    owner = number[given.owner[entries]].astype(np.int32)
     quantity, where = given.quantity[row], given.row[entries]
     kind = quantity[owner]
     at, back = _ends(network, kind, where)
@@ -103,7 +102,10 @@ def sensors(network: Network, matrix: Admittance, given: Measurements, placed: M
     )
     to_currents = sparse.csr_matrix(chosen @ matrix.to_currents)
     parts = (_own(at, 1.0), _own(back, -1.0), _through(to_currents))
-    term, node, y, direct = (np.concatenate(column) for column in zip(*parts, strict=True))
+    term = np.concatenate([part[0] for part in parts])
+    node = np.concatenate([part[1] for part in parts])
+    y = np.concatenate([part[2] for part in parts])
+    direct = np.concatenate([part[3] for part in parts])
     in_order = np.argsort(owner[term], kind="stable")
     term, node, y, direct = term[in_order], node[in_order], y[in_order], direct[in_order]
     start = np.zeros(len(row) + 1, dtype=np.int32)

@@ -9,7 +9,7 @@ import numpy as np
 from scipy import sparse
 from scipy.special import ndtri
 
-from gridflock.grid._network import Float
+from gridflock.grid._network import Complex, Float, Network
 from gridflock.grid.estimation._analysis import Inverse, Vectors
 from gridflock.grid.estimation._fit import Fit, Problem, Weights, linearise, weigh
 from gridflock.grid.estimation._measurements import PORT_POWERS, Quantity
@@ -22,9 +22,9 @@ SAME = 2.0
 """By at most this factor may the standard deviation grow then."""
 KNOWN_PU = 1e-3
 """A voltage this sure with vague pseudo-measurements rests on readings and the network alone."""
-CRITICAL = 0.02
+CRITICAL = 0.05
 """A reading whose redundancy is below this is critical: the others predict it no better than within
-seven times its own standard deviation, so its residual says little about it."""
+four to five times its own standard deviation, so its residual says little about it."""
 
 
 class Known(IntEnum):
@@ -45,7 +45,8 @@ class Sureness:
     """Standard deviations at the solution.
 
     Attributes:
-        v_pu: (n,) of the voltage magnitudes.
+        v_pu: (n,) of the voltage magnitudes; where nothing leads to ground, of the voltage to the next
+            phase over √3, as the potential of the whole is a matter of stray admittances.
         kva: complex (L,) of the port powers, active and reactive part.
         reading: (m,) of what each measurement measures, its own unit.
     """
@@ -58,10 +59,7 @@ class Sureness:
 def sureness(problem: Problem, fitted: Fit, weights: Weights, inverse: Inverse) -> Sureness:
     """Posterior standard deviations of voltages, port powers and measured quantities."""
     net, v = problem.network, fitted.point.v
-    magnitude = np.abs(v)
-    way = v / np.where(magnitude > 0.0, magnitude, 1.0)
-    nodes = Vectors(np.arange(net.n + 1, dtype=np.int32), np.arange(net.n, dtype=np.int32), way)
-    v_pu = _root(inverse.voltage_variance(nodes))
+    v_pu = _root(inverse.voltage_variance(_magnitudes(net, v)))
     reading = np.full(len(problem.given), np.nan)
     h = problem.sensor.derivatives(v, net.v_base)
     reading[problem.sensor.row] = _root(inverse.voltage_variance(h))
@@ -72,6 +70,23 @@ def sureness(problem: Problem, fitted: Fit, weights: Weights, inverse: Inverse) 
         rows = np.flatnonzero(problem.given.quantity == quantity)
         reading[rows] = _power_sigma(problem, fitted, weights, inverse, k, problem.sums[rows])
     return Sureness(v_pu, (kva[0], kva[1]), reading)
+
+
+def _magnitudes(network: Network, v: Complex) -> Vectors:
+    """Vectors of the voltage magnitudes of all nodes, as ``Sureness.v_pu`` means them."""
+    back = np.full(network.n, -1)
+    back[network.three_wire] = network.three_wire_next
+    floating = back >= 0
+    u = v - np.where(floating, v[back], 0.0)
+    way = u / np.where(u != 0.0, np.abs(u), 1.0)
+    way = np.where(floating, way / np.sqrt(3.0), way)
+    counts = 1 + floating
+    start = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
+    node, value = np.empty(start[-1], dtype=np.int32), np.empty(start[-1], dtype=np.complex128)
+    node[start[:-1]], value[start[:-1]] = np.arange(network.n), way
+    second = start[1:][floating] - 1
+    node[second], value[second] = back[floating], -way[floating]
+    return Vectors(start, node, value)
 
 
 def _root(variance: Float) -> Float:
@@ -120,14 +135,16 @@ def judge(problem: Problem, fitted: Fit, used: Mask, sigma: Float, false_alarm: 
     residuals is exact, from the selected inverse. The threshold is Bonferroni's: the probability of
     naming any of the tested readings when all are good is at most ``false_alarm``.
     """
-    sure = sureness(problem, fitted, fitted.weights, fitted.factored.inverse())
-    loose = weigh(problem, used, sigma, VAGUE)
-    factored = linearise(problem, loose, fitted.point, fitted.ports)
-    if factored is None:
-        return None
-    vague = sureness(problem, fitted, loose, factored.inverse())
+    sures = []
+    for weights in (fitted.weights, weigh(problem, used, sigma, VAGUE)):
+        factored = linearise(problem, weights, fitted.point, fitted.ports)
+        if factored is None:
+            return None
+        sures.append(sureness(problem, fitted, weights, factored.inverse()))
+    sure, vague = sures
     expected = expectations(problem, fitted)
-    redundancy = np.where(used, np.maximum(1.0 - (vague.reading / sigma) ** 2, 0.0), np.nan)
+    sigma = np.where(used, sigma, np.nan)
+    redundancy = np.maximum(1.0 - (vague.reading / sigma) ** 2, 0.0)
     tested = used & (redundancy >= CRITICAL)
     left = np.where(tested, sigma**2 - sure.reading**2, np.nan)
     normalised = (problem.given.value - expected) / np.sqrt(np.where(left > 0.0, left, np.nan))
