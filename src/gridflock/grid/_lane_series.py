@@ -1,0 +1,182 @@
+"""Quasi-static time series in lanes: all steps side by side, the controls' walk over time in between.
+
+Steps sit in lanes and taps are sequential. So: walk through time with what is known, solve every
+(step, control state) the walk came through unsolved, walk again; the answer stands when a walk asks
+nothing more. A decision that lies nearer to its threshold than float32 lanes can tell is taken again
+in float64. What the walk does with exact sights is what the step-by-step engine does.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from gridflock.grid._batch import Spread
+from gridflock.grid._march import Known, States, Walk, rules, walk
+from gridflock.grid._network import Float, Network
+from gridflock.grid._questions import Answers, Questions
+from gridflock.grid._series import BAND_PU, ROUNDS, Progress, Series, Steps, phase_nodes
+from gridflock.grid._state import ControlState, initial
+from gridflock.units import Mask, Rows
+
+WALKS = 60
+"""After so many walks what is left goes step by step."""
+
+
+def in_lanes(
+    network: Network,
+    steps: Steps,
+    state: ControlState | None = None,
+    *,
+    controls: bool = True,
+    rounds: int = ROUNDS,
+    nodes: Rows | None = None,
+    band_pu: tuple[float, float] = BAND_PU,
+    progress: Progress | None = None,
+    spread: Spread = map,
+    parts: int = 1,
+) -> Series:
+    """Solve a series with its steps side by side; arguments and answer as ``step_by_step``.
+
+    Args:
+        network: the feeder.
+        steps: what happens to it; ``inject_kva`` must be None.
+        state: positions before the first step; as written in the feeder if None.
+        controls: let regulators and capacitors act.
+        rounds: control rounds a step may take.
+        nodes: nodes whose complex voltages are kept.
+        band_pu: voltages outside it are counted.
+        progress: told how many steps stand, and of how many.
+        spread: how parts are run: ``map``, or a thread pool's (the kernels hold no lock).
+        parts: into how many parts the lanes are cut.
+    """
+    state = initial(network) if state is None else state
+    kept = np.zeros(0, dtype=np.int32) if nodes is None else np.asarray(nodes, dtype=np.int32)
+    start = np.concatenate([state.taps, state.cap_on]).astype(np.int8)
+    questions = Questions(network, steps, start, kept, spread, parts)
+    out = _blank_walk(len(steps), len(start))
+    out.end[:] = start
+    if controls and len(start):
+        _decide(questions, start, rounds, out, progress)
+    else:
+        out.quiet[:] = True
+    answers = questions.ask(np.arange(len(steps), dtype=np.int32), out.end, band_pu=band_pu)
+    return _series(questions, out, answers, kept)
+
+
+def _decide(questions: Questions, start: States, rounds: int, out: Walk, progress: Progress | None) -> None:
+    """Walk and ask until nothing is asked."""
+    steps, total = questions.steps, len(questions.steps)
+    rule = rules(questions.network, _sensitivity(questions, start))
+    seconds = np.array([steps.second_s(k) for k in range(total)], dtype=np.int64)
+    memory = _Memory(total, start, rule.sensitivity.shape[0])
+    memory.learn(questions, np.arange(total, dtype=np.int32), np.tile(start, (total, 1)), "float32")
+    stands, at = 0, start
+    for turn in range(WALKS):
+        asked, first = walk(rule, memory.known(), at, (stands, total), rounds, seconds, out)
+        if progress is not None:
+            progress(first, total)
+        if not asked:
+            return
+        if turn == 0:
+            questions.stand_at(np.median(out.end, axis=0).astype(np.int8))
+        memory.answer(questions, out.asked_step[:asked], out.asked_state[:asked])
+        if first > stands:
+            stands, at = first, out.end[first - 1].copy()
+    raise AssertionError
+
+
+def _sensitivity(questions: Questions, start: States) -> Float:
+    """(K+2M, K+M) change of each sight with each position, at the middle step, by differences."""
+    network, middle = questions.network, len(questions.steps) // 2
+    low = np.concatenate([network.regulators.tap_low, np.zeros(len(network.capacitors.ids), dtype=np.int8)])
+    states = np.tile(start, (len(start) + 1, 1))
+    for c in range(len(start)):
+        states[c + 1, c] += 1 if states[c + 1, c] <= low[c] else -1
+    at = np.full(len(states), middle, dtype=np.int32)
+    answers = questions.ask(at, states, "float64")
+    sights = questions.watch.sights(answers.v, states)
+    moved = states[1:].astype(np.float64) - states[0]
+    change: Float = (sights[1:] - sights[0]).T / moved.sum(axis=1)
+    return change
+
+
+class _Memory:
+    """Solved sights of (step, state) pairs, growing."""
+
+    def __init__(self, steps: int, start: States, seen: int) -> None:
+        self._first = np.full(steps, -1, dtype=np.int32)
+        self._next = np.zeros(0, dtype=np.int32)
+        self._state = np.zeros((0, len(start)), dtype=np.int8)
+        self._sight = np.zeros((0, seen))
+        self._exact = np.zeros(0, dtype=np.bool_)
+
+    def known(self) -> Known:
+        """As the walk reads it."""
+        return Known(self._first, self._next, self._state, self._sight, self._exact)
+
+    def answer(self, questions: Questions, step: Rows, state: States) -> None:
+        """Solve questions: those asked for the first time in float32, those asked again in float64."""
+        pairs = np.unique(np.column_stack([step, state.astype(np.int32)]), axis=0)
+        step, state = pairs[:, 0].astype(np.int32), pairs[:, 1:].astype(np.int8)
+        again = self._holds(step, state)
+        for which, dtype in ((~again, "float32"), (again, "float64")):
+            if which.any():
+                self.learn(questions, step[which], state[which], dtype)
+
+    def _holds(self, step: Rows, state: States) -> Mask:
+        found = np.zeros(len(step), dtype=np.bool_)
+        for k in range(len(step)):
+            entry = self._first[step[k]]
+            while entry >= 0 and not (self._state[entry] == state[k]).all():
+                entry = self._next[entry]
+            found[k] = entry >= 0
+        return found
+
+    def learn(self, questions: Questions, step: Rows, state: States, dtype: str) -> None:
+        """Solve pairs and remember what their controls see."""
+        answers = questions.ask(step, state, dtype)
+        sights = questions.watch.sights(answers.v, state)
+        begin = len(self._next)
+        self._state = np.concatenate([self._state, state])
+        self._sight = np.concatenate([self._sight, sights])
+        self._exact = np.concatenate([self._exact, np.full(len(step), dtype == "float64")])
+        following = self._first[step].copy()
+        own = np.arange(begin, begin + len(step), dtype=np.int32)
+        same = np.flatnonzero(np.diff(step, prepend=-1) == 0)
+        following[same] = own[same] - 1
+        self._next = np.concatenate([self._next, following])
+        self._first[step] = own
+
+
+def _blank_walk(steps: int, controls: int) -> Walk:
+    most = 4 * steps + 64
+    return Walk(
+        np.zeros((steps, controls), dtype=np.int8),
+        np.zeros(steps, dtype=np.int32),
+        np.zeros(steps, dtype=np.bool_),
+        np.zeros(most, dtype=np.int32),
+        np.zeros((most, controls), dtype=np.int8),
+    )
+
+
+def _series(questions: Questions, out: Walk, answers: Answers, nodes: Rows) -> Series:
+    """The answer in the words of the step-by-step engine."""
+    network, steps = questions.network, questions.steps
+    found = Series.blank(network, steps, len(nodes))
+    k, good = len(network.regulators.ids), answers.converged
+    phases = phase_nodes(network)
+    source = answers.v[:, questions.place[network.source_nodes]]
+    from_source = (network.source_v - source) @ network.source_y.T
+    found.taps[:], found.cap_on[:] = out.end[:, :k], out.end[:, k:] != 0
+    found.rounds[:], found.quiet[:] = out.rounds, out.quiet & good
+    found.converged[:], found.residual_kva[:] = good, answers.residual_kva
+    found.low_pu[good], found.high_pu[good] = answers.low_pu[good], answers.high_pu[good]
+    found.below[phases], found.above[phases] = answers.below[phases], answers.above[phases]
+    found.head_kva[good] = -(source * np.conj(from_source)).sum(axis=1)[good] / 1000.0
+    found.v[good] = answers.v[:, questions.place[nodes]][good]
+    if questions.inverters is not None:
+        own = questions.inverters
+        p = np.add.reduceat(answers.s_kva.real, own.start[:-1], axis=1)
+        q = np.add.reduceat(answers.s_kva.imag, own.start[:-1], axis=1)
+        found.p_kw[good], found.q_kvar[good] = p[good], q[good]
+    return found
