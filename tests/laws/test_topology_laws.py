@@ -16,7 +16,19 @@ from gridflock.field import opendss
 from gridflock.grid import ControlState, initial, solve
 from gridflock.grid._admittance import admittance
 from gridflock.grid._flow import load_currents
-from gridflock.grid.build import Branch, Bus, End, Parts, Port, Section, Shunt, assemble, from_document
+from gridflock.grid.build import (
+    Branch,
+    Bus,
+    End,
+    Parts,
+    Port,
+    Regulator,
+    Section,
+    Shunt,
+    assemble,
+    from_document,
+)
+from gridflock.grid.build._assemble import arranged
 from gridflock.grid.change import (
     AddElement,
     ChangeRejected,
@@ -31,6 +43,7 @@ from gridflock.grid.change import (
     consequences,
     follow,
 )
+from gridflock.grid.change._taken_apart import parts_of
 from gridflock.grid.islands import islands_of, membership
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -454,6 +467,23 @@ def edited(closed):
 ENDS = (("from", "to"), ("to", "from"))
 
 
+@settings(deadline=None, max_examples=30)
+@given(seeds, st.data())
+def test_a_sequence_of_any_changes_is_the_network_built_anew(seed, data):
+    """Positions, outages, elements gone, in any order: each version is what its own parts give, to 1e-9."""
+    net = network(seed, feeders=2, buses=8)
+    for _ in range(data.draw(st.integers(1, 6))):
+        kind = data.draw(st.sampled_from([OpenSwitch, CloseSwitch, Outage, Restore, RemoveElement]))
+        among = net.branches if kind in {OpenSwitch, CloseSwitch} else (*net.branches, *net.shunts)
+        change = kind(data.draw(st.sampled_from(net.loads if kind is RemoveElement else among)))
+        net = apply(net, change)
+        parts = parts_of(net)
+        anew = arranged(parts)
+        for name in ("live", "bus_island", "bus_section", "branch_live", "port_live", "three_wire"):
+            assert np.array_equal(getattr(net.topology, name), getattr(anew.topology, name)), name
+        assert apart_pu(flow_of(net, 0.8), flow_of(anew, 0.8)) < 1e-9
+
+
 # ---- taps ----------------------------------------------------------------------------------------
 
 
@@ -593,6 +623,28 @@ def test_a_new_tie_and_a_new_transformer_serve():
     assert there.branches[found.transformer[there.buses.index("new")]] == "t"
 
 
+def test_an_added_regulator_controls_and_can_be_held():
+    """A regulator put into the trunk in place of a line: its tap moves voltages, its lock holds."""
+    row = {bus: k for k, bus in enumerate(TOWN.buses)}
+    branch = Branch(
+        "reg", "regulator", (End(row["f0b3"], ABC), End(row["f0b4"], ABC)), series(np.eye(3) * (0.1 + 0.9j))
+    )
+    control = Regulator(
+        "reg", "reg", 1, (row["f0b4"], 1, 0), 3, 122.0, 2.0, 60.0, 100.0, 0.0, 0.0, 30.0, 4, V_MEDIUM
+    )
+    there = apply(TOWN, RemoveElement("f0l4"), AddElement(branch), AddElement(control))
+    state = follow(TOWN, there, initial(TOWN))
+    assert state.taps.tolist() == [4]
+    node = there.node_row("f0b4", "a")
+    held = apply(there, LockTap("reg", -4))
+    low, high = flow_of(held), flow_of(there)
+    assert high.v_pu[node] - low.v_pu[node] == pytest.approx(8 * 0.00625, rel=0.05)
+    assert follow(there, held, state).taps.tolist() == [-4]
+    gone = apply(held, RemoveElement("reg"), AddElement(line("f0l4", row["f0b3"], row["f0b4"])))
+    assert gone.changes[:2] == ("branch reg removed", "regulator reg removed with it")
+    assert not gone.regulators.ids
+
+
 # ---- what is refused ------------------------------------------------------------------------------
 
 
@@ -710,6 +762,10 @@ BAD_ELEMENTS = {
     "bus without line": ([AddElement(Bus("x", V_MEDIUM))], "in the same change"),
     "shape": ([AddElement(Shunt("x", "reactor", End(0, (1, 2)), np.eye(3)))], "for 2 conductors"),
     "zero impedance": ([AddElement(line("x", 0, 1, km=np.nan))], "not finite"),
+    "no such branch": (
+        [AddElement(Regulator("r", "x", 1, (0, 1, 0), 3, 120.0, 2.0, 60.0, 1.0, 0.0, 0.0, 1.0, 0, V_MEDIUM))],
+        "unknown branch",
+    ),
     "no part": ([AddElement("a line")], "not a part"),
     "gone": ([RemoveElement("f0l1"), RemoveElement("f0l1")], "removed already"),
     "last at a head": ([RemoveElement("f0l1"), RemoveElement("f0", "source")], "head of section"),

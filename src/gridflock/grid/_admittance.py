@@ -218,15 +218,26 @@ def _without_dead(blocks: Blocks, live: Mask) -> Complex:
         return blocks.y
     count = np.bincount(blocks.owner[dead], minlength=len(blocks.sizes))
     grounds = np.bincount(blocks.owner[blocks.node < 0], minlength=len(blocks.sizes))
+    mixed = (count > 0) & (count + grounds < blocks.sizes)
     values = blocks.y.copy()
-    for row in np.flatnonzero((count > 0) & (count + grounds < blocks.sizes)).tolist():
-        out = dead[blocks.start[row] : blocks.start[row + 1]]
-        block = blocks.block(row).copy()
-        across = block[np.ix_(~out, out)] @ np.linalg.pinv(block[np.ix_(out, out)], rcond=1e-10)
-        block[np.ix_(~out, ~out)] -= across @ block[np.ix_(out, ~out)]
-        block[out, :] = block[:, out] = 0.0
-        values[blocks.y_start[row] : blocks.y_start[row + 1]] = block.ravel()
+    for size in np.unique(blocks.sizes[mixed]).tolist():
+        rows = np.flatnonzero(mixed & (blocks.sizes == size))
+        at = blocks.y_start[rows][:, None] + np.arange(size * size)
+        out = dead[blocks.start[rows][:, None] + np.arange(size)]
+        for pattern in np.unique(out, axis=0):
+            same = (out == pattern).all(axis=1)
+            cut = _eliminated(blocks.y[at[same]].reshape(-1, size, size), pattern)
+            values[at[same]] = cut.reshape(-1, size * size)
     return values
+
+
+def _eliminated(y: Complex, out: Mask) -> Complex:
+    """Blocks (r, k, k) with the conductors ``out`` (k,) eliminated, their rows and columns zero."""
+    kept, gone = np.flatnonzero(~out), np.flatnonzero(out)
+    found = np.zeros_like(y)
+    across = y[:, kept[:, None], gone] @ np.linalg.pinv(y[:, gone[:, None], gone], rcond=1e-10)
+    found[:, kept[:, None], kept] = y[:, kept[:, None], kept] - across @ y[:, gone[:, None], kept]
+    return found
 
 
 def idle_voltages(network: Network, faults: Faults) -> Complex:
