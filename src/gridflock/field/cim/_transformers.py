@@ -282,8 +282,8 @@ def _test_impedance(test: Thing, fed: Thing, other: Thing | None, kva: float) ->
             * kva * 1000.0 / info.number("TransformerEndInfo.ratedU", above=0.0) ** 2
             for info in (fed, other)
         )  # fmt: skip
-    if r > size:
-        test.fault("ShortCircuitTest.loss", "more than the impedance allows")
+    if not 0.0 <= r <= size:
+        test.fault("ShortCircuitTest.loss", "is negative, or more than the impedance allows")
         return None
     return complex(r, math.sqrt(size**2 - r**2))
 
