@@ -175,3 +175,49 @@ class _ports:
             at = np.array([vmin, vmax])
             edge[k] = shares[k, 0, 0] / at + shares[k, 0, 1] + shares[k, 0, 2] * at
         return Laws(shares, exponent, low, high, np.full(count, FLOOR_PU), edge)
+
+
+def control_states(exported: Exported, count: int, seed: int, reach: int = 3):
+    """Random taps of all regulators, at most ``reach`` steps from where they stand, and a capacitor off now and then.
+
+    Returns:
+        The nodes whose admittances change (T,), and complex (count, T, T) changes against the circuit.
+    """
+    dss, rng = exported.dss, np.random.default_rng(seed)
+    circuit = dss.ActiveCircuit
+    windings = [
+        (circuit.RegControls.Transformer, circuit.RegControls.TapWinding) for _ in circuit.RegControls
+    ]
+    capacitors = list(circuit.Capacitors.AllNames) if circuit.Capacitors.Count else []
+    before = [_tap(circuit, *winding) for winding in windings]
+    dss.Text.Command = "batchedit load..* enabled=no"
+    changes = []
+    for _ in range(count):
+        for winding, tap in zip(windings, before, strict=True):
+            _tap(circuit, *winding, tap + 0.00625 * rng.integers(-reach, reach + 1))
+        for name in capacitors:
+            circuit.Capacitors.Name = name
+            circuit.Capacitors.States = [int(rng.random() < 0.8)] * circuit.Capacitors.NumSteps
+        changes.append(_in_order(dss, circuit, exported.names) - exported.circuit.y)
+    for winding, tap in zip(windings, before, strict=True):
+        _tap(circuit, *winding, tap)
+    dss.Text.Command = "batchedit load..* enabled=yes"
+    touched = sum(abs(change) for change in changes).tocoo()
+    nodes = np.unique(np.concatenate([touched.row[touched.data > 1e-9], touched.col[touched.data > 1e-9]]))
+    return nodes.astype(np.int32), np.stack([change[nodes][:, nodes].toarray() for change in changes])
+
+
+def _tap(circuit, transformer, winding, tap=None):
+    circuit.Transformers.Name = transformer
+    circuit.Transformers.Wdg = winding
+    if tap is not None:
+        circuit.Transformers.Tap = tap
+    return circuit.Transformers.Tap
+
+
+def _in_order(dss, circuit, names):
+    circuit.Solution.Solve()
+    y, order = _admittance(dss, circuit)
+    place = {name: k for k, name in enumerate(order)}
+    back = np.array([place[name] for name in names])
+    return y[back][:, back].tocsc()

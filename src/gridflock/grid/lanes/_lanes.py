@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 
 from gridflock.grid.lanes._circuit import Circuit, Complex, Float
 from gridflock.grid.lanes._fit import classes
 from gridflock.grid.lanes._kernel import Answer, Demand, Work, run
 from gridflock.grid.lanes._plan import WIDEST, Reals, aligned, pack
-from gridflock.grid.lanes._point import pattern, point
+from gridflock.grid.lanes._point import changed, pattern, point
 from gridflock.grid.lanes._simd import width
 from gridflock.grid.lanes._tail import tail_values
 from gridflock.units import Mask, Pu, Rows
@@ -157,7 +159,6 @@ class Lanes:
         *,
         dtype: str = "float32",
         tail: Rows | None = None,
-        like: Lanes | None = None,
     ) -> None:
         """Order, factor and pack.
 
@@ -166,16 +167,18 @@ class Lanes:
             base_kva: complex (P,) injections of the base point, house sign; the mean of what will be asked.
             dtype: "float32", 16 lanes, or "float64", 8 lanes: for ungrounded or very stiff networks.
             tail: (T,) nodes whose admittances differ between scenarios (regulators, capacitors).
-            like: lanes of the same circuit, dtype and tail, whose elimination order and laws are shared.
         """
         self.circuit = circuit
         self.dtype = np.dtype(dtype)
         self.tail = np.zeros(0, dtype=np.int32) if tail is None else np.asarray(tail, dtype=np.int32)
-        self._pattern = pattern(circuit, self.tail) if like is None else like._pattern
-        self._laws = classes(circuit.law, FIT_ACCURACY[self.dtype.name]) if like is None else like._laws
-        start = None if like is None or not like.base.solved else like.base.v
-        self.base = point(circuit, self._pattern, np.asarray(base_kva, dtype=np.complex128), start)
-        self._packed = pack(circuit, self.base, self._laws, self.dtype)
+        self._pattern = pattern(circuit, self.tail)
+        self._laws = classes(circuit.law, FIT_ACCURACY[self.dtype.name])
+        self._settle(np.asarray(base_kva, dtype=np.complex128), None)
+
+    def _settle(self, base_kva: Complex, start: Complex | None) -> None:
+        """Find the base point, pack it and prove it."""
+        self.base = point(self.circuit, self._pattern, base_kva, start)
+        self._packed = pack(self.circuit, self.base, self._laws, self.dtype)
         self.proof_pu = self._prove() if self.base.solved else np.inf
 
     @property
@@ -183,9 +186,22 @@ class Lanes:
         """Whether the base point was found and the packed factors reproduce a flow known in float64."""
         return bool(self.proof_pu <= PROOF_LIMIT_PU)
 
-    def around(self, base_kva: Complex) -> Lanes:
-        """The same network around another base point: factored again, not ordered again."""
-        return Lanes(self.circuit, base_kva, dtype=self.dtype.name, tail=self.tail, like=self)
+    def around(self, base_kva: Complex, delta_y: Complex | None = None) -> Lanes:
+        """The same network around another base point: factored again, not ordered again.
+
+        Args:
+            base_kva: complex (P,) injections of the new base point.
+            delta_y: complex (T, T) change of the admittance between the tail's nodes, S.
+        """
+        other = copy(self)
+        if delta_y is not None:
+            n, nodes = len(self.circuit.v_base), self.tail
+            where = np.repeat(nodes, len(nodes)), np.tile(nodes, len(nodes))
+            change = sparse.csc_matrix((delta_y.reshape(-1), where), shape=(n, n))
+            other.circuit = replace(self.circuit, y=(self.circuit.y + change).tocsc())
+            other._pattern = changed(self._pattern, nodes, delta_y)
+        other._settle(base_kva, self.base.v if self.base.solved else None)
+        return other
 
     def room(self, scenarios: int) -> Reals:
         """Memory for every node voltage of so many scenarios, to hand to ``Wanted`` again and again."""
@@ -211,9 +227,12 @@ class Lanes:
         for _ in range(wanted.rounds):
             for rows in _groups(demand, np.flatnonzero(~flows.converged)):
                 some = _some(demand, rows)
-                own = None if states is None else States(states.of[rows], states.delta_y)
-                nearer = self.around(some.mean_kva() if isinstance(some, Shaped) else some.mean(axis=0))
-                nearer._solve_into(flows, rows, some, wanted, own)
+                own, change = None, None
+                if states is not None:
+                    change = states.delta_y[np.bincount(states.of[rows]).argmax()]
+                    own = States(states.of[rows], states.delta_y - change)
+                mean = some.mean_kva() if isinstance(some, Shaped) else some.mean(axis=0)
+                self.around(mean, change)._solve_into(flows, rows, some, wanted, own)
         return flows.finished()
 
     def _prove(self) -> float:

@@ -106,6 +106,14 @@ def _invert(w: Blocks, q: int, inverse: Blocks) -> bool:
 
 
 @njit(cache=True, error_model="numpy")  # type: ignore[untyped-decorator] # numba carries no annotations
+def _take(w: Blocks, q: int, block: Blocks, e: int) -> None:
+    """Move a block out of the work row."""
+    for k in range(4):
+        block[e, k] = w[q, k]
+        w[q, k] = 0.0
+
+
+@njit(cache=True, error_model="numpy")  # type: ignore[untyped-decorator] # numba carries no annotations
 def _factor(matrix, positions, pattern, factors):  # type: ignore[no-untyped-def] # tuples of arrays
     """Row by row: a dense work row takes the matrix's blocks and loses what earlier rows explain."""
     start, column, blocks = matrix
@@ -117,7 +125,9 @@ def _factor(matrix, positions, pattern, factors):  # type: ignore[no-untyped-def
     regular = True
     for q in range(n):
         for e in range(start[node[q]], start[node[q] + 1]):
-            w[position[column[e]]] += blocks[e]
+            at = position[column[e]]
+            for k in range(4):
+                w[at, k] += blocks[e, k]
         first = lower_start[q]
         for e in range(lower_start[q], lower_start[q + 1]):
             r = lower_column[e]
@@ -132,13 +142,15 @@ def _factor(matrix, positions, pattern, factors):  # type: ignore[no-untyped-def
             _explain(w, lower_column[e], upper_start, upper_column, upper)
         regular &= _invert(w, q, inverse)
         for e in range(lower_start[q], lower_start[q + 1]):
-            lower[e] = w[lower_column[e]]
-            w[lower_column[e]] = 0.0
+            _take(w, lower_column[e], lower, e)
         for e in range(upper_start[q], upper_start[q + 1]):
             p = _product(inverse, q, w, upper_column[e])
             upper[e, 0], upper[e, 1], upper[e, 2], upper[e, 3] = p
-            w[upper_column[e]] = 0.0
-        w[q] = 0.0
+        for e in range(upper_start[q], upper_start[q + 1]):
+            for k in range(4):
+                w[upper_column[e], k] = 0.0
+        for k in range(4):
+            w[q, k] = 0.0
     return regular
 
 

@@ -6,7 +6,7 @@ factored anew at every step, so the factor kept is that of the solution itself.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,15 +74,30 @@ def pattern(circuit: Circuit, tail: Rows) -> Pattern:
     shape.sort_indices()
     start, column = shape.indptr.astype(np.int32), shape.indices.astype(np.int32)
     key = np.repeat(np.arange(n, dtype=np.int64), np.diff(start)) * n + column
-    blocks = np.zeros((len(column), 4))
     at = np.searchsorted(key, coo.row.astype(np.int64) * n + coo.col)
-    for k, part in enumerate((coo.data.real, -coo.data.imag, coo.data.imag, coo.data.real)):
-        np.add.at(blocks[:, k], at, part)
+    blocks = _real_blocks(len(column), at, coo.data)
     entry = np.full(there.shape, -1, dtype=np.int32)
     entry[there] = np.searchsorted(key, rows.astype(np.int64) * n + columns)
     injecting = np.zeros(n, dtype=np.bool_)
     injecting[ends[ends >= 0]] = True
     return Pattern(start, column, blocks, entry, order(start, column, injecting, tail))
+
+
+def changed(shape: Pattern, nodes: Rows, delta_y: Complex) -> Pattern:
+    """The pattern with its Y changed by complex (T, T) between some nodes that it couples already."""
+    n = len(shape.start) - 1
+    key = np.repeat(np.arange(n, dtype=np.int64), np.diff(shape.start)) * n + shape.column
+    row, column = np.nonzero(delta_y)
+    at = np.searchsorted(key, nodes[row].astype(np.int64) * n + nodes[column])
+    return replace(shape, blocks=shape.blocks + _real_blocks(len(key), at, delta_y[row, column]))
+
+
+def _real_blocks(count: int, at: NDArray[np.int64], values: Complex) -> Blocks:
+    """(count, 4) real 2×2 blocks with complex values added at the entries ``at``."""
+    blocks = np.zeros((count, 4))
+    for k, part in enumerate((values.real, -values.imag, values.imag, values.real)):
+        np.add.at(blocks[:, k], at, part)
+    return blocks
 
 
 def point(circuit: Circuit, shape: Pattern, s_kva: Complex, start: Complex | None = None) -> Point:

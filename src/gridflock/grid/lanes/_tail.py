@@ -36,21 +36,18 @@ def tail_values(base: Point, tail: Rows, delta_y: Complex) -> Float:
     """
     o = base.factor.order
     size = len(tail)
-    place = o.position[tail] - o.loop
-    changed = np.zeros((len(delta_y), size, size), dtype=np.complex128)
-    changed[:, place[:, None], place[None, :]] = delta_y
+    given = np.argsort(o.position[tail])
     start, column, where = _pattern(base)
-    coupled = np.zeros((size, size), dtype=np.bool_)
-    coupled[np.repeat(np.arange(size), np.diff(start)), column] = True
-    if (changed[:, ~coupled] != 0.0).any():
+    changed = delta_y[:, given[where // size], given[column]]
+    if np.count_nonzero(changed) != np.count_nonzero(delta_y):
         raise ValueError("delta_y changes an admittance between tail nodes that nothing couples")
-    flat = changed.reshape(len(changed), -1)[:, where]
-    blocks = np.stack([flat.real, -flat.imag, flat.imag, flat.real], axis=-1)
+    blocks = np.stack([changed.real, -changed.imag, changed.imag, changed.real], axis=-1)
     blocks += base.factor.tail.reshape(-1, 4)[where]
-    offset = np.einsum("sij,j->si", changed, base.v[o.node[o.loop :]])
+    drawn = changed * base.v[o.node[o.loop :]][column]
+    offset = np.add.reduceat(drawn, start[:-1], axis=1) if size else drawn
     right = -np.stack([offset.real, offset.imag], axis=-1)
     lower_start, lower, upper_start, upper = _rows(base)
-    values = np.empty((len(changed), 6 * size + 4 * (len(lower) + len(upper))))
+    values = np.empty((len(delta_y), 6 * size + 4 * (len(lower) + len(upper))))
     _factor_states((start, column, blocks), (lower_start, lower, upper_start, upper), right, values)
     return values
 
