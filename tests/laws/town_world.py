@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from gridflock.grid import initial, solve
 from gridflock.grid.build import Branch, Bus, End, Parts, Port, Section, Shunt, Source, assemble
 from gridflock.grid.build._windings import Winding, transformer_block
 
@@ -125,3 +126,20 @@ def _low_voltage(parts, rng, name, above):
 def network(seed, **sizes):
     """A town as arrays."""
     return assemble(town(seed, **sizes))
+
+
+def flow_of(net, level=1.0, state=None):
+    """The flow at a share of nominal load."""
+    return solve(net, level * net.load_kva, np.zeros(net.n, dtype=complex), state or initial(net))
+
+
+def by_name(net, v):
+    """Voltages by node name."""
+    return {net.node_name(k): complex(v[k]) for k in range(net.n)}
+
+
+def apart_pu(one, two):
+    """Largest difference of two flows of networks with the same node names."""
+    first, second = by_name(one.network, one.v), by_name(two.network, two.v)
+    base = by_name(two.network, two.network.v_base)
+    return max(abs(first[name] - v) / abs(base[name]) for name, v in second.items())
