@@ -21,6 +21,8 @@ from gridflock.grid.limits._terminals import by_phase, high_sides, whole
 from gridflock.grid.limits._violations import LimitKind, Violations
 from gridflock.units import Kvar, Kw, Rows
 
+ROUNDING = 1e-9
+"""A resource that weighs less against the weightiest does not touch the violation."""
 _RAMPS = (LimitKind.RAMP_POWER, LimitKind.RAMP_VOLTAGE)
 _UPWARDS = (LimitKind.VOLTAGE_HIGH, LimitKind.THERMAL, LimitKind.UNBALANCE)
 
@@ -238,7 +240,7 @@ def _ranked(table: Float, most: int) -> Float:
     """The weightiest rows, the largest contribution first; resources that matter in no way are left out."""
     contribution = np.nan_to_num(table[3])
     weight = np.maximum(np.abs(contribution), table[7] + table[8])
-    kept = np.flatnonzero(weight > 0.0)
+    kept = np.flatnonzero(weight > ROUNDING * weight.max(initial=0.0))
     kept = kept[np.argsort(-weight[kept], kind="stable")[:most]]
     kept = np.sort(kept)
     order = np.lexsort((-(table[7] + table[8])[kept], -contribution[kept]))

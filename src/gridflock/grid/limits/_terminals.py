@@ -19,7 +19,7 @@ from gridflock.grid._flow import DEAD_V
 from gridflock.grid._network import NEUTRAL, Complex, Float, Network
 from gridflock.grid._state import initial
 from gridflock.grid._wiring import MAGNETIC
-from gridflock.units import Rows
+from gridflock.units import Mask, Rows
 
 WHOLE = -1
 """``phase`` where an element is watched as a whole."""
@@ -104,59 +104,56 @@ def whole(network: Network, branches: tuple[int, ...]) -> Meters:
 def high_sides(network: Network) -> Meters:
     """One set per transformer: every conductor of the end with the highest nominal voltage."""
     blocks = network.branch_blocks
-    base = np.append(network.v_base, 0.0)
+    base = np.where(_on_phases(network), np.append(network.v_base, 0.0)[blocks.node], 0.0)
     sets: list[tuple[int, int, NDArray[np.integer]]] = []
     for branch, kind in enumerate(network.branch_kind):
         if kind != "transformer":
             continue
         own = np.arange(blocks.start[branch], blocks.start[branch + 1])
-        own = own[blocks.node[own] >= 0]
-        high = blocks.end[own[int(np.argmax(_phase_base(network, base, own)))]]
-        sets.append((branch, WHOLE, own[blocks.end[own] == high]))
+        high = blocks.end[own[int(np.argmax(base[own]))]]
+        sets.append((branch, WHOLE, own[(blocks.end[own] == high) & (blocks.node[own] >= 0)]))
     return _meters(sets)
 
 
-def _phase_base(network: Network, base: Float, conductors: Rows) -> Float:
-    """Nominal voltage of each conductor, 0 for neutrals."""
-    nodes = network.branch_blocks.node[conductors]
-    phase: Float = np.where(network.node_phase[nodes] < NEUTRAL, base[nodes], 0.0)
-    return phase
+def _on_phases(network: Network) -> Mask:
+    """(c,) conductors of a phase or leg, not of a neutral or of ground."""
+    on: Mask = np.append(network.node_phase < NEUTRAL, np.False_)[network.branch_blocks.node]
+    return on
 
 
 @lru_cache(maxsize=8)
 def conductor_ratings(network: Network) -> Float:
     """(c,) ampere each row of ``branch_blocks`` may carry; NaN unknown, ground or winding neutral."""
     blocks = network.branch_blocks
-    allowed = np.where(blocks.node >= 0, network.rating_a[blocks.owner], np.nan)
-    idle = admittance(network, initial(network)).v_idle
-    for branch, kind in enumerate(network.branch_kind):
-        if kind in MAGNETIC and not np.isnan(network.rating_a[branch]):
-            own = slice(int(blocks.start[branch]), int(blocks.start[branch + 1]))
-            allowed[own] = _winding_ratings(network, idle, branch)
+    owner, grounded = blocks.owner, blocks.node < 0
+    wound = np.array([kind in MAGNETIC for kind in network.branch_kind], dtype=np.bool_)[owner]
+    ends, first, end_of = np.unique(
+        owner.astype(np.int64) << 8 | blocks.end, return_index=True, return_inverse=True
+    )
+    volts = _end_volts(network, end_of, len(ends))
+    bus = np.full(len(ends), -1, dtype=np.int64)
+    bus[end_of[~grounded]] = network.node_bus[blocks.node[~grounded]]
+    _, place = np.unique(owner[first] * np.int64(len(network.buses) + 1) + bus + 1, return_inverse=True)
+    shared = np.where(blocks.end[first] == 0, volts, np.bincount(place, volts)[place])
+    leading = volts[np.searchsorted(ends, owner[first].astype(np.int64) << 8)]
+    share = np.divide(leading, shared, out=np.ones_like(shared), where=shared > 0.0)
+    rated = network.rating_a[owner] * np.where(wound, share[end_of], 1.0)
+    limited = np.where(wound, _on_phases(network), ~grounded)
+    allowed: Float = np.where(limited, rated, np.nan)
     return allowed
 
 
-def _winding_ratings(network: Network, idle: Complex, branch: int) -> Float:
-    """Ampere of each conductor of a transformer or regulator; NaN at neutrals and ground."""
-    blocks = network.branch_blocks
-    own = slice(int(blocks.start[branch]), int(blocks.start[branch + 1]))
-    nodes, ends = blocks.node[own], blocks.end[own]
-    volts = np.array([_end_volts(network, idle, nodes[ends == end]) for end in range(int(ends.max()) + 1)])
-    buses = [set(network.node_bus[nodes[(ends == e) & (nodes >= 0)]].tolist()) for e in range(len(volts))]
-    shared = np.array([sum(v for v, at in zip(volts, buses, strict=True) if at & here) for here in buses])
-    shared[0] = volts[0]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        amps = network.rating_a[branch] * volts[0] / shared
-    is_phase = np.append(network.node_phase, NEUTRAL)[nodes] < NEUTRAL
-    limits: Float = np.where(is_phase, amps[ends], np.nan)
-    return limits
-
-
-def _end_volts(network: Network, idle: Complex, nodes: Rows) -> float:
-    """Volt-ampere of one end per ampere in each of its phase conductors."""
-    phases = nodes[(nodes >= 0) & (np.append(network.node_phase, NEUTRAL)[nodes] < NEUTRAL)]
-    base, size = network.v_base[phases], np.abs(idle[phases])
-    if len(nodes) == 2 and len(phases) == 2 and size.min() > DEAD_V:
-        # One winding between two conductors: two phases, or the two legs of a split phase.
-        return float(base.mean() * abs(idle[phases[0]] - idle[phases[1]]) / size.mean())
-    return float(base.sum())
+def _end_volts(network: Network, end_of: NDArray[np.int64], count: int) -> Float:
+    """(count,) volt-ampere of each end per ampere in each of its phase conductors, at nominal voltage."""
+    nodes, on = network.branch_blocks.node, _on_phases(network)
+    base = np.where(on, np.append(network.v_base, 0.0)[nodes], 0.0)
+    volts: Float = np.bincount(end_of, base, count).astype(np.float64)
+    # One winding between two phases, or between the legs of a split phase: the voltage across it.
+    two = (np.bincount(end_of, minlength=count) == 2) & (np.bincount(end_of[on], minlength=count) == 2)
+    first = np.searchsorted(end_of, np.flatnonzero(two))
+    idle = np.append(admittance(network, initial(network)).v_idle, 0.0)
+    one, other = idle[nodes[first]], idle[nodes[first + 1]]
+    size = np.abs(one) + np.abs(other)
+    across = np.divide(np.abs(one - other), size, out=np.ones_like(size), where=size > DEAD_V)
+    volts[two] *= across
+    return volts

@@ -300,9 +300,9 @@ def _overloads(series: _Series, currents: Complex) -> Found:
     """One row per moment, element and phase, at its worst conductor; each winding by itself."""
     network = series.network
     blocks = network.branch_blocks
-    rating = conductor_ratings(network) * series.limits.loading
+    rating = conductor_ratings(network)
     amps = np.abs(currents)
-    step, hot = np.nonzero(amps > rating)
+    step, hot = np.nonzero(amps > rating * series.limits.loading)
     value = amps[step, hot]
     owner, phase = blocks.owner[hot], network.node_phase[blocks.node[hot]]
     wound = np.array([kind in MAGNETIC for kind in network.branch_kind], dtype=np.bool_)
@@ -312,7 +312,7 @@ def _overloads(series: _Series, currents: Complex) -> Found:
     first = np.ones(len(order), dtype=np.bool_)
     first[1:] = (np.diff(place, axis=1) != 0).any(axis=0)
     kept = order[first]
-    limit = rating[hot[kept]]
+    limit = rating[hot[kept]] * series.limits.loading
     return _rows(
         LimitKind.THERMAL, step[kept], hot[kept], phase[kept], value[kept], limit, limit - value[kept]
     )
