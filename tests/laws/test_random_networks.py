@@ -82,29 +82,32 @@ class Writer:
             size = int(self.rng.integers(1, len(spot.nodes) + 1)) if spot.kind == "wye" else len(spot.nodes)
             nodes = tuple(self.rng.permutation(spot.nodes)[:size].tolist())
         scale = (spot.kv / MV_KV) ** 2 * (4 if spot.kind != "split" else 40)
-        code, line = self.name("code"), self.name("line")
+        line = self.name("line")
         target = to or self.name("b")
-        size = len(nodes)
-        self.rows += [
-            f"new linecode.{code} nphases={size} units=km rmatrix={self.matrix(size, 0.25 * scale, 0.08 * scale)}"
-            f" xmatrix={self.matrix(size, 0.6 * scale, 0.25 * scale)} cmatrix={self.matrix(size, 9, -1.5)}",
-            f"new line.{line} phases={size} bus1={spot.name}{self.nodes(nodes)} bus2={target}{self.nodes(nodes)}"
-            f" linecode={code} length={self.near(0.3):.4f} units=km",
-        ]
+        ends = f"bus1={spot.name}{self.nodes(nodes)} bus2={target}{self.nodes(nodes)}"
+        self.coded(line, len(nodes), ends, 0.25 * scale, 0.6 * scale)
         if to is None:
             self.spots.append(Spot(target, tuple(sorted(nodes)), spot.kv, spot.kind))
         return line
 
+    def coded(self, line, size, ends, r, x):
+        """A line with a code of its own: full matrices."""
+        code, third = self.name("code"), 1 / 3
+        self.rows.append(
+            f"new linecode.{code} nphases={size} units=km rmatrix={self.matrix(size, r, third * r)}"
+            f" xmatrix={self.matrix(size, x, 0.4 * x)} cmatrix={self.matrix(size, 9, -1.5)}"
+        )
+        self.rows.append(
+            f"new line.{line} phases={size} {ends} linecode={code} length={self.near(0.3):.4f} units=km"
+        )
+
     def four_wire(self, spot):
         """A line with its neutral, grounded at the far end through a resistance."""
-        to, code = self.name("b"), self.name("code")
-        self.rows += [
-            f"new linecode.{code} nphases=4 units=km rmatrix={self.matrix(4, 0.3, 0.09)}"
-            f" xmatrix={self.matrix(4, 0.7, 0.3)} cmatrix={self.matrix(4, 9, -1.5)}",
-            f"new line.{self.name('line')} phases=4 bus1={spot.name}.1.2.3.0 bus2={to}.1.2.3.4 linecode={code}"
-            f" length={self.near(0.3):.4f} units=km",
-            f"new reactor.{self.name('earth')} phases=1 bus1={to}.4 bus2={to}.0 r={self.near(5):.3f} x=0.1",
-        ]
+        to = self.name("b")
+        self.coded(self.name("line"), 4, f"bus1={spot.name}.1.2.3.0 bus2={to}.1.2.3.4", 0.3, 0.7)
+        self.rows.append(
+            f"new reactor.{self.name('earth')} phases=1 bus1={to}.4 bus2={to}.0 r={self.near(5):.3f} x=0.1"
+        )
         self.spots.append(Spot(to, (1, 2, 3, 4), spot.kv, "four"))
 
     def transformer(self, spot):
@@ -143,9 +146,9 @@ class Writer:
         """A service transformer with two 120 V legs."""
         to, node = self.name("b"), self.pick(*[n for n in spot.nodes if n < 4])
         self.rows.append(
-            f"new transformer.{self.name('ct')} phases=1 windings=3 buses=({spot.name}.{node} {to}.1.0 {to}.0.2)"
-            f" kvs=({spot.kv / 3**0.5:.6f} 0.12 0.12) kvas=(50 50 50) %imag=0.5 %rs=(0.6 1.2 1.2)"
-            f" %noloadloss=.2 xhl=2.04 xht=2.04 xlt=1.36"
+            f"new transformer.{self.name('ct')} phases=1 windings=3"
+            f" buses=({spot.name}.{node} {to}.1.0 {to}.0.2) kvs=({spot.kv / 3**0.5:.6f} 0.12 0.12)"
+            f" kvas=(50 50 50) %imag=0.5 %rs=(0.6 1.2 1.2) %noloadloss=.2 xhl=2.04 xht=2.04 xlt=1.36"
         )
         self.spots.append(Spot(to, (1, 2), 0.12 * 3**0.5, "split"))
 
@@ -155,12 +158,14 @@ class Writer:
         ganged = spot.nodes == (1, 2, 3) and bool(self.rng.integers(2))
         nodes = (1, 2, 3) if ganged else (self.pick(*spot.nodes),)
         kv = spot.kv if ganged else spot.kv / 3**0.5
-        self.rows += [
+        self.rows.append(
             f"new transformer.{name} phases={len(nodes)} windings=2 buses=({spot.name}{self.nodes(nodes)}"
             f" {to}{self.nodes(nodes)}) kvs=({kv:.6f} {kv:.6f}) kvas=(3000 3000) xhl={self.near(1):.3f}"
-            f" %rs=(0.01 0.01) wdg=2 tap={1 + 0.00625 * int(self.rng.integers(-8, 9)):.5f}",
-            f"new regcontrol.{name} transformer={name} winding=2 vreg=122 band=2 ptratio=60 ctprim=300 r=2 x=4",
-        ]
+            f" %rs=(0.01 0.01) wdg=2 tap={1 + 0.00625 * int(self.rng.integers(-8, 9)):.5f}"
+        )
+        self.rows.append(
+            f"new regcontrol.{name} transformer={name} winding=2 vreg=122 band=2 ptratio=60 r=2 x=4"
+        )
         self.spots.append(Spot(to, nodes, spot.kv, "wye"))
 
     def load(self, spot):
@@ -219,8 +224,9 @@ class Writer:
                 f" irradiance={self.near(0.7):.3f} pf={self.near(0.95, 0.04):.4f}",
                 f"new generator.{self.name('gen')} {what} kw={size:.3f} pf={self.near(0.95, 0.04):.4f}"
                 f" model={self.pick(1, 2)}",
-                f"new storage.{self.name('bat')} {what} kwrated={size:.3f} kva={size * 1.2:.3f} kwhrated=100"
-                f" %stored=50 state={self.pick('idling', 'discharging', 'charging')} %discharge=60 %charge=40",
+                f"new storage.{self.name('bat')} {what} kwrated={size:.3f} kva={size * 1.2:.3f}"
+                f" kwhrated=100 %stored=50 %discharge=60 %charge=40"
+                f" state={self.pick('idling', 'discharging', 'charging')}",
             )
         )
 
@@ -289,14 +295,14 @@ def _disagreement(folder, seed, size):
     return float(wrong[worst]), network.node_name(worst)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(autouse=True, scope="module")
 def engine(require):
     """The OpenDSS engine is there."""
     require("OpenDSS (gridflock[opendss])", available())
 
 
 @pytest.mark.parametrize("seed", range(40))
-def test_random_network_is_solved_as_opendss_does(engine, tmp_path, seed):
+def test_random_network_is_solved_as_opendss_does(tmp_path, seed):
     """Lines, transformers, neutrals, loads, generation, meshes in any mixture: voltages within 1e-6 pu."""
     wrong, node = _disagreement(tmp_path, seed, size=4 + seed % 12)
     assert wrong <= AGREEMENT_PU, node
@@ -304,7 +310,7 @@ def test_random_network_is_solved_as_opendss_does(engine, tmp_path, seed):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(1000, 1400))
-def test_many_random_networks_are_solved_as_opendss_does(engine, tmp_path, seed):
+def test_many_random_networks_are_solved_as_opendss_does(tmp_path, seed):
     """The same over many more and larger feeders."""
     wrong, node = _disagreement(tmp_path, seed, size=5 + seed % 40)
     assert wrong <= AGREEMENT_PU, node

@@ -41,7 +41,7 @@ class Winding:
         lowest: lowest tap, pu.
         highest: highest tap, pu.
         rated_v: nominal voltage of the winding, V.
-        delta: connected between its own phases.
+        conn: how it is connected: ``wye``, ``delta`` or ``series``.
     """
 
     element: str
@@ -52,7 +52,7 @@ class Winding:
     lowest: float
     highest: float
     rated_v: float
-    delta: bool
+    conn: str
 
     @property
     def position(self) -> int:
@@ -82,10 +82,11 @@ class Taps:
         self.windings: dict[str, Winding] = {}
         for row in self.controls:
             element = f"regcontrol.{row['Name']}"
-            target = str(row["Transformer"]).lower()
-            target = target if "." in target else f"transformer.{target}"
-            if target not in nameplates:
-                circuit.fault(element, "transformer", f"{target} is missing or disabled")
+            name = str(row["Transformer"]).lower().rsplit(".", 1)[-1]
+            named = [f"{kind}.{name}" for kind in ("transformer", "autotrans")]
+            target = next((n for n in named if n in nameplates), "")
+            if not target:
+                circuit.fault(element, "transformer", f"{name!r} is missing or disabled")
                 continue
             self.windings[element] = _winding(target, nameplates[target], int(row["TapWinding"]))
 
@@ -119,12 +120,12 @@ def _winding(element: str, row: dict[str, Any], number: int) -> Winding:
     low, high, count = (v[k] if isinstance(v, list) else v for v in (low, high, count))
     step = (high - low) / count
     written = row["Taps"][k]
-    delta = str(row["Conns"][k]).lower().startswith(("d", "l"))
+    conn = str(row["Conns"][k]).lower()
     rated = 1000.0 * row["kVs"][k]
-    if row["Phases"] in {2, 3} and not delta:
+    if row["Phases"] in {2, 3} and conn == "wye":
         rated /= math.sqrt(3.0)
     base = written - step * round((written - 1.0) / step)
-    return Winding(element, number, written, base, step, low, high, rated, delta)
+    return Winding(element, number, written, base, step, low, high, rated, conn)
 
 
 class Controls:
@@ -158,6 +159,10 @@ class Controls:
         seen = self._seen(element, row, winding, place, end, phase)
         if seen is None:
             return
+        tapped = place.end_of[winding.number - 1]
+        if tapped < 0 or winding.conn == "series":
+            self.circuit.fault(element, "winding", "a series winding cannot be regulated here")
+            return
         drop = bool(row["R"] or row["X"])
         at = end * len(place.nodes[0]) + phase
         if drop and at not in place.kept:
@@ -167,7 +172,7 @@ class Controls:
             Regulator(
                 id=element,
                 branch=winding.element,
-                end=winding.number - 1,
+                end=tapped,
                 seen=seen,
                 current=place.kept.index(at) if drop else -1,
                 v_set_v=row["VReg"],
@@ -203,7 +208,7 @@ class Controls:
         """Bus and conductors whose voltage a control regulates."""
         if row["Bus"]:
             name, *nodes = str(row["Bus"]).lower().split(".")
-            if winding.delta or row["R"] or row["X"]:
+            if winding.conn == "delta" or row["R"] or row["X"]:
                 what = "line-drop compensation" if row["R"] or row["X"] else "a delta winding"
                 self.circuit.fault(element, "bus", f"{what} with a remote bus cannot be represented")
             elif name not in self.walk.rows:
@@ -213,7 +218,7 @@ class Controls:
             return None
         wires = place.nodes[end]
         pair = wires[phase], wires[-1]
-        if winding.delta and len(wires) > 2:
+        if winding.conn == "delta" and len(wires) > 2:
             pair = self._delta_pair(winding, end, wires[:-1], phase)
         if pair[0] <= 0 or pair[0] == pair[1]:
             self.circuit.fault(element, "winding", "the regulated winding is grounded at that phase")

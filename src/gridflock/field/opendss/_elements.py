@@ -5,6 +5,7 @@ from __future__ import annotations
 import cmath
 import math
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -20,16 +21,19 @@ class Place:
     """How the active element stands in the network.
 
     Attributes:
-        ends: its terminals without ground conductors; terminals wholly to ground left out.
+        ends: its terminals without ground conductors; terminals wholly to ground left out, a terminal
+            of two buses (the series winding of an autotransformer) as two.
         kept: position of each of their conductors among all conductors of the element.
         nodes: (terminals, conductors) node numbers as the engine has them, 0 for ground.
         buses: bus row of each terminal.
+        end_of: (terminals) position among ``ends``; -1 where it is none or more than one.
     """
 
     ends: tuple[End, ...]
     kept: list[int]
     nodes: list[list[int]]
     buses: list[int]
+    end_of: list[int]
 
 
 class Walk:
@@ -59,19 +63,35 @@ class Walk:
         api = self.api.ActiveCktElement
         wires = api.NumConductors
         flat = [int(n) for n in api.NodeOrder]
-        nodes = [flat[i : i + wires] for i in range(0, len(flat), wires)]
-        names = [str(name).split(".") for name in api.BusNames[: len(nodes)]]
+        names = [str(name).split(".") for name in api.BusNames[: len(flat) // wires]]
         for name in names:
             named = len(name) - 1
             if any(node != "0" for node in name[wires + 1 :]) or 0 < named < api.NumPhases:
                 reason = f"contradictory: bus {'.'.join(name)} for {api.NumPhases} phases, {wires} wires"
                 self.circuit.fault(element, "phases", reason)
         buses = [self.rows.get(name[0].lower(), -1) for name in names]
+        bus_of = [bus for bus in buses for _ in range(wires)]
+        if element.startswith("autotrans."):
+            bus_of, flat = self._referred(bus_of)
         kept = [k for k, node in enumerate(flat) if node > 0]
-        ends = tuple(
-            End(bus, tuple(n for n in of if n > 0)) for bus, of in zip(buses, nodes, strict=True) if any(of)
-        )
-        return Place(ends, kept, nodes, buses)
+        ends: list[End] = []
+        end_of = [-1] * len(buses)
+        for (terminal, bus), group in groupby(kept, key=lambda k: (k // wires, bus_of[k])):
+            first = end_of[terminal] == -1 and bus == buses[terminal]
+            end_of[terminal] = len(ends) if first else -2
+            ends.append(End(bus, tuple(flat[k] for k in group)))
+        nodes = [flat[i : i + wires] for i in range(0, len(flat), wires)]
+        return Place(tuple(ends), kept, nodes, buses, [max(end, -1) for end in end_of])
+
+    def _referred(self, bus_of: list[int]) -> tuple[list[int], list[int]]:
+        """Bus row and node of each conductor by the rows of the engine's matrix.
+
+        A series winding ends where the common winding begins, whatever its own bus says.
+        """
+        order = [str(name).lower().rsplit(".", 1) for name in self.api.YNodeOrder]
+        refs = [int(ref) - 1 for ref in self.api.ActiveCktElement.NodeRef]
+        rows = [self.rows[order[r][0]] if r >= 0 else bus for r, bus in zip(refs, bus_of, strict=True)]
+        return rows, [int(order[r][1]) if r >= 0 else 0 for r in refs]
 
     # ---- sources -----------------------------------------------------------------------------------
 
