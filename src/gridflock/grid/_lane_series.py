@@ -18,6 +18,10 @@ from gridflock.grid._series import BAND_PU, ROUNDS, Progress, Series, Steps, pha
 from gridflock.grid._state import ControlState, initial
 from gridflock.units import Mask, Rows
 
+GUESSES = 2
+"""First walks whose ends alone are solved: what they come through on the way is too uncertain yet."""
+LEVELS = 12
+"""Levels of load at which the sensitivities are taken."""
 WALKS = 60
 """After so many walks what is left goes step by step."""
 
@@ -66,10 +70,11 @@ def in_lanes(
 def _decide(questions: Questions, start: States, rounds: int, out: Walk, progress: Progress | None) -> None:
     """Walk and ask until nothing is asked."""
     steps, total = questions.steps, len(questions.steps)
-    rule = rules(questions.network, _sensitivity(questions, start))
     seconds = np.array([steps.second_s(k) for k in range(total)], dtype=np.int64)
-    memory = _Memory(total, start, rule.sensitivity.shape[0])
-    memory.learn(questions, np.arange(total, dtype=np.int32), np.tile(start, (total, 1)), "float32")
+    sights = len(start) + len(questions.network.capacitors.ids)
+    memory = _Memory(total, start, sights)
+    memory.guess(questions, np.tile(start, (total, 1)))
+    rule = rules(questions.network, *_sensitivity(questions, start))
     stands, at = 0, start
     for turn in range(WALKS):
         asked, first = walk(rule, memory.known(), at, (stands, total), rounds, seconds, out)
@@ -77,27 +82,40 @@ def _decide(questions: Questions, start: States, rounds: int, out: Walk, progres
             progress(first, total)
         if not asked:
             return
-        if turn == 0:
-            questions.stand_at(np.median(out.end, axis=0).astype(np.int8))
+        if turn < GUESSES:
+            typical = np.median(out.end, axis=0).astype(np.int8)
+            questions.stand_at(typical)
+            rule = rules(questions.network, *_sensitivity(questions, typical))
+            memory.guess(questions, out.end)
+            continue
         memory.answer(questions, out.asked_step[:asked], out.asked_state[:asked])
         if first > stands:
             stands, at = first, out.end[first - 1].copy()
     raise AssertionError
 
 
-def _sensitivity(questions: Questions, start: States) -> Float:
-    """(K+2M, K+M) change of each sight with each position, at the middle step, by differences."""
-    network, middle = questions.network, len(questions.steps) // 2
+def _sensitivity(questions: Questions, start: States) -> tuple[Float, Rows]:
+    """Change of each sight with each position at several levels of load, and the level of each step.
+
+    Returns:
+        (G, K+2M, K+M), of voltages in parts of themselves, and (T,).
+    """
+    network, total = questions.network, questions.total_kw()
     low = np.concatenate([network.regulators.tap_low, np.zeros(len(network.capacitors.ids), dtype=np.int8)])
     states = np.tile(start, (len(start) + 1, 1))
     for c in range(len(start)):
         states[c + 1, c] += 1 if states[c + 1, c] <= low[c] else -1
-    at = np.full(len(states), middle, dtype=np.int32)
-    answers = questions.ask(at, states, "float64")
-    sights = questions.watch.sights(answers.v, states)
-    moved = states[1:].astype(np.float64) - states[0]
-    change: Float = (sights[1:] - sights[0]).T / moved.sum(axis=1)
-    return change
+    order = np.argsort(total, kind="stable")
+    chosen = order[np.linspace(0, len(order) - 1, min(LEVELS, len(order))).astype(np.int64)]
+    every = np.tile(states, (len(chosen), 1))
+    answers = questions.ask(np.repeat(chosen, len(states)).astype(np.int32), every, "float64")
+    sights = questions.watch.sights(answers.v, every).reshape(len(chosen), len(states), -1)
+    moved = (states[1:].astype(np.float64) - states[0]).sum(axis=1)
+    change = (sights[:, 1:] - sights[:, :1]) / moved[None, :, None]
+    volts = sights.shape[2] - len(network.capacitors.ids)
+    change[:, :, :volts] /= np.maximum(sights[:, :1, :volts], 1.0)
+    middle = (total[chosen][1:] + total[chosen][:-1]) / 2.0
+    return change.transpose(0, 2, 1), np.searchsorted(middle, total).astype(np.int32)
 
 
 class _Memory:
@@ -122,6 +140,12 @@ class _Memory:
         for which, dtype in ((~again, "float32"), (again, "float64")):
             if which.any():
                 self.learn(questions, step[which], state[which], dtype)
+
+    def guess(self, questions: Questions, end: States) -> None:
+        """Solve the ends of all steps that are not known."""
+        step = np.arange(len(end), dtype=np.int32)
+        new = ~self._holds(step, end)
+        self.learn(questions, step[new], end[new], "float32")
 
     def _holds(self, step: Rows, state: States) -> Mask:
         found = np.zeros(len(step), dtype=np.bool_)

@@ -33,12 +33,15 @@ class Rules(NamedTuple):
         regulator: (K, 8) set point, half band, volts per position on the control's base, most
             positions a move, direction, lowest and highest position, delay.
         capacitor: (M, 7) mode, on at, off at, low and high override, delay on and off.
-        sensitivity: (K+2M, K+M) change of each sight with each position.
+        sensitivity: (G, K+2M, K+M) change of each sight with each position, at G levels of load: of
+            voltages in parts of themselves, so that positions multiply, of flows in kvar or A.
+        level: (T,) which of these holds at each step.
     """
 
     regulator: Float
     capacitor: Float
     sensitivity: Float
+    level: Rows
 
 
 class Known(NamedTuple):
@@ -77,7 +80,7 @@ class Walk(NamedTuple):
     asked_state: States
 
 
-def rules(network: Network, sensitivity: Float) -> Rules:
+def rules(network: Network, sensitivity: Float, level: Rows) -> Rules:
     """The columns of a network's controls that decide."""
     reg, caps = network.regulators, network.capacitors
     per_position = reg.base_v * reg.step_pu / reg.pt_ratio
@@ -97,6 +100,7 @@ def rules(network: Network, sensitivity: Float) -> Rules:
         np.stack([np.asarray(c, dtype=np.float64) for c in columns], axis=1),
         np.stack([np.asarray(c, dtype=np.float64) for c in switches], axis=1),
         np.ascontiguousarray(sensitivity),
+        level,
     )
 
 
@@ -191,10 +195,12 @@ def _recall(rule: Rules, known: Known, step: int, state: States, sight: Float) -
     sight[:] = known.sight[nearest]
     if least == 0:
         return True, known.exact[nearest]
-    for c in range(len(state)):
-        moved = int(state[c]) - int(known.state[nearest, c])
-        if moved != 0:
-            sight += rule.sensitivity[:, c] * moved
+    volts, sensitivity = len(sight) - len(rule.capacitor), rule.sensitivity[rule.level[step]]
+    for s in range(len(sight)):
+        change = 0.0
+        for c in range(len(state)):
+            change += sensitivity[s, c] * (int(state[c]) - int(known.state[nearest, c]))
+        sight[s] = sight[s] * np.exp(change) if s < volts else sight[s] + change
     return False, False
 
 

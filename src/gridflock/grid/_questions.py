@@ -87,6 +87,11 @@ class Questions:
         self._base = base.copy()
         self._lanes: dict[str, Lanes] = {}
 
+    def total_kw(self) -> Float:
+        """(T,) sum of the active powers of all ports, the inverters' as available."""
+        everything = np.arange(len(self.steps))
+        return self._demand(everything, self._first_guess(everything)).total_kw()
+
     def _at(self, dtype: str) -> Lanes:
         if dtype not in self._lanes:
             none = np.zeros(0, dtype=np.int32)
@@ -141,7 +146,7 @@ class Questions:
             found.s_kva[rows] = self._settle(step, states, dtype)
         every_node = len(self._phases) == self.network.n
         flows = self._flows(
-            step, found.s_kva[rows], states, dtype, None if not every_node else band_pu, not every_node
+            step, found.s_kva[rows], states, dtype, band_pu if every_node else None, v_pu=not every_node
         )
         found.v[rows], found.converged[rows] = flows.v, flows.converged
         found.residual_kva[rows] = flows.residual_kva
@@ -163,11 +168,11 @@ class Questions:
 
     def _flows(
         self, step: Rows, s_kva: Complex, states: LaneStates | None, dtype: str,
-        band_pu: tuple[float, float] | None = None, v_pu: bool = False,
+        band_pu: tuple[float, float] | None = None, *, v_pu: bool = False,
     ) -> LaneFlows:  # fmt: skip
         wanted = Wanted(
             TOL_PU[dtype], v_pu=v_pu, nodes=tuple(self.watch.nodes.tolist()), band=band_pu,
-            spread=self._spread, parts=self._parts, rounds=0,
+            spread=self._spread, parts=self._parts,
         )  # fmt: skip
         return self._at(dtype).solve(self._demand(step, s_kva), wanted, states)
 
