@@ -9,15 +9,24 @@ lanes stops when each lane's remaining error, estimated from its contraction ρ 
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-from numba import njit, types
-from numba.extending import overload
-from numpy.typing import NDArray
 
-from gridflock.grid.lanes._fit import HEAD
-from gridflock.grid.lanes._plan import PORT, WIDEST, Offsets, Plan, Reals
+from gridflock.grid.lanes._block import (
+    Answer,
+    Demand,
+    Work,
+    choose,
+    compiled,
+    fill,
+    fill_tail,
+    inlined,
+    note,
+    settled,
+)
+from gridflock.grid.lanes._plan import PORT, WIDEST, Plan
+from gridflock.grid.lanes._ports import answered, opened
 from gridflock.grid.lanes._simd import (
     after,
     begin,
@@ -32,167 +41,6 @@ from gridflock.grid.lanes._simd import (
     where_less,
     zeros_like,
 )
-
-_RELAXED = {"reassoc", "nsz", "arcp", "contract", "afn"}
-compiled = njit(cache=True, nogil=True, fastmath=_RELAXED, error_model="numpy", boundscheck=False)
-inlined = njit(cache=True, fastmath=_RELAXED, error_model="numpy", boundscheck=False, forceinline=True)
-CONTRACTING = 0.5
-"""Largest ρ at which the estimate of the remaining error is believed."""
-STILL = 0.02
-"""A step this part of the tolerance ends a lane whatever its ρ: below it is the rounding of float32."""
-
-
-class Demand(NamedTuple):
-    """The injections of all scenarios.
-
-    Attributes:
-        power: (P·2) p and q of each port row times 1000/v_rated², or that factor alone where dense.
-        shape_at: (P·2) offset of the multiplier of p and of q in the block's table.
-        shapes: (K, S) multipliers.
-        dense: (S, 2·ports) p and q in turn, kVA; without rows where the shaped form is used.
-        port_row: (P,) port of each port row.
-        state: (S,) control state of each scenario; without elements where all share the base point's.
-        values: (states, numbers) what ``tail_values`` makes of them.
-    """
-
-    power: Reals
-    shape_at: Offsets
-    shapes: Reals
-    dense: Reals
-    port_row: Offsets
-    state: Offsets
-    values: Reals
-
-
-class Work(NamedTuple):
-    """Scratch of one thread: state, port currents and voltages, multipliers, tail factors, a square of |V|, measures."""
-
-    state: Reals
-    current: Reals
-    table: Reals
-    tail: Reals
-    square: Reals
-    measure: Reals
-    step: NDArray[np.float64]
-
-
-class Answer(NamedTuple):
-    """Where a thread leaves its answers; what is not wanted has no elements.
-
-    Attributes:
-        residual_kva: (S,).
-        iterations: (S,).
-        converged: (S,).
-        magnitude: (S·n16) |V| pu by rows.
-        low_pu: (S,) lowest |V| of all nodes.
-        high_pu: (S,) highest.
-        extremes: (4·n16) per node lowest and highest |V| and how often below and above the band.
-        nodes: chosen nodes.
-        chosen: (S, c) complex V there.
-        band: low and high pu.
-    """
-
-    residual_kva: NDArray[np.float64]
-    iterations: NDArray[np.int32]
-    converged: NDArray[np.bool_]
-    magnitude: Reals
-    low_pu: Reals
-    high_pu: Reals
-    extremes: Reals
-    nodes: Offsets
-    chosen: NDArray[np.complex128]
-    band: tuple[float, float]
-
-
-# ---- ports ---------------------------------------------------------------------------------------
-
-
-def _voltage_factors(law: Any, at: int, size: int, m: Any) -> tuple[Any, Any]:
-    """f of p and of q at m = (|u|/v_rated)²; compiled code only."""
-    raise NotImplementedError
-
-
-@overload(_voltage_factors, strict=False)
-def _typed_voltage_factors(law: Any, at: Any, size: Any, m: Any) -> Any:
-    del at, size, m
-    return _polynomials if isinstance(law, types.BaseTuple) else _constant_power
-
-
-def _outside(law: Any, at: int, m: Any, so_far: Any) -> Any:
-    """Above zero once m has left the range a class was made for; compiled code only."""
-    raise NotImplementedError
-
-
-@overload(_outside, strict=False)
-def _typed_outside(law: Any, at: Any, m: Any, so_far: Any) -> Any:
-    del at, m, so_far
-    return _beyond_fit if isinstance(law, types.BaseTuple) else (lambda law, at, m, so_far: so_far)
-
-
-def _beyond_fit(law, at, m, so_far):  # type: ignore[no-untyped-def] # typed by numba
-    high = max(m - pick(law[0], at + 9), so_far)
-    return max(pick(law[0], at + 8) - m, high)
-
-
-def _opened(law: Any) -> Any:
-    """Like ``begin``; the records of polynomials come as a tuple, which tells the two laws apart."""
-    raise NotImplementedError
-
-
-@overload(_opened, strict=False)
-def _typed_opened(law: Any) -> Any:
-    return (lambda law: begin(law)) if law.ndim == 1 else (lambda law: (begin(law),))
-
-
-@inlined
-def _limited(law: Reals, at: int, m: Any, inside: Any, one_over_r: Any) -> Any:
-    """f with the closed forms outside the limits."""
-    below = where_less(m, pick(law, at + 4), splat(m, np.float32(1.0)), pick(law, at + 6) + pick(law, at + 7) * one_over_r)
-    return where_less(pick(law, at + 2), m, pick(law, at + 5), where_less(m, pick(law, at + 3), below, inside))
-
-
-def _constant_power(law, at, size, m):  # type: ignore[no-untyped-def] # typed by numba
-    one_over_r = np.float32(1.0) / root(m)
-    below = max(pick(law, at + 6) + pick(law, at + 7) * one_over_r, np.float32(1.0))
-    f = max(min(one_over_r * one_over_r, below), pick(law, at + 5))
-    return f, f
-
-
-def _polynomials(law, at, size, m):  # type: ignore[no-untyped-def] # typed by numba
-    record = law[0]
-    count = (size - HEAD) // 2
-    t = (m - pick(record, at)) * pick(record, at + 1)
-    p, q = zeros_like(m), zeros_like(m)
-    for k in range(at + HEAD, at + HEAD + count):
-        p = p * t + pick(record, k)
-        q = q * t + pick(record, k + count)
-    one_over_r = np.float32(1.0) / root(m)
-    return _limited(record, at, m, p, one_over_r), _limited(record, at, m, q, one_over_r)
-
-
-@inlined
-def _current(ports: Any, demand: Any, e: int, re: Any, im: Any) -> tuple[Any, Any]:
-    """Current of port row ``e`` at the voltage across it, A."""
-    port, law, law_at, size = ports
-    table, power, shape_at = demand
-    m = (re * re + im * im) * pick(port, PORT * e + 8)
-    f_p, f_q = _voltage_factors(law, pick(law_at, e), size, m)
-    p = load(table, pick(shape_at, 2 * e)) * pick(power, 2 * e) * f_p
-    q = load(table, pick(shape_at, 2 * e + 1)) * pick(power, 2 * e + 1) * f_q
-    return p * re + q * im, p * im - q * re
-
-
-@inlined
-def _beyond_slope(ports: Any, demand: Any, e: int, re: Any, im: Any) -> tuple[Any, Any]:
-    """Δi − G·δ of port row ``e`` at the voltage change δ across it."""
-    k = PORT * e
-    port = ports[0]
-    i_re, i_im = _current(ports, demand, e, pick(port, k) + re, pick(port, k + 1) + im)
-    return (
-        i_re - pick(port, k + 2) - (pick(port, k + 4) * re + pick(port, k + 5) * im),
-        i_im - pick(port, k + 3) - (pick(port, k + 6) * re + pick(port, k + 7) * im),
-    )
-
 
 # ---- passes over the nodes -----------------------------------------------------------------------
 
@@ -320,30 +168,6 @@ def _tail_up(plan: Plan, work: Work) -> None:
         store(state, first + k * lanes, load(state, first + k * lanes) + load(offset, k * lanes))
 
 
-@inlined
-def _answered(
-    ports: Any, demand: Any, current: Any, e: int, change: tuple[Any, Any], before: tuple[Any, Any], seen: Any
-) -> Any:
-    """Port row ``e`` answers to the voltage change across it; the largest step, miss and outlier so far."""
-    step, miss, outside = seen
-    port, law, law_at, _ = ports
-    lanes = lanes_of(current)
-    k, at = PORT * e, e * (4 * lanes)
-    i_re, i_im = _beyond_slope(ports, demand, e, change[0], change[1])
-    miss_re, miss_im = i_re - load(current, at), i_im - load(current, at + lanes)
-    store(current, at, i_re)
-    store(current, at + lanes, i_im)
-    store(current, at + 2 * lanes, change[0])
-    store(current, at + 3 * lanes, change[1])
-    u_re, u_im = pick(port, k) + change[0], pick(port, k + 1) + change[1]
-    square = u_re * u_re + u_im * u_im
-    move_re, move_im = change[0] - before[0], change[1] - before[1]
-    step = max((move_re * move_re + move_im * move_im) * pick(port, k + 8), step)
-    miss = max((miss_re * miss_re + miss_im * miss_im) * square, miss)
-    outside = _outside(law, pick(law_at, e), square * pick(port, k + 8), outside)
-    return step, miss, outside
-
-
 @compiled
 def _up(plan: Plan, demand: Demand, work: Work, solved: int, first: bool) -> None:
     """A pass upwards over the iterated positions, at which the ports answer to their new voltages.
@@ -374,7 +198,7 @@ def _up(plan: Plan, demand: Demand, work: Work, solved: int, first: bool) -> Non
             at, other = e * (4 * lanes) + 2 * lanes, pick(port_other, e)
             change = (re - load(state, other), im - load(state, other + lanes))
             before = (zero, zero) if first else (load(current, at), load(current, at + lanes))
-            seen = _answered(ports, wanted, current, e, change, before, seen)
+            seen = answered(ports, wanted, current, e, change, before, seen)
         own -= 2 * lanes
     store(work.measure, 0, seen[0])
     store(work.measure, lanes, seen[1])
@@ -430,87 +254,26 @@ def _up_measured(plan: Plan, work: Work) -> None:
 
 
 @compiled
-def _settled(work: Work, k: int, tol: float) -> bool:
-    """Take the measure after iteration ``k`` (from 1); True when no lane can gain from another."""
-    lanes = lanes_of(work.state)
-    waiting = False
-    for lane in range(lanes):
-        now = np.sqrt(np.float64(work.measure[lane]))
-        before = work.step[lane] if k > 1 else 0.0
-        done = _remaining(now, before, tol) < tol
-        work.step[lane] = now
-        work.step[lanes + lane] = done
-        waiting |= not done and now < 1.0
-    return not waiting
-
-
-@compiled
-def _remaining(now: float, before: float, tol: float) -> float:
-    """Estimated distance to the answer, pu; infinite where the contraction is not trusted."""
-    if now < STILL * tol:
-        return now
-    rate = now / before if before > 0.0 else np.inf
-    return now * rate / (1.0 - rate) if rate < CONTRACTING else np.inf
-
-
-@compiled
-def _fill(demand: Demand, table: Reals, first: int) -> None:
-    """The multipliers of the block's lanes; lanes past the end repeat the last scenario."""
-    lanes = lanes_of(table)
-    if len(demand.dense):
-        last = len(demand.dense) - 1
-        for lane in range(lanes):
-            row = demand.dense[min(first + lane, last)]
-            for e in range(len(demand.port_row)):
-                k = 2 * demand.port_row[e]
-                table[2 * e * lanes + lane] = row[k]
-                table[(2 * e + 1) * lanes + lane] = row[k + 1]
-        return
-    last = demand.shapes.shape[1] - 1
-    for k in range(len(demand.shapes)):
-        for lane in range(lanes):
-            table[k * lanes + lane] = demand.shapes[k, min(first + lane, last)]
-
-
-@compiled
-def _fill_tail(demand: Demand, tail: Any, first: int) -> None:
-    """The tail factors of the block's lanes."""
-    lanes = lanes_of(tail)
-    last = len(demand.state) - 1
-    if last < 0:
-        return
-    for lane in range(lanes):
-        values = demand.values[demand.state[min(first + lane, last)]]
-        for k in range(len(values)):
-            tail[k * lanes + lane] = values[k]
-
-
-@compiled
 def _solve(plan: Plan, demand: Demand, work: Work, answer: Answer, first: int, limits: tuple[float, int]) -> None:
     """Solve the block that begins at scenario ``first``."""
     tol, most = limits
     lanes = lanes_of(work.state)
     own_states = len(demand.state) > 0
     solved = plan.sizes[0] - plan.sizes[4] if own_states else 0
-    _fill(demand, work.table, first)
-    _fill_tail(demand, work.tail, first)
+    fill(demand, work.table, lanes, first)
+    fill_tail(demand, work.tail, lanes, first)
     _first_currents(plan, demand, work)
     k = 0
-    settled = False
-    while k < most and not settled:
+    done = False
+    while k < most and not done:
         k += 1
         _down(plan, work, plan.sizes[0] - plan.sizes[1] - solved)
         if own_states:
             _tail_down(plan, work)
             _tail_up(plan, work)
         _up(plan, demand, work, solved, k == 1)
-        settled = _settled(work, k, tol)
-    for lane in range(min(lanes, len(answer.iterations) - first)):
-        residual = np.sqrt(np.float64(work.measure[lanes + lane])) / 1000.0
-        answer.residual_kva[first + lane] = residual
-        answer.iterations[first + lane] = k
-        sound = np.isfinite(residual) and work.measure[2 * lanes + lane] <= 0.0
-        answer.converged[first + lane] = work.step[lanes + lane] == 1.0 and sound
+        done = settled(work, lanes, k, tol)
+    note(work, answer, lanes, first, k)
 
 
 @compiled
@@ -565,15 +328,6 @@ def _count(square: Reals, answer: Answer, first: int, real: int, start: int, cou
 
 
 @compiled
-def _choose(plan: Plan, work: Work, answer: Answer, first: int) -> None:
-    lanes = lanes_of(work.state)
-    for lane in range(min(lanes, len(answer.iterations) - first)):
-        for k in range(len(answer.nodes)):
-            at = plan.node_at[answer.nodes[k]] + lane
-            answer.chosen[first + lane, k] = complex(work.state[at], work.state[at + lanes])
-
-
-@compiled
 def run(
     plan: Plan,
     demand: Demand,
@@ -607,7 +361,7 @@ def run(
         begin(plan.port),
         begin(plan.return_start),
         begin(plan.returned),
-        _opened(plan.law),
+        opened(plan.law),
         begin(plan.far_start),
         begin(plan.far),
         begin(plan.far_block),
@@ -628,4 +382,4 @@ def run(
         _solve(here, asked, room, answer, first, limits)
         _expand(here, room)
         _show(here, room, answer, first)
-        _choose(here, room, answer, first)
+        choose(here.node_at, room, answer, lanes, first)

@@ -13,10 +13,11 @@ from scipy import sparse
 
 from gridflock.grid.lanes._circuit import Circuit, Complex, Float
 from gridflock.grid.lanes._fit import classes
-from gridflock.grid.lanes._kernel import Answer, Demand, Work, run
+from gridflock.grid.lanes import _kernel, _plain
+from gridflock.grid.lanes._block import Answer, Demand, Work
 from gridflock.grid.lanes._plan import WIDEST, Reals, aligned, pack
 from gridflock.grid.lanes._point import changed, pattern, point
-from gridflock.grid.lanes._simd import width
+from gridflock.grid.lanes._simd import width, works
 from gridflock.grid.lanes._tail import tail_values
 from gridflock.units import Mask, Pu, Rows
 
@@ -159,6 +160,7 @@ class Lanes:
         *,
         dtype: str = "float32",
         tail: Rows | None = None,
+        plain: bool = False,
     ) -> None:
         """Order, factor and pack.
 
@@ -166,11 +168,14 @@ class Lanes:
             circuit: the network.
             base_kva: complex (P,) injections of the base point, house sign; the mean of what will be asked.
             dtype: "float32", 16 lanes, or "float64", 8 lanes: for ungrounded or very stiff networks.
+            plain: use plain loops even where vectors work.
             tail: (T,) nodes whose admittances differ between scenarios (regulators, capacitors).
         """
         self.circuit = circuit
         self.dtype = np.dtype(dtype)
         self.tail = np.zeros(0, dtype=np.int32) if tail is None else np.asarray(tail, dtype=np.int32)
+        self.plain = plain or not works()
+        self.width = _plain.LANES if self.plain else width(self.dtype)
         self._pattern = pattern(circuit, self.tail)
         self._laws = classes(circuit.law, FIT_ACCURACY[self.dtype.name])
         self._settle(np.asarray(base_kva, dtype=np.complex128), None)
@@ -178,7 +183,7 @@ class Lanes:
     def _settle(self, base_kva: Complex, start: Complex | None) -> None:
         """Find the base point, pack it and prove it."""
         self.base = point(self.circuit, self._pattern, base_kva, start)
-        self._packed = pack(self.circuit, self.base, self._laws, self.dtype)
+        self._packed = pack(self.circuit, self.base, self._laws, self.dtype, self.width)
         self.proof_pu = self._prove() if self.base.solved else np.inf
 
     @property
@@ -257,13 +262,14 @@ class Lanes:
             return
         here = flows if len(rows) == len(flows.converged) else _Flows(self, len(rows), wanted, alone=True)
         asked = self._demand(demand, states)
-        blocks = -(-len(rows) // width(self.dtype))
+        blocks = -(-len(rows) // self.width)
         cuts = np.linspace(0, blocks, wanted.parts + 1).astype(np.int64)
         extremes = [here.new_extremes() for _ in range(wanted.parts)]
 
         def part(k: int) -> None:
             answer = here.answer(extremes[k])
             limits = (float(wanted.tol), MOST_ITERATIONS)
+            run = _plain.run if self.plain else _kernel.run
             run(self._packed.plan, asked, self._work(asked), answer, (int(cuts[k]), int(cuts[k + 1])), limits)
 
         for _ in wanted.spread(part, range(wanted.parts)):
@@ -275,7 +281,7 @@ class Lanes:
             flows.take(here, rows)
 
     def _demand(self, demand: Shaped | Complex, states: States | None) -> Demand:
-        row, lanes = self._packed.port_row, width(self.dtype)
+        row, lanes = self._packed.port_row, self.width
         scale = (1000.0 / self.circuit.port_v[row] ** 2)[:, None]
         if isinstance(demand, Shaped):
             power = np.column_stack([demand.s_kva.real, demand.s_kva.imag])[row] * scale
@@ -302,7 +308,7 @@ class Lanes:
 
     def _work(self, demand: Demand) -> Work:
         """Scratch for one part; the ground behind the last node is zero."""
-        lanes, plan = width(self.dtype), self._packed.plan
+        lanes, plan = self.width, self._packed.plan
         n, ports = plan.sizes[0], plan.sizes[2]
         state = aligned((n + 1) * 2 * lanes, self.dtype)
         state[n * 2 * lanes :] = 0.0

@@ -16,7 +16,7 @@ from gridflock.grid.lanes._circuit import Circuit, Float
 from gridflock.grid.lanes._fit import Classes
 from gridflock.grid.lanes._law import currents, factors, port_voltage
 from gridflock.grid.lanes._point import Point
-from gridflock.grid.lanes._simd import VECTOR_BYTES, width
+from gridflock.grid.lanes._simd import VECTOR_BYTES
 
 Reals = NDArray[np.floating[Any]]
 Offsets = NDArray[np.int32]
@@ -107,9 +107,9 @@ def _copied(values: Float, dtype: np.dtype[Any]) -> Reals:
     return flat
 
 
-def pack(circuit: Circuit, base: Point, laws: Classes, dtype: np.dtype[Any]) -> Packed:
-    """Lay a base point out for lanes of ``dtype``."""
-    o, step = base.factor.order, 2 * width(dtype)
+def pack(circuit: Circuit, base: Point, laws: Classes, dtype: np.dtype[Any], lanes: int) -> Packed:
+    """Lay a base point out for ``lanes`` lanes of ``dtype`` side by side."""
+    o, step = base.factor.order, 2 * lanes
     n, quiet = len(o.node), o.quiet
     first, second, port_row = _ends(circuit, o.position, n)
     row_of = np.repeat(np.arange(n), np.diff(o.lower_start))

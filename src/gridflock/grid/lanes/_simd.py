@@ -15,11 +15,14 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from llvmlite import ir
+from numba import njit
 from numba.core import cgutils, types
+from numba.core.errors import NumbaError
 from numba.core.datamodel import models, register_default
 from numba.extending import intrinsic, overload
 
@@ -346,3 +349,27 @@ def _exchange(builder: Any, rows: list[Any], half: int) -> list[Any]:
             turned[row] = builder.shuffle_vector(*pair, ir.Constant(index, upper))
             turned[row ^ half] = builder.shuffle_vector(*pair, ir.Constant(index, lower))
     return turned
+
+
+# ---- whether it works ----------------------------------------------------------------------------
+
+
+@njit  # type: ignore[untyped-decorator] # numba carries no annotations
+def _try(numbers: Any) -> None:
+    place = begin(numbers)
+    vector = load(place, 0)
+    store(place, 0, max(root(vector) * vector + 1.0, zeros_like(vector)))
+
+
+@lru_cache(maxsize=1)
+def works() -> bool:
+    """Whether vectors can be made here: they lean on inner parts of numba that may change."""
+    numbers = np.zeros(2 * VECTOR_BYTES, dtype=np.uint8)
+    skip = -numbers.ctypes.data % VECTOR_BYTES
+    lanes = numbers[skip : skip + VECTOR_BYTES].view(np.float32)
+    lanes[:] = 4.0
+    try:
+        _try(lanes)
+    except (NumbaError, AttributeError, TypeError, ValueError):
+        return False
+    return bool((lanes == 9.0).all())

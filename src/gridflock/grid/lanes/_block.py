@@ -1,0 +1,160 @@
+"""One block of lanes apart from its arithmetic: what comes in, when it may stop, what is noted of it.
+
+The vector kernel and the plain one share this, so they stop by the same rule and read the same demand.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from gridflock.grid.lanes._plan import Offsets, Reals
+
+_RELAXED = {"reassoc", "nsz", "arcp", "contract", "afn"}
+"""All but the promises that nothing is infinite or not a number: a lane that diverges must show."""
+compiled = njit(cache=True, nogil=True, fastmath=_RELAXED, error_model="numpy", boundscheck=False)
+inlined = njit(cache=True, fastmath=_RELAXED, error_model="numpy", boundscheck=False, forceinline=True)
+CONTRACTING = 0.5
+"""Largest ρ at which the estimate of the remaining error is believed."""
+STILL = 0.02
+"""A step this part of the tolerance ends a lane whatever its ρ: below it is the rounding of float32."""
+LOST_PU = 1.0
+"""A lane whose step is larger is given up."""
+
+
+class Demand(NamedTuple):
+    """The injections of all scenarios.
+
+    Attributes:
+        power: (P·2) p and q of each port row times 1000/v_rated², or that factor alone where dense.
+        shape_at: (P·2) offset of the multiplier of p and of q in the block's table.
+        shapes: (K, S) multipliers.
+        dense: (S, 2·ports) p and q in turn, kVA; without rows where the shaped form is used.
+        port_row: (P,) port of each port row.
+        state: (S,) control state of each scenario; without elements where all share the base point's.
+        values: (states, numbers) what ``tail_values`` makes of them.
+    """
+
+    power: Reals
+    shape_at: Offsets
+    shapes: Reals
+    dense: Reals
+    port_row: Offsets
+    state: Offsets
+    values: Reals
+
+
+class Work(NamedTuple):
+    """Scratch of one thread: state, port currents and voltages, multipliers, tail factors, a square of |V|, measures."""
+
+    state: Reals
+    current: Reals
+    table: Reals
+    tail: Reals
+    square: Reals
+    measure: Reals
+    step: NDArray[np.float64]
+
+
+class Answer(NamedTuple):
+    """Where a thread leaves its answers; what is not wanted has no elements.
+
+    Attributes:
+        residual_kva: (S,).
+        iterations: (S,).
+        converged: (S,).
+        magnitude: (S·n16) |V| pu by rows.
+        low_pu: (S,) lowest |V| of all nodes.
+        high_pu: (S,) highest.
+        extremes: (4·n16) per node lowest and highest |V| and how often below and above the band.
+        nodes: chosen nodes.
+        chosen: (S, c) complex V there.
+        band: low and high pu.
+    """
+
+    residual_kva: NDArray[np.float64]
+    iterations: NDArray[np.int32]
+    converged: NDArray[np.bool_]
+    magnitude: Reals
+    low_pu: Reals
+    high_pu: Reals
+    extremes: Reals
+    nodes: Offsets
+    chosen: NDArray[np.complex128]
+    band: tuple[float, float]
+
+
+@compiled
+def settled(work: Work, lanes: int, k: int, tol: float) -> bool:
+    """Take the measure after iteration ``k`` (from 1); True when no lane can gain from another."""
+    waiting = False
+    for lane in range(lanes):
+        now = np.sqrt(np.float64(work.measure[lane]))
+        before = work.step[lane] if k > 1 else 0.0
+        done = _remaining(now, before, tol) < tol
+        work.step[lane] = now
+        work.step[lanes + lane] = done
+        waiting |= not done and now < LOST_PU
+    return not waiting
+
+
+@compiled
+def _remaining(now: float, before: float, tol: float) -> float:
+    """Estimated distance to the answer, pu; infinite where the contraction is not trusted."""
+    if now < STILL * tol:
+        return now
+    rate = now / before if before > 0.0 else np.inf
+    return now * rate / (1.0 - rate) if rate < CONTRACTING else np.inf
+
+
+@compiled
+def fill(demand: Demand, table: Any, lanes: int, first: int) -> None:
+    """The multipliers of the block's lanes; lanes past the end repeat the last scenario."""
+    if len(demand.dense):
+        last = len(demand.dense) - 1
+        for lane in range(lanes):
+            row = demand.dense[min(first + lane, last)]
+            for e in range(len(demand.port_row)):
+                k = 2 * demand.port_row[e]
+                table[2 * e * lanes + lane] = row[k]
+                table[(2 * e + 1) * lanes + lane] = row[k + 1]
+        return
+    last = demand.shapes.shape[1] - 1
+    for k in range(len(demand.shapes)):
+        for lane in range(lanes):
+            table[k * lanes + lane] = demand.shapes[k, min(first + lane, last)]
+
+
+@compiled
+def fill_tail(demand: Demand, tail: Any, lanes: int, first: int) -> None:
+    """The tail factors of the block's lanes."""
+    last = len(demand.state) - 1
+    if last < 0:
+        return
+    for lane in range(lanes):
+        values = demand.values[demand.state[min(first + lane, last)]]
+        for k in range(len(values)):
+            tail[k * lanes + lane] = values[k]
+
+
+@compiled
+def note(work: Work, answer: Answer, lanes: int, first: int, iterations: int) -> None:
+    """Leave what is known of the block's real lanes."""
+    for lane in range(min(lanes, len(answer.iterations) - first)):
+        residual = np.sqrt(np.float64(work.measure[lanes + lane])) / 1000.0
+        answer.residual_kva[first + lane] = residual
+        answer.iterations[first + lane] = iterations
+        sound = np.isfinite(residual) and work.measure[2 * lanes + lane] <= 0.0
+        answer.converged[first + lane] = work.step[lanes + lane] == 1.0 and sound
+
+
+@compiled
+def choose(node_at: Any, work: Work, answer: Answer, lanes: int, first: int) -> None:
+    """Leave d of the chosen nodes; the base point's voltage is added outside, in float64."""
+    for lane in range(min(lanes, len(answer.iterations) - first)):
+        for k in range(len(answer.nodes)):
+            at = node_at[answer.nodes[k]] + lane
+            answer.chosen[first + lane, k] = complex(work.state[at], work.state[at + lanes])

@@ -1,0 +1,242 @@
+"""The same iteration in plain loops: for where the vector type cannot be made, and as its oracle.
+
+Lanes are an inner loop whose length is known only at run time, which lets LLVM vectorise it; several
+times slower than ``_kernel``, and free of numba's and llvmlite's inner interfaces.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from gridflock.grid.lanes._block import (
+    Answer,
+    Demand,
+    Work,
+    choose,
+    compiled,
+    fill,
+    fill_tail,
+    inlined,
+    note,
+    settled,
+)
+from gridflock.grid.lanes._fit import HEAD
+from gridflock.grid.lanes._plan import PORT, WIDEST, Offsets, Plan, Reals
+
+LANES = 64
+"""Lanes side by side: enough to pay for the alias checks of a vectorised inner loop."""
+
+
+@inlined
+def _factors(law: Reals, at: int, size: int, m: float) -> tuple[float, float]:
+    """f of p and of q at m = (|u|/v_rated)²."""
+    if m > law[at + 2]:
+        return law[at + 5], law[at + 5]
+    if m < law[at + 4]:
+        return 1.0, 1.0
+    if m < law[at + 3]:
+        below = law[at + 6] + law[at + 7] / np.sqrt(m)
+        return below, below
+    if size == HEAD:
+        return 1.0 / m, 1.0 / m
+    t = (m - law[at]) * law[at + 1]
+    p, q, count = 0.0, 0.0, (size - HEAD) // 2
+    for k in range(at + HEAD, at + HEAD + count):
+        p = p * t + law[k]
+        q = q * t + law[k + count]
+    return p, q
+
+
+@compiled
+def _currents(plan: Plan, demand: Demand, work: Work, lanes: int, first: bool) -> None:
+    """Every port answers to the voltage across it; leaves the measures (see ``_kernel``)."""
+    state, current, port, table = work.state, work.current, plan.port, work.table
+    law = plan.law.reshape(-1)
+    work.measure[:] = 0.0
+    rows = plan.sizes[0] - plan.sizes[1]
+    for q in range(rows):
+        own = (plan.sizes[1] + q) * 2 * lanes
+        for e in range(plan.port_start[q], plan.port_start[q + 1]):
+            k, at, other = PORT * e, e * 4 * lanes, plan.port_other[e]
+            for lane in range(lanes):
+                d_re = state[own + lane] - state[other + lane]
+                d_im = state[own + lanes + lane] - state[other + lanes + lane]
+                re, im = port[k] + d_re, port[k + 1] + d_im
+                square = re * re + im * im
+                m = square * port[k + 8]
+                f_p, f_q = _factors(law, plan.port_law[e], plan.sizes[3], m)
+                p = table[demand.shape_at[2 * e] + lane] * demand.power[2 * e] * f_p
+                r = table[demand.shape_at[2 * e + 1] + lane] * demand.power[2 * e + 1] * f_q
+                i_re = p * re + r * im - port[k + 2] - (port[k + 4] * d_re + port[k + 5] * d_im)
+                i_im = p * im - r * re - port[k + 3] - (port[k + 6] * d_re + port[k + 7] * d_im)
+                if not first:
+                    miss = (i_re - current[at + lane]) ** 2 + (i_im - current[at + lanes + lane]) ** 2
+                    move = (d_re - current[at + 2 * lanes + lane]) ** 2
+                    move += (d_im - current[at + 3 * lanes + lane]) ** 2
+                    _raise(work.measure, lane, move * port[k + 8])
+                    _raise(work.measure, lanes + lane, miss * square)
+                    _raise(work.measure, 2 * lanes + lane, m - law[plan.port_law[e] + 9])
+                    _raise(work.measure, 2 * lanes + lane, law[plan.port_law[e] + 8] - m)
+                current[at + lane], current[at + lanes + lane] = i_re, i_im
+                current[at + 2 * lanes + lane], current[at + 3 * lanes + lane] = d_re, d_im
+
+
+@inlined
+def _raise(measure: Reals, k: int, value: float) -> None:
+    """Keep the larger; what is not a number is kept too."""
+    if not value <= measure[k]:
+        measure[k] = value
+
+
+@inlined
+def _subtract(state: Reals, own: int, other: int, a: float, b: float, c: float, d: float, lanes: int) -> None:
+    for lane in range(lanes):
+        re, im = state[other + lane], state[other + lanes + lane]
+        state[own + lane] -= a * re + b * im
+        state[own + lanes + lane] -= c * re + d * im
+
+
+@inlined
+def _gather(
+    state: Reals, own: int, column: Offsets, block: Reals, first: int, last: int, lanes: int
+) -> None:
+    for k in range(first, last):
+        b = 4 * k
+        _subtract(state, own, column[k], block[b], block[b + 1], block[b + 2], block[b + 3], lanes)
+
+
+@compiled
+def _ask(plan: Plan, work: Work, q: int, own: int, lanes: int) -> None:
+    """Right side of row ``q`` into its state."""
+    state, current = work.state, work.current
+    state[own : own + 2 * lanes] = 0.0
+    for e in range(plan.port_start[q], plan.port_start[q + 1]):
+        for k in range(2 * lanes):
+            state[own + k] += current[e * 4 * lanes + k]
+    for h in range(plan.return_start[q], plan.return_start[q + 1]):
+        for k in range(2 * lanes):
+            state[own + k] -= current[plan.returned[h] * 4 * lanes + k]
+
+
+@compiled
+def _down(plan: Plan, work: Work, rows: int, lanes: int) -> None:
+    state, pivot = work.state, plan.pivot
+    for q in range(rows):
+        own, d = (plan.sizes[1] + q) * 2 * lanes, 4 * q
+        _ask(plan, work, q, own, lanes)
+        for lane in range(lanes):
+            re, im = state[own + lane], state[own + lanes + lane]
+            state[own + lane] = pivot[d] * re + pivot[d + 1] * im
+            state[own + lanes + lane] = pivot[d + 2] * re + pivot[d + 3] * im
+        first, last = plan.lower_start[q], plan.lower_start[q + 1]
+        _gather(state, own, plan.lower, plan.lower_block, first, last, lanes)
+
+
+@compiled
+def _up(plan: Plan, work: Work, first: int, last: int, lanes: int) -> None:
+    """Upwards over positions counted from the last."""
+    for t in range(first, last):
+        own = (plan.sizes[0] - 1 - t) * 2 * lanes
+        start, end = plan.upper_start[t], plan.upper_start[t + 1]
+        _gather(work.state, own, plan.upper, plan.upper_block, start, end, lanes)
+
+
+@compiled
+def _gather_lanes(
+    state: Reals, own: int, column: Offsets, block: Reals, first: int, last: int, lanes: int
+) -> None:
+    for k in range(first, last):
+        b, other = 4 * k * lanes, column[k]
+        for lane in range(lanes):
+            re, im = state[other + lane], state[other + lanes + lane]
+            state[own + lane] -= block[b + lane] * re + block[b + lanes + lane] * im
+            state[own + lanes + lane] -= block[b + 2 * lanes + lane] * re + block[b + 3 * lanes + lane] * im
+
+
+@compiled
+def _tail(plan: Plan, work: Work, lanes: int) -> None:
+    """The tail, every lane with the factors of its own control state."""
+    state, tail = work.state, work.tail
+    size = plan.sizes[0] - plan.sizes[4]
+    lower = tail[4 * size * lanes :]
+    upper = lower[4 * plan.near_lower_start[size] * lanes :]
+    for t in range(size):
+        own, d = (plan.sizes[4] + t) * 2 * lanes, 4 * t * lanes
+        _ask(plan, work, plan.sizes[4] - plan.sizes[1] + t, own, lanes)
+        _gather(state, own, plan.far, plan.far_block, plan.far_start[t], plan.far_start[t + 1], lanes)
+        for lane in range(lanes):
+            re, im = state[own + lane], state[own + lanes + lane]
+            state[own + lane] = tail[d + lane] * re + tail[d + lanes + lane] * im
+            state[own + lanes + lane] = tail[d + 2 * lanes + lane] * re + tail[d + 3 * lanes + lane] * im
+        first, last = plan.near_lower_start[t], plan.near_lower_start[t + 1]
+        _gather_lanes(state, own, plan.near_lower, lower, first, last, lanes)
+    for t in range(size - 1, -1, -1):
+        own = (plan.sizes[4] + t) * 2 * lanes
+        first, last = plan.near_upper_start[t], plan.near_upper_start[t + 1]
+        _gather_lanes(state, own, plan.near_upper, upper, first, last, lanes)
+    offset = upper[4 * plan.near_upper_start[size] * lanes :]
+    first = plan.sizes[4] * 2 * lanes
+    for k in range(2 * size * lanes):
+        state[first + k] += offset[k]
+
+
+@compiled
+def _show(plan: Plan, work: Work, answer: Answer, lanes: int, first: int) -> None:
+    """Leave the voltages of the block's lanes where they are wanted."""
+    n = plan.sizes[0]
+    count = -(-n // WIDEST) * WIDEST
+    for lane in range(min(lanes, len(answer.iterations) - first)):
+        low, high = np.inf, 0.0
+        for node in range(n):
+            at, k = plan.node_at[node] + lane, 3 * node
+            re, im = plan.node_base[k] + work.state[at], plan.node_base[k + 1] + work.state[at + lanes]
+            v = np.sqrt(re * re + im * im) * plan.node_base[k + 2]
+            low, high = min(low, v), max(high, v)
+            if len(answer.magnitude):
+                answer.magnitude[(first + lane) * count + node] = v
+            if len(answer.extremes) and answer.converged[first + lane]:
+                _count(answer.extremes, answer.band, v, node, count)
+        answer.low_pu[first + lane] = low
+        answer.high_pu[first + lane] = high
+
+
+@inlined
+def _count(extremes: Reals, band: tuple[float, float], v: float, node: int, count: int) -> None:
+    extremes[node] = min(extremes[node], v)
+    extremes[count + node] = max(extremes[count + node], v)
+    extremes[2 * count + node] += v < band[0]
+    extremes[3 * count + node] += v > band[1]
+
+
+@compiled
+def run(
+    plan: Plan, demand: Demand, work: Work, answer: Answer, blocks: tuple[int, int], limits: tuple[float, int]
+) -> None:
+    """Solve the blocks from ``blocks[0]`` to ``blocks[1]``; arguments as in ``_kernel``."""
+    lanes: Any = LANES
+    n, quiet = plan.sizes[0], plan.sizes[1]
+    own_states = len(demand.state) > 0
+    solved = n - plan.sizes[4] if own_states else 0
+    for block in range(blocks[0], blocks[1]):
+        first = block * lanes
+        fill(demand, work.table, lanes, first)
+        fill_tail(demand, work.tail, lanes, first)
+        work.state[:] = 0.0
+        _currents(plan, demand, work, lanes, True)
+        k = 0
+        done = False
+        while k < limits[1] and not done:
+            k += 1
+            _down(plan, work, n - quiet - solved, lanes)
+            if own_states:
+                _tail(plan, work, lanes)
+            _up(plan, work, solved, n - quiet, lanes)
+            _currents(plan, demand, work, lanes, False)
+            done = settled(work, lanes, k, limits[0])
+        work.state[: quiet * 2 * lanes] = 0.0
+        _up(plan, work, n - quiet, n, lanes)
+        note(work, answer, lanes, first, k)
+        _show(plan, work, answer, lanes, first)
+        choose(plan.node_at, work, answer, lanes, first)

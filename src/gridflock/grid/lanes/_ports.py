@@ -1,0 +1,135 @@
+"""Ports on vectors of lanes: the current each wants, by a law without branches."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import types
+from numba.extending import overload
+
+from gridflock.grid.lanes._block import inlined
+from gridflock.grid.lanes._fit import HEAD
+from gridflock.grid.lanes._plan import PORT
+from gridflock.grid.lanes._simd import (
+    begin,
+    lanes_of,
+    load,
+    pick,
+    root,
+    splat,
+    store,
+    where_less,
+    zeros_like,
+)
+
+
+def _voltage_factors(law: Any, at: int, size: int, m: Any) -> tuple[Any, Any]:
+    """f of p and of q at m = (|u|/v_rated)²; compiled code only."""
+    raise NotImplementedError
+
+
+@overload(_voltage_factors, strict=False)
+def _typed_voltage_factors(law: Any, at: Any, size: Any, m: Any) -> Any:
+    del at, size, m
+    return _polynomials if isinstance(law, types.BaseTuple) else _constant_power
+
+
+def _outside(law: Any, at: int, m: Any, so_far: Any) -> Any:
+    """Above zero once m has left the range a class was made for; compiled code only."""
+    raise NotImplementedError
+
+
+@overload(_outside, strict=False)
+def _typed_outside(law: Any, at: Any, m: Any, so_far: Any) -> Any:
+    del at, m, so_far
+    return _beyond_fit if isinstance(law, types.BaseTuple) else (lambda law, at, m, so_far: so_far)
+
+
+def _beyond_fit(law, at, m, so_far):  # type: ignore[no-untyped-def] # typed by numba
+    high = max(m - pick(law[0], at + 9), so_far)
+    return max(pick(law[0], at + 8) - m, high)
+
+
+def opened(law: Any) -> Any:
+    """Like ``begin``; the records of polynomials come as a tuple, which tells the two laws apart."""
+    raise NotImplementedError
+
+
+@overload(opened, strict=False)
+def _typedopened(law: Any) -> Any:
+    return (lambda law: begin(law)) if law.ndim == 1 else (lambda law: (begin(law),))
+
+
+@inlined
+def _limited(law: Reals, at: int, m: Any, inside: Any, one_over_r: Any) -> Any:
+    """f with the closed forms outside the limits."""
+    below = where_less(m, pick(law, at + 4), splat(m, np.float32(1.0)), pick(law, at + 6) + pick(law, at + 7) * one_over_r)
+    return where_less(pick(law, at + 2), m, pick(law, at + 5), where_less(m, pick(law, at + 3), below, inside))
+
+
+def _constant_power(law, at, size, m):  # type: ignore[no-untyped-def] # typed by numba
+    one_over_r = np.float32(1.0) / root(m)
+    below = max(pick(law, at + 6) + pick(law, at + 7) * one_over_r, np.float32(1.0))
+    f = max(min(one_over_r * one_over_r, below), pick(law, at + 5))
+    return f, f
+
+
+def _polynomials(law, at, size, m):  # type: ignore[no-untyped-def] # typed by numba
+    record = law[0]
+    count = (size - HEAD) // 2
+    t = (m - pick(record, at)) * pick(record, at + 1)
+    p, q = zeros_like(m), zeros_like(m)
+    for k in range(at + HEAD, at + HEAD + count):
+        p = p * t + pick(record, k)
+        q = q * t + pick(record, k + count)
+    one_over_r = np.float32(1.0) / root(m)
+    return _limited(record, at, m, p, one_over_r), _limited(record, at, m, q, one_over_r)
+
+
+@inlined
+def _current(ports: Any, demand: Any, e: int, re: Any, im: Any) -> tuple[Any, Any]:
+    """Current of port row ``e`` at the voltage across it, A."""
+    port, law, law_at, size = ports
+    table, power, shape_at = demand
+    m = (re * re + im * im) * pick(port, PORT * e + 8)
+    f_p, f_q = _voltage_factors(law, pick(law_at, e), size, m)
+    p = load(table, pick(shape_at, 2 * e)) * pick(power, 2 * e) * f_p
+    q = load(table, pick(shape_at, 2 * e + 1)) * pick(power, 2 * e + 1) * f_q
+    return p * re + q * im, p * im - q * re
+
+
+@inlined
+def _beyond_slope(ports: Any, demand: Any, e: int, re: Any, im: Any) -> tuple[Any, Any]:
+    """Δi − G·δ of port row ``e`` at the voltage change δ across it."""
+    k = PORT * e
+    port = ports[0]
+    i_re, i_im = _current(ports, demand, e, pick(port, k) + re, pick(port, k + 1) + im)
+    return (
+        i_re - pick(port, k + 2) - (pick(port, k + 4) * re + pick(port, k + 5) * im),
+        i_im - pick(port, k + 3) - (pick(port, k + 6) * re + pick(port, k + 7) * im),
+    )
+
+
+@inlined
+def answered(
+    ports: Any, demand: Any, current: Any, e: int, change: tuple[Any, Any], before: tuple[Any, Any], seen: Any
+) -> Any:
+    """Port row ``e`` answers to the voltage change across it; the largest step, miss and outlier so far."""
+    step, miss, outside = seen
+    port, law, law_at, _ = ports
+    lanes = lanes_of(current)
+    k, at = PORT * e, e * (4 * lanes)
+    i_re, i_im = _beyond_slope(ports, demand, e, change[0], change[1])
+    miss_re, miss_im = i_re - load(current, at), i_im - load(current, at + lanes)
+    store(current, at, i_re)
+    store(current, at + lanes, i_im)
+    store(current, at + 2 * lanes, change[0])
+    store(current, at + 3 * lanes, change[1])
+    u_re, u_im = pick(port, k) + change[0], pick(port, k + 1) + change[1]
+    square = u_re * u_re + u_im * u_im
+    move_re, move_im = change[0] - before[0], change[1] - before[1]
+    step = max((move_re * move_re + move_im * move_im) * pick(port, k + 8), step)
+    miss = max((miss_re * miss_re + miss_im * miss_im) * square, miss)
+    outside = _outside(law, pick(law_at, e), square * pick(port, k + 8), outside)
+    return step, miss, outside
