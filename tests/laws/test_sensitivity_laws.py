@@ -231,6 +231,7 @@ def test_nothing_can_be_injected_where_nothing_lives():
     assert not gradient.port_kw[~net.topology.port_live].any()
     assert np.isfinite(gradient.node_kw).all()
     assert gradient.node_kw[~dead].any()
+    assert np.isnan(linearise(flow).voltage(int(np.flatnonzero(dead)[0])).node_kw[~dead]).all()
 
 
 def test_a_derivative_needs_a_solved_flow():

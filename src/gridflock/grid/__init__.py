@@ -4,8 +4,9 @@ A ``Network`` is one immutable version of a network as arrays, made by ``grid.bu
 finds the three-phase unbalanced operating point of given loads and injections and returns a
 ``Flow`` that knows its own residual. ``initial``, ``act`` and ``settle`` move the feeder's own
 regulators and capacitors (``ControlState``). ``estimate`` turns readings into the flow that
-explains them; ``violations`` and ``head_envelope`` say what the limits make of a flow,
-``voltage_envelopes`` what an area may inject before a node leaves its band.
+explains them; ``violations`` and ``head_envelope`` say what the limits make of a flow (more of that
+in ``grid.limits``), ``voltage_envelopes`` what an area may inject before a node leaves its band.
+``linearise`` gives the exact derivatives of a flow.
 """
 
 from gridflock.grid._batch import Batch, Flows, Shaped

@@ -69,7 +69,7 @@ class Linearisation:
     port_amps: Complex
 
     def voltage(self, node: int) -> Gradient:
-        """Of the voltage magnitude of a node, pu."""
+        """Of the voltage magnitude of a node, pu; NaN at a dead one."""
         return self.gradients(self.voltage_direction(node)[None], self.flow.v_pu[[node]])[0]
 
     def current(self, conductor: int) -> Gradient:
@@ -145,11 +145,13 @@ class Linearisation:
         """Gradients of k quantities, each by one transposed solve.
 
         Args:
-            directions: complex (k, n) c of each quantity: ``dq = Re(c̄·dv)``.
+            directions: complex (k, n) c of each quantity: ``dq = Re(c̄·dv)``; NaN where it has no
+                derivative, and then all of its gradient is NaN.
             values: (k,) the quantities at the flow.
         """
         net = self.flow.network
         adjoint = self._solve(directions, transposed=True)
+        adjoint[np.isnan(directions).any(axis=1)] = np.nan
         node = np.conj(self._across_nodes(adjoint)) * np.conj(self.node_amps)
         port = np.conj((net.load_incidence.T @ adjoint.T).T)
         by_kw, by_kvar = (port * np.conj(amps) for amps in self.port_amps)
