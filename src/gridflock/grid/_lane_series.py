@@ -18,7 +18,7 @@ from gridflock.grid._series import BAND_PU, ROUNDS, Progress, Series, Steps, pha
 from gridflock.grid._state import ControlState, initial
 from gridflock.units import Mask, Rows
 
-GUESSES = 2
+GUESSES = 1
 """First walks whose ends alone are solved: what they come through on the way is too uncertain yet."""
 LEVELS = 12
 """Levels of load at which the sensitivities are taken."""
@@ -73,8 +73,10 @@ def _decide(questions: Questions, start: States, rounds: int, out: Walk, progres
     seconds = np.array([steps.second_s(k) for k in range(total)], dtype=np.int64)
     sights = len(start) + len(questions.network.capacitors.ids)
     memory = _Memory(total, start, sights)
-    memory.guess(questions, np.tile(start, (total, 1)))
-    rule = rules(questions.network, *_sensitivity(questions, start))
+    typical = questions.typical(start)
+    questions.stand_at(typical)
+    memory.guess(questions, np.tile(typical, (total, 1)))
+    rule = rules(questions.network, *_sensitivity(questions, typical))
     stands, at = 0, start
     for turn in range(WALKS):
         asked, first = walk(rule, memory.known(), at, (stands, total), rounds, seconds, out)
@@ -83,9 +85,6 @@ def _decide(questions: Questions, start: States, rounds: int, out: Walk, progres
         if not asked:
             return
         if turn < GUESSES:
-            typical = np.median(out.end, axis=0).astype(np.int8)
-            questions.stand_at(typical)
-            rule = rules(questions.network, *_sensitivity(questions, typical))
             memory.guess(questions, out.end)
             continue
         memory.answer(questions, out.asked_step[:asked], out.asked_state[:asked])

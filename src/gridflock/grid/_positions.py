@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gridflock.grid._march import States
-from gridflock.grid._network import CapacitorMode, Complex, Float, Network
+from gridflock.grid._network import CapacitorMode, Complex, Network
 from gridflock.units import Rows
 
 
@@ -20,43 +20,32 @@ class Positions:
         nodes: (T,) the nodes.
         tapped: (E, 3) place in ``nodes`` of the row and of the column, value of the branch blocks.
         switched: (F, 4) the same two places, value of the shunt blocks, capacitor.
+        dividing: regulators whose taps divide a branch conductor's row and column.
     """
 
     network: Network
     nodes: Rows
     tapped: Rows
     switched: Rows
+    dividing: dict[int, tuple[int, ...]]
 
     def change(self, states: States, base: States) -> Complex:
         """Complex (S, T, T) change of the admittances against a base state, S."""
         net, size = self.network, len(self.nodes)
         k = len(net.regulators.ids)
-        changed = np.zeros((len(states), size, size), dtype=np.complex128)
-        at, to, value = self.tapped.T
+        flat = np.zeros((len(states), size * size), dtype=np.complex128)
+        divided = 1.0 / (1.0 + net.regulators.step_pu * np.concatenate([base[None], states])[:, :k])
         row, column = net.branch_blocks.pairs()
-        every = np.concatenate([base[None], states])[:, :k]
-        factor = self._tap_factors(every)
-        both = factor[:, row[value]] * factor[:, column[value]]
-        pair = at * size + to
-        flat = changed.reshape(len(states), -1)
-        part = net.branch_blocks.y[value] * (both[1:] - both[0])
-        for e in range(len(pair)):
-            flat[:, pair[e]] += part[:, e]
-        at, to, value, cap = self.switched.T
-        moved = states[:, k + cap].astype(np.float64) - base[k + cap]
-        for e in range(len(at)):
-            flat[:, at[e] * size + to[e]] += net.shunt_blocks.y[value[e]] * moved[:, e]
-        return changed
-
-    def _tap_factors(self, taps: States) -> Float:
-        """(S, c) what each branch conductor's row and column are multiplied by."""
-        blocks, reg = self.network.branch_blocks, self.network.regulators
-        factor = np.ones((len(taps), len(blocks.node)))
-        for r in range(len(reg.ids)):
-            own = slice(int(blocks.start[reg.branch[r]]), int(blocks.start[reg.branch[r] + 1]))
-            moved = blocks.end[own] == reg.end[r]
-            factor[:, own] /= np.where(moved[None, :], 1.0 + reg.step_pu[r] * taps[:, r, None], 1.0)
-        return factor
+        for at, to, value in self.tapped.tolist():
+            both = np.ones(len(divided))
+            for conductor in (row[value], column[value]):
+                for regulator in self.dividing[int(conductor)]:
+                    both *= divided[:, regulator]
+            flat[:, at * size + to] += net.branch_blocks.y[value] * (both[1:] - both[0])
+        for at, to, value, cap in self.switched.tolist():
+            moved = states[:, k + cap].astype(np.float64) - base[k + cap]
+            flat[:, at * size + to] += net.shunt_blocks.y[value] * moved
+        return flat.reshape(len(states), size, size)
 
 
 def positions(network: Network) -> Positions:
@@ -83,4 +72,8 @@ def positions(network: Network) -> Positions:
     at = [np.searchsorted(nodes, end) for end in ends]
     tapped = np.stack([at[0], at[1], np.flatnonzero(used)], axis=1).astype(np.int32)
     switched = np.stack([at[2], at[3], np.flatnonzero(fitted), cap_of[shunts.owner[srow[fitted]]]], axis=1)
-    return Positions(network, nodes, tapped, switched.astype(np.int32))
+    dividing = {
+        c: tuple(np.flatnonzero((reg.branch == blocks.owner[c]) & (reg.end == blocks.end[c])).tolist())
+        for c in np.unique(row[used]).tolist()
+    }
+    return Positions(network, nodes, tapped, switched.astype(np.int32), dividing)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridflock.grid._batch import Shaped, Spread, circuit
+from gridflock.grid._controls import settled
 from gridflock.grid._inverters import Inverters
 from gridflock.grid._march import States
 from gridflock.grid._network import Complex, Float, Network
@@ -22,10 +23,12 @@ from gridflock.units import NEVER_S, Mask, Rows
 
 LANES = 8192
 """Operating points solved in one go; bounds the memory."""
-TOL_PU = {"float32": 1e-5, "float64": 1e-9}
+TOL_PU = {"float32": 1e-5, "float64": 1e-7}
 SETTLED = {"float32": 5e-4, "float64": 1e-7}
 """Part of its rating by which an inverter may miss its curve."""
 INVERTER_ROUNDS = 40
+MOST_ROUNDS = 30
+"""Control rounds to a typical state; where it is not found by then it is near enough."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -86,6 +89,18 @@ class Questions:
         """Factor the lanes at another control state: the nearer to those asked for, the faster."""
         self._base = base.copy()
         self._lanes: dict[str, Lanes] = {}
+
+    def typical(self, start: States) -> States:
+        """(K+M,) where the controls settle at the step of median load."""
+        order = np.argsort(self.total_kw(), kind="stable")
+        end = settled(
+            self.network,
+            self._solver(int(order[len(order) // 2])),
+            self.control_state(start),
+            None,
+            MOST_ROUNDS,
+        )
+        return np.concatenate([end.state.taps, end.state.cap_on]).astype(np.int8)
 
     def total_kw(self) -> Float:
         """(T,) sum of the active powers of all ports, the inverters' as available."""
