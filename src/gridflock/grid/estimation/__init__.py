@@ -7,7 +7,7 @@ others (``BadReading``), and counts impossible ones as ``Rejected``. Since only 
 ports are used, any connection works: delta, open-wye, split phase, neutrals, meshes.
 """
 
-from gridflock.grid.estimation._estimate import BadReading, Pseudo, StateEstimate, estimate_state
+from gridflock.grid.estimation._estimate import BadReading, Pseudo, StateEstimate, estimate_state, rated_kva
 from gridflock.grid.estimation._measurements import Ageing, Measurements, Quantity
 from gridflock.grid.estimation._suspects import Known
 
@@ -20,4 +20,5 @@ __all__ = [
     "Quantity",
     "StateEstimate",
     "estimate_state",
+    "rated_kva",
 ]

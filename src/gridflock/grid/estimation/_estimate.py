@@ -83,6 +83,21 @@ class BadReading:
     normalised: float
 
 
+def rated_kva(network: Network, v: Complex, load_kva: Complex) -> Complex:
+    """Powers at rated voltage (L,) of ports that draw given powers at voltages v; 0 at dead ones.
+
+    Args:
+        network: the feeder.
+        v: complex (n,) node voltages, V.
+        load_kva: complex (L,) actual powers, house sign.
+    """
+    unit = np.full(len(network.loads), 1.0 + 1.0j)
+    law = port_voltages(network, v) * np.conj(load_currents(network, unit, v)) / 1000.0
+    p = np.divide(load_kva.real, law.real, out=np.zeros(len(unit)), where=law.real > 0.0)
+    q = np.divide(load_kva.imag, law.imag, out=np.zeros(len(unit)), where=law.imag > 0.0)
+    return p + 1j * q
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class StateEstimate:
     """The most likely state of a feeder. n nodes, L ports, m measurements.
@@ -143,12 +158,7 @@ class StateEstimate:
     def flow(self) -> Flow:
         """The same operating point as a flow, its loads referred to rated voltage."""
         net = self.network
-        unit = np.full(len(net.loads), 1.0 + 1.0j)
-        law = port_voltages(net, self.v) * np.conj(load_currents(net, unit, self.v)) / 1000.0
-        there = (law.real > 0.0) & (law.imag > 0.0)
-        p = np.divide(self.load_kva.real, law.real, out=np.zeros(len(unit)), where=there)
-        q = np.divide(self.load_kva.imag, law.imag, out=np.zeros(len(unit)), where=there)
-        rated = p + 1j * q
+        rated = rated_kva(net, self.v, self.load_kva)
         return Flow(
             net,
             self.state,

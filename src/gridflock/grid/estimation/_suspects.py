@@ -22,9 +22,9 @@ SAME = 2.0
 """By at most this factor may the standard deviation grow then."""
 KNOWN_PU = 1e-3
 """A voltage this sure with vague pseudo-measurements rests on readings and the network alone."""
-CRITICAL = 0.05
-"""A reading whose redundancy is below this is critical: the others predict it no better than within
-four to five times its own standard deviation, so its residual says little about it."""
+CRITICAL = 0.01
+"""A reading whose redundancy is below this is critical: the others predict it no better than within ten
+times its own standard deviation, so its residual says little about it."""
 
 
 class Known(IntEnum):
