@@ -380,6 +380,10 @@ def test_shapes_give_the_engines_power_over_a_day(write, tmp_path):
         ("new line.a bus1=s bus2=b lnegth=4", r"line\.a.*lnegth.*m\.dss:3"),
         ("new line.a bus1=s bus2=b\nnew line.a bus1=s bus2=b", r"line\.a.*[Dd]uplicate.*m\.dss:4"),
         ("new load.l bus1=s kv=12.47 kw=abc", r"load\.l.*abc.*m\.dss:3"),
+        (
+            "new transformer.t buses=(s b) wdg=1 numtaps=0\nnew regcontrol.r transformer=t winding=1",
+            r"regcontrol\.r: tapwinding.*m\.dss:4",
+        ),
         ("new load.l bus1=s kv=0 kw=1", r"load\.l.*rated voltage.*m\.dss:3"),
         ("new load.l bus1=s kv=12.47 kw=1 model=7", r"load\.l.*model 7.*m\.dss:3"),
         ("new generator.g bus1=s kv=12.47 kw=1 model=3", r"generator\.g.*model 3.*m\.dss:3"),

@@ -48,6 +48,7 @@ class Circuit:
         self._dss.AllowForms = self._dss.AllowEditor = self._dss.AllowChangeDir = False
         self.out: list[str] = []
         self.partly: list[str] = []
+        self._tables: dict[str, list[dict[str, Any]]] = {}
         self._compile()
         faults.stop_if_any()
         self.api = self._dss.ActiveCircuit
@@ -119,10 +120,19 @@ class Circuit:
         return int(self.api.SetActiveElement(name))
 
     def table(self, kind: str) -> list[dict[str, Any]]:
-        """All properties of all enabled elements of a class, as the engine holds them."""
+        """All properties of all enabled elements of a class, as the engine held them when first asked."""
+        if kind not in self._tables:
+            self._tables[kind] = self._table(kind)
+        return self._tables[kind]
+
+    def _table(self, kind: str) -> list[dict[str, Any]]:
         if self.api.SetActiveClass(kind) <= 0 or not self.api.ActiveClass.Count:
             return []
-        rows: list[dict[str, Any]] = json.loads(self.api.ActiveClass.ToJSON(1))
+        try:
+            rows: list[dict[str, Any]] = json.loads(self.api.ActiveClass.ToJSON(1))
+        except json.JSONDecodeError:
+            self.faults.add("opendss", kind, "value", f"a value of some {kind} is not a finite number")
+            return []
         return [{**row, "Name": row["Name"].lower()} for row in rows if row.get("Enabled", True)]
 
     def names(self, kind: str) -> list[str]:

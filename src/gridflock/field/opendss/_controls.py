@@ -88,7 +88,13 @@ class Taps:
             if not target:
                 circuit.fault(element, "transformer", f"{name!r} is missing or disabled")
                 continue
-            self.windings[element] = _winding(target, nameplates[target], int(row["TapWinding"]))
+            winding = _winding(target, nameplates[target], int(row["TapWinding"]))
+            if winding is None:
+                circuit.fault(
+                    element, "tapwinding", f"{target} has no taps at that winding: give it a tap range"
+                )
+                continue
+            self.windings[element] = winding
 
     @property
     def elements(self) -> set[str]:
@@ -114,12 +120,16 @@ class Taps:
             self.circuit.build()
 
 
-def _winding(element: str, row: dict[str, Any], number: int) -> Winding:
+def _winding(element: str, row: dict[str, Any], number: int) -> Winding | None:
     k = number - 1
+    if not 0 <= k < len(row["Taps"]):
+        return None
     low, high, count = row["MinTap"], row["MaxTap"], row["NumTaps"]
     low, high, count = (v[k] if isinstance(v, list) else v for v in (low, high, count))
-    step = (high - low) / count
     written = row["Taps"][k]
+    if not (count >= 1 and high > low and written > 0.0):
+        return None
+    step = (high - low) / count
     conn = str(row["Conns"][k]).lower()
     rated = 1000.0 * row["kVs"][k]
     if row["Phases"] in {2, 3} and conn == "wye":

@@ -21,9 +21,9 @@ from gridflock.field.opendss._vocabulary import (
     FILE_CLASSES,
     FILE_PROPERTIES,
     GUARDED,
+    LEADING,
     MEANING,
     OPTIONS,
-    PHASES_FIRST,
     VERBS,
     Fate,
     resolve,
@@ -180,9 +180,9 @@ class _Reader:
             raise _Stop
         outer = self.where, self.row, self.folder
         self.folder = path.parent
-        comment = False
+        comment, shown = False, self.root.name(path)
         for row, line in enumerate(lines(path), start=1):
-            self.where, self.row = f"{self.root.name(path)}:{row}", row
+            self.where, self.row = f"{shown}:{row}", row
             self.count += 1
             if self.count > MOST_LINES:
                 self.fault("", "lines", f"more than {MOST_LINES} lines")
@@ -306,11 +306,15 @@ class _Reader:
         """The values of an element with files made absolute; None if one is refused."""
         kind = element.split(".", 1)[0]
         checked: list[Token] = []
+        at, leading = -1, LEADING.get(kind, ())
         for place, word in enumerate(words):
+            hit = [k for k, n in enumerate(leading) if n.startswith(word.name)] if word.name else [at + 1]
+            at = hit[0] if hit else len(leading)
             if word.name == "debugtrace":
                 self.tell("debugtrace left out")
                 continue
             reason = self._wrong(kind, word, place, named=any(w.name for w in words[:place]))
+            reason = reason or _too_many(word.name or (leading[at] if at < len(leading) else ""), word)
             if not reason:
                 try:
                     checked.append(self._with_files(kind, word))
@@ -332,7 +336,7 @@ class _Reader:
                 return "name this property"
             if hit := next((p for p in GUARDED[kind] if word.name and p.startswith(word.name)), ""):
                 return f"{hit}={word.value} is a program of its own and cannot be represented"
-        return _too_many(kind, word, place)
+        return ""
 
     def _with_files(self, kind: str, word: Token) -> Token:
         """A value with the file it reads checked and made absolute."""
@@ -445,18 +449,13 @@ class _Reader:
             self.fault("", "setbusxy", "expected bus=, x= and y=")
 
 
-def _too_many(kind: str, word: Token, place: int) -> str:
-    """Why a count is not believed; empty if it is."""
-    most = COUNTS.get(word.name)
-    if place == 0 and not word.name and kind in PHASES_FIRST:
-        most = COUNTS["phases"]
-    if most is None:
-        short = [n for n in COUNTS if word.name and n.startswith(word.name)]
-        most = min((COUNTS[n] for n in short), default=None)
+def _too_many(name: str, word: Token) -> str:
+    """Why a count is not believed; empty if it is, or if the property is none."""
+    most = min((COUNTS[n] for n in COUNTS if name and n.startswith(name)), default=None)
     if most is None:
         return ""
     try:
         value = float(word.value)
     except ValueError:
-        return "" if kind not in PHASES_FIRST or word.name else "a count is expected"
-    return f"{word.value} is more than {most}" if value > most else ""
+        return f"{word.raw!r}: a plain number is expected"
+    return "" if 1 <= value <= most else f"{word.value} is not in 1..{most}"

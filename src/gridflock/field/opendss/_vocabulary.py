@@ -287,10 +287,17 @@ GUARDED: dict[str, tuple[str, ...]] = {
 }
 """Properties that load a library or write a file, by class."""
 
-PHASES_FIRST = frozenset(
-    ("load", "generator", "pvsystem", "storage", "transformer", "autotrans", "linecode", "linegeometry")
-)
-"""Classes whose first unnamed value is a count of conductors."""
+LEADING: dict[str, tuple[str, ...]] = {
+    "line": ("bus1", "bus2", "linecode", "length", "phases"),
+    "vsource": ("bus1", "basekv", "pu", "angle", "frequency", "phases"),
+    "circuit": ("bus1", "basekv", "pu", "angle", "frequency", "phases"),
+    **dict.fromkeys(("capacitor", "reactor", "fault"), ("bus1", "bus2", "phases")),
+    **dict.fromkeys(("load", "generator", "pvsystem", "storage"), ("phases",)),
+    **dict.fromkeys(("transformer", "autotrans", "xfmrcode"), ("phases", "windings")),
+    **dict.fromkeys(("linegeometry", "linespacing"), ("nconds", "nphases")),
+    "linecode": ("nphases",),
+}
+"""First properties of a class in the engine's order, up to the last that is a count."""
 
 COUNTS: dict[str, int] = {
     "phases": 100,
@@ -298,6 +305,7 @@ COUNTS: dict[str, int] = {
     "nconds": 100,
     "windings": 20,
     "numsteps": 1000,
+    "seasons": 1000,
     "npts": 10_000_000,
 }
 """Properties that make the engine reserve memory, and the most that is believed."""
