@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from gridflock.grid import Shaped, initial
-from gridflock.grid._lane_series import in_lanes
+from gridflock.grid._lane_series import series
 from gridflock.grid._series import Steps, step_by_step
 from gridflock.grid.build import assemble
 
@@ -100,7 +100,7 @@ CASES = [
     pytest.param("13", 96, 1),
     pytest.param("34", 96, 2),
     pytest.param("123", 96, 3),
-    pytest.param("8500", 24, 4),
+    pytest.param("8500", 24, 4, marks=pytest.mark.slow),
     pytest.param("8500", 96, 5, marks=pytest.mark.slow),
 ]
 
@@ -115,7 +115,7 @@ def test_controls_stand_where_opendss_has_them(opendss, shared, feeder, steps, s
     follows = np.where(network.load_scaled, judge.shape_of(), SHAPES).astype(np.int32)
     days = Steps(Shaped(network.load_kva, follows, np.vstack([shapes, np.ones(steps)])))
     judged = [judge.step() for _ in range(steps)]
-    own = in_lanes(network, days, state, rounds=ROUNDS)
+    own = series(network, days, state, rounds=ROUNDS)
     same = _same(own, judged)
     assert same >= 0.99
     if feeder != "8500":

@@ -23,10 +23,10 @@ GUESSES = 1
 LEVELS = 12
 """Levels of load at which the sensitivities are taken."""
 WALKS = 60
-"""After so many walks what is left goes step by step."""
+"""After so many walks what is left goes step by step: by then almost nothing is."""
 
 
-def in_lanes(
+def series(
     network: Network,
     steps: Steps,
     state: ControlState | None = None,
@@ -39,7 +39,7 @@ def in_lanes(
     spread: Spread = map,
     parts: int = 1,
 ) -> Series:
-    """Solve a series with its steps side by side; arguments and answer as ``step_by_step``.
+    """Solve a series with its steps side by side: the answer of ``step_by_step``, without its losses.
 
     Args:
         network: the feeder.
@@ -52,7 +52,12 @@ def in_lanes(
         progress: told how many steps stand, and of how many.
         spread: how parts are run: ``map``, or a thread pool's (the kernels hold no lock).
         parts: into how many parts the lanes are cut.
+
+    Raises:
+        ValueError: injections at nodes, which only ``step_by_step`` takes.
     """
+    if steps.inject_kva is not None:
+        raise ValueError("injections at nodes are solved step by step; in lanes they must be ports")
     state = initial(network) if state is None else state
     kept = np.zeros(0, dtype=np.int32) if nodes is None else np.asarray(nodes, dtype=np.int32)
     start = np.concatenate([state.taps, state.cap_on]).astype(np.int8)
@@ -90,7 +95,22 @@ def _decide(questions: Questions, start: States, rounds: int, out: Walk, progres
         memory.answer(questions, out.asked_step[:asked], out.asked_state[:asked])
         if first > stands:
             stands, at = first, out.end[first - 1].copy()
-    raise AssertionError
+    _one_by_one(questions, out, (stands, at), rounds, progress)
+
+
+def _one_by_one(
+    questions: Questions, out: Walk, stands: tuple[int, States], rounds: int, progress: Progress | None
+) -> None:
+    """What walking does not bring to rest, by the reference path."""
+    first, at = stands
+    state, flow = questions.control_state(at), None
+    for step in range(first, len(questions.steps)):
+        end = questions.settle(step, state, flow, rounds)
+        state, flow = end.state, end.flow
+        out.end[step] = np.concatenate([state.taps, state.cap_on])
+        out.rounds[step], out.quiet[step] = end.rounds, end.quiet
+        if progress is not None:
+            progress(step + 1, len(questions.steps))
 
 
 def _sensitivity(questions: Questions, start: States) -> tuple[Float, Rows]:

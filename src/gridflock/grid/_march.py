@@ -110,6 +110,8 @@ _VOLTAGE, _TIME, _FIXED = int(CapacitorMode.VOLTAGE), int(CapacitorMode.TIME), i
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator] # numba carries no annotations
 def _tap_wish(rule: Float, seen: float, tap: int) -> tuple[int, bool]:
     """Positions a regulator wishes to move, and whether that is a near thing."""
+    if np.isnan(seen):
+        return 0, False
     missing = rule[0] - seen
     margin = NEAR_SHARE * rule[0]
     near = abs(abs(missing) - rule[1]) < margin

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridflock.grid._batch import Shaped, Spread, circuit
-from gridflock.grid._controls import settled
+from gridflock.grid._controls import Settled, settled
+from gridflock.grid._flow import Flow
 from gridflock.grid._inverters import Inverters
 from gridflock.grid._march import States
 from gridflock.grid._network import Complex, Float, Network
@@ -93,14 +94,12 @@ class Questions:
     def typical(self, start: States) -> States:
         """(K+M,) where the controls settle at the step of median load."""
         order = np.argsort(self.total_kw(), kind="stable")
-        end = settled(
-            self.network,
-            self._solver(int(order[len(order) // 2])),
-            self.control_state(start),
-            None,
-            MOST_ROUNDS,
-        )
+        end = self.settle(int(order[len(order) // 2]), self.control_state(start), None, MOST_ROUNDS)
         return np.concatenate([end.state.taps, end.state.cap_on]).astype(np.int8)
+
+    def settle(self, step: int, state: ControlState, start: Flow | None, rounds: int) -> Settled:
+        """One step by the reference path, its controls acting."""
+        return settled(self.network, self._solver(step), state, start, rounds, self.steps.second_s(step))
 
     def total_kw(self) -> Float:
         """(T,) sum of the active powers of all ports, the inverters' as available."""
