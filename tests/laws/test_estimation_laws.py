@@ -21,8 +21,10 @@ from gridflock.grid.estimation import (
     Pseudo,
     Quantity,
     _blocks,
+    _estimate,
     estimate_state,
 )
+from gridflock.grid.estimation._naming import covariance_with
 from gridflock.grid.lanes._order import order
 
 DOCUMENT = json.loads((Path(gridflock.__file__).parent / "sim/feeders/ieee123.json").read_text("utf-8"))
@@ -462,6 +464,61 @@ def test_factor_solution_and_selected_inverse_equal_dense_algebra(seed, n):
     x = right.copy()
     _blocks.substitute(x, diag, off, placed.upper_start, placed.upper)
     assert np.allclose(np.tensordot(dense, x, ((2, 3), (0, 1))), right, atol=1e-8)
+
+
+@few
+@given(seeds)
+def test_the_covariance_of_a_measurement_with_itself_is_its_variance(seed):
+    """One solution and the selected inverse agree, for powers, sums, voltages, currents and branch powers."""
+    rng = np.random.default_rng(seed)
+    flow = true_point(rng)
+    given_ = mixed_readings(flow, rng)
+    kept = []
+
+    def keep(*arguments):
+        kept.append(arguments)
+        return []
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_estimate, "to_name", keep)
+        estimated(flow, given_)
+    problem, fitted, judged = kept[0]
+    for row in range(len(given_)):
+        covariance = covariance_with(problem, fitted, judged.factored, row)
+        assert covariance[row] == pytest.approx(judged.sure.reading[row] ** 2, rel=1e-3)
+        other = (row + 17) % len(given_)
+        back = covariance_with(problem, fitted, judged.factored, other)
+        assert back[row] == pytest.approx(covariance[other], rel=1e-4, abs=1e-9)
+
+
+@few
+@given(seeds)
+def test_many_bad_voltages_are_all_named(seed):
+    """Five raised voltages among all readings are the ones named, whether near each other or not."""
+    rng = np.random.default_rng(seed)
+    flow = true_point(rng)
+    given_ = readings(flow, np.arange(PORTS), rng)
+    places = 2 * PORTS + rng.choice(PORTS, 5, replace=False)
+    wrong = given_.value.copy()
+    wrong[places] *= 1.03
+    found = estimated(flow, replace(given_, value=wrong))
+    assert {bad.row for bad in found.bad} == set(places.tolist())
+
+
+@pytest.mark.parametrize("name", ["sw-13-152", "sw-61-61s", "sw-97-197"])
+def test_a_dead_part_is_told_and_its_readings_are_rejected(name):
+    """With a switch open the rest is estimated as ever; the dead part is DEAD at zero."""
+    closed = NETWORK.branch_closed.copy()
+    closed[NETWORK.branches.index(name)] = False
+    net = replace(NETWORK, branch_closed=closed)
+    flow = true_point(np.random.default_rng(2), net)
+    found = estimated(flow, readings(flow, np.arange(PORTS)))
+    dead = ~net.topology.live
+    assert found.converged
+    assert (found.v[dead] == 0.0).all()
+    assert ((found.node_known == Known.DEAD) == dead).all()
+    assert sum(r.count for r in found.rejected) == 3 * int(np.count_nonzero(~net.topology.port_live))
+    assert np.max(found.v_pu - flow.v_pu) < 1e-3
 
 
 @cache

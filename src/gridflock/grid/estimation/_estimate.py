@@ -31,6 +31,7 @@ from gridflock.grid.estimation._measurements import (
     aged,
     screen,
 )
+from gridflock.grid.estimation._naming import to_name
 from gridflock.grid.estimation._ports import places
 from gridflock.grid.estimation._sensors import linked, sensors
 from gridflock.grid.estimation._suspects import Judged, judge, node_knowledge, port_knowledge
@@ -39,8 +40,8 @@ from gridflock.units import Codes, Mask, Rows
 
 FALSE_ALARM = 0.002
 """Probability that an estimate of good readings names any of them."""
-MOST_BAD = 20
-"""After naming this many readings the search ends."""
+MOST_ROUNDS = 20
+"""After this many rounds of naming bad readings the search ends."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -215,25 +216,20 @@ def estimate_state(
     point = Point(v, np.zeros(network.n, dtype=np.complex128))
     used = screened.usable.copy()
     named: list[tuple[int, float]] = []
+    rounds = 0
     while True:
         fitted = fit(problem, weigh(problem, used, sigma), point)
         judged = judge(problem, fitted, used, sigma, false_alarm) if fitted is not None else None
         if fitted is None or judged is None:
             raise np.linalg.LinAlgError("the estimator's matrix is singular")
-        worst = _worst(judged)
-        if worst < 0 or not fitted.converged or len(named) == MOST_BAD:
+        worst = to_name(problem, fitted, judged) if fitted.converged else []
+        if not worst or rounds == MOST_ROUNDS:
             break
-        named.append((worst, float(judged.normalised[worst])))
+        named += [(row, float(judged.normalised[row])) for row in worst]
         used[worst] = False
         point = fitted.point
+        rounds += 1
     return _result(problem, state, inject, screened, used, sigma, named, fitted, judged)
-
-
-def _worst(judged: Judged) -> int:
-    """Row of the reading to name; -1 if none."""
-    size = np.nan_to_num(np.abs(judged.normalised))
-    row = int(np.argmax(size)) if len(size) else -1
-    return row if row >= 0 and size[row] > judged.threshold else -1
 
 
 def _problem(

@@ -55,6 +55,11 @@ class Sensors:
     y: Complex
     direct: Mask
 
+    @property
+    def entry_sensor(self) -> Rows:
+        """Sensor of each entry of the derivatives."""
+        return np.repeat(np.arange(len(self.row), dtype=np.int32), np.diff(self.start))
+
     def values(self, v: Complex) -> Float:
         """(k,) what they would read at voltages v: V, kW, kvar, A."""
         u, i = self._terms(v)

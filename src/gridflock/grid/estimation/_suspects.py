@@ -10,11 +10,11 @@ from scipy import sparse
 from scipy.special import ndtri
 
 from gridflock.grid._network import Complex, Float, Network
-from gridflock.grid.estimation._analysis import Inverse, Vectors
+from gridflock.grid.estimation._analysis import Factored, Inverse, Vectors
 from gridflock.grid.estimation._fit import Fit, Problem, Weights, linearise, weigh
-from gridflock.grid.estimation._measurements import PORT_POWERS, Quantity
+from gridflock.grid.estimation._measurements import PORT_POWERS, VOLTAGES, Quantity
 from gridflock.grid.estimation._ports import spread
-from gridflock.units import Codes, Mask
+from gridflock.units import Codes, Mask, Rows
 
 VAGUE = 10.0
 """What is known from readings stays known when pseudo-measurements are this many times vaguer."""
@@ -56,13 +56,23 @@ class Sureness:
     reading: Float
 
 
-def sureness(problem: Problem, fitted: Fit, weights: Weights, inverse: Inverse) -> Sureness:
-    """Posterior standard deviations of voltages, port powers and measured quantities."""
+def sureness(problem: Problem, fitted: Fit, weights: Weights, factored: Factored) -> Sureness:
+    """Posterior standard deviations of voltages, port powers and measured quantities.
+
+    They come from the selected inverse, but for flows in branches: across a small impedance a flow is a
+    large multiple of a small difference, which the inverse's blocks do not resolve; one solution each does.
+    """
+    inverse = factored.inverse()
     net, v = problem.network, fitted.point.v
     v_pu = _root(inverse.voltage_variance(_magnitudes(net, v)))
     reading = np.full(len(problem.given), np.nan)
     h = problem.sensor.derivatives(v, net.v_base)
-    reading[problem.sensor.row] = _root(inverse.voltage_variance(h))
+    variance = inverse.voltage_variance(h)
+    for sensor in np.flatnonzero(~np.isin(problem.sensor.quantity, VOLTAGES)):
+        dv, _ = respond(problem, factored, h, int(sensor))
+        own = slice(int(h.start[sensor]), int(h.start[sensor + 1]))
+        variance[sensor] = (np.conj(h.value[own]) * dv[h.node[own]]).real.sum()
+    reading[problem.sensor.row] = _root(variance)
     kva = []
     identity = sparse.identity(problem.where.loads, format="csr")
     for k, quantity in enumerate(PORT_POWERS):
@@ -70,6 +80,20 @@ def sureness(problem: Problem, fitted: Fit, weights: Weights, inverse: Inverse) 
         rows = np.flatnonzero(problem.given.quantity == quantity)
         reading[rows] = _power_sigma(problem, fitted, weights, inverse, k, problem.sums[rows])
     return Sureness(v_pu, (kva[0], kva[1]), reading)
+
+
+def respond(problem: Problem, factored: Factored, h: Vectors, sensor: int) -> tuple[Complex, Complex]:
+    """Covariance (n,) of the voltages, pu, and of the multipliers with what one sensor measures."""
+    own = slice(int(h.start[sensor]), int(h.start[sensor + 1]))
+    nothing = np.zeros(problem.network.n, dtype=np.complex128)
+    return factored.solve(dense(h.node[own], h.value[own], problem.network.n), nothing)
+
+
+def dense(node: Rows, value: Complex, n: int) -> Complex:
+    """(n,) sums of values by node."""
+    total = np.zeros(n, dtype=np.complex128)
+    np.add.at(total, node, value)
+    return total
 
 
 def _magnitudes(network: Network, v: Complex) -> Vectors:
@@ -116,16 +140,20 @@ class Judged:
         expected: (m,) what each measurement should read.
         redundancy: (m,) share of its variance that other readings account for: 0 nobody checks it,
             1 it adds nothing; NaN out of use.
+        residual_sigma: (m,) standard deviation of the residuals; NaN out of use or critical.
         normalised: (m,) residual over its standard deviation; NaN out of use or critical.
         threshold: beyond this a normalised residual means a bad reading.
+        factored: the matrix at the estimate.
     """
 
     sure: Sureness
     vague: Sureness
     expected: Float
     redundancy: Float
+    residual_sigma: Float
     normalised: Float
     threshold: float
+    factored: Factored
 
 
 def judge(problem: Problem, fitted: Fit, used: Mask, sigma: Float, false_alarm: float) -> Judged | None:
@@ -135,21 +163,24 @@ def judge(problem: Problem, fitted: Fit, used: Mask, sigma: Float, false_alarm: 
     residuals is exact, from the selected inverse. The threshold is Bonferroni's: the probability of
     naming any of the tested readings when all are good is at most ``false_alarm``.
     """
-    sures = []
+    sures, matrices = [], []
     for weights in (fitted.weights, weigh(problem, used, sigma, VAGUE)):
         factored = linearise(problem, weights, fitted.point, fitted.ports)
         if factored is None:
             return None
-        sures.append(sureness(problem, fitted, weights, factored.inverse()))
+        matrices.append(factored)
+        sures.append(sureness(problem, fitted, weights, factored))
     sure, vague = sures
     expected = expectations(problem, fitted)
     sigma = np.where(used, sigma, np.nan)
     redundancy = np.maximum(1.0 - (vague.reading / sigma) ** 2, 0.0)
     tested = used & (redundancy >= CRITICAL)
     left = np.where(tested, sigma**2 - sure.reading**2, np.nan)
-    normalised = (problem.given.value - expected) / np.sqrt(np.where(left > 0.0, left, np.nan))
+    residual_sigma = np.sqrt(np.where(left > 0.0, left, np.nan))
+    normalised = (problem.given.value - expected) / residual_sigma
     count = max(int(np.count_nonzero(tested)), 1)
-    return Judged(sure, vague, expected, redundancy, normalised, float(-ndtri(false_alarm / (2 * count))))
+    threshold = float(-ndtri(false_alarm / (2 * count)))
+    return Judged(sure, vague, expected, redundancy, residual_sigma, normalised, threshold, matrices[0])
 
 
 def expectations(problem: Problem, fitted: Fit) -> Float:
