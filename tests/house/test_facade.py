@@ -27,7 +27,7 @@ LIFE = {
 }
 """Public members that are not verbs, and who may call them without a scope."""
 
-COMMAND = {"verify": "audit verify"}
+COMMAND = {"verify": "audit verify", "feeder": "feeder map"}
 """Where the command is not the verb's own name."""
 
 

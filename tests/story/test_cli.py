@@ -19,7 +19,7 @@ from gridflock.sim import Scenario
 
 SMALL = ("--ders", "100", "--seed", "7")
 VERBS = [
-    "status", "feeder", "state", "groups", "group type/battery_home", "resources --limit 3", "timeline",
+    "status", "feeder map", "state", "groups", "group type/battery_home", "resources --limit 3", "timeline",
     "events --limit 5", "proposals", "propose type/battery_home --p-kw 3 --minutes 5 --why [bold]x --dry-run",
     "audit verify",
 ]  # fmt: skip

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from gridflock.console._feeder import app as feeder_app
 from gridflock.console._remote import Remote
 
 app = typer.Typer(
@@ -23,6 +24,7 @@ users = typer.Typer(help="Named local users of a data folder.", no_args_is_help=
 audit = typer.Typer(help="The ledger's hash chain.", no_args_is_help=True)
 fleet = typer.Typer(help="Registry files.", no_args_is_help=True)
 bench = typer.Typer(help="Measured against rivals in the same run.", no_args_is_help=True)
+app.add_typer(feeder_app, name="feeder")
 app.add_typer(users, name="users")
 app.add_typer(bench, name="bench")
 app.add_typer(audit, name="audit")
@@ -105,13 +107,6 @@ def simulate(
 def status(url: Url = None, token: Token = None, as_json: AsJson = False) -> None:
     """The system at a glance."""
     _show(Remote(url, token).ask("GET", "/api/status"), as_json)
-
-
-@app.command()
-def feeder(url: Url = None, token: Token = None, as_json: AsJson = False) -> None:
-    """The feeder's map: buses, branches, sections."""
-    answer = Remote(url, token).ask("GET", "/api/feeder")
-    _show(answer, as_json, rows=answer["buses"])
 
 
 @app.command()
@@ -244,15 +239,27 @@ def verify(
 
 @bench.command("powerflow")
 def bench_powerflow(
-    feeder: Feeder = "ieee123",
-    steps: Annotated[int, typer.Option(min=1, max=100_000, help="Operating points.")] = 960,
+    feeder: Annotated[str, typer.Option(help="OpenDSS master, or a packed feeder.")] = "ieee123",
+    root: Annotated[Path | None, typer.Option(help="Folder the master may not lead out of.")] = None,
+    scenarios: Annotated[int, typer.Option(min=16, max=200_000, help="Daily steps in order.")] = 2048,
+    level: Annotated[float, typer.Option(min=0.01, help="Mean load multiplier.")] = 0.6,
     seed: Seed = 1,
+    widen: Annotated[
+        bool, typer.Option("--widen", help="Load limits 0.85..1.15 pu on both sides: laws that jump there.")
+    ] = False,
+    controls: Annotated[
+        bool, typer.Option("--controls", help="Regulators, capacitors and volt-var curves act on both sides.")
+    ] = False,
+    against: Annotated[str, typer.Option(help="opendss or power-grid-model.")] = "opendss",
     as_json: AsJson = False,
 ) -> None:
-    """The reference power flow against OpenDSS, the same steps in the same run."""
+    """The batched power flow against a rival: the same scenarios in the same run, one thread each."""
     from gridflock.console import _offline
 
-    _show(_offline.bench_powerflow(feeder, steps, seed), as_json)
+    found = _offline.bench_powerflow(
+        feeder, root, scenarios, level, seed, widen=widen, controls=controls, against=against
+    )
+    _show(found, as_json)
 
 
 # ---- users and registry files --------------------------------------------------------------------

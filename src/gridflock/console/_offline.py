@@ -93,14 +93,33 @@ def _tables(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[Table,
     return figures, kinds
 
 
-def bench_powerflow(feeder: str, steps: int, seed: int) -> dict[str, Any]:
-    """Ours against OpenDSS, or an end that names what is missing."""
-    from gridflock.bench import powerflow  # noqa: PLC0415 - rivals are development dependencies
-    from gridflock.field.opendss import OpenDssMissing  # noqa: PLC0415 - the same
+def bench_powerflow(
+    feeder: str,
+    root: Path | None,
+    scenarios: int,
+    level: float,
+    seed: int,
+    *,
+    widen: bool,
+    controls: bool,
+    against: str,
+) -> dict[str, Any]:
+    """Ours against a rival, or an end that names what is missing."""
+    from gridflock import bench  # noqa: PLC0415 - rivals are development dependencies
+    from gridflock.grid.build import FeederRejected  # noqa: PLC0415 - only a bench reads files here
+    from gridflock.runtime.feeder import collection  # noqa: PLC0415 - the same
 
+    limits = bench.WIDE_PU if widen else None
+    root = root or collection(Path(feeder))
     try:
-        return dict(powerflow(scenario(feeder, 1, "2026-07-15", seed).feeder, steps, seed))
-    except OpenDssMissing as error:
+        if against == "power-grid-model":
+            return dict(bench.against_power_grid_model(feeder, root, scenarios, level, seed))
+        if against != "opendss":
+            raise _stop(f"against: {against!r} (rule: opendss or power-grid-model)")
+        if controls:
+            return dict(bench.series(feeder, root, scenarios, level, seed))
+        return dict(bench.powerflow(feeder, root, scenarios, level, seed, widen=limits))
+    except (ImportError, UnknownFeeder, FeederRejected, OSError) as error:
         raise _stop(str(error)) from error
 
 
