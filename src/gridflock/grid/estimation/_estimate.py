@@ -40,6 +40,8 @@ from gridflock.units import Codes, Mask, Rows
 
 FALSE_ALARM = 0.002
 """Probability that an estimate of good readings names any of them."""
+AGREES = 3.0
+"""A named reading within this many standard deviations of what the others say is taken back."""
 MOST_ROUNDS = 20
 """After this many rounds of naming bad readings the search ends."""
 
@@ -215,21 +217,40 @@ def estimate_state(
     v = problem.matrix.v_idle if start is None else start
     point = Point(v, np.zeros(network.n, dtype=np.complex128))
     used = screened.usable.copy()
-    named: list[tuple[int, float]] = []
-    rounds = 0
-    while True:
-        fitted = fit(problem, weigh(problem, used, sigma), point)
-        judged = judge(problem, fitted, used, sigma, false_alarm) if fitted is not None else None
-        if fitted is None or judged is None:
-            raise np.linalg.LinAlgError("the estimator's matrix is singular")
+    fitted, judged = _fitted(problem, used, sigma, point, false_alarm)
+    named: dict[int, float] = {}
+    for _ in range(MOST_ROUNDS):
         worst = to_name(problem, fitted, judged) if fitted.converged else []
-        if not worst or rounds == MOST_ROUNDS:
+        if not worst:
             break
-        named += [(row, float(judged.normalised[row])) for row in worst]
+        named |= {row: float(judged.normalised[row]) for row in worst}
         used[worst] = False
-        point = fitted.point
-        rounds += 1
+        fitted, judged = _fitted(problem, used, sigma, fitted.point, false_alarm)
+    cleared = _cleared(given, judged, sigma, list(named))
+    if cleared and fitted.converged:
+        used[cleared] = True
+        named = {row: size for row, size in named.items() if row not in cleared}
+        fitted, judged = _fitted(problem, used, sigma, fitted.point, false_alarm)
     return _result(problem, state, inject, screened, used, sigma, named, fitted, judged)
+
+
+def _fitted(
+    problem: Problem, used: Mask, sigma: Float, start: Point, false_alarm: float
+) -> tuple[Fit, Judged]:
+    fitted = fit(problem, weigh(problem, used, sigma), start)
+    judged = judge(problem, fitted, used, sigma, false_alarm) if fitted is not None else None
+    if fitted is None or judged is None:
+        raise np.linalg.LinAlgError("the estimator's matrix is singular")
+    return fitted, judged
+
+
+def _cleared(given: Measurements, judged: Judged, sigma: Float, named: list[int]) -> list[int]:
+    """Named readings that agree with the estimate now that the others named are out."""
+    if len(named) < 2:
+        return []
+    miss = np.abs(given.value[named] - judged.expected[named])
+    agree = miss <= AGREES * np.hypot(sigma[named], judged.sure.reading[named])
+    return [row for row, fine in zip(named, agree, strict=True) if fine]
 
 
 def _problem(
@@ -288,7 +309,7 @@ def _result(
     screened: Screened,
     used: Mask,
     sigma: Float,
-    named: list[tuple[int, float]],
+    named: dict[int, float],
     fitted: Fit,
     judged: Judged,
 ) -> StateEstimate:
@@ -300,7 +321,7 @@ def _result(
         network = replace(network, source_v=source_voltages(problem, fitted.point.multiplier))
     bad = tuple(
         BadReading(given.ids[row], row, float(given.value[row]), float(judged.expected[row]), normalised)
-        for row, normalised in named
+        for row, normalised in named.items()
     )
     misses = (given.value - judged.expected)[used] / sigma[used]
     assumed = load_kva - ports.pseudo_kva
