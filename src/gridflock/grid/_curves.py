@@ -225,6 +225,8 @@ def respond(curves: Curves, p_kw: Float, v_pu: Float) -> tuple[Float, Float]:
     out_p = np.clip(p, -curves.s_kva, curves.s_kva)
     for mode, answer in _ANSWERS.items():
         own = np.flatnonzero(curves.mode == mode)
+        if len(own) == curves.n:
+            return answer(curves, p, v)
         if len(own):
             out_p[..., own], q[..., own] = answer(curves.rows(own.astype(np.int32)), p[..., own], v[..., own])
     return out_p, q

@@ -30,6 +30,8 @@ SLOW = 0.25
 """A step that keeps more than this share of the one before asks for a new matrix."""
 RANGE_PU = (0.4, 0.6, 1.5)
 """Floor, low and high: an inverter holds its power over every voltage of use."""
+CHUNK = 128
+"""Operating points whose curves are read in one go: their arrays stay in the cache."""
 NUDGE_PU = 1e-6
 """Voltage difference over which the slope of a curve is taken."""
 
@@ -78,7 +80,14 @@ class Inverters:
             p_kw: (..., D) active power available or wanted, house sign.
             magnitude_pu: (..., P) voltages across the ports.
         """
-        return self.spread(*respond(self.curves, p_kw, self.seen_pu(magnitude_pu)))
+        seen = self.seen_pu(magnitude_pu)
+        if seen.ndim == 1:
+            return self.spread(*respond(self.curves, p_kw, seen))
+        powers = np.empty(magnitude_pu.shape, dtype=np.complex128)
+        for begin in range(0, len(seen), CHUNK):
+            part = slice(begin, begin + CHUNK)
+            powers[part] = self.spread(*respond(self.curves, p_kw[part], seen[part]))
+        return powers
 
     def spread(self, p_kw: Float, q_kvar: Float) -> Complex:
         """Complex (..., P) share of each port in the powers (..., D) of the inverters."""

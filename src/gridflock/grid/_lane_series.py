@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from gridflock.grid._batch import Spread
-from gridflock.grid._march import Known, States, Walk, rules, walk
+from gridflock.grid._march import EXACT, ROUGH, SOLVED, Known, States, Walk, rules, walk
 from gridflock.grid._network import Float, Network
 from gridflock.grid._questions import Answers, Questions
 from gridflock.grid._series import BAND_PU, ROUNDS, Progress, Series, Steps, phase_nodes
@@ -80,7 +80,8 @@ def _decide(questions: Questions, start: States, rounds: int, out: Walk, progres
     memory = _Memory(total, start, sights)
     typical = questions.typical(start)
     questions.stand_at(typical)
-    memory.guess(questions, np.tile(typical, (total, 1)))
+    everything = np.arange(total, dtype=np.int32)
+    memory.learn(questions, everything, np.tile(typical, (total, 1)), "float32", rough=True)
     rule = rules(questions.network, *_sensitivity(questions, typical))
     stands, at = 0, start
     for turn in range(WALKS):
@@ -127,7 +128,7 @@ def _sensitivity(questions: Questions, start: States) -> tuple[Float, Rows]:
     order = np.argsort(total, kind="stable")
     chosen = order[np.linspace(0, len(order) - 1, min(LEVELS, len(order))).astype(np.int64)]
     every = np.tile(states, (len(chosen), 1))
-    answers = questions.ask(np.repeat(chosen, len(states)).astype(np.int32), every, "float64")
+    answers = questions.ask(np.repeat(chosen, len(states)).astype(np.int32), every)
     sights = questions.watch.sights(answers.v, every).reshape(len(chosen), len(states), -1)
     moved = (states[1:].astype(np.float64) - states[0]).sum(axis=1)
     change = (sights[:, 1:] - sights[:, :1]) / moved[None, :, None]
@@ -145,11 +146,11 @@ class _Memory:
         self._next = np.zeros(0, dtype=np.int32)
         self._state = np.zeros((0, len(start)), dtype=np.int8)
         self._sight = np.zeros((0, seen))
-        self._exact = np.zeros(0, dtype=np.bool_)
+        self._quality = np.zeros(0, dtype=np.int8)
 
     def known(self) -> Known:
         """As the walk reads it."""
-        return Known(self._first, self._next, self._state, self._sight, self._exact)
+        return Known(self._first, self._next, self._state, self._sight, self._quality)
 
     def answer(self, questions: Questions, step: Rows, state: States) -> None:
         """Solve questions: those asked for the first time in float32, those asked again in float64."""
@@ -170,19 +171,22 @@ class _Memory:
         found = np.zeros(len(step), dtype=np.bool_)
         for k in range(len(step)):
             entry = self._first[step[k]]
-            while entry >= 0 and not (self._state[entry] == state[k]).all():
+            while entry >= 0 and not ((self._state[entry] == state[k]).all() and self._quality[entry]):
                 entry = self._next[entry]
             found[k] = entry >= 0
         return found
 
-    def learn(self, questions: Questions, step: Rows, state: States, dtype: str) -> None:
+    def learn(
+        self, questions: Questions, step: Rows, state: States, dtype: str, *, rough: bool = False
+    ) -> None:
         """Solve pairs and remember what their controls see."""
-        answers = questions.ask(step, state, dtype)
+        answers = questions.ask(step, state, dtype, rough=rough)
         sights = questions.watch.sights(answers.v, state)
         begin = len(self._next)
         self._state = np.concatenate([self._state, state])
         self._sight = np.concatenate([self._sight, sights])
-        self._exact = np.concatenate([self._exact, np.full(len(step), dtype == "float64")])
+        quality = ROUGH if rough else EXACT if dtype == "float64" else SOLVED
+        self._quality = np.concatenate([self._quality, np.full(len(step), quality, dtype=np.int8)])
         following = self._first[step].copy()
         own = np.arange(begin, begin + len(step), dtype=np.int32)
         same = np.flatnonzero(np.diff(step, prepend=-1) == 0)

@@ -20,6 +20,8 @@ from gridflock.units import DAY_S, NEVER_S, Rows
 
 States = NDArray[np.int8]
 """(..., K+M) taps, then capacitors as 0 or 1."""
+ROUGH, SOLVED, EXACT = 0, 1, 2
+"""How well a sight is known: good for predicting, from float32 lanes, from float64."""
 NEAR_SHARE = 3e-5
 """A decision nearer than this to its threshold, of the set value, is taken again in float64."""
 NEAR_KVAR = 0.5
@@ -52,14 +54,14 @@ class Known(NamedTuple):
         next: (E,) the entry before it.
         state: (E, K+M) where it was solved.
         sight: (E, K+2M) regulated voltages, capacitors' voltages, capacitors' flows.
-        exact: (E,) solved in float64.
+        quality: (E,) ``ROUGH``, ``SOLVED`` or ``EXACT``.
     """
 
     first: Rows
     next: Rows
     state: States
     sight: Float
-    exact: NDArray[np.bool_]
+    quality: NDArray[np.int8]
 
 
 class Walk(NamedTuple):
@@ -195,8 +197,8 @@ def _recall(rule: Rules, known: Known, step: int, state: States, sight: Float) -
         sight[:] = np.nan
         return False, False
     sight[:] = known.sight[nearest]
-    if least == 0:
-        return True, known.exact[nearest]
+    if least == 0 and known.quality[nearest] != ROUGH:
+        return True, known.quality[nearest] == EXACT
     volts, sensitivity = len(sight) - len(rule.capacitor), rule.sensitivity[rule.level[step]]
     for s in range(len(sight)):
         change = 0.0

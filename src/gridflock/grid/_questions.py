@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,8 +25,10 @@ from gridflock.units import NEVER_S, Mask, Rows
 LANES = 8192
 """Operating points solved in one go; bounds the memory."""
 TOL_PU = {"float32": 1e-5, "float64": 1e-7}
-SETTLED = {"float32": 5e-4, "float64": 1e-7}
+SETTLED = {"float32": 5e-4, "float64": 1e-6}
 """Part of its rating by which an inverter may miss its curve."""
+ROUGH = 2e-2
+"""The same where an answer only guides the walk."""
 INVERTER_ROUNDS = 40
 MOST_ROUNDS = 30
 """Control rounds to a typical state; where it is not found by then it is near enough."""
@@ -84,6 +86,7 @@ class Questions:
         self._spread, self._parts = spread, parts
         self._positions = positions(network)
         self._solver = solver_of(network, steps)
+        self._last = self._first_guess(np.arange(len(steps)))
         self.stand_at(start)
 
     def stand_at(self, base: States) -> None:
@@ -92,9 +95,17 @@ class Questions:
         self._lanes: dict[str, Lanes] = {}
 
     def typical(self, start: States) -> States:
-        """(K+M,) where the controls settle at the step of median load."""
+        """(K+M,) where the controls settle at the step of median load, the inverters as at rated voltage."""
         order = np.argsort(self.total_kw(), kind="stable")
-        end = self.settle(int(order[len(order) // 2]), self.control_state(start), None, MOST_ROUNDS)
+        step = int(order[len(order) // 2])
+        load = self.steps.load_kva(step).copy()
+        if self.inverters is not None:
+            load[self.inverters.port] = self._last[step]
+        held = replace(self.steps, loads=load[None], inverters=None, p_kw=None)
+        end = settled(
+            self.network, solver_of(self.network, held)(0), self.control_state(start), None, MOST_ROUNDS,
+            self.steps.second_s(step),
+        )  # fmt: skip
         return np.concatenate([end.state.taps, end.state.cap_on]).astype(np.int8)
 
     def settle(self, step: int, state: ControlState, start: Flow | None, rounds: int) -> Settled:
@@ -123,7 +134,13 @@ class Questions:
         return self.inverters.answer(self.steps.p_kw[step], np.ones((len(step), len(self.inverters.port))))
 
     def ask(
-        self, step: Rows, state: States, dtype: str = "float32", band_pu: tuple[float, float] | None = None
+        self,
+        step: Rows,
+        state: States,
+        dtype: str = "float32",
+        band_pu: tuple[float, float] | None = None,
+        *,
+        rough: bool = False,
     ) -> Answers:
         """Solve steps at control states.
 
@@ -132,6 +149,7 @@ class Questions:
             state: (Q, K+M) at which positions.
             dtype: of the lanes.
             band_pu: count nodes outside it.
+            rough: inverters need only be near their curves.
         """
         q, n = len(step), self.network.n
         ports = len(self.inverters.port) if self.inverters else 0
@@ -147,30 +165,31 @@ class Questions:
             table, own = np.unique(of[rows], return_inverse=True)
             change = self._positions.change(distinct[table], self._base)
             states = LaneStates(own.astype(np.int32), change) if len(self._positions.nodes) else None
-            self._solve(found, rows, step[rows], states, dtype, band_pu)
+            self._solve(found, rows, step[rows], states, dtype, band_pu, rough=rough)
         for row in np.flatnonzero(~found.converged).tolist():
             self._by_reference(found, row, int(step[row]), state[row], band_pu)
         return found
 
     def _solve(
         self, found: Answers, rows: Rows, step: Rows, states: LaneStates | None, dtype: str,
-        band_pu: tuple[float, float] | None,
+        band_pu: tuple[float, float] | None, *, rough: bool,
     ) -> None:  # fmt: skip
         if self.inverters is not None:
-            found.s_kva[rows] = self._settle(step, states, dtype)
+            self._settle(found, rows, step, states, dtype, rough=rough)
+            if band_pu is None:
+                return
         every_node = len(self._phases) == self.network.n
-        flows = self._flows(
-            step, found.s_kva[rows], states, dtype, band_pu if every_node else None, v_pu=not every_node
-        )
-        found.v[rows], found.converged[rows] = flows.v, flows.converged
-        found.residual_kva[rows] = flows.residual_kva
-        found.low_pu[rows], found.high_pu[rows] = flows.low_pu, flows.high_pu
-        if not every_node:
+        own_band = band_pu if every_node else None
+        unsettled = rows[~found.converged[rows]] if self.inverters is not None else rows[:0]
+        counted = band_pu is not None and not every_node
+        flows = self._flows(step, found.s_kva[rows], states, dtype, own_band, v_pu=counted)
+        self._note(found, rows, flows)
+        found.converged[unsettled] = False
+        if counted and band_pu is not None:
             own = flows.v_pu[:, self._phases]
             found.low_pu[rows], found.high_pu[rows] = own.min(axis=1), own.max(axis=1)
-            if band_pu is not None:
-                found.below[self._phases] += (own < band_pu[0]).sum(axis=0)
-                found.above[self._phases] += (own > band_pu[1]).sum(axis=0)
+            found.below[self._phases] += (own < band_pu[0]).sum(axis=0)
+            found.above[self._phases] += (own > band_pu[1]).sum(axis=0)
         elif band_pu is not None:
             found.below[:] += flows.below
             found.above[:] += flows.above
@@ -221,35 +240,42 @@ class Questions:
         if self.inverters is not None:
             found.s_kva[row] = flow.load_kva[self.inverters.port]
 
-    def _settle(self, step: Rows, states: LaneStates | None, dtype: str) -> Complex:
-        """Powers (S, P) at which the inverters are on their curves, by a secant per operating point."""
+    def _settle(
+        self, found: Answers, rows: Rows, step: Rows, states: LaneStates | None, dtype: str, *, rough: bool
+    ) -> None:
+        """Bring the inverters onto their curves, by a secant per lane from the step's last powers."""
         inverters, p_all = self.inverters, self.steps.p_kw
         assert inverters is not None
         assert p_all is not None
-        p_kw, rating = p_all[step], inverters.curves.s_kva[inverters.owner]
-        s = self._first_guess(step)
+        rating, limit = inverters.curves.s_kva[inverters.owner], ROUGH if rough else SETTLED[dtype]
+        s = self._last[step]
+        before, before_miss = np.zeros_like(s), np.zeros_like(s)
         open_ = np.arange(len(step))
-        before_s, before_miss = np.zeros_like(s), np.zeros_like(s)
         for taken in range(INVERTER_ROUNDS):
             flows = self._flows(step[open_], s[open_], _of(states, open_), dtype)
-            answer = inverters.answer(p_kw[open_], self.port_pu(flows.v))
-            miss = answer - s[open_]
-            far = (np.abs(miss) / rating).max(axis=1) > SETTLED[dtype]
-            far &= flows.converged
-            turn = miss - before_miss[open_]
-            share = np.zeros(len(open_))
-            if taken:
-                share = (np.conj(turn) * miss).real.sum(axis=1) / np.maximum(
-                    (np.abs(turn) ** 2).sum(axis=1), 1e-30
-                )
-                share = np.clip(share, -1.0, 0.95)
-            after = answer - share[:, None] * (s[open_] - before_s[open_] + turn)
-            before_s[open_], before_miss[open_] = s[open_], miss
-            s[open_] = np.where(far[:, None], after, answer)
-            open_ = open_[far]
+            self._note(found, rows[open_], flows)
+            miss = inverters.answer(p_all[step[open_]], self.port_pu(flows.v)) - s[open_]
+            far = flows.converged & ((np.abs(miss) / rating).max(axis=1) > limit)
+            moved = np.flatnonzero(far)
+            open_, miss = open_[moved], miss[moved]
             if not len(open_):
                 break
-        return s
+            after = s[open_] + miss
+            if taken:
+                after -= _secant(miss, miss - before_miss[open_])[:, None] * (
+                    after - before[open_] - before_miss[open_]
+                )
+            before[open_], before_miss[open_] = s[open_], miss
+            s[open_] = after
+        found.converged[rows[open_]] = False
+        found.s_kva[rows] = s
+        self._last[step] = s
+
+    def _note(self, found: Answers, rows: Rows, flows: LaneFlows) -> None:
+        """Write the answers of some lanes down."""
+        found.v[rows], found.converged[rows] = flows.v, flows.converged
+        found.residual_kva[rows] = flows.residual_kva
+        found.low_pu[rows], found.high_pu[rows] = flows.low_pu, flows.high_pu
 
     def port_pu(self, v: Complex) -> Float:
         """(S, P) voltages across the inverters' ports per unit, from those of the watched nodes."""
@@ -260,8 +286,18 @@ class Questions:
         return per_unit
 
 
+def _secant(miss: Complex, turn: Complex) -> Float:
+    """(S,) part of the last change to take back: Anderson's method of depth 1."""
+    share: Float = (np.conj(turn) * miss).real.sum(axis=1)
+    share /= np.maximum((turn.real**2 + turn.imag**2).sum(axis=1), 1e-30)
+    return np.clip(share, -1.0, 0.95)
+
+
 def _of(states: LaneStates | None, rows: Rows) -> LaneStates | None:
-    return None if states is None else LaneStates(states.of[rows], states.delta_y)
+    if states is None:
+        return None
+    used, own = np.unique(states.of[rows], return_inverse=True)
+    return LaneStates(own.astype(np.int32), states.delta_y[used])
 
 
 def _each_its_own(dense: Complex, inverters: Inverters | None, s_kva: Complex) -> LaneShaped:
