@@ -371,13 +371,16 @@ def test_zero_impedance_is_refused():
 
 
 def test_an_isolated_bus_or_phase_is_refused():
-    """A bus behind an opened switch, and a load on a phase its bus has not, are named."""
+    """Buses that no switch could feed, and a load on a phase its bus has not, are named."""
     document = copy.deepcopy(DOCUMENT)
-    document["switches"][4]["closed"] = False
+    document["buses"].append({**document["buses"][0], "id": "lonely"})
     with pytest.raises(FeederRejected) as refused:
         from_document(document)
-    isolated = {r.ids[0] for r in refused.value.rejected if "isolated" in r.reason}
-    assert {"197", "101", "114"} <= isolated
+    assert [(r.component, r.ids) for r in refused.value.rejected] == [("bus", ("lonely",))]
+    document["buses"].pop()
+    document["switches"][4]["closed"] = False
+    dead = from_document(document)
+    assert {dead.buses[row] for row in np.flatnonzero(~dead.topology.bus_live)} >= {"197", "101", "114"}
     with pytest.raises(FeederRejected) as refused:
         from_document(broken(loads__1__phases=["c"]))
     assert [(r.component, r.ids) for r in refused.value.rejected] == [("load", ("2c",))]

@@ -13,7 +13,7 @@ from gridflock.grid._batch import Batch, Flows, Shaped
 from gridflock.grid._controls import act, settle
 from gridflock.grid._estimate import Estimate, estimate
 from gridflock.grid._flow import Flow, solve
-from gridflock.grid._network import Network, PortKind
+from gridflock.grid._network import CapacitorMode, Network, PortKind
 from gridflock.grid._sensitivity import Linearisation, linearise
 from gridflock.grid._state import ControlState, initial
 from gridflock.grid._support import Area, voltage_envelopes
@@ -22,6 +22,7 @@ from gridflock.grid.limits import LimitKind, Violations, head_envelope, violatio
 __all__ = [
     "Area",
     "Batch",
+    "CapacitorMode",
     "ControlState",
     "Estimate",
     "Flow",

@@ -20,6 +20,8 @@ from gridflock.units import Mask, Pu, Rows
 TOLERANCE_PU = 1e-5
 INJECTION_RANGE = (0.4, 1.6)
 """Per unit in which an injection is constant power in the lanes; far outside any answer of use."""
+BOUNDLESS_V = 1e12
+"""Rated voltage beside which any voltage vanishes, and whose square float32 still holds."""
 Spread = Callable[[Callable[[int], Any], Iterable[int]], Iterable[Any]]
 
 
@@ -227,5 +229,9 @@ def circuit(network: Network, state: ControlState, inject_nodes: Rows) -> Circui
         np.append(floor, np.full(k, 0.2)),
         np.concatenate([network.load_edge, 1.0 / limits]),
     )
-    ports = np.concatenate([network.load_nodes, ends]).astype(np.int32)
-    return Circuit(matrix.y, matrix.i_source, network.v_base, ports, np.append(network.load_v, rated), law)
+    # A dead port keeps its row: at a source, of boundless rated voltage, it draws nothing.
+    live = network.topology.port_live
+    beside = np.array([network.source_nodes[0], -1])
+    ports = np.concatenate([np.where(live[:, None], network.load_nodes, beside), ends]).astype(np.int32)
+    rated = np.append(np.where(live, network.load_v, BOUNDLESS_V), rated)
+    return Circuit(matrix.y, matrix.i_source, network.v_base, ports, rated, law)

@@ -15,14 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from gridflock.grid._topology import Topology, derive
+from gridflock.grid._topology import NEUTRAL, Topology, derive
 from gridflock.grid._wiring import Wiring, wire
 from gridflock.units import PHASES, Codes, Mask, Rows, phase_letters
 
 Complex = NDArray[np.complex128]
 Float = NDArray[np.float64]
-NEUTRAL = 3
-"""``node_phase`` of a conductor that is none of the phases a, b, c."""
 
 
 class PortKind(IntEnum):
@@ -239,7 +237,7 @@ class Network:
         branch_blocks: primitive admittances, regulated ends at neutral.
         rating_a: (m,) ampere per phase at the first end; NaN where unknown.
         shunts: ids of linear elements to ground.
-        shunt_kind: ``"capacitor"`` or ``"reactor"``.
+        shunt_kind: ``"capacitor"``, ``"reactor"`` or ``"stray"``.
         shunt_blocks: primitive admittances, everything switched in.
         shunt_out: (s,) taken out of service, whatever its capacitor switch says.
         regulators: tap controls.

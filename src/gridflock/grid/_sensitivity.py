@@ -20,7 +20,8 @@ from scipy.sparse import linalg
 
 from gridflock.grid._admittance import admittance
 from gridflock.grid._flow import DEAD_V, Flow, load_currents, port_voltages
-from gridflock.grid._network import NEUTRAL, Complex, Float, Network
+from gridflock.grid._network import Complex, Float, Network
+from gridflock.grid._topology import NEUTRAL
 from gridflock.grid._unbalance import UnbalanceBy, unbalance, unbalance_slope
 from gridflock.units import Rows
 

@@ -21,6 +21,9 @@ from gridflock.units import Codes, Mask, Rows
 if TYPE_CHECKING:
     from gridflock.grid._network import Network
 
+NEUTRAL = 3
+"""``node_phase`` of a conductor that is none of the phases a, b, c."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Topology:
@@ -79,6 +82,8 @@ def derive(network: Network) -> Topology:
     live = np.isin(label, label[sources])
     bus_live = np.zeros(len(network.buses), dtype=np.bool_)
     bus_live[network.node_bus[live]] = True
+    grounded = _grounded_nodes(network)
+    live |= _earthed_neutrals(network, label, grounded) & bus_live[network.node_bus]
     bus_island, islands, fed = _islands(network, paths, live, bus_live, sources)
     with_ground = np.append(live, False)
     branch_live = np.zeros(len(network.branches), dtype=np.bool_)
@@ -88,7 +93,7 @@ def derive(network: Network) -> Topology:
     kept &= bus_live[wiring.bus_links.first] & bus_live[wiring.bus_links.second]
     parent, feed, order = _tree(network, wiring.bus_links.where(kept), sources)
     root = nearest(np.where(parent < 0, np.arange(len(parent)), -1), parent)
-    three_wire, following = _three_wire(network, live, sources)
+    three_wire, following = _three_wire(network, live, np.concatenate([sources, grounded]))
     first, second = (with_ground[end] | (end < 0) for end in network.load_nodes.T)
     return Topology(
         live, bus_island[network.node_bus], islands, fed, bus_island, bus_live, wiring.bus_phases,
@@ -163,17 +168,31 @@ def _sections(network: Network, parent: Rows, bus_live: Mask) -> Rows:
     return np.where(bus_live, np.where(found < 0, without, found), -1).astype(np.int32)
 
 
-def _three_wire(network: Network, live: Mask, sources: Rows) -> tuple[Rows, Rows]:
-    """Live nodes without a path to ground, and the next phase of each at its bus."""
-    wiring, in_service = network.wiring, network.branch_in
-    label = _connected(network.n, wiring.metal.where(in_service[wiring.metal.owner]))
-    owner = wiring.leaks.owner
+def _grounded_nodes(network: Network) -> Rows:
+    """Nodes that something in service leads to ground."""
+    owner, in_service = network.wiring.leaks.owner, network.branch_in
     at_work = np.empty(len(owner), dtype=np.bool_)
     at_work[owner >= 0] = in_service[owner[owner >= 0]]
     at_work[owner < 0] = ~network.shunt_out[-1 - owner[owner < 0]]
+    return network.wiring.leaks.first[at_work]
+
+
+def _earthed_neutrals(network: Network, label: Rows, grounded: Rows) -> Mask:
+    """(n,) neutrals that only ground ties: no source feeds them, and their voltage is an answer all the same."""
+    neutral = network.node_phase == NEUTRAL
+    tied = np.zeros(int(label.max(initial=0)) + 1, dtype=np.bool_)
+    tied[label[grounded]] = True
+    tied[label[~neutral]] = False
+    found: Mask = tied[label]
+    return found
+
+
+def _three_wire(network: Network, live: Mask, grounds: Rows) -> tuple[Rows, Rows]:
+    """Live nodes without a path to ground, and the next phase of each at its bus."""
+    wiring, in_service = network.wiring, network.branch_in
+    label = _connected(network.n, wiring.metal.where(in_service[wiring.metal.owner]))
     grounded = np.zeros(int(label.max(initial=0)) + 1, dtype=np.bool_)
-    grounded[label[sources]] = True
-    grounded[label[wiring.leaks.first[at_work]]] = True
+    grounded[label[grounds]] = True
     nodes = np.flatnonzero(live & ~grounded[label] & (network.node_phase < 3))
     buses = network.node_bus[nodes]
     begin = np.flatnonzero(np.diff(buses, prepend=-1))

@@ -95,7 +95,7 @@ def wire(network: Network) -> Wiring:
     np.bitwise_or.at(bus_phases, network.node_bus, ((1 << network.node_phase) & 7).astype(np.uint8))
     return Wiring(
         links(along | coupled), links(along | (coupled & same_end)), bus_links,
-        _leaks(network, magnetic & same_end), head, phases, bus_phases,
+        _leaks(network, ~magnetic | same_end), head, phases, bus_phases,
     )  # fmt: skip
 
 
@@ -119,9 +119,12 @@ def _heads(network: Network) -> tuple[Rows, Codes]:
     return head, ((head >= 0) @ np.array([1, 2, 4])).astype(np.uint8)
 
 
-def _leaks(network: Network, within_winding: Mask) -> Links:
-    """Nodes that windings and shunt reactors lead to ground; shunt capacitors do not count."""
-    node, owner = _leaking(network.branch_blocks, within_winding)
+def _leaks(network: Network, within: Mask) -> Links:
+    """Nodes that windings, conductors with a grounded end and shunt reactors lead to ground.
+
+    Shunt capacitors and the charging of lines do not count.
+    """
+    node, owner = _leaking(network.branch_blocks, within)
     shunts = network.shunt_blocks
     inductive = np.array([kind == "reactor" for kind in network.shunt_kind], dtype=np.bool_)
     row, _ = shunts.pairs()

@@ -11,7 +11,7 @@ from scipy import sparse
 from gridflock.fleet import Fleet, Groups, Image, reactive_room
 from gridflock.forecast import Site
 from gridflock.grid import Area, Flow, Network
-from gridflock.grid.build import from_document
+from gridflock.grid.build import FeederRejected, from_document
 from gridflock.market import tariffs
 from gridflock.model import Rejected
 from gridflock.runtime._registry import Rows as FileRows
@@ -128,6 +128,7 @@ class System:
             FeederRejected: the feeder document is at fault; all faults listed.
         """
         network = from_document(document)
+        _refuse_dead(network)
         phases = {bus: int(mask) for bus, mask in zip(network.buses, network.bus_phases, strict=True)}
         fleet, rejected = Fleet.from_rows(registry, phases)
         if isinstance(registry, FileRows):
@@ -148,6 +149,19 @@ class System:
         places = Places.of(fleet, network)
         title = str(document.get("title") or network.name)
         return cls(title, network, fleet, groups, places, rows_of, site, sites, rejected)
+
+
+def _refuse_dead(network: Network) -> None:
+    """A running system needs every bus fed: its groups and meters name sections of live feeders.
+
+    Raises:
+        FeederRejected: buses stand behind open switches.
+    """
+    dead = [network.buses[row] for row in np.flatnonzero(~network.topology.bus_live).tolist()]
+    if dead:
+        raise FeederRejected(
+            [Rejected("bus", "id", (name,), "dead: it stands behind an open switch") for name in dead]
+        )
 
 
 def _add_phase_areas(groups: Groups, fleet: Fleet, section_of_bus: Mapping[str, str]) -> None:

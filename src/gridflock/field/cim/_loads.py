@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from gridflock.field.cim._model import Model, Thing
 from gridflock.field.cim._places import Places, letters
-from gridflock.grid._network import PortKind
+from gridflock.grid import PortKind
 from gridflock.grid.build import Parts, Port
 
 LIMITS = (0.5, 0.8, 1.2)

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from gridflock.field.cim._model import Model, Thing
 from gridflock.field.cim._places import PHASES, Places, letters
-from gridflock.grid._network import CapacitorMode
+from gridflock.grid import CapacitorMode
 from gridflock.grid.build import Branch, Capacitor, End, Parts, Shunt
 
 Complex = NDArray[np.complex128]

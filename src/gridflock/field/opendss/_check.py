@@ -11,8 +11,7 @@ from gridflock.field.opendss._circuit import Circuit, Complex
 from gridflock.field.opendss._controls import Taps
 from gridflock.field.opendss._text import read_script
 from gridflock.grid import Network
-from gridflock.grid.build import FeederRejected
-from gridflock.grid.build._document import Faults
+from gridflock.grid.build import Faults, FeederRejected
 
 TOLERANCE = 1e-9
 """Per unit; the default of 1e-4 is too coarse for a comparison."""

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from gridflock.field.opendss._referee import OpenDssMissing, available
 from gridflock.field.opendss._text import MOST_FAULTS, Script
-from gridflock.grid.build._document import Faults
+from gridflock.grid.build import Faults
 
 Complex = NDArray[np.complex128]
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from gridflock.field.opendss._circuit import Circuit, Complex
 from gridflock.field.opendss._elements import Place, Walk
-from gridflock.grid._network import CapacitorMode
+from gridflock.grid import CapacitorMode
 from gridflock.grid.build import Branch, Capacitor, Regulator, Shunt
 
 TRIAL = 1.05
@@ -281,7 +281,7 @@ class Controls:
             at += len(end.conductors)
             if own.any():
                 name = f"{branch.id}.antifloat.{k + 1}"
-                self.parts.shunts.append(Shunt(name, "reactor", end, np.diag(own), branch.where))
+                self.parts.shunts.append(Shunt(name, "stray", end, np.diag(own), branch.where))
 
     # ---- capacitors --------------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from gridflock.field.opendss._circuit import Circuit
 from gridflock.field.opendss._text import read_script
 from gridflock.grid import ControlState, Network
-from gridflock.grid.build._document import Faults
+from gridflock.grid.build import Faults
 from gridflock.units import Rows
 
 STEP_S = 900

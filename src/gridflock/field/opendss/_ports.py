@@ -10,7 +10,7 @@ import numpy as np
 
 from gridflock.field.opendss._elements import Walk
 from gridflock.field.opendss._shapes import Origin
-from gridflock.grid._network import PortKind
+from gridflock.grid import PortKind
 from gridflock.grid.build import Port
 
 NAN = float("nan")

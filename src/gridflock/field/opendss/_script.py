@@ -128,7 +128,7 @@ def _line(network: Network, row: int) -> str:
     return (
         f"new line.{network.branches[row]} bus1={bus1} bus2={bus2} phases={len(z)} length=1 units=none "
         f"rmatrix={_matrix(z.real)} xmatrix={_matrix(z.imag)} cmatrix={_matrix(nanofarad)} "
-        f"enabled={'yes' if network.branch_closed[row] else 'no'}"
+        f"enabled={'yes' if network.branch_in[row] else 'no'}"
     )
 
 

@@ -6,7 +6,7 @@ refuses what contradicts itself, with every fault found, or gives a ``Network``.
 """
 
 from gridflock.grid.build._assemble import assemble
-from gridflock.grid.build._document import FeederRejected
+from gridflock.grid.build._document import Faults, FeederRejected
 from gridflock.grid.build._parts import (
     Branch,
     Bus,
@@ -20,12 +20,14 @@ from gridflock.grid.build._parts import (
     Source,
 )
 from gridflock.grid.build._reading import from_document
+from gridflock.grid.build._windings import Winding, transformer_block
 
 __all__ = [
     "Branch",
     "Bus",
     "Capacitor",
     "End",
+    "Faults",
     "FeederRejected",
     "Parts",
     "Port",
@@ -33,6 +35,8 @@ __all__ = [
     "Section",
     "Shunt",
     "Source",
+    "Winding",
     "assemble",
     "from_document",
+    "transformer_block",
 ]

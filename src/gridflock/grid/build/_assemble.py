@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -278,14 +279,19 @@ def _capacitors(parts: Parts, nodes: _Nodes, branch_row: dict[str, int], start: 
 
 
 def _refuse_isolated(parts: Parts, network: Network) -> None:
-    """A feeder as read must reach every node of a closed element and of every port."""
-    live = network.topology.live
+    """With every switch closed, each node of an element and of a port must be reached.
+
+    What stands behind an open switch is dead and not wrong.
+    """
+    closed = np.ones(len(parts.branches), dtype=np.bool_)
+    whole = network if network.branch_closed.all() else replace(network, branch_closed=closed)
+    live = whole.topology.live
     dead_bus = np.ones(len(network.buses), dtype=np.bool_)
     dead_bus[network.node_bus[live]] = False
     for row in np.flatnonzero(dead_bus).tolist():
         parts.faults.add("bus", network.buses[row], "id", "isolated: no closed path to a source", row + 1)
     items: list[tuple[str, str, End, str]] = [
-        (b.kind, b.id, end, b.where) for b in parts.branches if b.closed and not b.out for end in b.ends
+        (b.kind, b.id, end, b.where) for b in parts.branches if not b.out for end in b.ends
     ]
     items += [("load", p.id, End(p.bus, p.conductors), p.where) for p in parts.ports]
     items += [(s.kind, s.id, s.end, s.where) for s in parts.shunts]

@@ -80,7 +80,8 @@ class Shunt:
 
     Attributes:
         id: name.
-        kind: ``capacitor`` or ``reactor``.
+        kind: ``capacitor``, ``reactor``, or ``stray``: what only keeps a winding without a path to
+            ground solvable, and counts as none.
         end: its terminal; a delta or a bank between two conductors lists them all.
         y: complex (k, k) primitive admittance, everything switched in.
         where: ``file:line``.

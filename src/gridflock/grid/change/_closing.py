@@ -12,8 +12,9 @@ from dataclasses import replace
 import numpy as np
 
 from gridflock.grid._admittance import admittance
-from gridflock.grid._network import NEUTRAL, Complex, Network
+from gridflock.grid._network import Complex, Network
 from gridflock.grid._state import initial
+from gridflock.grid._topology import NEUTRAL
 from gridflock.grid._wiring import MAGNETIC
 from gridflock.grid.build._document import Faults
 from gridflock.units import Mask, Rows

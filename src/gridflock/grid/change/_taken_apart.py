@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from gridflock.grid._network import NEUTRAL, CapacitorMode, Network, PortKind
+from gridflock.grid._network import CapacitorMode, Network, PortKind
+from gridflock.grid._topology import NEUTRAL
 from gridflock.grid.build._parts import (
     Branch,
     Bus,

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 
 from gridflock.grid._admittance import admittance
 from gridflock.grid._flow import DEAD_V
-from gridflock.grid._network import NEUTRAL, Complex, Float, Network
+from gridflock.grid._network import Complex, Float, Network
 from gridflock.grid._state import initial
+from gridflock.grid._topology import NEUTRAL
 from gridflock.grid._wiring import MAGNETIC
 from gridflock.units import Mask, Rows
 

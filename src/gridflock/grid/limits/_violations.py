@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridflock.grid._flow import Flow
-from gridflock.grid._network import NEUTRAL, Complex, Float, Network
+from gridflock.grid._network import Complex, Float, Network
+from gridflock.grid._topology import NEUTRAL
 from gridflock.grid._unbalance import UnbalanceBy, unbalance
 from gridflock.grid._wiring import MAGNETIC
 from gridflock.grid.limits._terminals import WHOLE, Meters, by_phase, conductor_ratings, high_sides, whole
