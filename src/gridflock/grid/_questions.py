@@ -22,8 +22,8 @@ from gridflock.grid.lanes import Shaped as LaneShaped
 from gridflock.grid.lanes import States as LaneStates
 from gridflock.units import NEVER_S, Mask, Rows
 
-LANES = 8192
-"""Operating points solved in one go; bounds the memory."""
+LANES = 512
+"""Operating points solved in one go, alike in their control states: their arrays stay near the cores."""
 TOL_PU = {"float32": 1e-5, "float64": 1e-7}
 SETTLED = {"float32": 5e-4, "float64": 1e-6}
 """Part of its rating by which an inverter may miss its curve."""
@@ -86,7 +86,7 @@ class Questions:
         self._spread, self._parts = spread, parts
         self._positions = positions(network)
         self._solver = solver_of(network, steps)
-        self._last = self._first_guess(np.arange(len(steps)))
+        self._last = self._first_guess(np.arange(len(steps), dtype=np.int32))
         self.stand_at(start)
 
     def stand_at(self, base: States) -> None:
@@ -114,14 +114,14 @@ class Questions:
 
     def total_kw(self) -> Float:
         """(T,) sum of the active powers of all ports, the inverters' as available."""
-        everything = np.arange(len(self.steps))
+        everything = np.arange(len(self.steps), dtype=np.int32)
         return self._demand(everything, self._first_guess(everything)).total_kw()
 
     def _at(self, dtype: str) -> Lanes:
         if dtype not in self._lanes:
             none = np.zeros(0, dtype=np.int32)
             arrays = circuit(self.network, self.control_state(self._base), none)
-            everything = np.arange(len(self.steps))
+            everything = np.arange(len(self.steps), dtype=np.int32)
             mean = self._demand(everything, self._first_guess(everything)).mean_kva()
             self._lanes[dtype] = Lanes(arrays, mean, dtype=dtype, tail=self._positions.nodes)
         return self._lanes[dtype]
@@ -160,8 +160,9 @@ class Questions:
             np.zeros((q, ports), dtype=np.complex128),
         )  # fmt: skip
         distinct, of = np.unique(state, axis=0, return_inverse=True)
+        alike = np.argsort(of, kind="stable").astype(np.int32)
         for begin in range(0, q, LANES):
-            rows = np.arange(begin, min(begin + LANES, q))
+            rows = alike[begin : begin + LANES]
             table, own = np.unique(of[rows], return_inverse=True)
             change = self._positions.change(distinct[table], self._base)
             states = LaneStates(own.astype(np.int32), change) if len(self._positions.nodes) else None
@@ -250,7 +251,7 @@ class Questions:
         rating, limit = inverters.curves.s_kva[inverters.owner], ROUGH if rough else SETTLED[dtype]
         s = self._last[step]
         before, before_miss = np.zeros_like(s), np.zeros_like(s)
-        open_ = np.arange(len(step))
+        open_ = np.arange(len(step), dtype=np.int32)
         for taken in range(INVERTER_ROUNDS):
             flows = self._flows(step[open_], s[open_], _of(states, open_), dtype)
             self._note(found, rows[open_], flows)
