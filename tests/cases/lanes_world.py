@@ -75,8 +75,10 @@ def opendss(shared, name: str):
 
 def _arrays(dss, circuit) -> Exported:
     names = [name.lower() for name in circuit.YNodeOrder]
-    ports = _ports(circuit, names)
-    base = dict(zip((n.lower() for n in circuit.AllNodeNames), circuit.AllBusVmag / circuit.AllBusVmagPu, strict=True))
+    ports = _Ports(circuit, names)
+    base = dict(
+        zip((n.lower() for n in circuit.AllNodeNames), circuit.AllBusVmag / circuit.AllBusVmagPu, strict=True)
+    )
     for element in ("load", "generator", "pvsystem"):
         dss.Text.Command = f"batchedit {element}..* enabled=no"
     circuit.Solution.Solve()
@@ -102,7 +104,10 @@ def _admittance(dss, circuit):
     order = [name.lower() for name in circuit.YNodeOrder]
     data, indices, indptr = dss.YMatrix.GetCompressedYMatrix()
     n = len(order)
-    y = sparse.csc_matrix((np.asarray(data).view(np.complex128) if not np.iscomplexobj(data) else data, indices, indptr), shape=(n, n))
+    y = sparse.csc_matrix(
+        (np.asarray(data).view(np.complex128) if not np.iscomplexobj(data) else data, indices, indptr),
+        shape=(n, n),
+    )
     return y, order
 
 
@@ -124,7 +129,7 @@ def _source_current(circuit, order):
     return current
 
 
-class _ports:
+class _Ports:
     """Collects one port per phase of every load."""
 
     def __init__(self, circuit, names):
@@ -178,7 +183,7 @@ class _ports:
 
 
 def control_states(exported: Exported, count: int, seed: int, reach: int = 3):
-    """Random taps of all regulators, at most ``reach`` steps from where they stand, and a capacitor off now and then.
+    """Random taps of all regulators around where they stand, and a capacitor off now and then.
 
     Returns:
         The nodes whose admittances change (T,), and complex (count, T, T) changes against the circuit.

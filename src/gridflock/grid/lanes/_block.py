@@ -5,22 +5,20 @@ The vector kernel and the plain one share this, so they stop by the same rule an
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from gridflock.grid.lanes._compiled import Place, compiled
 from gridflock.grid.lanes._plan import Offsets, Reals
 
-_RELAXED = {"reassoc", "nsz", "arcp", "contract", "afn"}
-"""All but the promises that nothing is infinite or not a number: a lane that diverges must show."""
-compiled = njit(cache=True, nogil=True, fastmath=_RELAXED, error_model="numpy", boundscheck=False)
-inlined = njit(cache=True, fastmath=_RELAXED, error_model="numpy", boundscheck=False, forceinline=True)
 CONTRACTING = 0.5
 """Largest ρ at which the estimate of the remaining error is believed."""
 STILL = 0.02
 """A step this part of the tolerance ends a lane whatever its ρ: below it is the rounding of float32."""
+EARLY = 1.0 / 3.0
+"""The first contraction seen flatters the later ones: the step before it counts by this share."""
 LOST_PU = 1.0
 """A lane whose step is larger is given up."""
 
@@ -48,7 +46,17 @@ class Demand(NamedTuple):
 
 
 class Work(NamedTuple):
-    """Scratch of one thread: state, port currents and voltages, multipliers, tail factors, a square of |V|, measures."""
+    """Scratch of one thread.
+
+    Attributes:
+        state: d of every node, and the ground.
+        current: per port what it wants beyond the base point, and the voltage change across it.
+        table: multipliers of the block.
+        tail: tail factors of the block.
+        square: one square of |V|.
+        measure: three numbers per lane (see ``_kernel``).
+        step: per lane the last voltage step, pu, and whether it may stop.
+    """
 
     state: Reals
     current: Reals
@@ -94,7 +102,7 @@ def settled(work: Work, lanes: int, k: int, tol: float) -> bool:
     for lane in range(lanes):
         now = np.sqrt(np.float64(work.measure[lane]))
         before = work.step[lane] if k > 1 else 0.0
-        done = _remaining(now, before, tol) < tol
+        done = _remaining(now, before * (EARLY if k == 2 else 1.0), tol) < tol
         work.step[lane] = now
         work.step[lanes + lane] = done
         waiting |= not done and now < LOST_PU
@@ -111,7 +119,7 @@ def _remaining(now: float, before: float, tol: float) -> float:
 
 
 @compiled
-def fill(demand: Demand, table: Any, lanes: int, first: int) -> None:
+def fill(demand: Demand, table: Place, lanes: int, first: int) -> None:
     """The multipliers of the block's lanes; lanes past the end repeat the last scenario."""
     if len(demand.dense):
         last = len(demand.dense) - 1
@@ -129,7 +137,7 @@ def fill(demand: Demand, table: Any, lanes: int, first: int) -> None:
 
 
 @compiled
-def fill_tail(demand: Demand, tail: Any, lanes: int, first: int) -> None:
+def fill_tail(demand: Demand, tail: Place, lanes: int, first: int) -> None:
     """The tail factors of the block's lanes."""
     last = len(demand.state) - 1
     if last < 0:
@@ -152,7 +160,7 @@ def note(work: Work, answer: Answer, lanes: int, first: int, iterations: int) ->
 
 
 @compiled
-def choose(node_at: Any, work: Work, answer: Answer, lanes: int, first: int) -> None:
+def choose(node_at: Place, work: Work, answer: Answer, lanes: int, first: int) -> None:
     """Leave d of the chosen nodes; the base point's voltage is added outside, in float64."""
     for lane in range(min(lanes, len(answer.iterations) - first)):
         for k in range(len(answer.nodes)):

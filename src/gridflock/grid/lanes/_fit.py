@@ -46,20 +46,27 @@ class Classes:
 def classes(law: Laws, accuracy: float) -> Classes:
     """Group the ports by law and fit each group to ``accuracy`` (relative), or as near as possible."""
     columns = np.column_stack(
-        [law.zip.reshape(len(law.low), 6), np.nan_to_num(law.exponent, nan=-1e9), law.low, law.high, law.floor, law.edge]
+        [
+            law.zip.reshape(len(law.low), 6),
+            np.nan_to_num(law.exponent, nan=-1e9),
+            law.low,
+            law.high,
+            law.floor,
+            law.edge,
+        ]
     )
     _, first, of_port = np.unique(columns, axis=0, return_index=True, return_inverse=True)
     kinds = Laws(*(getattr(law, name)[first] for name in Laws.__slots__))
     record = _heads(kinds)
-    of_port = of_port.reshape(-1).astype(np.int32)
+    rows: Rows = of_port.reshape(-1).astype(np.int32)
     if np.isnan(kinds.exponent).all() and (kinds.zip == (1.0, 0.0, 0.0)).all() and _ordered(kinds, record):
         record[:, 8], record[:, 9] = 0.0, np.inf
-        return Classes(of_port, record, -1, 0.0)
+        return Classes(rows, record, -1, 0.0)
     for degree in DEGREES:
         fits, error = _fits(kinds, record, degree)
         if error <= accuracy:
             break
-    return Classes(of_port, np.hstack([record, fits]), degree, error)
+    return Classes(rows, np.hstack([record, fits]), degree, error)
 
 
 def _ordered(kinds: Laws, record: Float) -> bool:
@@ -123,9 +130,11 @@ def _fits(kinds: Laws, record: Float, degree: int) -> tuple[Float, float]:
 
 
 def _inside(one: Laws, head: Float, t: Float) -> Float:
-    """f (len(t), 2) of p and q at the fit's own coordinate, limits left out."""
+    """Factors f (len(t), 2) of p and q at the fit's own coordinate, limits left out."""
     r = np.sqrt(head[0] + t / head[1])
-    open_ended = Laws(one.zip, one.exponent, np.zeros_like(r), np.full_like(r, np.inf), np.zeros_like(r), one.edge)
+    open_ended = Laws(
+        one.zip, one.exponent, np.zeros_like(r), np.full_like(r, np.inf), np.zeros_like(r), one.edge
+    )
     g, _ = factors(open_ended, r)
     f: Float = g / r[:, None]
     return f

@@ -9,8 +9,6 @@ lanes stops when each lane's remaining error, estimated from its contraction ρ 
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from gridflock.grid.lanes._block import (
@@ -18,13 +16,12 @@ from gridflock.grid.lanes._block import (
     Demand,
     Work,
     choose,
-    compiled,
     fill,
     fill_tail,
-    inlined,
     note,
     settled,
 )
+from gridflock.grid.lanes._compiled import Place, Places, Vec, compiled, inlined
 from gridflock.grid.lanes._plan import PORT, WIDEST, Plan
 from gridflock.grid.lanes._ports import answered, opened
 from gridflock.grid.lanes._simd import (
@@ -46,7 +43,9 @@ from gridflock.grid.lanes._simd import (
 
 
 @inlined
-def _gather(state: Any, column: Any, block: Any, k: int, last: int, re: Any, im: Any) -> tuple[Any, Any]:
+def _gather(
+    state: Place, column: Place, block: Place, k: int, last: int, re: Vec, im: Vec
+) -> tuple[Vec, Vec]:
     """Subtract what the columns ``k`` to ``last`` explain."""
     lanes = lanes_of(state)
     while k < last:
@@ -59,7 +58,7 @@ def _gather(state: Any, column: Any, block: Any, k: int, last: int, re: Any, im:
 
 
 @inlined
-def _asked(ends: Any, current: Any, q: int, re: Any, im: Any) -> tuple[Any, Any, bool]:
+def _asked(ends: Places, current: Place, q: int, re: Vec, im: Vec) -> tuple[Vec, Vec, bool]:
     """Right side of row ``q``: what its ports want beyond the base point; False where it has none."""
     port_start, return_start, returned = ends
     step = 4 * lanes_of(current)
@@ -113,7 +112,9 @@ def _down(plan: Plan, work: Work, rows: int) -> None:
 
 
 @inlined
-def _gather_lanes(state: Any, column: Any, block: Any, k: int, last: int, re: Any, im: Any) -> tuple[Any, Any]:
+def _gather_lanes(
+    state: Place, column: Place, block: Place, k: int, last: int, re: Vec, im: Vec
+) -> tuple[Vec, Vec]:
     """Like ``_gather`` where every lane has blocks of its own."""
     lanes = lanes_of(state)
     while k < last:
@@ -169,8 +170,8 @@ def _tail_up(plan: Plan, work: Work) -> None:
 
 
 @compiled
-def _up(plan: Plan, demand: Demand, work: Work, solved: int, first: bool) -> None:
-    """A pass upwards over the iterated positions, at which the ports answer to their new voltages.
+def _up(plan: Plan, demand: Demand, work: Work, solved: int, k: int) -> None:
+    """A pass upwards over the iterated positions, at which the ports answer (iteration ``k``).
 
     The last ``solved`` positions hold their d already. Leaves in ``measure``, per lane: the largest
     voltage step across a port since the pass before, squared (pu²); the largest |miss|·|u| of a port,
@@ -197,7 +198,7 @@ def _up(plan: Plan, demand: Demand, work: Work, solved: int, first: bool) -> Non
         for e in range(pick(port_start, q), pick(port_start, q + 1)):
             at, other = e * (4 * lanes) + 2 * lanes, pick(port_other, e)
             change = (re - load(state, other), im - load(state, other + lanes))
-            before = (zero, zero) if first else (load(current, at), load(current, at + lanes))
+            before = (zero, zero) if k == 1 else (load(current, at), load(current, at + lanes))
             seen = answered(ports, wanted, current, e, change, before, seen)
         own -= 2 * lanes
     store(work.measure, 0, seen[0])
@@ -221,40 +222,13 @@ def _expand(plan: Plan, work: Work) -> None:
         own -= 2 * lanes
 
 
-@compiled
-def _up_measured(plan: Plan, work: Work) -> None:
-    """A pass upwards that leaves, per lane, the square of this step and of the one before in ``square``."""
-    state, current = work.state, work.current
-    start, column, block = plan.upper_start, plan.upper, plan.upper_block
-    port, port_start, port_other = plan.port, plan.port_start, plan.port_other
-    lanes = lanes_of(state)
-    n, quiet = plan.sizes[0], plan.sizes[1]
-    now = zeros_like(load(state, 0))
-    before = now
-    for t in range(n - quiet):
-        q = n - quiet - 1 - t
-        own = (quiet + q) * (2 * lanes)
-        re, im = load(state, own), load(state, own + lanes)
-        re, im = _gather(state, column, block, pick(start, t), pick(start, t + 1), re, im)
-        store(state, own, re)
-        store(state, own + lanes, im)
-        for e in range(pick(port_start, q), pick(port_start, q + 1)):
-            at, other = e * (2 * lanes), pick(port_other, e)
-            old_re, old_im = load(across, at), load(across, at + lanes)
-            d_re = re - load(state, other) - old_re
-            d_im = im - load(state, other + lanes) - old_im
-            scale = pick(port, PORT * e + 8)
-            now = max((d_re * d_re + d_im * d_im) * scale, now)
-            before = max((old_re * old_re + old_im * old_im) * scale, before)
-    store(work.square, 0, now)
-    store(work.square, lanes, before)
-
-
 # ---- one block of lanes --------------------------------------------------------------------------
 
 
 @compiled
-def _solve(plan: Plan, demand: Demand, work: Work, answer: Answer, first: int, limits: tuple[float, int]) -> None:
+def _solve(
+    plan: Plan, demand: Demand, work: Work, answer: Answer, first: int, limits: tuple[float, int]
+) -> None:
     """Solve the block that begins at scenario ``first``."""
     tol, most = limits
     lanes = lanes_of(work.state)
@@ -271,7 +245,7 @@ def _solve(plan: Plan, demand: Demand, work: Work, answer: Answer, first: int, l
         if own_states:
             _tail_down(plan, work)
             _tail_up(plan, work)
-        _up(plan, demand, work, solved, k == 1)
+        _up(plan, demand, work, solved, k)
         done = settled(work, lanes, k, tol)
     note(work, answer, lanes, first, k)
 
@@ -309,7 +283,7 @@ def _show(plan: Plan, work: Work, answer: Answer, first: int) -> None:
 
 
 @compiled
-def _count(square: Reals, answer: Answer, first: int, real: int, start: int, count: int) -> None:
+def _count(square: Place, answer: Answer, first: int, real: int, start: int, count: int) -> None:
     """Take the answered lanes of one square into the extremes of its nodes."""
     lanes = lanes_of(square)
     extremes = begin(answer.extremes)
@@ -372,9 +346,23 @@ def run(
         begin(plan.node_at),
         begin(plan.node_base),
     )
-    asked = Demand(begin(demand.power), begin(demand.shape_at), demand.shapes, demand.dense, demand.port_row, demand.state, demand.values)
+    asked = Demand(
+        begin(demand.power),
+        begin(demand.shape_at),
+        demand.shapes,
+        demand.dense,
+        demand.port_row,
+        demand.state,
+        demand.values,
+    )
     room = Work(
-        begin(work.state), begin(work.current), begin(work.table), begin(work.tail), begin(work.square), begin(work.measure), begin(work.step)
+        begin(work.state),
+        begin(work.current),
+        begin(work.table),
+        begin(work.tail),
+        begin(work.square),
+        begin(work.measure),
+        begin(work.step),
     )
     lanes = lanes_of(room.state)
     for block in range(blocks[0], blocks[1]):

@@ -12,14 +12,23 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from gridflock.grid.lanes._compiled import exact
 from gridflock.grid.lanes._order import Order
 from gridflock.units import Rows
 
 Blocks = NDArray[np.float64]
 """(k, 4) 2×2 blocks by rows: a b / c d."""
+Block = tuple[float, float, float, float]
+Matrix = tuple[Rows, Rows, NDArray[np.float64]]
+"""CSR row starts, columns and blocks, in node order."""
+Positions = tuple[Rows, Rows, int]
+"""Node of each position, position of each node, first position of the tail."""
+Starts = tuple[Rows, Rows, Rows, Rows]
+"""Starts and columns of the lower rows, of the upper rows."""
+Factors = tuple[Blocks, Blocks, Blocks, NDArray[np.float64]]
+"""G, D⁻¹, U and what is left at the tail: filled in."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,9 +55,8 @@ class Factor:
         """Solve for one right side (n, 2) in node order; returns (n, 2) in node order."""
         o = self.order
         x = np.ascontiguousarray(right[o.node])
-        _substitute(
-            x, self.lower, self.pivot_inverse, self.upper, o.lower_start, o.lower, o.upper_start, o.upper
-        )
+        pattern = (o.lower_start, o.lower, o.upper_start, o.upper)
+        substitute(x, (self.lower, self.pivot_inverse, self.upper, self.tail), pattern)
         solution: NDArray[np.float64] = x[o.position]
         return solution
 
@@ -67,7 +75,7 @@ def factor(order: Order, start: Rows, column: Rows, blocks: Blocks) -> Factor:
     inverse = np.zeros((len(order.node), 4))
     size = len(order.node) - order.loop
     tail = np.zeros((size, size, 4))
-    regular = _factor(
+    regular = factor_into(
         (start, column, blocks),
         (order.node, order.position, order.loop),
         (order.lower_start, order.lower, order.upper_start, order.upper),
@@ -76,8 +84,8 @@ def factor(order: Order, start: Rows, column: Rows, blocks: Blocks) -> Factor:
     return Factor(order, lower, inverse, upper, tail, bool(regular))
 
 
-@njit(cache=True, error_model="numpy")  # type: ignore[untyped-decorator] # numba carries no annotations
-def _product(a: Blocks, i: int, b: Blocks, j: int) -> tuple[float, float, float, float]:
+@exact
+def _product(a: Blocks, i: int, b: Blocks, j: int) -> Block:
     return (
         a[i, 0] * b[j, 0] + a[i, 1] * b[j, 2],
         a[i, 0] * b[j, 1] + a[i, 1] * b[j, 3],
@@ -86,15 +94,15 @@ def _product(a: Blocks, i: int, b: Blocks, j: int) -> tuple[float, float, float,
     )
 
 
-@njit(cache=True, error_model="numpy")  # type: ignore[untyped-decorator] # numba carries no annotations
-def _subtract(w: Blocks, k: int, p: tuple[float, float, float, float]) -> None:
+@exact
+def _subtract(w: Blocks, k: int, p: Block) -> None:
     w[k, 0] -= p[0]
     w[k, 1] -= p[1]
     w[k, 2] -= p[2]
     w[k, 3] -= p[3]
 
 
-@njit(cache=True, error_model="numpy")  # type: ignore[untyped-decorator] # numba carries no annotations
+@exact
 def _invert(w: Blocks, q: int, inverse: Blocks) -> bool:
     """``inverse[q] = w[q]⁻¹`` by the determinant; False where that is zero or not a number."""
     scale = 1.0 / (w[q, 0] * w[q, 3] - w[q, 1] * w[q, 2])
@@ -105,7 +113,7 @@ def _invert(w: Blocks, q: int, inverse: Blocks) -> bool:
     return bool(np.isfinite(scale))
 
 
-@njit(cache=True, error_model="numpy")  # type: ignore[untyped-decorator] # numba carries no annotations
+@exact
 def _take(w: Blocks, q: int, block: Blocks, e: int) -> None:
     """Move a block out of the work row."""
     for k in range(4):
@@ -113,55 +121,67 @@ def _take(w: Blocks, q: int, block: Blocks, e: int) -> None:
         w[q, k] = 0.0
 
 
-@njit(cache=True, error_model="numpy")  # type: ignore[untyped-decorator] # numba carries no annotations
-def _factor(matrix, positions, pattern, factors):  # type: ignore[no-untyped-def] # tuples of arrays
+@exact
+def factor_into(matrix: Matrix, positions: Positions, pattern: Starts, factors: Factors) -> bool:
     """Row by row: a dense work row takes the matrix's blocks and loses what earlier rows explain."""
-    start, column, blocks = matrix
-    node, position, loop = positions
+    node, _, loop = positions
     lower_start, lower_column, upper_start, upper_column = pattern
     lower, inverse, upper, tail = factors
     n = len(node)
     w = np.zeros((n, 4))
     regular = True
     for q in range(n):
-        for e in range(start[node[q]], start[node[q] + 1]):
-            at = position[column[e]]
-            for k in range(4):
-                w[at, k] += blocks[e, k]
-        first = lower_start[q]
+        _open_row(matrix, positions, q, w)
         for e in range(lower_start[q], lower_start[q + 1]):
-            r = lower_column[e]
-            if r >= loop:
-                break
-            first = e + 1
-            _explain(w, r, upper_start, upper_column, upper)
-        if q >= loop:
-            for t in range(loop, n):
-                tail[q - loop, t - loop] = w[t]
-        for e in range(first, lower_start[q + 1]):
+            if lower_column[e] >= loop and (e == lower_start[q] or lower_column[e - 1] < loop):
+                tail[q - loop] = w[loop:]
             _explain(w, lower_column[e], upper_start, upper_column, upper)
+        if q >= loop and (
+            lower_start[q] == lower_start[q + 1] or lower_column[lower_start[q + 1] - 1] < loop
+        ):
+            tail[q - loop] = w[loop:]
         regular &= _invert(w, q, inverse)
         for e in range(lower_start[q], lower_start[q + 1]):
             _take(w, lower_column[e], lower, e)
         for e in range(upper_start[q], upper_start[q + 1]):
-            p = _product(inverse, q, w, upper_column[e])
-            upper[e, 0], upper[e, 1], upper[e, 2], upper[e, 3] = p
-        for e in range(upper_start[q], upper_start[q + 1]):
-            for k in range(4):
-                w[upper_column[e], k] = 0.0
-        for k in range(4):
-            w[q, k] = 0.0
+            _set(upper, e, _product(inverse, q, w, upper_column[e]))
+        _close_row(pattern, q, w)
     return regular
 
 
-@njit(cache=True, error_model="numpy")  # type: ignore[untyped-decorator] # numba carries no annotations
+@exact
+def _open_row(matrix: Matrix, positions: Positions, q: int, w: Blocks) -> None:
+    start, column, blocks = matrix
+    node, position, _ = positions
+    for e in range(start[node[q]], start[node[q] + 1]):
+        at = position[column[e]]
+        for k in range(4):
+            w[at, k] += blocks[e, k]
+
+
+@exact
+def _close_row(pattern: Starts, q: int, w: Blocks) -> None:
+    for e in range(pattern[2][q], pattern[2][q + 1]):
+        _set(w, pattern[3][e], (0.0, 0.0, 0.0, 0.0))
+    _set(w, q, (0.0, 0.0, 0.0, 0.0))
+
+
+@exact
+def _set(w: Blocks, k: int, p: Block) -> None:
+    w[k, 0], w[k, 1], w[k, 2], w[k, 3] = p
+
+
+@exact
 def _explain(w: Blocks, r: int, upper_start: Rows, upper_column: Rows, upper: Blocks) -> None:
     for u in range(upper_start[r], upper_start[r + 1]):
         _subtract(w, upper_column[u], _product(w, r, upper, u))
 
 
-@njit(cache=True, error_model="numpy")  # type: ignore[untyped-decorator] # numba carries no annotations
-def _substitute(x, lower, inverse, upper, lower_start, lower_column, upper_start, upper_column):  # type: ignore[no-untyped-def] # arrays
+@exact
+def substitute(x: Blocks, factors: Factors, pattern: Starts) -> None:
+    """Solve for one right side (n, 2) by position, in place."""
+    lower, inverse, upper, _ = factors
+    lower_start, lower_column, upper_start, upper_column = pattern
     n = len(x)
     for q in range(n):
         a, b = x[q, 0], x[q, 1]

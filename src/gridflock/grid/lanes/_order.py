@@ -13,9 +13,9 @@ import heapq
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from gridflock.grid.lanes._compiled import exact
 from gridflock.units import Mask, Rows
 
 FREE, INJECTING, TAIL = 0, 1, 2
@@ -73,9 +73,7 @@ def order(start: Rows, column: Rows, injecting: Mask, tail: Rows) -> Order:
     mirror = np.lexsort((row, upper)).astype(np.int32)
     lower_start = np.zeros(n + 1, dtype=np.int32)
     lower_start[1:] = np.cumsum(np.bincount(upper, minlength=n))
-    return Order(
-        node, position, quiet, n - len(tail), upper_start, upper, lower_start, row[mirror], mirror
-    )
+    return Order(node, position, quiet, n - len(tail), upper_start, upper, lower_start, row[mirror], mirror)
 
 
 def _in_positions(start: Rows, upper: Rows, position: Rows) -> Rows:
@@ -86,7 +84,7 @@ def _in_positions(start: Rows, upper: Rows, position: Rows) -> Rows:
     return inside
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator] # numba carries no annotations
+@exact
 def _neighbours(start: Rows, column: Rows, room: int) -> tuple[NDArray[np.int32], Rows, bool]:
     n = len(start) - 1
     near = np.empty((n, room), dtype=np.int32)
@@ -102,15 +100,15 @@ def _neighbours(start: Rows, column: Rows, room: int) -> tuple[NDArray[np.int32]
     return near, degree, True
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator] # numba carries no annotations
+@exact
 def _coupled(near: NDArray[np.int32], degree: Rows, a: int, b: int) -> bool:
+    found = False
     for k in range(degree[a]):
-        if near[a, k] == b:
-            return True
-    return False
+        found |= near[a, k] == b
+    return found
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator] # numba carries no annotations
+@exact
 def _fill(near: NDArray[np.int32], degree: Rows, a: int) -> int:
     """Couplings that eliminating ``a`` would add."""
     added = 0
@@ -121,7 +119,7 @@ def _fill(near: NDArray[np.int32], degree: Rows, a: int) -> int:
     return added
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator] # numba carries no annotations
+@exact
 def _leave(near: NDArray[np.int32], degree: Rows, a: int) -> bool:
     """Take ``a`` out and couple its neighbours; False if a row has no room."""
     room = near.shape[1]
@@ -145,7 +143,7 @@ def _leave(near: NDArray[np.int32], degree: Rows, a: int) -> bool:
     return True
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator] # numba carries no annotations
+@exact
 def _eliminate(
     start: Rows, column: Rows, kind: NDArray[np.uint8], room: int
 ) -> tuple[Rows, Rows, Rows, int, bool]:
@@ -158,11 +156,13 @@ def _eliminate(
     done = 0
     quiet = 0
     for phase in range(3):
-        waiting = [np.int64(degree[a]) << 32 | a for a in range(n) if not gone[a] and _may_leave(kind[a], phase)]
+        waiting = [
+            np.int64(degree[a]) << 32 | a for a in range(n) if not gone[a] and _may_leave(kind[a], phase)
+        ]
         heapq.heapify(waiting)
         while enough and len(waiting) > 0:
             key = heapq.heappop(waiting)
-            a = key & 0xFFFFFFFF
+            a = int(key & 0xFFFFFFFF)
             if gone[a] or key >> 32 != degree[a]:
                 continue
             if phase == 0 and _fill(near, degree, a) > degree[a]:
@@ -182,6 +182,6 @@ def _eliminate(
     return node, upper_start, upper[: upper_start[done]].copy(), quiet, enough
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator] # numba carries no annotations
+@exact
 def _may_leave(kind: int, phase: int) -> bool:
     return kind <= phase

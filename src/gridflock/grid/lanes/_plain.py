@@ -6,8 +6,6 @@ times slower than ``_kernel``, and free of numba's and llvmlite's inner interfac
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from gridflock.grid.lanes._block import (
@@ -15,13 +13,12 @@ from gridflock.grid.lanes._block import (
     Demand,
     Work,
     choose,
-    compiled,
     fill,
     fill_tail,
-    inlined,
     note,
     settled,
 )
+from gridflock.grid.lanes._compiled import compiled, inlined
 from gridflock.grid.lanes._fit import HEAD
 from gridflock.grid.lanes._plan import PORT, WIDEST, Offsets, Plan, Reals
 
@@ -31,7 +28,7 @@ LANES = 64
 
 @inlined
 def _factors(law: Reals, at: int, size: int, m: float) -> tuple[float, float]:
-    """f of p and of q at m = (|u|/v_rated)²."""
+    """Factors f of p and of q at m = (|u|/v_rated)²."""
     if m > law[at + 2]:
         return law[at + 5], law[at + 5]
     if m < law[at + 4]:
@@ -50,7 +47,7 @@ def _factors(law: Reals, at: int, size: int, m: float) -> tuple[float, float]:
 
 
 @compiled
-def _currents(plan: Plan, demand: Demand, work: Work, lanes: int, first: bool) -> None:
+def _currents(plan: Plan, demand: Demand, work: Work, lanes: int, iteration: int) -> None:
     """Every port answers to the voltage across it; leaves the measures (see ``_kernel``)."""
     state, current, port, table = work.state, work.current, plan.port, work.table
     law = plan.law.reshape(-1)
@@ -71,7 +68,7 @@ def _currents(plan: Plan, demand: Demand, work: Work, lanes: int, first: bool) -
                 r = table[demand.shape_at[2 * e + 1] + lane] * demand.power[2 * e + 1] * f_q
                 i_re = p * re + r * im - port[k + 2] - (port[k + 4] * d_re + port[k + 5] * d_im)
                 i_im = p * im - r * re - port[k + 3] - (port[k + 6] * d_re + port[k + 7] * d_im)
-                if not first:
+                if iteration > 0:
                     miss = (i_re - current[at + lane]) ** 2 + (i_im - current[at + lanes + lane]) ** 2
                     move = (d_re - current[at + 2 * lanes + lane]) ** 2
                     move += (d_im - current[at + 3 * lanes + lane]) ** 2
@@ -99,9 +96,7 @@ def _subtract(state: Reals, own: int, other: int, a: float, b: float, c: float, 
 
 
 @inlined
-def _gather(
-    state: Reals, own: int, column: Offsets, block: Reals, first: int, last: int, lanes: int
-) -> None:
+def _gather(state: Reals, own: int, column: Offsets, block: Reals, first: int, last: int, lanes: int) -> None:
     for k in range(first, last):
         b = 4 * k
         _subtract(state, own, column[k], block[b], block[b + 1], block[b + 2], block[b + 3], lanes)
@@ -215,7 +210,7 @@ def run(
     plan: Plan, demand: Demand, work: Work, answer: Answer, blocks: tuple[int, int], limits: tuple[float, int]
 ) -> None:
     """Solve the blocks from ``blocks[0]`` to ``blocks[1]``; arguments as in ``_kernel``."""
-    lanes: Any = LANES
+    lanes = LANES
     n, quiet = plan.sizes[0], plan.sizes[1]
     own_states = len(demand.state) > 0
     solved = n - plan.sizes[4] if own_states else 0
@@ -224,8 +219,8 @@ def run(
         fill(demand, work.table, lanes, first)
         fill_tail(demand, work.tail, lanes, first)
         work.state[:] = 0.0
-        _currents(plan, demand, work, lanes, True)
         k = 0
+        _currents(plan, demand, work, lanes, k)
         done = False
         while k < limits[1] and not done:
             k += 1
@@ -233,7 +228,7 @@ def run(
             if own_states:
                 _tail(plan, work, lanes)
             _up(plan, work, solved, n - quiet, lanes)
-            _currents(plan, demand, work, lanes, False)
+            _currents(plan, demand, work, lanes, k)
             done = settled(work, lanes, k, limits[0])
         work.state[: quiet * 2 * lanes] = 0.0
         _up(plan, work, n - quiet, n, lanes)

@@ -124,7 +124,9 @@ def pack(circuit: Circuit, base: Point, laws: Classes, dtype: np.dtype[Any], lan
         sizes=(n, quiet, len(first), laws.record.shape[1], o.loop),
         lower_start=np.searchsorted(row_of[walked], starts).astype(np.int32),
         lower=o.lower[walked] * np.int32(step),
-        lower_block=_copied(_times(base.factor.pivot_inverse[row_of[walked]], base.factor.lower[walked]), dtype),
+        lower_block=_copied(
+            _times(base.factor.pivot_inverse[row_of[walked]], base.factor.lower[walked]), dtype
+        ),
         pivot=_copied(base.factor.pivot_inverse[quiet:], dtype),
         upper_start=(o.upper_start[-1] - o.upper_start[::-1]).astype(np.int32),
         upper=o.upper[back] * np.int32(step),

@@ -69,7 +69,10 @@ def pattern(circuit: Circuit, tail: Rows) -> Pattern:
     there = (pair >= 0).all(axis=-1)
     rows, columns = pair[there].T
     coo = circuit.y.tocoo()
-    every = np.concatenate([coo.row, coo.col, rows, columns]), np.concatenate([coo.col, coo.row, columns, rows])
+    every = (
+        np.concatenate([coo.row, coo.col, rows, columns]),
+        np.concatenate([coo.col, coo.row, columns, rows]),
+    )
     shape = sparse.csr_matrix((np.ones(len(every[0])), every), shape=(n, n))
     shape.sort_indices()
     start, column = shape.indptr.astype(np.int32), shape.indices.astype(np.int32)

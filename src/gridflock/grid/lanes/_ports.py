@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numba import types
 from numba.extending import overload
 
-from gridflock.grid.lanes._block import inlined
+from gridflock.grid.lanes._compiled import Place, Places, Vec, inlined
 from gridflock.grid.lanes._fit import HEAD
 from gridflock.grid.lanes._plan import PORT
 from gridflock.grid.lanes._simd import (
@@ -24,58 +22,76 @@ from gridflock.grid.lanes._simd import (
 )
 
 
-def _voltage_factors(law: Any, at: int, size: int, m: Any) -> tuple[Any, Any]:
-    """f of p and of q at m = (|u|/v_rated)²; compiled code only."""
+def _voltage_factors(law: Places, at: int, size: int, m: Vec) -> tuple[Vec, Vec]:
+    """Factors f of p and of q at m = (|u|/v_rated)²; compiled code only."""
     raise NotImplementedError
 
 
-@overload(_voltage_factors, strict=False)
-def _typed_voltage_factors(law: Any, at: Any, size: Any, m: Any) -> Any:
-    del at, size, m
-    return _polynomials if isinstance(law, types.BaseTuple) else _constant_power
-
-
-def _outside(law: Any, at: int, m: Any, so_far: Any) -> Any:
+def _outside(law: Places, at: int, m: Vec, so_far: Vec) -> Vec:
     """Above zero once m has left the range a class was made for; compiled code only."""
     raise NotImplementedError
 
 
-@overload(_outside, strict=False)
-def _typed_outside(law: Any, at: Any, m: Any, so_far: Any) -> Any:
-    del at, m, so_far
-    return _beyond_fit if isinstance(law, types.BaseTuple) else (lambda law, at, m, so_far: so_far)
-
-
-def _beyond_fit(law, at, m, so_far):  # type: ignore[no-untyped-def] # typed by numba
-    high = max(m - pick(law[0], at + 9), so_far)
-    return max(pick(law[0], at + 8) - m, high)
-
-
-def opened(law: Any) -> Any:
+def opened(law: Place) -> Places:
     """Like ``begin``; the records of polynomials come as a tuple, which tells the two laws apart."""
     raise NotImplementedError
 
 
-@overload(opened, strict=False)
-def _typedopened(law: Any) -> Any:
-    return (lambda law: begin(law)) if law.ndim == 1 else (lambda law: (begin(law),))
+def _choose_factors(law: Places, at: int, size: int, m: Vec) -> Places:
+    del at, size, m
+    return _polynomials if isinstance(law, types.BaseTuple) else _constant_power
+
+
+def _choose_outside(law: Places, at: int, m: Vec, so_far: Vec) -> Places:
+    del at, m, so_far
+    return _beyond_fit if isinstance(law, types.BaseTuple) else _never_outside
+
+
+def _choose_opened(law: Place) -> Places:
+    return _open_one if law.ndim == 1 else _open_tuple
+
+
+overload(_voltage_factors, strict=False)(_choose_factors)
+overload(_outside, strict=False)(_choose_outside)
+overload(opened, strict=False)(_choose_opened)
+
+
+def _open_one(law: Place) -> Place:
+    return begin(law)
+
+
+def _open_tuple(law: Place) -> Places:
+    return (begin(law),)
+
+
+def _never_outside(law: Places, at: int, m: Vec, so_far: Vec) -> Vec:  # noqa: ARG001 # constant power holds everywhere
+    return so_far
+
+
+def _beyond_fit(law: Places, at: int, m: Vec, so_far: Vec) -> Vec:
+    high = max(m - pick(law[0], at + 9), so_far)
+    return max(pick(law[0], at + 8) - m, high)
 
 
 @inlined
-def _limited(law: Reals, at: int, m: Any, inside: Any, one_over_r: Any) -> Any:
-    """f with the closed forms outside the limits."""
-    below = where_less(m, pick(law, at + 4), splat(m, np.float32(1.0)), pick(law, at + 6) + pick(law, at + 7) * one_over_r)
-    return where_less(pick(law, at + 2), m, pick(law, at + 5), where_less(m, pick(law, at + 3), below, inside))
+def _limited(law: Place, at: int, m: Vec, inside: Vec, one_over_r: Vec) -> Vec:
+    """The factor f with the closed forms outside the limits."""
+    below = where_less(
+        m, pick(law, at + 4), splat(m, np.float32(1.0)), pick(law, at + 6) + pick(law, at + 7) * one_over_r
+    )
+    return where_less(
+        pick(law, at + 2), m, pick(law, at + 5), where_less(m, pick(law, at + 3), below, inside)
+    )
 
 
-def _constant_power(law, at, size, m):  # type: ignore[no-untyped-def] # typed by numba
+def _constant_power(law: Place, at: int, size: int, m: Vec) -> tuple[Vec, Vec]:  # noqa: ARG001 # as for polynomials
     one_over_r = np.float32(1.0) / root(m)
     below = max(pick(law, at + 6) + pick(law, at + 7) * one_over_r, np.float32(1.0))
     f = max(min(one_over_r * one_over_r, below), pick(law, at + 5))
     return f, f
 
 
-def _polynomials(law, at, size, m):  # type: ignore[no-untyped-def] # typed by numba
+def _polynomials(law: Places, at: int, size: int, m: Vec) -> tuple[Vec, Vec]:
     record = law[0]
     count = (size - HEAD) // 2
     t = (m - pick(record, at)) * pick(record, at + 1)
@@ -88,7 +104,7 @@ def _polynomials(law, at, size, m):  # type: ignore[no-untyped-def] # typed by n
 
 
 @inlined
-def _current(ports: Any, demand: Any, e: int, re: Any, im: Any) -> tuple[Any, Any]:
+def _current(ports: Places, demand: Places, e: int, re: Vec, im: Vec) -> tuple[Vec, Vec]:
     """Current of port row ``e`` at the voltage across it, A."""
     port, law, law_at, size = ports
     table, power, shape_at = demand
@@ -100,7 +116,7 @@ def _current(ports: Any, demand: Any, e: int, re: Any, im: Any) -> tuple[Any, An
 
 
 @inlined
-def _beyond_slope(ports: Any, demand: Any, e: int, re: Any, im: Any) -> tuple[Any, Any]:
+def _beyond_slope(ports: Places, demand: Places, e: int, re: Vec, im: Vec) -> tuple[Vec, Vec]:
     """Δi − G·δ of port row ``e`` at the voltage change δ across it."""
     k = PORT * e
     port = ports[0]
@@ -113,8 +129,14 @@ def _beyond_slope(ports: Any, demand: Any, e: int, re: Any, im: Any) -> tuple[An
 
 @inlined
 def answered(
-    ports: Any, demand: Any, current: Any, e: int, change: tuple[Any, Any], before: tuple[Any, Any], seen: Any
-) -> Any:
+    ports: Places,
+    demand: Places,
+    current: Place,
+    e: int,
+    change: tuple[Vec, Vec],
+    before: tuple[Vec, Vec],
+    seen: Places,
+) -> Vec:
     """Port row ``e`` answers to the voltage change across it; the largest step, miss and outlier so far."""
     step, miss, outside = seen
     port, law, law_at, _ = ports

@@ -22,15 +22,16 @@ import numpy as np
 from llvmlite import ir
 from numba import njit
 from numba.core import cgutils, types
-from numba.core.errors import NumbaError
 from numba.core.datamodel import models, register_default
+from numba.core.errors import NumbaError
+from numba.core.types import CPointer  # type: ignore[attr-defined] # it is there; numba's types do not say so
 from numba.extending import intrinsic, overload
 
 VECTOR_BYTES = 64
 FAST = ("reassoc", "nsz", "arcp", "contract", "afn")
 
 
-class Vector(types.Type):  # type: ignore[misc] # numba carries no annotations
+class Vector(types.Type):
     """The numba type of one vector of ``count`` lanes of ``element``."""
 
     def __init__(self, element: types.Float) -> None:
@@ -74,7 +75,7 @@ def begin(typing: Any, array: Any) -> Any:
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return context.make_array(signature.args[0])(context, builder, value=arguments[0]).data
 
-    return types.CPointer(array.dtype)(array), generate
+    return CPointer(array.dtype)(array), generate
 
 
 @intrinsic  # type: ignore[untyped-decorator] # numba carries no annotations
@@ -220,6 +221,8 @@ def _arithmetic(symbol: Callable[..., Any], instruction: str) -> None:
     def lane_by_lane(typing: Any, left: Any, right: Any) -> Any:
         del typing
         vector = _vector_of(left, right)
+        if vector is None:
+            return None
 
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             pair = _operands(context, builder, vector, signature.args, arguments)
@@ -232,7 +235,11 @@ def _arithmetic(symbol: Callable[..., Any], instruction: str) -> None:
     def typed(left: Any, right: Any) -> Any:
         if _vector_of(left, right) is None:
             return None
-        return lambda left, right: apply(left, right)
+
+        def by_lane(left: Any, right: Any) -> Any:
+            return apply(left, right)
+
+        return by_lane
 
     overload(symbol, strict=False)(typed)
 
@@ -264,18 +271,20 @@ where_less = intrinsic(_chooser("<"))
 """``where_less(a, b, yes, no)``: per lane ``yes`` if a < b else ``no``; no branch."""
 
 
-@overload(min, strict=False)
 def _vector_min(left: Any, right: Any) -> Any:
     if _vector_of(left, right) is None:
         return None
     return lambda left, right: where_less(left, right, left, right)
 
 
-@overload(max, strict=False)
 def _vector_max(left: Any, right: Any) -> Any:
     if _vector_of(left, right) is None:
         return None
     return lambda left, right: where_less(left, right, right, left)
+
+
+overload(min, strict=False)(_vector_min)
+overload(max, strict=False)(_vector_max)
 
 
 def _unary(name: str) -> Callable[..., Any]:
@@ -318,21 +327,20 @@ def transpose(typing: Any, place: Any, start: Any) -> Any:
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         count = vector.count
-        where = context.cast(builder, arguments[1], signature.args[1], types.intp)
+        first = context.cast(builder, arguments[1], signature.args[1], types.intp)
         places = [
-            _address(builder, arguments[0], builder.add(where, types_intp(count * row)))
+            _address(builder, arguments[0], builder.add(first, first.type(count * row)))
             for row in range(count)
         ]
-        rows = [builder.load(place, align=VECTOR_BYTES) for place in places]
+        rows = [builder.load(where, align=VECTOR_BYTES) for where in places]
         half = count // 2
         while half:
             rows = _exchange(builder, rows, half)
             half //= 2
-        for place, row in zip(places, rows, strict=True):
-            builder.store(row, place, align=VECTOR_BYTES)
+        for where, row in zip(places, rows, strict=True):
+            builder.store(row, where, align=VECTOR_BYTES)
         return context.get_dummy_value()
 
-    types_intp = ir.IntType(types.intp.bitwidth)
     return types.void(place, start), generate
 
 

@@ -8,14 +8,12 @@ only what the ports add to it is left to the lanes.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from gridflock.grid.lanes._circuit import Complex, Float
-from gridflock.grid.lanes._ldu import _factor, _substitute
+from gridflock.grid.lanes._compiled import exact
+from gridflock.grid.lanes._ldu import Blocks, Matrix, Starts, factor_into, substitute
 from gridflock.grid.lanes._point import Point
 from gridflock.units import Rows
 
@@ -75,10 +73,10 @@ def _pattern(base: Point) -> tuple[Rows, Rows, NDArray[np.int64]]:
     return start, (where % size).astype(np.int32), where
 
 
-@njit(cache=True, error_model="numpy")  # type: ignore[untyped-decorator] # numba carries no annotations
-def _factor_states(matrices: Any, pattern: Any, right: Float, values: Float) -> None:
+@exact
+def _factor_states(matrices: Matrix, pattern: Starts, right: Float, values: Float) -> None:
     start, column, blocks = matrices
-    lower_start, lower_column, upper_start, upper_column = pattern
+    lower_start, lower_column, _, upper_column = pattern
     size = len(start) - 1
     identity = np.arange(size).astype(np.int32)
     lower = np.zeros((len(lower_column), 4))
@@ -87,18 +85,26 @@ def _factor_states(matrices: Any, pattern: Any, right: Float, values: Float) -> 
     none = np.zeros((0, 0, 4))
     for k in range(len(blocks)):
         matrix = (start, column, blocks[k])
-        _factor(matrix, (identity, identity, size), pattern, (lower, inverse, upper, none))
+        factors = (lower, inverse, upper, none)
+        factor_into(matrix, (identity, identity, size), pattern, factors)
         x = right[k].copy()
-        _substitute(x, lower, inverse, upper, lower_start, lower_column, upper_start, upper_column)
+        substitute(x, factors, pattern)
         at = 4 * size
         values[k, :at] = inverse.reshape(-1)
         for q in range(size):
             for e in range(lower_start[q], lower_start[q + 1]):
-                for i in range(2):
-                    for j in range(2):
-                        values[k, at + 4 * e + 2 * i + j] = (
-                            inverse[q, 2 * i] * lower[e, j] + inverse[q, 2 * i + 1] * lower[e, 2 + j]
-                        )
+                _scale(inverse, q, lower, e)
+        values[k, at : at + 4 * len(lower)] = lower.reshape(-1)
         at += 4 * len(lower)
         values[k, at : at + 4 * len(upper)] = upper.reshape(-1)
         values[k, at + 4 * len(upper) :] = x.reshape(-1)
+
+
+@exact
+def _scale(inverse: Blocks, q: int, lower: Blocks, e: int) -> None:
+    """Multiply a lower block by its row's D⁻¹."""
+    a, b, c, d = lower[e, 0], lower[e, 1], lower[e, 2], lower[e, 3]
+    lower[e, 0] = inverse[q, 0] * a + inverse[q, 1] * c
+    lower[e, 1] = inverse[q, 0] * b + inverse[q, 1] * d
+    lower[e, 2] = inverse[q, 2] * a + inverse[q, 3] * c
+    lower[e, 3] = inverse[q, 2] * b + inverse[q, 3] * d
