@@ -38,7 +38,11 @@ from gridflock.units import Mask
 MAX_ITERATIONS = 30
 REFACTOR_PU = 1e-3
 """While steps are larger than this the matrix is formed anew."""
-TOLERANCE_PU = 1e-8
+TOLERANCE_PU = 2e-7
+"""Last step at which the iteration ends. Steps shrink tenfold and more; stiff feeders round off at 1e-7."""
+SETTLING, CIRCLING = 6, 0.5
+"""From this step on, steps that shrink by less than this factor tell of a load law that jumps at the
+edge of its range (OpenDSS model 4 does): assumed loads then keep their present power."""
 SLOW = 0.2
 """A step that shrinks by less than this factor asks for a new matrix."""
 
@@ -143,14 +147,17 @@ def fit(problem: Problem, weights: Weights, start: Point) -> Fit | None:
     """The least-squares point; None if the network is singular at the start."""
     point, ports = start, _ports(problem, weights, start)
     factored = linearise(problem, weights, point, ports)
+    held: Complex | None = None
     step = before = np.inf
     iterations = 0
     with np.errstate(all="ignore"):
         while factored is not None and iterations < MAX_ITERATIONS:
             point, now = _step(problem, weights, point, ports, factored)
-            ports = _ports(problem, weights, point)
             before, step = step, now
             iterations += 1
+            if held is None and iterations >= SETTLING and step > CIRCLING * before:
+                held = ports.pseudo_kva
+            ports = _ports(problem, weights, point, held)
             if step <= TOLERANCE_PU or not np.isfinite(step):
                 break
             if step > REFACTOR_PU or step > SLOW * before:
@@ -203,10 +210,12 @@ def source_voltages(problem: Problem, multiplier: Complex) -> Complex:
     return moved
 
 
-def _ports(problem: Problem, weights: Weights, point: Point) -> PortState:
+def _ports(problem: Problem, weights: Weights, point: Point, held: Complex | None = None) -> PortState:
     net = problem.network
     mu = net.v_base / 1000.0 * point.multiplier
-    return port_state(net, problem.where, point.v, problem.pseudo_kva, weights.merged, problem.inject_kva, mu)
+    return port_state(
+        net, problem.where, point.v, problem.pseudo_kva, weights.merged, problem.inject_kva, mu, held
+    )
 
 
 def _step(

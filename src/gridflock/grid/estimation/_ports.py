@@ -168,14 +168,19 @@ def port_state(
     merged: tuple[Merged, Merged],
     fixed_kva: Complex,
     mu: Complex,
+    held: Complex | None = None,
 ) -> PortState:
-    """Evaluate all ports at voltages v and multipliers mu (n,), kVA per A."""
+    """Evaluate all ports at voltages v and multipliers mu (n,), kVA per A.
+
+    Where ``held`` (L,) is given it stands for what the load laws make of the pseudo-measurements.
+    """
     u = where.across(v)
     there = where.live & (np.abs(u) > LEAST_V)
     u = np.where(there, u, 1.0)
     loads = where.loads
     per_kw = np.where(there[:loads], 1000.0 / np.conj(u[:loads]), 0.0)
-    pseudo = port_voltages(network, v) * np.conj(load_currents(network, pseudo_kva, v)) / 1000.0
+    by_law = port_voltages(network, v) * np.conj(load_currents(network, pseudo_kva, v)) / 1000.0
+    pseudo = by_law if held is None else held
     pull = np.conj(per_kw) * where.across(mu)[:loads]
     active, reactive = merged
     p = active.expectation(pseudo.real) + active.covariance @ pull.real
