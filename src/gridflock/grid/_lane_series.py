@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from gridflock.grid._batch import Spread
-from gridflock.grid._march import EXACT, ROUGH, SOLVED, Known, States, Walk, rules, walk
+from gridflock.grid._march import EXACT, ROUGH, SOLVED, Known, States, Walk, holds, rules, walk
 from gridflock.grid._network import Float, Network
 from gridflock.grid._questions import Answers, Questions
 from gridflock.grid._series import BAND_PU, ROUNDS, Progress, Series, Steps, phase_nodes
@@ -168,12 +168,8 @@ class _Memory:
         self.learn(questions, step[new], end[new], "float32")
 
     def _holds(self, step: Rows, state: States) -> Mask:
-        found = np.zeros(len(step), dtype=np.bool_)
-        for k in range(len(step)):
-            entry = self._first[step[k]]
-            while entry >= 0 and not ((self._state[entry] == state[k]).all() and self._quality[entry]):
-                entry = self._next[entry]
-            found[k] = entry >= 0
+        """(Q,) whether steps are solved at states, better than roughly."""
+        found: Mask = holds(self.known(), step, np.ascontiguousarray(state))
         return found
 
     def learn(

@@ -209,6 +209,21 @@ def _recall(rule: Rules, known: Known, step: int, state: States, sight: Float) -
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator] # numba carries no annotations
+def holds(known: Known, step: Rows, state: States) -> NDArray[np.bool_]:
+    """(Q,) whether steps are solved at states, better than roughly."""
+    found = np.zeros(len(step), dtype=np.bool_)
+    for q in range(len(step)):
+        entry = known.first[step[q]]
+        while entry >= 0 and not found[q]:
+            same = known.quality[entry] != ROUGH
+            for c in range(state.shape[1]):
+                same = same and state[q, c] == known.state[entry, c]
+            found[q] = same
+            entry = known.next[entry]
+    return found
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator] # numba carries no annotations
 def walk(
     rule: Rules, known: Known, start: States, span: tuple[int, int], rounds: int, seconds: Rows, out: Walk
 ) -> tuple[int, int]:
