@@ -168,7 +168,7 @@ def _demand(anchor: Anchor, demand: Shaped | Complex, states: States | None) -> 
         shapes, dense = demand.shapes, np.zeros((0, 0))
     else:
         power = np.repeat(scale, 2, axis=1)
-        at = np.arange(2 * len(row)) * lanes
+        at = np.arange(2 * len(row), dtype=np.int32) * np.int32(lanes)
         shapes = np.zeros((0, 0))
         dense = np.ascontiguousarray(demand, dtype=np.complex128).view(np.float64)
     values = np.zeros((0, 0))
