@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from gridflock.grid import Shaped, initial
-from gridflock.grid._lane_series import series
-from gridflock.grid._series import Steps, step_by_step
 from gridflock.grid.build import assemble
+from gridflock.grid.series import in_lanes
+from gridflock.grid.series._steps import Steps, step_by_step
 
 FOLDER = "data/feeders/IEEETestCases"
 MASTERS = {
@@ -115,7 +115,7 @@ def test_controls_stand_where_opendss_has_them(opendss, shared, feeder, steps, s
     follows = np.where(network.load_scaled, judge.shape_of(), SHAPES).astype(np.int32)
     days = Steps(Shaped(network.load_kva, follows, np.vstack([shapes, np.ones(steps)])))
     judged = [judge.step() for _ in range(steps)]
-    own = series(network, days, state, rounds=ROUNDS)
+    own = in_lanes(network, days, state, rounds=ROUNDS)
     same = _same(own, judged)
     assert same >= 0.99
     if feeder != "8500":

@@ -14,15 +14,15 @@ from gridflock.grid import ControlState, Shaped, act, initial, settle, solve
 from gridflock.grid import _controls as controls
 from gridflock.grid._admittance import admittance
 from gridflock.grid._controls import Sight, look, moved, wished_switches, wished_taps
-from gridflock.grid._curves import Curves, ReactiveMode
-from gridflock.grid._inverters import fitted
-from gridflock.grid._lane_series import series
-from gridflock.grid._march import _move, rules
 from gridflock.grid._network import CapacitorMode
-from gridflock.grid._positions import positions
-from gridflock.grid._series import Steps, step_by_step
-from gridflock.grid._watch import watch
 from gridflock.grid.build import from_document
+from gridflock.grid.series import in_lanes
+from gridflock.grid.series._curves import Curves, ReactiveMode
+from gridflock.grid.series._inverters import fitted
+from gridflock.grid.series._march import _move, rules
+from gridflock.grid.series._positions import positions
+from gridflock.grid.series._steps import Steps, step_by_step
+from gridflock.grid.series._watch import watch
 from gridflock.units import NEVER_S
 
 DOCUMENT = json.loads((Path(gridflock.__file__).parent / "sim/feeders/ieee123.json").read_text("utf-8"))
@@ -208,7 +208,7 @@ def test_lanes_walk_as_steps_do(seed):
     """All modes of capacitors and every regulator: side by side the states are those of step by step."""
     network = switching(seed)
     steps = days(network, 96, seed)
-    one, all_ = step_by_step(network, steps), series(network, steps)
+    one, all_ = step_by_step(network, steps), in_lanes(network, steps)
     same = (one.taps == all_.taps).all(axis=1) & (one.cap_on == all_.cap_on).all(axis=1)
     assert same.mean() >= 0.99
     assert (one.rounds == all_.rounds)[same].mean() >= 0.99
@@ -236,7 +236,7 @@ def test_inverters_act_in_lanes_too():
     )
     sun = np.clip(np.sin((np.arange(96) / 4.0 - 6) * np.pi / 12), 0.0, 1.0)
     steps = days(network, 96, 5, inverters, sun[:, None] * curves.s_kva)
-    one, all_ = step_by_step(network, steps), series(network, steps)
+    one, all_ = step_by_step(network, steps), in_lanes(network, steps)
     same = (one.taps == all_.taps).all(axis=1) & (one.cap_on == all_.cap_on).all(axis=1)
     assert same.mean() >= 0.99
     np.testing.assert_allclose(all_.q_kvar[same] / curves.s_kva, one.q_kvar[same] / curves.s_kva, atol=2e-3)
@@ -247,7 +247,7 @@ def test_inverters_act_in_lanes_too():
 def test_a_series_without_controls_stays_where_it_is():
     """Controls off: every step at the first positions, told as such."""
     steps = days(NETWORK, 20, 6)
-    one, all_ = step_by_step(NETWORK, steps, controls=False), series(NETWORK, steps, controls=False)
+    one, all_ = step_by_step(NETWORK, steps, controls=False), in_lanes(NETWORK, steps, controls=False)
     for found in (one, all_):
         assert (found.taps == NETWORK.regulators.tap).all()
         assert found.quiet.all()

@@ -16,7 +16,7 @@ from gridflock.grid import (
     LimitKind,
     _flow,
     act,
-    estimate,
+    allocate,
     head_envelope,
     initial,
     settle,
@@ -197,10 +197,10 @@ def test_a_capacitor_with_voltage_control_switches():
 @settings(deadline=None, max_examples=10)
 @given(seeds, st.floats(0.2, 1.0))
 def test_full_readings_give_the_operating_point_back(seed, level):
-    """All loads and the head metered: the estimate is the true flow to 1e-4 pu."""
+    """All loads and the head metered: the allocation is the true flow to 1e-4 pu."""
     load, inject, _ = random_point(seed, level)
     truth = solve(NETWORK, load, inject, initial(NETWORK))
-    found = estimate(NETWORK, truth.served_kva, inject, truth.head_kva, initial(NETWORK))
+    found = allocate(NETWORK, truth.served_kva, inject, truth.head_kva, initial(NETWORK))
     assert found.flow.converged
     assert np.abs(found.flow.v_pu - truth.v_pu).max() < 1e-4
 
@@ -213,8 +213,8 @@ def test_the_head_closes_what_readings_leave_open(seed, level):
     truth = solve(NETWORK, load, inject, initial(NETWORK))
     read = np.where(np.random.default_rng(seed).random(len(load)) < 0.4, np.nan, truth.served_kva)
     unknown = np.full(3, np.nan + 0j)
-    found = estimate(NETWORK, read, inject, truth.head_kva, initial(NETWORK))
-    blind = estimate(NETWORK, read, inject, unknown, initial(NETWORK))
+    found = allocate(NETWORK, read, inject, truth.head_kva, initial(NETWORK))
+    blind = allocate(NETWORK, read, inject, unknown, initial(NETWORK))
     assert np.abs(found.remainder_kva).max() < 0.01 * np.abs(NETWORK.load_kva).sum()
     assert np.abs(found.remainder_kva).sum() <= np.abs(truth.head_kva - blind.flow.head_kva).sum() + 1.0
     assert np.isnan(blind.remainder_kva).all()

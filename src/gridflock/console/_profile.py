@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from gridflock.grid import Flow
-from gridflock.grid._series import Series
+from gridflock.grid.series import Series
 from gridflock.units import PHASES
 
 COLOURS = ("#c0392b", "#27ae60", "#2471a3")

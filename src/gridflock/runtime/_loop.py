@@ -24,7 +24,7 @@ from gridflock.grid import (
     LimitKind,
     Violations,
     act,
-    estimate,
+    allocate,
     head_envelope,
     initial,
     settle,
@@ -221,7 +221,7 @@ class Loop:
     def flow_at(self, moment: Moment, p_kw: Kw) -> Flow:
         """The feeder as it would be with resources at ``p_kw`` (n,) where finite."""
         places, image = self.system.places, moment.image
-        return estimate(
+        return allocate(
             self.system.network,
             places.load_kva(image),
             places.inject_kva(image, p_kw),
@@ -262,7 +262,7 @@ class Loop:
             # Nobody tells the taps: a controller that has been alive for a while has settled.
             known = np.where(np.isnan(load), network.load_kva, load)
             self._flow, self._state = settle(network, known, inject, self._state)
-        found = estimate(network, load, inject, head, self._state, self._flow)
+        found = allocate(network, load, inject, head, self._state, self._flow)
         if found.flow.converged:
             self._flow = found.flow
             self._state = act(network, found.flow, self._state, image.now_s)

@@ -6,7 +6,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from gridflock.grid._estimate import phase_shares
+from gridflock.grid._allocation import phase_shares
 from gridflock.grid._flow import Flow
 from gridflock.grid._network import Float, Network
 from gridflock.model import Envelope

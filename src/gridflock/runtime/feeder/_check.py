@@ -55,9 +55,7 @@ class Checked:
     notes: list[str]
 
 
-def check(
-    source: str, root: Path | None = None, *, widen: bool = False, as_written: bool = False
-) -> Checked:
+def check(source: str, root: Path | None = None, *, widen: bool = False, as_written: bool = False) -> Checked:
     """Solve a ``.dss`` master with both programs at equal taps and compare every node.
 
     Args:

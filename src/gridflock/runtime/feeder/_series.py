@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 
 from gridflock.field.opendss import Shapes
 from gridflock.grid import Network, Shaped
-from gridflock.grid._lane_series import series as in_lanes
-from gridflock.grid._series import Series, Steps
+from gridflock.grid.series import Series, Steps, in_lanes
 from gridflock.runtime._registry import FileRejected, read_rows
 from gridflock.runtime.feeder._read import FeederUnreadable
 from gridflock.units import DAY_S
@@ -89,9 +88,7 @@ def course(
     loads, words = _loads(network, shapes, count, step_s, load_scale, shape_file)
     steps = Steps(loads, start_s=0, step_s=step_s)
     with ThreadPoolExecutor(THREADS) as pool:
-        found = in_lanes(
-            network, steps, controls=controls, progress=progress, spread=pool.map, parts=THREADS
-        )
+        found = in_lanes(network, steps, controls=controls, progress=progress, spread=pool.map, parts=THREADS)
     return _course(network, found, step_s, words), found
 
 

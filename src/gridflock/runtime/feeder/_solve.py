@@ -58,9 +58,7 @@ def solve_once(network: Network, load_scale: float = 1.0, *, controls: bool = Fa
     load = np.where(network.load_scaled, load_scale, 1.0) * network.load_kva
     nothing = np.zeros(network.n, dtype=np.complex128)
     state = initial(network)
-    flow = (
-        settle(network, load, nothing, state)[0] if controls else solve(network, load, nothing, state)
-    )
+    flow = settle(network, load, nothing, state)[0] if controls else solve(network, load, nothing, state)
     return summary(flow), flow
 
 

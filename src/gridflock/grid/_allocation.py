@@ -1,9 +1,10 @@
-"""Estimate: a power flow on the newest readings, closed against what the feeder head measures.
+"""Allocation: a power flow on the newest readings, closed against what the feeder head measures.
 
 Loads without a reading take their nominal shape, scaled like the loads that were read. The head's
 measurement per phase then leaves a remainder (unread loads, meter errors, unmetered demand), which
 is placed on the phase's loads in proportion to their nominal power: load allocation as in Kersting,
-*Distribution System Modeling and Analysis*, ch. 2 and 10.
+*Distribution System Modeling and Analysis*, ch. 2 and 10. It is quick enough for every tick and believes every reading;
+``grid.estimation`` weighs them, and says how sure it is.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ CORRECTIONS = 2
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Estimate:
+class Allocation:
     """The operating point that explains the readings.
 
     Attributes:
@@ -40,14 +41,14 @@ class Estimate:
     remainder_kva: Complex
 
 
-def estimate(
+def allocate(
     network: Network,
     load_kva: Complex,
     inject_kva: Complex,
     head_kva: Complex,
     state: ControlState,
     start: Flow | None = None,
-) -> Estimate:
+) -> Allocation:
     """Find the operating point of the newest readings.
 
     Args:
@@ -61,7 +62,7 @@ def estimate(
         start: an earlier flow to start from.
 
     Returns:
-        The estimate; look at ``flow.converged``.
+        The allocation; look at ``flow.converged``.
     """
     missing = np.isnan(load_kva)
     assumed = network.load_kva * _scale(network, load_kva, missing)
@@ -79,7 +80,7 @@ def estimate(
         used = (target + placed) * _rated_over_served(used, flow.served_kva)
         flow = solve(network, used, inject_kva, state, flow)
     unmetered = by_phase.T @ (np.where(missing, target, 0.0) + placed)
-    return Estimate(flow, used, unmetered, head_kva - flow.head_kva)
+    return Allocation(flow, used, unmetered, head_kva - flow.head_kva)
 
 
 def phase_shares(network: Network) -> Float:

@@ -15,12 +15,12 @@ from scipy.sparse import linalg
 
 from gridflock.grid._admittance import admittance
 from gridflock.grid._batch import circuit
-from gridflock.grid._curves import Curves, faults, respond
 from gridflock.grid._flow import RESIDUAL_LIMIT_KVA, Flow
 from gridflock.grid._network import Complex, Float, Network, PortKind
 from gridflock.grid._state import ControlState
 from gridflock.grid.lanes._circuit import Circuit
 from gridflock.grid.lanes._law import currents, factors, port_voltage
+from gridflock.grid.series._curves import Curves, faults, respond
 from gridflock.units import Rows
 
 MAX_STEPS = 80

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from gridflock.grid._controls import sight
-from gridflock.grid._march import States
 from gridflock.grid._network import CapacitorMode, Capacitors, Complex, Float, Network, Regulators
+from gridflock.grid.series._march import States
 from gridflock.units import Rows
 
 

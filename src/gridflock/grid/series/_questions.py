@@ -10,16 +10,16 @@ from numpy.typing import NDArray
 from gridflock.grid._batch import Shaped, Spread, circuit
 from gridflock.grid._controls import Settled, settled
 from gridflock.grid._flow import Flow
-from gridflock.grid._inverters import Inverters
-from gridflock.grid._march import States
 from gridflock.grid._network import Complex, Float, Network
-from gridflock.grid._positions import positions
-from gridflock.grid._series import Steps, phase_nodes, solver_of
 from gridflock.grid._state import ControlState
-from gridflock.grid._watch import Watch, watch
 from gridflock.grid.lanes import LaneFlows, Lanes, Wanted
 from gridflock.grid.lanes import Shaped as LaneShaped
 from gridflock.grid.lanes import States as LaneStates
+from gridflock.grid.series._inverters import Inverters
+from gridflock.grid.series._march import States
+from gridflock.grid.series._positions import positions
+from gridflock.grid.series._steps import Steps, phase_nodes, solver_of
+from gridflock.grid.series._watch import Watch, watch
 from gridflock.units import NEVER_S, Mask, Rows
 
 LANES = 512

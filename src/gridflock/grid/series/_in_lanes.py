@@ -11,11 +11,11 @@ from __future__ import annotations
 import numpy as np
 
 from gridflock.grid._batch import Spread
-from gridflock.grid._march import EXACT, ROUGH, SOLVED, Known, States, Walk, holds, rules, walk
 from gridflock.grid._network import Float, Network
-from gridflock.grid._questions import Answers, Questions
-from gridflock.grid._series import BAND_PU, ROUNDS, Progress, Series, Steps, phase_nodes
 from gridflock.grid._state import ControlState, initial
+from gridflock.grid.series._march import EXACT, ROUGH, SOLVED, Known, States, Walk, holds, rules, walk
+from gridflock.grid.series._questions import Answers, Questions
+from gridflock.grid.series._steps import BAND_PU, ROUNDS, Progress, Series, Steps, phase_nodes
 from gridflock.units import Mask, Rows
 
 GUESSES = 1
@@ -26,7 +26,7 @@ WALKS = 60
 """After so many walks what is left goes step by step: by then almost nothing is."""
 
 
-def series(
+def in_lanes(
     network: Network,
     steps: Steps,
     state: ControlState | None = None,

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from gridflock.grid._batch import Shaped
 from gridflock.grid._controls import Settled, settled
 from gridflock.grid._flow import Flow, solve
-from gridflock.grid._inverters import Acting, Inverters
 from gridflock.grid._network import Complex, Float, Network
 from gridflock.grid._state import ControlState, initial
+from gridflock.grid.series._inverters import Acting, Inverters
 from gridflock.units import DAY_S, NEVER_S, QUARTER_S, Mask, Pu, Rows
 
 ROUNDS = 10

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gridflock.grid._march import States
 from gridflock.grid._network import CapacitorMode, Complex, Network
+from gridflock.grid.series._march import States
 from gridflock.units import Rows
 
 
