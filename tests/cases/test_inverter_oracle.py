@@ -5,7 +5,7 @@ import logging
 import numpy as np
 import pytest
 
-from gridflock.grid._curves import Category, Curves, Priority, ReactiveMode, faults, respond
+from gridflock.grid.series._curves import Category, Curves, Priority, ReactiveMode, faults, respond
 
 CASES = 60
 S_KVA = 100.0

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gridflock.grid._curves import (
+from gridflock.grid.series._curves import (
     Category,
     Curves,
     Priority,

@@ -3,7 +3,8 @@
 A missing rival is an error and never a silent skip; equal answers are shown before times.
 """
 
+from gridflock.bench._estimation import estimation
 from gridflock.bench._power_grid_model import against_power_grid_model
-from gridflock.bench._powerflow import powerflow
+from gridflock.bench._powerflow import WIDE_PU, powerflow
 
-__all__ = ["against_power_grid_model", "powerflow"]
+__all__ = ["WIDE_PU", "against_power_grid_model", "estimation", "powerflow"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -80,12 +79,10 @@ class Daily:
             found.append(row[name] if name in row else row[name.rsplit(".", 1)[0]])
         return np.array(found, dtype=np.int32)
 
-    def seconds(self, tolerance: float, *, controls: bool = False) -> float:
-        """Time of all steps in one call of the engine, s."""
+    def run(self, tolerance: float, *, controls: bool = False) -> None:
+        """All steps in one call of the engine."""
         self._prepare(tolerance, self.steps, 0, controls=controls)
-        begun = time.perf_counter()
         self._circuit.api.Solution.Solve()
-        return time.perf_counter() - begun
 
     def voltages(self, network: Network, steps: Sequence[int], tolerance: float = 1e-9) -> Complex:
         """Complex (len(steps), n) node voltages in the network's order at chosen steps, controls fixed, V."""
