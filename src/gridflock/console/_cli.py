@@ -262,6 +262,22 @@ def bench_powerflow(
     _show(found, as_json)
 
 
+@bench.command("estimation")
+def bench_estimation(
+    feeder: Annotated[str, typer.Option(help="OpenDSS master, or a packed feeder.")] = "ieee123",
+    root: Annotated[Path | None, typer.Option(help="Folder the master may not lead out of.")] = None,
+    runs: Annotated[int, typer.Option(min=1, max=10_000, help="Seeds.")] = 20,
+    level: Annotated[float, typer.Option(min=0.01, help="Mean load multiplier.")] = 1.0,
+    missing: Annotated[float, typer.Option(min=0.0, max=1.0, help="Share of loads without a meter.")] = 0.3,
+    seed: Seed = 1,
+    as_json: AsJson = False,
+) -> None:
+    """The state estimator against the power flow of the same readings, and planted bad meters."""
+    from gridflock.console import _offline
+
+    _show(_offline.bench_estimation(feeder, root, runs, level, missing, seed), as_json)
+
+
 # ---- users and registry files --------------------------------------------------------------------
 
 

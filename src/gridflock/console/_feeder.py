@@ -20,7 +20,9 @@ File = Annotated[
 ]
 Root = Annotated[
     Path | None,
-    typer.Option("--root", help="Folder a .dss file may not lead out of; default: the one that holds its folder."),
+    typer.Option(
+        "--root", help="Folder a .dss file may not lead out of; default: the one that holds its folder."
+    ),
 ]
 Url = Annotated[str | None, typer.Option("--url", help="Server; default GRIDFLOCK_URL or the local one.")]
 Token = Annotated[str | None, typer.Option("--token", help="Bearer token; default GRIDFLOCK_TOKEN.")]
@@ -52,8 +54,8 @@ def import_(file: File, target: Path, root: Root = None, as_json: AsJson = False
 
     network = _or_stop(lambda: feeder.read(file, root))
     _or_stop(lambda: feeder.save(network, target))
-    told = {"file": str(target), "buses": len(network.buses), "nodes": network.n, "notes": list(network.notes)}
-    _tell(told, as_json)
+    size = {"buses": len(network.buses), "nodes": network.n}
+    _tell({"file": str(target), **size, "notes": list(network.notes)}, as_json)
 
 
 @app.command()

@@ -123,6 +123,21 @@ def bench_powerflow(
         raise _stop(str(error)) from error
 
 
+def bench_estimation(
+    feeder: str, root: Path | None, runs: int, level: float, missing: float, seed: int
+) -> dict[str, Any]:
+    """The estimator measured, or an end that names what is missing."""
+    from gridflock import bench  # noqa: PLC0415 - rivals are development dependencies
+    from gridflock.grid.build import FeederRejected  # noqa: PLC0415 - only a bench reads files here
+    from gridflock.runtime.feeder import collection  # noqa: PLC0415 - the same
+
+    root = root or collection(Path(feeder))
+    try:
+        return dict(bench.estimation(feeder, root, runs, level, missing, seed))
+    except (ImportError, UnknownFeeder, FeederRejected, OSError) as error:
+        raise _stop(str(error)) from error
+
+
 def clock_time(text: str) -> int:
     """Seconds after local midnight of ``HH:MM``."""
     hours, _, minutes = text.partition(":")

@@ -22,7 +22,8 @@ def rows(flow: Flow) -> Iterator[tuple[str, str, float, float, float]]:
     for node in range(network.n):
         bus, phase = network.node_name(node).rsplit(".", 1)
         v = complex(flow.v[node])
-        yield bus, phase, round(float(flow.v_pu[node]), 6), round(abs(v), 3), round(float(np.angle(v, deg=True)), 4)
+        degrees = float(np.angle(v, deg=True))
+        yield bus, phase, round(float(flow.v_pu[node]), 6), round(abs(v), 3), round(degrees, 4)
 
 
 def draw(flow: Flow, target: Path) -> None:

@@ -3,8 +3,8 @@
 Loads without a reading take their nominal shape, scaled like the loads that were read. The head's
 measurement per phase then leaves a remainder (unread loads, meter errors, unmetered demand), which
 is placed on the phase's loads in proportion to their nominal power: load allocation as in Kersting,
-*Distribution System Modeling and Analysis*, ch. 2 and 10. It is quick enough for every tick and believes every reading;
-``grid.estimation`` weighs them, and says how sure it is.
+*Distribution System Modeling and Analysis*, ch. 2 and 10. It is quick enough for every tick and
+believes every reading; ``grid.estimation`` weighs them, and says how sure it is.
 """
 
 from __future__ import annotations

@@ -178,7 +178,7 @@ def _grounded_nodes(network: Network) -> Rows:
 
 
 def _earthed_neutrals(network: Network, label: Rows, grounded: Rows) -> Mask:
-    """(n,) neutrals that only ground ties: no source feeds them, and their voltage is an answer all the same."""
+    """(n,) neutrals that only ground ties: no source feeds them, yet their voltage is an answer."""
     neutral = network.node_phase == NEUTRAL
     tied = np.zeros(int(label.max(initial=0)) + 1, dtype=np.bool_)
     tied[label[grounded]] = True

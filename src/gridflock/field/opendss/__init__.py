@@ -1,8 +1,8 @@
 """OpenDSS: its feeder files read, our networks written as its commands, its solver as referee and rival.
 
-``script`` needs nothing installed. ``read_dss`` (a file's parts), ``reference`` (its own solution of a file), ``Daily``, ``Referee`` and
-``read_voltages`` need the extra ``gridflock[opendss]``; ``available`` says whether it is there, and
-without it they raise ``OpenDssMissing``.
+``script`` needs nothing installed. ``read_dss`` (a file's parts), ``reference`` (its own solution of a
+file), ``Daily``, ``Referee`` and ``read_voltages`` need the extra ``gridflock[opendss]``;
+``available`` says whether it is there, and without it they raise ``OpenDssMissing``.
 """
 
 from gridflock.field.opendss._check import Reference, reference

@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 from gridflock.field.opendss import Shapes
 from gridflock.grid import Network, Shaped
 from gridflock.grid.series import Series, Steps, in_lanes
-from gridflock.runtime._registry import FileRejected, read_rows
+from gridflock.runtime._registry import FileRejected, Rows, read_rows
 from gridflock.runtime.feeder._read import FeederUnreadable
 from gridflock.units import DAY_S
 
 THREADS = 2
+MOST_FAULTS = 50
 Float = NDArray[np.float64]
 
 
@@ -100,7 +101,8 @@ def _loads(
         return _from_file(network, base, count, file), f"multipliers of {file.name}"
     if shapes is not None and (shapes.of_port >= 0).any():
         # The engine's first daily step stands one step after midnight.
-        kva = shapes.kva(base, (np.arange(count) + 1.0) * step_s % DAY_S)
+        moments = (np.arange(count, dtype=np.float64) + 1.0) * step_s % DAY_S
+        kva = shapes.kva(base, moments)
         return kva, f"{len(shapes.shapes)} daily shapes of the feeder's file"
     flat = Shaped(base, np.zeros(len(base), dtype=np.int32), np.ones((1, count)))
     return flat, "none: every step at the written load (give --shape)"
@@ -114,8 +116,23 @@ def _from_file(network: Network, base: NDArray[np.complex128], count: int, file:
     if not rows:
         raise FeederUnreadable([f"{file}: no rows"])
     names = list(rows[0])
-    table = np.empty((len(names) + 1, len(rows)))
-    table[-1] = 1.0
+    table, faults = _numbers(rows, names, file)
+    port = {name: k for k, name in enumerate(network.loads)}
+    follows = np.full(len(base), 0 if len(names) == 1 else len(names), dtype=np.int32)
+    follows[~network.load_scaled] = len(names)
+    for j, name in enumerate(names if len(names) > 1 else []):
+        if name in port:
+            follows[port[name]] = j
+        else:
+            faults.append(f"{file}: column {name!r}: no such load in network {network.name}")
+    if faults:
+        raise FeederUnreadable(faults[:MOST_FAULTS])
+    return Shaped(base, follows, table[:, np.arange(count) % len(rows)])
+
+
+def _numbers(rows: Rows, names: list[str], file: Path) -> tuple[Float, list[str]]:
+    """The columns as shapes (one more that stays at 1), and what is no number."""
+    table = np.ones((len(names) + 1, len(rows)))
     faults = []
     for k, (number, row) in enumerate(zip(rows.numbers, rows, strict=True)):
         for j, name in enumerate(names):
@@ -125,18 +142,7 @@ def _from_file(network: Network, base: NDArray[np.complex128], count: int, file:
                 table[j, k] = np.nan
             if not np.isfinite(table[j, k]):
                 faults.append(f"{file}: line {number}: {name}: expected a finite number")
-    port = {name: k for k, name in enumerate(network.loads)}
-    follows = np.full(len(base), 0 if len(names) == 1 else len(names), dtype=np.int32)
-    follows[~network.load_scaled] = len(names)
-    if len(names) > 1:
-        for j, name in enumerate(names):
-            if name not in port:
-                faults.append(f"{file}: column {name!r}: no such load in network {network.name}")
-            else:
-                follows[port[name]] = j
-    if faults:
-        raise FeederUnreadable(faults[:50])
-    return Shaped(base, follows, table[:, np.arange(count) % len(rows)])
+    return table, faults
 
 
 def _course(network: Network, found: Series, step_s: int, words: str) -> Course:
