@@ -16,6 +16,7 @@ import numpy as np
 from gridflock.grid._admittance import Admittance, admittance
 from gridflock.grid._network import Complex, Float, Network
 from gridflock.grid._state import ControlState
+from gridflock.grid.lanes import Laws
 from gridflock.units import Mask
 
 MAX_ITERATIONS = 200
@@ -174,6 +175,12 @@ def port_voltages(network: Network, v: Complex) -> Complex:
     ends = np.append(v, 0.0)[network.load_nodes]
     across: Complex = np.where(network.topology.port_live, ends[:, 0] - ends[:, 1], 0.0)
     return across
+
+
+def port_laws(network: Network) -> Laws:
+    """The voltage laws of all ports."""
+    floor, low, high = network.load_range.T
+    return Laws(network.load_zip, network.load_exponent, low, high, floor, network.load_edge)
 
 
 def _currents(network: Network, load_kva: Complex, inject_kva: Complex, v: Complex) -> Complex:

@@ -14,15 +14,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import sparse
 from scipy.sparse import linalg
 
 from gridflock.grid._admittance import admittance
-from gridflock.grid._flow import DEAD_V, Flow, load_currents, port_voltages
+from gridflock.grid._flow import DEAD_V, Flow, load_currents, port_laws, port_voltages
 from gridflock.grid._network import Complex, Float, Network
 from gridflock.grid._topology import NEUTRAL
 from gridflock.grid._unbalance import UnbalanceBy, unbalance, unbalance_slope
+from gridflock.grid.lanes._law import factors
 from gridflock.units import Rows
 
 AT_ONCE = 16
@@ -307,23 +307,10 @@ def load_slopes(network: Network, load_kva: Complex, v: Complex) -> tuple[Comple
     along = u / size
     r = size / network.load_v
     chord = load_currents(network, load_kva, v) * np.conj(along) / size
-    steep_p, steep_q = (_steepness(network, r, part) for part in (0, 1))
-    drawn = load_kva.real * steep_p - 1j * load_kva.imag * steep_q
+    _, steep = factors(port_laws(network), r)
+    drawn = load_kva.real * steep[:, 0] - 1j * load_kva.imag * steep[:, 1]
     tangent = np.where(dead, 0.0, drawn * (1000.0 / network.load_v**2))
     return (tangent + chord) / 2.0, along**2 * (tangent - chord) / 2.0
-
-
-def _steepness(network: Network, r: Float, part: int) -> Float:
-    """(L,) dg/dr of the active (0) or reactive (1) current, the edges of the law included."""
-    shares, exponent = network.load_zip[:, part], network.load_exponent[:, part]
-    inside: NDArray[np.float64] = np.where(
-        np.isnan(exponent), shares[:, 2] - shares[:, 0] / r**2, (exponent - 1.0) * r ** (exponent - 2.0)
-    )
-    floor, low, high = network.load_range.T
-    at_low, at_high = network.load_edge.T
-    span = low - floor
-    rise = np.divide(at_low - floor, span, out=np.ones_like(span), where=span > 0.0)
-    return np.select([r > high, (r < low) & (r > floor), r < low], [at_high / high, rise, 1.0], inside)
 
 
 def _port_amps(flow: Flow) -> Complex:
