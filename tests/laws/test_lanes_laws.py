@@ -375,3 +375,35 @@ def test_a_state_may_not_couple_what_nothing_couples():
     change[0, 0, 1] = 1.0
     with pytest.raises(ValueError, match="couples"):
         lanes.solve(s_kva[None], None, States(np.zeros(1, dtype=np.int32), change))
+
+
+@pytest.mark.parametrize("kind", [KINDS[0], KINDS[2]])
+def test_a_state_at_which_the_network_is_nearly_singular_is_flagged(kind):
+    """A change that all but cancels a node's admittance leaves its lanes without an answer, and only them."""
+    net, s_kva = networks.circuit(5)
+    tail = np.array([5], dtype=np.int32)
+    lanes = Lanes(net, 0.0 * s_kva, tail=tail, **kind)
+    impedance = np.linalg.inv(net.y.toarray())[5, 5]
+    delta_y = np.zeros((3, 1, 1), dtype=complex)
+    delta_y[1] = -(1.0 - 1e-6) / impedance
+    delta_y[2] = -1e-3 / impedance
+    of = (np.arange(9) % 3).astype(np.int32)
+    flows = lanes.solve(_scenarios(5, 0.1 * s_kva, 9), Wanted(rounds=0), States(of, delta_y))
+    assert (flows.converged == (of != 1)).all()
+
+
+def test_states_kept_in_a_table_answer_as_those_written_out():
+    """States added to a table in two turns give the bytes that the same states handed over give."""
+    net, s_kva = networks.circuit(6)
+    nodes = np.array([3, 4, 5, 6, 7, 8], dtype=np.int32)
+    delta_y = _states(net, nodes, 7, 6)
+    demand = _scenarios(6, s_kva, 40)
+    of = (np.arange(40) % 7).astype(np.int32)
+    lanes = Lanes(net, 0.6 * s_kva, tail=nodes)
+    once = lanes.solve(demand, Wanted(v_pu=True), States(of, delta_y))
+    table = lanes.table()
+    few_rows, more_rows = table.add(delta_y[:3]), table.add(delta_y[3:])
+    assert np.concatenate([few_rows, more_rows]).tolist() == list(range(len(table)))
+    for _ in range(2):
+        again = lanes.solve(demand, Wanted(v_pu=True), States(of, table))
+        assert again.v_pu.tobytes() == once.v_pu.tobytes()

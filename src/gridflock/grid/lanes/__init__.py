@@ -13,5 +13,6 @@ eight) neighbours stop together, so a scenario in other company agrees within th
 from gridflock.grid.lanes._asked import LaneFlows, Shaped, States, Wanted
 from gridflock.grid.lanes._circuit import Circuit, Laws
 from gridflock.grid.lanes._lanes import Lanes
+from gridflock.grid.lanes._states import StateTable
 
-__all__ = ["Circuit", "LaneFlows", "Lanes", "Laws", "Shaped", "States", "Wanted"]
+__all__ = ["Circuit", "LaneFlows", "Lanes", "Laws", "Shaped", "StateTable", "States", "Wanted"]

@@ -15,11 +15,12 @@ from gridflock.grid.lanes._asked import Shaped, States, Wanted
 from gridflock.grid.lanes._block import Demand, Work
 from gridflock.grid.lanes._circuit import Circuit, Complex
 from gridflock.grid.lanes._fit import Classes, classes
-from gridflock.grid.lanes._plan import Packed, aligned, pack
+from gridflock.grid.lanes._plan import Packed, Reals, aligned, pack
 from gridflock.grid.lanes._point import Pattern, Point, changed, pattern, point
 from gridflock.grid.lanes._proof import packed_error
 from gridflock.grid.lanes._simd import width, works
-from gridflock.grid.lanes._tail import tail_values
+from gridflock.grid.lanes._states import StateTable
+from gridflock.grid.lanes._tail import Elimination, elimination, square
 from gridflock.units import Rows
 
 MOST_ITERATIONS = 12
@@ -43,6 +44,7 @@ class Frame:
         plain: plain loops instead of vectors.
         pattern: elimination order and the admittances in it.
         laws: load laws as the kernel evaluates them.
+        steps: elimination of the tail.
     """
 
     circuit: Circuit
@@ -51,19 +53,28 @@ class Frame:
     plain: bool
     pattern: Pattern
     laws: Classes
+    steps: Elimination
 
     @property
     def width(self) -> int:
         """Lanes side by side."""
         return _plain.LANES if self.plain else width(self.dtype)
 
-    def changed(self, delta_y: Complex) -> Frame:
-        """The frame with complex (T, T) added to the admittances between the tail's nodes, S."""
-        n, nodes = len(self.circuit.v_base), self.tail
+    def changed(self, change: Complex) -> Frame:
+        """The frame with complex (E,) added to the admittances of the tail's entries, S."""
+        n, nodes, delta_y = len(self.circuit.v_base), self.tail, square(self.steps, change)
         where = np.repeat(nodes, len(nodes)), np.tile(nodes, len(nodes))
-        change = sparse.csc_matrix((delta_y.reshape(-1), where), shape=(n, n))
-        circuit = replace(self.circuit, y=(self.circuit.y + change).tocsc())
+        added = sparse.csc_matrix((delta_y.reshape(-1), where), shape=(n, n))
+        circuit = replace(self.circuit, y=(self.circuit.y + added).tocsc())
         return replace(self, circuit=circuit, pattern=changed(self.pattern, nodes, delta_y))
+
+    def table(self, states: States) -> StateTable:
+        """The states' table, made for this call if they have none."""
+        if isinstance(states.delta_y, StateTable):
+            return states.delta_y
+        made = StateTable(self.steps)
+        made.add(states.delta_y)
+        return made
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -94,7 +105,9 @@ class Anchor:
 def frame(circuit: Circuit, dtype: str, tail: Rows, *, plain: bool) -> Frame:
     """Order the eliminations and fit the load laws, once per network."""
     laws = classes(circuit.law, FIT_ACCURACY[dtype])
-    return Frame(circuit, np.dtype(dtype), tail, plain or not works(), pattern(circuit, tail), laws)
+    shape = pattern(circuit, tail)
+    steps = elimination(shape.order, tail)
+    return Frame(circuit, np.dtype(dtype), tail, plain or not works(), shape, laws, steps)
 
 
 def anchor(shared: Frame, base_kva: Complex, near: Anchor | None = None) -> Anchor:
@@ -171,11 +184,11 @@ def _demand(anchor: Anchor, demand: Shaped | Complex, states: States | None) -> 
         at = np.arange(2 * len(row), dtype=np.int32) * np.int32(lanes)
         shapes = np.zeros((0, 0))
         dense = np.ascontiguousarray(demand, dtype=np.complex128).view(np.float64)
-    values = np.zeros((0, 0))
+    values: Reals = np.zeros((0, 0), dtype=frame.dtype)
     state: Rows = np.zeros(0, dtype=np.int32)
     if states is not None:
         state = np.asarray(states.of, dtype=np.int32)
-        values = tail_values(anchor.base, frame.tail, states.delta_y)
+        values = frame.table(states).values(anchor.base, state, frame.dtype)
     return Demand(
         power.astype(frame.dtype).reshape(-1),
         at.astype(np.int32).reshape(-1),
@@ -183,7 +196,7 @@ def _demand(anchor: Anchor, demand: Shaped | Complex, states: States | None) -> 
         dense,
         row,
         state,
-        values.astype(frame.dtype),
+        values,
     )
 
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from gridflock.grid.lanes._circuit import Complex, Float
 from gridflock.grid.lanes._plan import Reals
+from gridflock.grid.lanes._states import StateTable
 from gridflock.units import Mask, Pu, Rows
 
 Spread = Callable[[Callable[[int], None], Iterable[int]], Iterable[None]]
@@ -125,8 +126,9 @@ class States:
     Attributes:
         of: (S,) row of ``delta_y``.
         delta_y: complex (states, T, T) change of the admittance between the tail's nodes against the
-            circuit's, S, in the order in which the tail was given.
+            circuit's, S, in the order in which the tail was given; or a table from ``Lanes.table``, whose
+            states are factored once for all calls.
     """
 
     of: Rows
-    delta_y: Complex
+    delta_y: Complex | StateTable

@@ -33,7 +33,7 @@ class Demand(NamedTuple):
         dense: (S, 2·ports) p and q in turn, kVA; without rows where the shaped form is used.
         port_row: (P,) port of each port row.
         state: (S,) control state of each scenario; without elements where all share the base point's.
-        values: (states, numbers) what ``tail_values`` makes of them.
+        values: (states, numbers) their factors (see ``_tail.tail_values``).
     """
 
     power: Reals

@@ -10,6 +10,7 @@ from gridflock.grid.lanes._answers import Answers
 from gridflock.grid.lanes._asked import LaneFlows, Shaped, States, Wanted
 from gridflock.grid.lanes._circuit import Circuit, Complex
 from gridflock.grid.lanes._plan import WIDEST, Reals, aligned
+from gridflock.grid.lanes._states import StateTable
 from gridflock.units import Rows
 
 GROUPS = 4
@@ -56,6 +57,10 @@ class Lanes:
         shared = self.anchor.frame
         return aligned(scenarios * -(-len(shared.circuit.v_base) // WIDEST) * WIDEST, shared.dtype)
 
+    def table(self) -> StateTable:
+        """An empty table of control states, for ``States.delta_y``: their factors are kept in it."""
+        return StateTable(self.anchor.frame.steps)
+
     def solve(
         self, demand: Shaped | Complex, wanted: Wanted | None = None, states: States | None = None
     ) -> LaneFlows:
@@ -71,6 +76,8 @@ class Lanes:
                 is too small, of another dtype or not aligned.
         """
         wanted, shared = wanted or Wanted(), self.anchor.frame
+        if states is not None:
+            states = States(states.of, shared.table(states))
         count = demand.shapes.shape[1] if isinstance(demand, Shaped) else len(demand)
         answers = Answers(len(shared.circuit.v_base), shared.dtype, count, wanted)
         solve_into(self.anchor, answers, np.arange(count), demand, wanted, states)
@@ -90,9 +97,9 @@ class Lanes:
         """Solve some scenarios around their mean, at the control state most of them share."""
         some, shared = _some(demand, rows), self.anchor.frame
         if states is not None:
-            change = states.delta_y[np.bincount(states.of[rows]).argmax()]
-            states = States(states.of[rows], states.delta_y - change)
-            shared = shared.changed(change)
+            table, most = shared.table(states), int(np.bincount(states.of[rows]).argmax())
+            states = States(states.of[rows], table.against(most))
+            shared = shared.changed(table.change[most])
         mean = some.mean_kva() if isinstance(some, Shaped) else some.mean(axis=0)
         solve_into(anchor(shared, mean, self.anchor), answers, rows, some, wanted, states)
 

@@ -42,7 +42,7 @@ class Pattern:
     order: Order
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Point:
     """An operating point and the factored Jacobian there.
 

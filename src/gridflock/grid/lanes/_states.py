@@ -1,0 +1,83 @@
+"""Control states kept with their factors: what repeats from call to call is computed once."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gridflock.grid.lanes._circuit import Complex
+from gridflock.grid.lanes._plan import Reals
+from gridflock.grid.lanes._point import Point
+from gridflock.grid.lanes._tail import Elimination, entries, tail_values
+from gridflock.units import Mask, Rows
+
+_Number = TypeVar("_Number", bound=np.generic)
+
+
+class StateTable:
+    """Control states of one ``Lanes``, growing; each is factored once around each base point that meets it.
+
+    Made by ``Lanes.table``; ``States.of`` counts its rows.
+    """
+
+    def __init__(self, steps: Elimination) -> None:
+        self.steps = steps
+        self.change: Complex = np.zeros((0, len(steps.place)), dtype=np.complex128)
+        self._size = 0
+        self._made: WeakKeyDictionary[Point, tuple[Reals, Mask]] = WeakKeyDictionary()
+
+    def __len__(self) -> int:
+        return self._size
+
+    def add(self, delta_y: Complex) -> Rows:
+        """Take in more states.
+
+        Args:
+            delta_y: complex (states, T, T) change of the admittance between the tail's nodes against the
+                circuit's, S, in the order in which the tail was given.
+
+        Returns:
+            (states,) their rows.
+
+        Raises:
+            ValueError: a change between two nodes that the network does not couple.
+        """
+        new = entries(self.steps, np.asarray(delta_y))
+        begin, end = self._size, self._size + len(new)
+        self.change = _grown(self.change, begin, end)
+        self.change[begin:end] = new
+        self._size = end
+        return np.arange(begin, end, dtype=np.int32)
+
+    def against(self, row: int) -> StateTable:
+        """The same states counted from the one in ``row``."""
+        apart = StateTable(self.steps)
+        apart.change = self.change[: self._size] - self.change[row]
+        apart._size = self._size
+        return apart
+
+    def values(self, base: Point, of: Rows, dtype: np.dtype[Any]) -> Reals:
+        """(states, numbers) factors around a base point; only the rows in ``of`` are sure to be there."""
+        numbers = 4 * len(self.steps.place) + 2 * (len(self.steps.lower_start) - 1)
+        there = self._made.get(base) or (np.zeros((0, numbers), dtype=dtype), np.zeros(0, dtype=np.bool_))
+        values = _grown(there[0], len(there[0]), self._size)
+        done = _grown(there[1], len(there[1]), self._size)
+        asked = np.zeros(len(done), dtype=np.bool_)
+        asked[of] = True
+        missing = np.flatnonzero(asked & ~done).astype(np.int32)
+        tail_values(base, self.steps, self.change, values, missing)
+        done[missing] = True
+        self._made[base] = values, done
+        return values
+
+
+def _grown(rows: NDArray[_Number], used: int, wanted: int) -> NDArray[_Number]:
+    """Room for ``wanted`` rows, twice as much at a time; the first ``used`` are kept, the rest is zero."""
+    if wanted <= len(rows):
+        return rows
+    grown = np.zeros((max(wanted, 2 * len(rows)), *rows.shape[1:]), dtype=rows.dtype)
+    grown[:used] = rows[:used]
+    return grown
