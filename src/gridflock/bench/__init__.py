@@ -6,5 +6,6 @@ A missing rival is an error and never a silent skip; equal answers are shown bef
 from gridflock.bench._estimation import estimation
 from gridflock.bench._power_grid_model import against_power_grid_model
 from gridflock.bench._powerflow import WIDE_PU, powerflow
+from gridflock.bench._series import series
 
-__all__ = ["WIDE_PU", "against_power_grid_model", "estimation", "powerflow"]
+__all__ = ["WIDE_PU", "against_power_grid_model", "estimation", "powerflow", "series"]

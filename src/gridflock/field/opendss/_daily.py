@@ -12,7 +12,7 @@ from gridflock.field.opendss._circuit import Circuit
 from gridflock.field.opendss._text import read_script
 from gridflock.grid import ControlState, Network
 from gridflock.grid.build import Faults
-from gridflock.units import Rows
+from gridflock.units import Mask, Rows
 
 STEP_S = 900
 """The steps are quarter-hours."""
@@ -44,9 +44,9 @@ class Daily:
         multipliers: Float,
         limits: tuple[float, float] | None = None,
     ) -> None:
-        faults = Faults()
-        self._circuit = Circuit(read_script(path, root), faults, limits)
-        faults.stop_if_any()
+        self._faults = Faults()
+        self._circuit = Circuit(read_script(path, root), self._faults, limits)
+        self._faults.stop_if_any()
         self.steps = int(multipliers.shape[1])
         self._loads = [str(name).lower() for name in self._circuit.api.Loads.AllNames]
         shapes = self._circuit.api.LoadShapes
@@ -60,6 +60,16 @@ class Daily:
         for kind in sorted(present & {"monitor", "energymeter"}):
             self._circuit.command(f"batchedit {kind}..* enabled=no")
 
+    def add(self, commands: Sequence[str]) -> None:
+        """Put more into the circuit by commands of the engine's own.
+
+        Raises:
+            FeederRejected: the engine refuses one.
+        """
+        for line in commands:
+            self._circuit.command(line)
+        self._faults.stop_if_any()
+
     def hold(self, network: Network, state: ControlState) -> None:
         """Put the file's regulators and capacitors where a control state has them."""
         reg, caps = network.regulators, network.capacitors
@@ -69,6 +79,8 @@ class Daily:
         for row, on in enumerate(state.cap_on.tolist()):
             name = network.shunts[caps.shunt[row]]
             self._circuit.command(f"edit {name} states=[{int(on)}]")
+            # Its control looks at the terminal: a closed bank without a step is one with steps to spare.
+            self._circuit.command(f"{'close' if on else 'open'} {name} 1")
 
     def shape_of(self, network: Network, shapes: int) -> Rows:
         """(L,) the shape each port of the same file's network follows."""
@@ -83,6 +95,36 @@ class Daily:
         """All steps in one call of the engine."""
         self._prepare(tolerance, self.steps, 0, controls=controls)
         self._circuit.api.Solution.Solve()
+
+    def begin(self, tolerance: float, rounds: int) -> None:
+        """Stand before the first step with the controls acting; each ``step`` then solves the next.
+
+        The engine puts its capacitors back as the file has them: ``hold`` comes after.
+
+        Args:
+            tolerance: of the engine's solution.
+            rounds: control rounds it may take within a step.
+        """
+        self._prepare(tolerance, 1, 0, controls=True)
+        self._circuit.command(f"set maxcontroliter={rounds}")
+        self._faults.stop_if_any()
+
+    def step(self) -> None:
+        """Solve the step at hand and go on to the next."""
+        self._circuit.api.Solution.Solve()
+
+    def positions(self, network: Network) -> tuple[NDArray[np.int8], Mask]:
+        """Where the regulators (K,) and capacitors (M,) of the same file's network stand now."""
+        controls, capacitors = self._circuit.api.RegControls, self._circuit.api.Capacitors
+        taps = np.zeros(len(network.regulators.ids), dtype=np.int8)
+        for row, name in enumerate(network.regulators.ids):
+            controls.Name = name.split(".", 1)[-1]
+            taps[row] = controls.TapNumber
+        closed = np.zeros(len(network.capacitors.ids), dtype=np.bool_)
+        for row, shunt in enumerate(network.capacitors.shunt.tolist()):
+            capacitors.Name = network.shunts[shunt].split(".", 1)[-1]
+            closed[row] = capacitors.States[0] == 1
+        return taps, closed
 
     def voltages(self, network: Network, steps: Sequence[int], tolerance: float = 1e-9) -> Complex:
         """Complex (len(steps), n) node voltages in the network's order at chosen steps, controls fixed, V."""
