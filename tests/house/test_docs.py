@@ -62,7 +62,7 @@ def _ours(page, path):
     return page in STRICT or (_exists(path.split("/")[0]) and "/" in path.rstrip("/"))
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(400)
 @pytest.mark.parametrize("page", EXECUTED)
 def test_python_examples_run(page, tmp_path, monkeypatch):
     """The Python blocks of a page run from top to bottom, in an empty folder."""

@@ -21,7 +21,7 @@ File = Annotated[
 Root = Annotated[
     Path | None,
     typer.Option(
-        "--root", help="Folder a .dss file may not lead out of; default: the one that holds its folder."
+        "--root", help="Folder a .dss master may not lead out of; default: the one that holds its folder."
     ),
 ]
 Url = Annotated[str | None, typer.Option("--url", help="Server; default GRIDFLOCK_URL or the local one.")]
@@ -31,6 +31,10 @@ Level = Annotated[float, typer.Option("--load", min=0.0, help="Multiplier of eve
 Controls = Annotated[
     bool, typer.Option("--controls/--fixed", help="Regulators and capacitors act, or stay as written.")
 ]
+READINGS = (
+    "CSV: quantity (voltage_pu, voltage_v, port_voltage_v, port_kw, port_kvar, branch_kw, branch_kvar, "
+    "branch_a), element, phase, value (empty: missing), sigma (same unit, or 5%), t, id."
+)
 Answer = TypeVar("Answer")
 
 
@@ -48,8 +52,16 @@ def map_(url: Url = None, token: Token = None, as_json: AsJson = False) -> None:
 
 
 @app.command("import")
-def import_(file: File, target: Path, root: Root = None, as_json: AsJson = False) -> None:
-    """Read a feeder and save it as TARGET (.gfnet): from then on neither OpenDSS nor lxml is needed."""
+def import_(
+    file: File,
+    target: Annotated[Path, typer.Argument(help="File to write, .gfnet.")],
+    root: Root = None,
+    as_json: AsJson = False,
+) -> None:
+    """Read a feeder and save it as TARGET: from then on neither OpenDSS nor lxml is needed.
+
+    Load shapes of an OpenDSS master stay with the master.
+    """
     from gridflock.runtime import feeder
 
     network = _or_stop(lambda: feeder.read(file, root))
@@ -71,7 +83,8 @@ def check(
     file: File,
     root: Root = None,
     widen: Annotated[
-        bool, typer.Option("--widen", help="Widen load limits on both sides where a law jumps there.")
+        bool,
+        typer.Option("--widen", help="Hold load laws between 0.7 and 1.3 pu on both sides: some jump."),
     ] = False,
     as_written: Annotated[
         bool, typer.Option("--as-written", help="Taps as the file has them, not where controls settle.")
@@ -133,7 +146,8 @@ def violations(
         raise _stop(faults)
     solved, flow = feeder.solve_once(network, load, controls=controls)
     if not solved.converged:
-        raise _stop([f"{file}: no solution at this load (residual {solved.residual_kva} kVA)"])
+        _stop([f"{file}: no solution at this load (residual {solved.residual_kva} kVA)"])
+        raise typer.Exit(2)
     _table([_plain(row) for row in feeder.broken_limits(flow, limits)], as_json, "no limit is broken")
 
 
@@ -147,7 +161,9 @@ def series(
     controls: Controls = True,
     shape: Annotated[
         Path | None,
-        typer.Option(help="CSV of multipliers, a line a step: one column for all, or one per load id."),
+        typer.Option(
+            help="CSV of multipliers, a line a step, repeated: one column for all, or one per load id."
+        ),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Write every step as CSV, or a plot as .png/.svg.")] = None,
     as_json: AsJson = False,
@@ -170,7 +186,7 @@ def series(
             )
         )
     if out is not None:
-        _write_series(steps, step_s, out)
+        _write_series(network, steps, step_s, out)
     _tell(_plain(found), as_json)
     raise typer.Exit(0 if found.converged == found.steps else 2)
 
@@ -178,7 +194,10 @@ def series(
 @app.command()
 def estimate(
     file: File,
-    readings: Annotated[Path, typer.Option(help="CSV: quantity, element, phase, value, sigma, t, id.")],
+    readings: Annotated[
+        Path,
+        typer.Option(help=READINGS),
+    ],
     root: Root = None,
     now: Annotated[str, typer.Option(help="The present, ISO 8601; default the newest reading's time.")] = "",
     load: Level = 1.0,
@@ -222,13 +241,14 @@ def _progress(as_json: bool) -> Iterator[Callable[[int, int], None]]:  # noqa: F
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
-def _write_series(steps: Any, step_s: int, out: Path) -> None:  # noqa: ANN401 the grid is loaded only by the commands that need it
+def _write_series(network: Any, steps: Any, step_s: int, out: Path) -> None:  # noqa: ANN401 the grid is loaded only by the commands that need it
     from gridflock.console import _profile
 
     if out.suffix.lower() != ".csv":
         _or_file(out, lambda: _profile.draw_series(steps, step_s, out))
         return
     head = ["step", "t_s", "converged", "head_kw", "head_kvar", "v_min_pu", "v_max_pu", "control_rounds"]
+    head += [*network.regulators.ids, *network.capacitors.ids]
     _write_rows(out, head, _profile.series_rows(steps, step_s))
 
 

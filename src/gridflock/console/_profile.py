@@ -50,12 +50,13 @@ def draw(flow: Flow, target: Path) -> None:
 
 
 def series_rows(steps: Series, step_s: int) -> Iterator[tuple[object, ...]]:
-    """Step, second, whether solved, head power, extreme voltages and control rounds of every step."""
+    """Step, second, whether solved, head power, extreme voltages, control rounds, positions."""
     for k in range(len(steps.converged)):
         head = complex(steps.head_kva[k])
         numbers = (head.real, head.imag, float(steps.low_pu[k]), float(steps.high_pu[k]))
         rounded = (round(x, 6) for x in numbers)
-        yield k, k * step_s, bool(steps.converged[k]), *rounded, int(steps.rounds[k])
+        positions = (*steps.taps[k].tolist(), *(int(on) for on in steps.cap_on[k]))
+        yield k, k * step_s, bool(steps.converged[k]), *rounded, int(steps.rounds[k]), *positions
 
 
 def draw_series(steps: Series, step_s: int, target: Path) -> None:

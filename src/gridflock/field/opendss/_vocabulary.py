@@ -252,7 +252,7 @@ MEANING = {
     "monitor": "a recorder",
     "sensor": "a meter",
     "swtcontrol": "no switching by itself",
-    "invcontrol": "its curve is given to the series, the snapshot runs without",
+    "invcontrol": "its curve is not read: inverters stay at their snapshot power",
     "expcontrol": "its curve is given to the series, the snapshot runs without",
     "storagecontroller": "storage holds its written state",
 }

@@ -16,6 +16,8 @@ from gridflock.runtime.feeder._read import FeederUnreadable
 from gridflock.units import NEVER_S, unix_s
 
 MOST_FAULTS = 50
+UNLIKELY = 4.0
+"""Standard deviations of a chi-square sum beyond which chance is no explanation."""
 QUANTITIES = {
     "voltage_v": Quantity.VOLTAGE,
     "voltage_pu": Quantity.VOLTAGE,
@@ -46,6 +48,7 @@ class Estimated:
         sigma_v_worst_node: where.
         v_min_pu: lowest voltage.
         v_max_pu: highest.
+        remark: what the figures together mean, where they mean something.
         bad: readings that contradict the others, with what was expected.
         rejected: impossible readings, by rule.
     """
@@ -62,6 +65,7 @@ class Estimated:
     sigma_v_worst_node: str
     v_min_pu: float
     v_max_pu: float
+    remark: str
     bad: list[str]
     rejected: list[str]
 
@@ -114,8 +118,20 @@ def _glance(network: Network, found: StateEstimate, given: Measurements) -> Esti
         sigma_v_worst_node=network.node_name(int(watched[worst])),
         v_min_pu=round(float(v.min()), 6),
         v_max_pu=round(float(v.max()), 6),
+        remark=_remark(found),
         bad=[f"{b.id}: {b.value:.6g}, expected {b.expected:.6g} ({b.normalised:+.1f} σ)" for b in found.bad],
         rejected=[f"{r.field} {', '.join(r.ids)}: {r.reason}" for r in found.rejected],
+    )
+
+
+def _remark(found: StateEstimate) -> str:
+    """A sum of squares far beyond its expectation that no reading explains alone."""
+    beyond = found.freedom + UNLIKELY * np.sqrt(2.0 * max(found.freedom, 1))
+    if found.bad or found.chi_square <= beyond:
+        return ""
+    return (
+        f"the readings contradict each other ({found.chi_square:.0f} where {found.freedom} is expected) and "
+        "too few of them overlap to say which is wrong: look at sigma, taps and --load"
     )
 
 
@@ -171,7 +187,8 @@ class _Places:
             raise ValueError(f"quantity: {words!r} is none of {', '.join(QUANTITIES)}")
         element, phase = str(row["element"]).strip(), str(row.get("phase") or "").strip().lower()
         at = self._row(words, element, phase)
-        value = _number("value", str(row.get("value") or "nan"))
+        given = row.get("value")
+        value = _number("value", "nan" if given in {None, ""} else str(given))
         sigma = _sigma(str(row["sigma"]), value)
         if words == "voltage_pu":
             value, sigma = (x * float(self.network.v_base[at]) for x in (value, sigma))

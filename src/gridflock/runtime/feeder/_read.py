@@ -74,19 +74,21 @@ def collection(master: Path) -> Path:
     """The folder of the feeder collection: the one that holds the master's folder.
 
     Masters of one collection share files beside their folders (line codes). Where that would be
-    somebody's home or the whole disk, it is the master's own folder.
+    somebody's home, the folder of all homes or the whole disk, it is the master's own folder.
     """
-    own = master.resolve().parent
+    own, home = master.resolve().parent, Path.home().resolve()
     above = own.parent
-    return own if above in {Path(own.anchor), Path.home().resolve()} else above
+    return own if above in {Path(own.anchor), home, home.parent} else above
 
 
 def save(network: Network, target: Path) -> None:
     """Write a network as ``.gfnet``, whole or not at all.
 
     Raises:
-        FeederUnreadable: the file cannot be written.
+        FeederUnreadable: another ending than ``.gfnet``, or the file cannot be written.
     """
+    if target.suffix.lower() != ".gfnet":
+        raise FeederUnreadable([f"{target}: a saved network ends in .gfnet, by which it is read again"])
     try:
         save_network(target, network)
     except RecordError as error:

@@ -103,7 +103,7 @@ def _loads(
         # The engine's first daily step stands one step after midnight.
         moments = (np.arange(count, dtype=np.float64) + 1.0) * step_s % DAY_S
         kva = shapes.kva(base, moments)
-        return kva, f"{len(shapes.shapes)} daily shapes of the feeder's file"
+        return kva, f"the feeder's own load shapes ({len(shapes.shapes)})"
     flat = Shaped(base, np.zeros(len(base), dtype=np.int32), np.ones((1, count)))
     return flat, "none: every step at the written load (give --shape)"
 
@@ -117,12 +117,16 @@ def _from_file(network: Network, base: NDArray[np.complex128], count: int, file:
         raise FeederUnreadable([f"{file}: no rows"])
     names = list(rows[0])
     table, faults = _numbers(rows, names, file)
-    port = {name: k for k, name in enumerate(network.loads)}
+    ports: dict[str, list[int]] = {}
+    for k, name in enumerate(network.loads):
+        ports.setdefault(name, []).append(k)
+        if name.count(".") > 1:  # a phase of an OpenDSS element answers to the whole element's name
+            ports.setdefault(name.rsplit(".", 1)[0], []).append(k)
     follows = np.full(len(base), 0 if len(names) == 1 else len(names), dtype=np.int32)
     follows[~network.load_scaled] = len(names)
     for j, name in enumerate(names if len(names) > 1 else []):
-        if name in port:
-            follows[port[name]] = j
+        if name in ports:
+            follows[ports[name]] = j
         else:
             faults.append(f"{file}: column {name!r}: no such load in network {network.name}")
     if faults:

@@ -15,7 +15,7 @@ class Solved:
     """An operating point at a glance.
 
     Attributes:
-        converged: only then are the other numbers an answer.
+        converged: only then are there other numbers.
         iterations: steps of the fixed point.
         residual_kva: largest miss of Kirchhoff's law at a node.
         head_kw: net injection into the sources: negative when the feeder imports.
@@ -34,13 +34,13 @@ class Solved:
     converged: bool
     iterations: int
     residual_kva: float
-    head_kw: float
-    head_kvar: float
-    served_kw: float
-    losses_kw: float
-    v_min_pu: float
+    head_kw: float | None
+    head_kvar: float | None
+    served_kw: float | None
+    losses_kw: float | None
+    v_min_pu: float | None
     v_min_node: str
-    v_max_pu: float
+    v_max_pu: float | None
     v_max_node: str
     taps: dict[str, int]
     capacitors_on: dict[str, bool]
@@ -63,23 +63,30 @@ def solve_once(network: Network, load_scale: float = 1.0, *, controls: bool = Fa
 
 
 def summary(flow: Flow) -> Solved:
-    """A flow in the numbers people ask for first."""
+    """A flow in the numbers people ask for first; a flow that is no answer has none of them."""
     network = flow.network
-    v = np.where(network.topology.live & (network.node_phase < 3), flow.v_pu, np.nan)
+    watched = network.topology.live & (network.node_phase < 3)
+    good = flow.converged
+    v = np.where(watched, flow.v_pu, np.nan) if good else np.where(watched, 1.0, np.nan)
     low, high = int(np.nanargmin(v)), int(np.nanargmax(v))
-    kinds = [k.name.lower() for k in broken_limits(network, flow).kinds()] if flow.converged else []
+    kinds = [k.name.lower() for k in broken_limits(network, flow).kinds()] if good else []
+    head = flow.head_kva.sum()
+
+    def told(value: float, digits: int = 3) -> float | None:
+        return round(float(value), digits) if good else None
+
     return Solved(
-        converged=flow.converged,
+        converged=good,
         iterations=flow.iterations,
         residual_kva=float(f"{flow.residual_kva:.3g}"),
-        head_kw=round(float(flow.head_kva.sum().real), 3),
-        head_kvar=round(float(flow.head_kva.sum().imag), 3),
-        served_kw=round(float(flow.served_kva.sum().real), 3),
-        losses_kw=round(flow.losses_kw, 3),
-        v_min_pu=round(float(v[low]), 6),
-        v_min_node=network.node_name(low),
-        v_max_pu=round(float(v[high]), 6),
-        v_max_node=network.node_name(high),
+        head_kw=told(head.real),
+        head_kvar=told(head.imag),
+        served_kw=told(flow.served_kva.sum().real),
+        losses_kw=told(flow.losses_kw),
+        v_min_pu=told(v[low], 6),
+        v_min_node=network.node_name(low) if good else "",
+        v_max_pu=told(v[high], 6),
+        v_max_node=network.node_name(high) if good else "",
         taps=dict(zip(network.regulators.ids, flow.state.taps.tolist(), strict=True)),
         capacitors_on=dict(zip(network.capacitors.ids, flow.state.cap_on.tolist(), strict=True)),
         violations={kind: kinds.count(kind) for kind in sorted(set(kinds))},
