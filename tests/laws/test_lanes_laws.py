@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
-from gridflock.grid.lanes import Lanes, Shaped, States, Wanted, _anchor
+from gridflock.grid.lanes import Lanes, Shaped, States, Wanted, _anchor, _bands, _frame, _run
 from gridflock.grid.lanes._fit import classes
 from gridflock.grid.lanes._law import currents, factors
 from gridflock.grid.lanes._ldu import factor
@@ -276,7 +276,7 @@ def test_lanes_far_from_the_base_point_get_one_of_their_own(monkeypatch):
     """What two iterations cannot reach from one base point is reached from others nearer by."""
     net, s_kva = networks.circuit(6)
     demand = np.concatenate([_scenarios(6, s_kva, 16) * 0.1, -2.0 * np.tile(s_kva, (16, 1))])
-    monkeypatch.setattr(_anchor, "MOST_ITERATIONS", 2)
+    monkeypatch.setattr(_run, "MOST_ITERATIONS", 2)
     lanes = Lanes(net, 0.0 * s_kva)
     stayed = lanes.solve(demand, Wanted(v_pu=True, rounds=0))
     flows = lanes.solve(demand, Wanted(v_pu=True))
@@ -304,8 +304,8 @@ def test_a_bad_factor_is_noticed_before_it_answers(field, seed):
     weighty = weighty[np.isin(position[weighty // 4], _asking(plan))]
     numbers[np.random.default_rng(seed).choice(weighty)] *= 1.05
     assert (
-        packed_error(lanes.anchor.packed.plan, lanes.anchor.base, lanes.anchor.frame.width)
-        > _anchor.FACTOR_LIMIT
+        packed_error(lanes.anchor.packed.plan, lanes.anchor.base, lanes.anchor.frame.width, 4)
+        > _frame.FACTOR_LIMIT
     )
 
 
@@ -407,3 +407,81 @@ def test_states_kept_in_a_table_answer_as_those_written_out():
     for _ in range(2):
         again = lanes.solve(demand, Wanted(v_pu=True), States(of, table))
         assert again.v_pu.tobytes() == once.v_pu.tobytes()
+
+
+# ---- base points by load -------------------------------------------------------------------------
+
+
+def _swinging(s_kva, count, seed):
+    """Scenarios from nearly idle to twice the rated load, ports differing a little."""
+    rng = np.random.default_rng(seed)
+    level = rng.uniform(0.05, 2.0, (count, 1))
+    return s_kva * level * rng.uniform(0.9, 1.1, (count, len(s_kva)))
+
+
+@given(seed=seeds)
+@few
+def test_bands_hold_every_scenario_once(seed):
+    """However many base points are chosen, each scenario is in one band, the same every time."""
+    rng = np.random.default_rng(seed)
+    known = _bands.Reach(rng.uniform(0.01, 0.8), rng.uniform(0.01, 0.3), 100.0, 50)
+    total = rng.normal(100.0, 40.0, int(rng.integers(1, 40_000)))
+    cut = _bands.bands(total, 100.0, known, 1e-5)
+    assert not cut or sorted(np.concatenate(cut)) == list(range(len(total)))
+    again = _bands.bands(total, 100.0, known, 1e-5)
+    assert [part.tolist() for part in cut] == [part.tolist() for part in again]
+    assert not _bands.bands(total, 100.0, None, 1e-5)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_base_points_made_in_advance_change_no_answer(kind):
+    """Prepared lanes answer within tolerance, in fewer iterations, whatever part is asked."""
+    net, s_kva = networks.circuit(14)
+    demand = _swinging(s_kva, 200, 14)
+    lanes = Lanes(net, 0.6 * s_kva, **kind)
+    before = lanes.solve(demand, Wanted(v_pu=True))
+    lanes._reach = lanes._reach._replace(contraction=0.5)
+    assert lanes.prepare(demand, times=1e4) > 1
+    after = lanes.solve(demand, Wanted(v_pu=True))
+    assert after.converged.all()
+    assert after.iterations.mean() < before.iterations.mean()
+    wanted = _magnitudes(net, demand)
+    assert np.abs(after.v_pu - wanted).max() < WITHIN_PU
+    assert np.abs(lanes.solve(demand[7:20], Wanted(v_pu=True)).v_pu - wanted[7:20]).max() < WITHIN_PU
+
+
+def test_a_batch_is_answered_alike_whatever_was_asked_before(monkeypatch):
+    """Base points that a batch makes for itself follow from it alone: the bytes do not tell its history."""
+    net, s_kva = networks.circuit(15)
+    monkeypatch.setattr(_bands, "SETUP_FLOWS", 0.01)
+    demand, other = _swinging(s_kva, 90, 15), _swinging(s_kva, 70, 16)
+    fresh, used = Lanes(net, 0.6 * s_kva), Lanes(net, 0.6 * s_kva)
+    for lanes in (fresh, used):
+        lanes._reach = lanes._reach._replace(contraction=0.5)
+    used.solve(other)
+    assert len(used._kept) > 1
+    first, second = fresh.solve(demand, Wanted(v_pu=True)), used.solve(demand, Wanted(v_pu=True))
+    assert first.v_pu.tobytes() == second.v_pu.tobytes()
+    assert used.solve(demand, Wanted(v_pu=True)).v_pu.tobytes() == first.v_pu.tobytes()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_prepared_base_points_stand_at_their_scenarios_control_states(kind):
+    """With states known in advance, base points take their means; each lane has its own state's flow."""
+    net, s_kva = networks.circuit(17)
+    nodes = np.array([3, 4, 5, 6, 7, 8], dtype=np.int32)
+    delta_y, demand = _states(net, nodes, 4, 17), _swinging(s_kva, 60, 17)
+    of = (np.arange(60) % 4).astype(np.int32)
+    lanes = Lanes(net, 0.6 * s_kva, tail=nodes, **kind)
+    lanes._reach = lanes._reach._replace(contraction=0.5)
+    lanes.prepare(demand, States(of, delta_y), times=1e4)
+    flows = lanes.solve(demand, Wanted(v_pu=True), States(of, delta_y))
+    own = lanes.solve(demand[:20], Wanted(v_pu=True))
+    assert flows.converged.all()
+    assert own.converged.all()
+    assert np.abs(own.v_pu - _magnitudes(net, demand[:20])).max() < WITHIN_PU
+    for k in range(0, 60, 7):
+        changed = net.y.tolil()
+        changed[np.ix_(nodes, nodes)] += delta_y[of[k]]
+        truth = np.abs(networks.flow(replace(net, y=changed.tocsc()), demand[k])) / net.v_base
+        assert np.abs(flows.v_pu[k] - truth).max() < WITHIN_PU

@@ -22,6 +22,8 @@ INJECTION_RANGE = (0.4, 1.6)
 """Per unit in which an injection is constant power in the lanes; far outside any answer of use."""
 BOUNDLESS_V = 1e12
 """Rated voltage beside which any voltage vanishes, and whose square float32 still holds."""
+TIMES = 10.0
+"""How often scenarios are expected to be solved that base points are prepared for."""
 Spread = Callable[[Callable[[int], Any], Iterable[int]], Iterable[Any]]
 
 
@@ -153,6 +155,24 @@ class Batch:
                 np.concatenate([loads, still if inject_kva is None else inject_kva], axis=1), wanted
             )
         return self._complete(found, loads, inject_kva, wanted)
+
+    def prepare(self, loads: Shaped | Complex, *, tol: float = TOLERANCE_PU, times: float = TIMES) -> int:
+        """Make base points in advance for scenarios that will be solved again and again, or piece by piece.
+
+        Without it each call makes those that pay for its own scenarios.
+
+        Args:
+            loads: what will be asked: shapes, or complex (S, L) powers at rated voltage, house sign.
+            tol: that will be asked, per unit.
+            times: how often each scenario will be solved.
+
+        Returns:
+            How many base points there are.
+        """
+        if isinstance(loads, Shaped):
+            return self.lanes.prepare(ShapedPorts(*self._shaped(loads)), tol=tol, times=times)
+        still = np.zeros((len(loads), len(self.inject_nodes)), dtype=np.complex128)
+        return self.lanes.prepare(np.concatenate([loads, still], axis=1), tol=tol, times=times)
 
     def room(self, scenarios: int) -> NDArray[Any]:
         """Memory for ``v_pu`` of so many scenarios, to hand to ``solve`` again and again."""

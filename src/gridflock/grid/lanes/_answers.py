@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gridflock.grid.lanes._asked import LaneFlows, Wanted
 from gridflock.grid.lanes._block import Answer
@@ -38,10 +36,6 @@ class Answers:
         self.v = np.full((scenarios, len(self.nodes)), np.nan, dtype=np.complex128)
         self.extremes = self.new_extremes().reshape(4, -1)[:, : self.n]
 
-    def apart(self, scenarios: int, wanted: Wanted) -> Answers:
-        """Arrays of their own for some of the scenarios."""
-        return Answers(self.n, self.dtype, scenarios, replace(wanted, room=None))
-
     def new_extremes(self) -> Reals:
         """Extremes of nothing yet: lowest, highest, below, above."""
         kept = self.stride if self.band is not None else 0
@@ -72,13 +66,6 @@ class Answers:
         np.maximum(high, found[1], out=high)
         below += found[2]
         above += found[3]
-
-    def take(self, some: Answers, rows: NDArray[np.int64]) -> None:
-        """Take in the answers of some scenarios solved apart."""
-        for name in ("converged", "iterations", "residual_kva", "low_pu", "high_pu", "v"):
-            getattr(self, name)[rows] = getattr(some, name)
-        if len(self.v_pu):
-            self.v_pu[rows] = some.v_pu
 
     def finished(self) -> LaneFlows:
         """The answers, with no voltage where there is none."""

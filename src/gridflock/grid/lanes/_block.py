@@ -23,16 +23,20 @@ LOST_PU = 1.0
 """A lane whose step is larger is given up."""
 
 
+Scenarios = NDArray[np.int64]
+
+
 class Demand(NamedTuple):
-    """The injections of all scenarios.
+    """The injections of some scenarios around one base point.
 
     Attributes:
         power: (P·2) p and q of each port row times 1000/v_rated², or that factor alone where dense.
         shape_at: (P·2) offset of the multiplier of p and of q in the block's table.
-        shapes: (K, S) multipliers.
+        shapes: (K, M) multipliers, in the order of the lanes.
         dense: (S, 2·ports) p and q in turn, kVA; without rows where the shaped form is used.
         port_row: (P,) port of each port row.
-        state: (S,) control state of each scenario; without elements where all share the base point's.
+        scenario: (M,) whose answer each lane is, in the order in which lanes fill the blocks.
+        state: (M,) control state of each lane; without elements where all share the base point's.
         values: (states, numbers) their factors (see ``_tail.tail_values``).
     """
 
@@ -41,6 +45,7 @@ class Demand(NamedTuple):
     shapes: Reals
     dense: Reals
     port_row: Offsets
+    scenario: Scenarios
     state: Offsets
     values: Reals
 
@@ -121,16 +126,15 @@ def _remaining(now: float, before: float, tol: float) -> float:
 @compiled
 def fill(demand: Demand, table: Place, lanes: int, first: int) -> None:
     """The multipliers of the block's lanes; lanes past the end repeat the last scenario."""
+    last = len(demand.scenario) - 1
     if len(demand.dense):
-        last = len(demand.dense) - 1
         for lane in range(lanes):
-            row = demand.dense[min(first + lane, last)]
+            row = demand.dense[demand.scenario[min(first + lane, last)]]
             for e in range(len(demand.port_row)):
                 k = 2 * demand.port_row[e]
                 table[2 * e * lanes + lane] = row[k]
                 table[(2 * e + 1) * lanes + lane] = row[k + 1]
         return
-    last = demand.shapes.shape[1] - 1
     for k in range(len(demand.shapes)):
         for lane in range(lanes):
             table[k * lanes + lane] = demand.shapes[k, min(first + lane, last)]
@@ -149,20 +153,22 @@ def fill_tail(demand: Demand, tail: Place, lanes: int, first: int) -> None:
 
 
 @compiled
-def note(work: Work, answer: Answer, lanes: int, first: int, iterations: int) -> None:
+def note(demand: Demand, work: Work, answer: Answer, lanes: int, first: int, iterations: int) -> None:
     """Leave what is known of the block's real lanes."""
-    for lane in range(min(lanes, len(answer.iterations) - first)):
+    for lane in range(min(lanes, len(demand.scenario) - first)):
+        own = demand.scenario[first + lane]
         residual = np.sqrt(np.float64(work.measure[lanes + lane])) / 1000.0
-        answer.residual_kva[first + lane] = residual
-        answer.iterations[first + lane] = iterations
+        answer.residual_kva[own] = residual
+        answer.iterations[own] = iterations
         sound = np.isfinite(residual) and work.measure[2 * lanes + lane] <= 0.0
-        answer.converged[first + lane] = work.step[lanes + lane] == 1.0 and sound
+        answer.converged[own] = work.step[lanes + lane] == 1.0 and sound
 
 
 @compiled
-def choose(node_at: Place, work: Work, answer: Answer, lanes: int, first: int) -> None:
+def choose(node_at: Place, demand: Demand, work: Work, answer: Answer, lanes: int, first: int) -> None:
     """Leave d of the chosen nodes; the base point's voltage is added outside, in float64."""
-    for lane in range(min(lanes, len(answer.iterations) - first)):
+    for lane in range(min(lanes, len(demand.scenario) - first)):
+        own = demand.scenario[first + lane]
         for k in range(len(answer.nodes)):
             at = node_at[answer.nodes[k]] + lane
-            answer.chosen[first + lane, k] = complex(work.state[at], work.state[at + lanes])
+            answer.chosen[own, k] = complex(work.state[at], work.state[at + lanes])

@@ -14,6 +14,7 @@ import numpy as np
 from gridflock.grid.lanes._block import (
     Answer,
     Demand,
+    Scenarios,
     Work,
     choose,
     fill,
@@ -247,15 +248,16 @@ def _solve(
             _tail_up(plan, work)
         _up(plan, demand, work, solved, k)
         done = settled(work, lanes, k, tol)
-    note(work, answer, lanes, first, k)
+    note(demand, work, answer, lanes, first, k)
 
 
 @compiled
-def _show(plan: Plan, work: Work, answer: Answer, first: int) -> None:
+def _show(plan: Plan, demand: Demand, work: Work, answer: Answer, first: int) -> None:
     """Leave the voltages of the block's lanes where they are wanted."""
     state, square = work.state, work.square
     lanes = lanes_of(state)
-    real = min(lanes, len(answer.iterations) - first)
+    scenario = demand.scenario[first : first + lanes]
+    real = len(scenario)
     count = -(-plan.sizes[0] // WIDEST) * WIDEST
     node_at, node_base, magnitude = plan.node_at, plan.node_base, begin(answer.magnitude)
     written, counted = len(answer.magnitude) > 0, len(answer.extremes) > 0
@@ -272,25 +274,25 @@ def _show(plan: Plan, work: Work, answer: Answer, first: int) -> None:
         transpose(square, 0)
         if written:
             for lane in range(real):
-                stream(magnitude, (first + lane) * count + start, load(square, lane * lanes))
+                stream(magnitude, scenario[lane] * count + start, load(square, lane * lanes))
         if counted:
-            _count(square, answer, first, real, start, count)
+            _count(square, answer, scenario, start, count)
     store(square, 0, low)
     store(square, lanes, high)
     for lane in range(real):
-        answer.low_pu[first + lane] = square[lane]
-        answer.high_pu[first + lane] = square[lanes + lane]
+        answer.low_pu[scenario[lane]] = square[lane]
+        answer.high_pu[scenario[lane]] = square[lanes + lane]
 
 
 @compiled
-def _count(square: Place, answer: Answer, first: int, real: int, start: int, count: int) -> None:
+def _count(square: Place, answer: Answer, scenario: Scenarios, start: int, count: int) -> None:
     """Take the answered lanes of one square into the extremes of its nodes."""
     lanes = lanes_of(square)
     extremes = begin(answer.extremes)
     low, high = load(extremes, start), load(extremes, count + start)
     below, above = load(extremes, 2 * count + start), load(extremes, 3 * count + start)
-    for lane in range(real):
-        if answer.converged[first + lane]:
+    for lane in range(len(scenario)):
+        if answer.converged[scenario[lane]]:
             v = load(square, lane * lanes)
             low, high = min(v, low), max(v, high)
             below = below + where_less(v, answer.band[0], splat(v, 1.0), 0.0)
@@ -352,6 +354,7 @@ def run(
         demand.shapes,
         demand.dense,
         demand.port_row,
+        demand.scenario,
         demand.state,
         demand.values,
     )
@@ -369,5 +372,5 @@ def run(
         first = block * lanes
         _solve(here, asked, room, answer, first, limits)
         _expand(here, room)
-        _show(here, room, answer, first)
-        choose(here.node_at, room, answer, lanes, first)
+        _show(here, asked, room, answer, first)
+        choose(here.node_at, asked, room, answer, lanes, first)

@@ -5,21 +5,33 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from gridflock.grid.lanes._anchor import Anchor, anchor, frame, solve_into
+from gridflock.grid.lanes._anchor import anchor, anchor_near, frame
 from gridflock.grid.lanes._answers import Answers
-from gridflock.grid.lanes._asked import LaneFlows, Shaped, States, Wanted
-from gridflock.grid.lanes._circuit import Circuit, Complex
+from gridflock.grid.lanes._asked import TOLERANCE_PU, LaneFlows, Shaped, States, Wanted
+from gridflock.grid.lanes._bands import bands, reach
+from gridflock.grid.lanes._circuit import Circuit, Complex, Float
+from gridflock.grid.lanes._frame import Anchor
 from gridflock.grid.lanes._plan import WIDEST, Reals, aligned
+from gridflock.grid.lanes._run import Group, solve_into
 from gridflock.grid.lanes._states import StateTable
 from gridflock.units import Rows
 
 GROUPS = 4
 """Base points made in one round, for lanes grouped by their total power."""
 SMALLEST_GROUP = 16
+TIMES = 10.0
+"""How often scenarios are expected to be solved that base points are prepared for."""
+KEPT = 32
+"""Base points of earlier batches that are kept for when the same batch comes again."""
+Asked = Shaped | Complex
 
 
 class Lanes:
     """A network factored around one operating point; ``solve`` answers any number of scenarios around it.
+
+    Many scenarios are cut into bands of total power with base points of their own, as many as save more
+    iterations than they cost. These follow from the batch alone, so the same batch has the same
+    answer whatever was asked before, unless ``prepare`` has fixed them.
 
     Attributes:
         anchor: the base point.
@@ -46,6 +58,9 @@ class Lanes:
         nodes = np.zeros(0, dtype=np.int32) if tail is None else np.asarray(tail, dtype=np.int32)
         shared = frame(circuit, dtype, nodes, plain=plain)
         self.anchor: Anchor = anchor(shared, np.asarray(base_kva, dtype=np.complex128))
+        self._reach = reach(circuit, self.anchor.base)
+        self._prepared: list[Anchor] = []
+        self._kept: dict[bytes, Anchor] = {}
 
     @property
     def ready(self) -> bool:
@@ -61,9 +76,31 @@ class Lanes:
         """An empty table of control states, for ``States.delta_y``: their factors are kept in it."""
         return StateTable(self.anchor.frame.steps)
 
-    def solve(
-        self, demand: Shaped | Complex, wanted: Wanted | None = None, states: States | None = None
-    ) -> LaneFlows:
+    def prepare(
+        self, demand: Asked, states: States | None = None, *, tol: float = TOLERANCE_PU, times: float = TIMES
+    ) -> int:
+        """Make the base points for scenarios that are to come, in place of those made earlier.
+
+        All later calls use these and make no others but for lanes that fail.
+
+        Args:
+            demand: what will be asked, in any order and any number of calls.
+            states: where its control states are known, or guessed.
+            tol: that will be asked.
+            times: how often each scenario will be solved.
+
+        Returns:
+            How many base points there are.
+        """
+        total = _total_kw(demand)
+        rows = np.flatnonzero(np.isfinite(total))
+        cut = bands(total[rows], _anchor_kw(self.anchor), self._reach, tol, times)
+        states = self._tabled(states, len(total))
+        found = [self._made(demand, rows[part], states) for part in cut]
+        self._prepared = sorted((made for made in found if made.ready), key=_anchor_kw)
+        return max(len(self._prepared), 1)
+
+    def solve(self, demand: Asked, wanted: Wanted | None = None, states: States | None = None) -> LaneFlows:
         """Solve every scenario; lanes that stay away are tried again around base points of their own.
 
         Args:
@@ -75,44 +112,78 @@ class Lanes:
             ValueError: ``states`` change an admittance between tail nodes that nothing couples, or the room
                 is too small, of another dtype or not aligned.
         """
-        wanted, shared = wanted or Wanted(), self.anchor.frame
-        if states is not None:
-            states = States(states.of, shared.table(states))
-        count = demand.shapes.shape[1] if isinstance(demand, Shaped) else len(demand)
-        answers = Answers(len(shared.circuit.v_base), shared.dtype, count, wanted)
-        solve_into(self.anchor, answers, np.arange(count), demand, wanted, states)
+        wanted, shared, total = wanted or Wanted(), self.anchor.frame, _total_kw(demand)
+        states = self._tabled(states, len(total))
+        answers = Answers(len(shared.circuit.v_base), shared.dtype, len(total), wanted)
+        solve_into(answers, self._grouped(demand, total, states, wanted.tol), demand, wanted, states)
         for _ in range(wanted.rounds):
-            for rows in _groups(demand, np.flatnonzero(~answers.converged)):
-                self._solve_apart(answers, rows, demand, wanted, states)
+            left = np.flatnonzero(~answers.converged & np.isfinite(total))
+            parts = _split(total, left)
+            groups = [Group(self._made(demand, rows, states, apart=True), rows) for rows in parts]
+            solve_into(answers, groups, demand, wanted, states)
         return answers.finished()
 
-    def _solve_apart(
-        self,
-        answers: Answers,
-        rows: NDArray[np.int64],
-        demand: Shaped | Complex,
-        wanted: Wanted,
-        states: States | None,
-    ) -> None:
-        """Solve some scenarios around their mean, at the control state most of them share."""
-        some, shared = _some(demand, rows), self.anchor.frame
-        if states is not None:
-            table, most = shared.table(states), int(np.bincount(states.of[rows]).argmax())
-            states = States(states.of[rows], table.against(most))
-            shared = shared.changed(table.change[most])
+    def _tabled(self, states: States | None, count: int) -> States | None:
+        """States as rows of a table; the circuit's own where base points stand at others."""
+        if states is None:
+            if not any(made.change.any() for made in self._prepared):
+                return None
+            size = len(self.anchor.frame.tail)
+            states = States(np.zeros(count, dtype=np.int32), np.zeros((1, size, size), dtype=np.complex128))
+        if isinstance(states.delta_y, StateTable):
+            return states
+        table = self.table()
+        table.add(states.delta_y)
+        return States(np.asarray(states.of, dtype=np.int32), table)
+
+    def _grouped(self, demand: Asked, total: Float, states: States | None, tol: float) -> list[Group]:
+        """Scenarios with their base points; neighbours in total power side by side, as they stop together."""
+        known = np.flatnonzero(np.isfinite(total))
+        if self._prepared:
+            levels = np.array([_anchor_kw(made) for made in self._prepared])
+            own = np.searchsorted((levels[1:] + levels[:-1]) / 2.0, total)
+            groups = [Group(made, np.flatnonzero(own == k)) for k, made in enumerate(self._prepared)]
+        else:
+            cut = bands(total[known], _anchor_kw(self.anchor), self._reach, tol)
+            groups = [Group(self._made(demand, known[part], states), known[part]) for part in cut]
+            groups = groups or [Group(self.anchor, known)]
+        return [Group(made, rows[np.argsort(total[rows], kind="stable")]) for made, rows in groups]
+
+    def _made(
+        self, demand: Asked, rows: NDArray[np.int64], states: States | None, *, apart: bool = False
+    ) -> Anchor:
+        """Base point at the mean of some scenarios and of their control states.
+
+        Where they are ``apart``, lanes left over, it stands at the state that most of them share: of those
+        at least none is far from it.
+        """
+        some = demand.some(rows) if isinstance(demand, Shaped) else demand[rows]
         mean = some.mean_kva() if isinstance(some, Shaped) else some.mean(axis=0)
-        solve_into(anchor(shared, mean, self.anchor), answers, rows, some, wanted, states)
+        change = np.zeros_like(self.anchor.change)
+        if states is not None:
+            assert isinstance(states.delta_y, StateTable)
+            table, own = states.delta_y, states.of[rows]
+            change = table.change[np.bincount(own).argmax()] if apart else table.mean(own)
+        key = mean.tobytes() + change.tobytes()
+        if key not in self._kept:
+            if len(self._kept) >= KEPT:
+                del self._kept[next(iter(self._kept))]
+            self._kept[key] = anchor_near(self.anchor, mean, change)
+        return self._kept[key]
 
 
-def _groups(demand: Shaped | Complex, rows: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+def _anchor_kw(made: Anchor) -> float:
+    return float(made.base.s_kva.real.sum())
+
+
+def _total_kw(demand: Asked) -> Float:
+    """(S,) sum of the active injections."""
+    total: Float = demand.total_kw() if isinstance(demand, Shaped) else demand.real.sum(axis=1)
+    return total
+
+
+def _split(total: Float, rows: NDArray[np.int64]) -> list[NDArray[np.int64]]:
     """Scenarios that share a base point: neighbours by total active power."""
-    some = _some(demand, rows)
-    total = some.total_kw() if isinstance(some, Shaped) else some.real.sum(axis=1)
-    rows, total = rows[np.isfinite(total)], total[np.isfinite(total)]
     count = min(GROUPS, max(1, len(rows) // SMALLEST_GROUP))
-    parts = np.array_split(np.argsort(total, kind="stable"), count)
-    return [np.sort(rows[part]) for part in parts if len(part)]
-
-
-def _some(demand: Shaped | Complex, rows: NDArray[np.int64]) -> Shaped | Complex:
-    return demand.some(rows) if isinstance(demand, Shaped) else demand[rows]
+    parts = np.array_split(rows[np.argsort(total[rows], kind="stable")], count)
+    return [part for part in parts if len(part)]

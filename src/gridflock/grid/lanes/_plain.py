@@ -178,11 +178,12 @@ def _tail(plan: Plan, work: Work, lanes: int) -> None:
 
 
 @compiled
-def _show(plan: Plan, work: Work, answer: Answer, lanes: int, first: int) -> None:
+def _show(plan: Plan, demand: Demand, work: Work, answer: Answer, lanes: int, first: int) -> None:
     """Leave the voltages of the block's lanes where they are wanted."""
     n = plan.sizes[0]
     count = -(-n // WIDEST) * WIDEST
-    for lane in range(min(lanes, len(answer.iterations) - first)):
+    for lane in range(min(lanes, len(demand.scenario) - first)):
+        own = demand.scenario[first + lane]
         low, high = np.inf, 0.0
         for node in range(n):
             at, k = plan.node_at[node] + lane, 3 * node
@@ -190,11 +191,11 @@ def _show(plan: Plan, work: Work, answer: Answer, lanes: int, first: int) -> Non
             v = np.sqrt(re * re + im * im) * plan.node_base[k + 2]
             low, high = min(low, v), max(high, v)
             if len(answer.magnitude):
-                answer.magnitude[(first + lane) * count + node] = v
-            if len(answer.extremes) and answer.converged[first + lane]:
+                answer.magnitude[own * count + node] = v
+            if len(answer.extremes) and answer.converged[own]:
                 _count(answer.extremes, answer.band, v, node, count)
-        answer.low_pu[first + lane] = low
-        answer.high_pu[first + lane] = high
+        answer.low_pu[own] = low
+        answer.high_pu[own] = high
 
 
 @inlined
@@ -232,6 +233,6 @@ def run(
             done = settled(work, lanes, k, limits[0])
         work.state[: quiet * 2 * lanes] = 0.0
         _up(plan, work, n - quiet, n, lanes)
-        note(work, answer, lanes, first, k)
-        _show(plan, work, answer, lanes, first)
-        choose(plan.node_at, work, answer, lanes, first)
+        note(demand, work, answer, lanes, first, k)
+        _show(plan, demand, work, answer, lanes, first)
+        choose(plan.node_at, demand, work, answer, lanes, first)

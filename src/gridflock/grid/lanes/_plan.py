@@ -13,8 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridflock.grid.lanes._circuit import Circuit, Float
+from gridflock.grid.lanes._compiled import exact
 from gridflock.grid.lanes._fit import Classes
 from gridflock.grid.lanes._law import currents, factors, port_voltage
+from gridflock.grid.lanes._order import Order
 from gridflock.grid.lanes._point import Point
 from gridflock.grid.lanes._simd import VECTOR_BYTES
 
@@ -86,6 +88,28 @@ class Plan(NamedTuple):
     node_base: Reals
 
 
+class Layout(NamedTuple):
+    """What every base point of one network packs alike.
+
+    Attributes:
+        plan: everything but what follows from the base point: no blocks, pivots, ports and voltages.
+        port_row: port that stands in each port row.
+        turned: (P,) -1.0 where a port row is seen from the port's second node.
+        row: row of the lower factor of each walked entry.
+        walked: entries of the lower factor inside the iteration.
+        far: entries of the lower factor from the iteration into the tail.
+        shown: (n16,) nodes as they are shown.
+    """
+
+    plan: Plan
+    port_row: Offsets
+    turned: Float
+    row: NDArray[np.integer[Any]]
+    walked: NDArray[np.integer[Any]]
+    far: NDArray[np.integer[Any]]
+    shown: NDArray[np.integer[Any]]
+
+
 class Packed(NamedTuple):
     """A plan and the port that stands in each of its port rows."""
 
@@ -107,65 +131,75 @@ def _copied(values: Float, dtype: np.dtype[Any]) -> Reals:
     return flat
 
 
-def pack(circuit: Circuit, base: Point, laws: Classes, dtype: np.dtype[Any], lanes: int) -> Packed:
-    """Lay a base point out for ``lanes`` lanes of ``dtype`` side by side."""
-    o, step = base.factor.order, 2 * lanes
+def layout(circuit: Circuit, o: Order, laws: Classes, dtype: np.dtype[Any], lanes: int) -> Layout:
+    """Lay a network out for ``lanes`` lanes of ``dtype`` side by side."""
+    step = np.int32(2 * lanes)
     n, quiet = len(o.node), o.quiet
     first, second, port_row = _ends(circuit, o.position, n)
     row_of = np.repeat(np.arange(n), np.diff(o.lower_start))
     walked = np.flatnonzero((row_of >= quiet) & (o.lower >= quiet))
-    back = np.arange(len(o.upper) - 1, -1, -1)
+    far = np.flatnonzero((row_of >= o.loop) & (o.lower >= quiet) & (o.lower < o.loop))
+    near = np.flatnonzero(o.lower >= o.loop)
     taken = np.flatnonzero(second < n)
     by_second = taken[np.argsort(second[taken], kind="stable")]
-    starts = np.arange(quiet, n + 1)
+    starts, in_tail = np.arange(quiet, n + 1), np.arange(o.loop, n + 1)
     shown = np.minimum(np.arange(-(-n // WIDEST) * WIDEST), n - 1)
-    law = laws.record if laws.degree >= 0 else laws.record.reshape(-1)
+    law = _copied(laws.record, dtype)
+    none = np.zeros(0, dtype=dtype)
     plan = Plan(
         sizes=(n, quiet, len(first), laws.record.shape[1], o.loop),
         lower_start=np.searchsorted(row_of[walked], starts).astype(np.int32),
-        lower=o.lower[walked] * np.int32(step),
-        lower_block=_copied(
-            _times(base.factor.pivot_inverse[row_of[walked]], base.factor.lower[walked]), dtype
-        ),
-        pivot=_copied(base.factor.pivot_inverse[quiet:], dtype),
+        lower=o.lower[walked] * step,
+        lower_block=none,
+        pivot=none,
         upper_start=(o.upper_start[-1] - o.upper_start[::-1]).astype(np.int32),
-        upper=o.upper[back] * np.int32(step),
-        upper_block=_copied(base.factor.upper[back], dtype),
+        upper=np.ascontiguousarray(o.upper[::-1]) * step,
+        upper_block=none,
         port_start=np.searchsorted(first, starts).astype(np.int32),
-        port_other=(second * step).astype(np.int32),
+        port_other=second * step,
         port_law=(laws.of_port[port_row] * laws.record.shape[1]).astype(np.int32),
-        port=_copied(_port_numbers(circuit, base, port_row, first, o.position), dtype),
+        port=none,
         return_start=np.searchsorted(second[by_second], starts).astype(np.int32),
         returned=by_second.astype(np.int32),
-        law=_copied(law, dtype) if laws.degree < 0 else _copied(law, dtype).reshape(1, -1),
-        **_tail(base, row_of, np.int32(step), dtype),
-        node_at=o.position[shown] * np.int32(step),
-        node_base=_copied(np.column_stack([base.v.real, base.v.imag, 1.0 / circuit.v_base])[shown], dtype),
+        law=law if laws.degree < 0 else law.reshape(1, -1),
+        far_start=np.searchsorted(row_of[far], in_tail).astype(np.int32),
+        far=o.lower[far] * step,
+        far_block=none,
+        near_lower_start=np.searchsorted(row_of[near], in_tail).astype(np.int32),
+        near_lower=o.lower[near] * step,
+        near_upper_start=(o.upper_start[o.loop :] - o.upper_start[o.loop]).astype(np.int32),
+        near_upper=o.upper[o.upper_start[o.loop] :] * step,
+        node_at=o.position[shown] * step,
+        node_base=none,
     )
-    return Packed(plan, port_row)
+    turned = np.where(o.position[circuit.port_nodes[port_row, 0]] == first, 1.0, -1.0)
+    return Layout(plan, port_row, turned, row_of[walked], walked, far, shown)
 
 
-def _tail(base: Point, row_of: NDArray[np.int64], step: np.int32, dtype: np.dtype[Any]) -> dict[str, Any]:
-    """The fields of the plan that are about the tail."""
-    o = base.factor.order
-    in_tail = np.arange(o.loop, len(o.node) + 1)
-    far = np.flatnonzero((row_of >= o.loop) & (o.lower >= o.quiet) & (o.lower < o.loop))
-    near = np.flatnonzero(o.lower >= o.loop)
-    from_upper = o.upper_start[o.loop]
-    return {
-        "far_start": np.searchsorted(row_of[far], in_tail).astype(np.int32),
-        "far": o.lower[far] * step,
-        "far_block": _copied(base.factor.lower[far], dtype),
-        "near_lower_start": np.searchsorted(row_of[near], in_tail).astype(np.int32),
-        "near_lower": o.lower[near] * step,
-        "near_upper_start": (o.upper_start[o.loop :] - from_upper).astype(np.int32),
-        "near_upper": o.upper[from_upper:] * step,
-    }
+def pack(circuit: Circuit, base: Point, made: Layout, dtype: np.dtype[Any]) -> Packed:
+    """Put the numbers of a base point into the network's layout."""
+    held = base.factor
+    plan = made.plan._replace(
+        lower_block=_copied(_times(held.pivot_inverse[made.row], held.lower[made.walked]), dtype),
+        pivot=_copied(held.pivot_inverse[held.order.quiet :], dtype),
+        upper_block=_copied(held.upper[::-1], dtype),
+        port=_copied(_port_numbers(circuit, base, made), dtype),
+        far_block=_copied(held.lower[made.far], dtype),
+        node_base=_copied(
+            np.column_stack([base.v.real, base.v.imag, 1.0 / circuit.v_base])[made.shown], dtype
+        ),
+    )
+    return Packed(plan, made.port_row)
 
 
+@exact
 def _times(a: Float, b: Float) -> Float:
     """Products of 2×2 blocks (k, 4)."""
-    product: Float = (a.reshape(-1, 2, 2) @ b.reshape(-1, 2, 2)).reshape(-1, 4)
+    product = np.empty_like(b)
+    for k in range(len(b)):
+        for i in range(0, 4, 2):
+            product[k, i] = a[k, i] * b[k, 0] + a[k, i + 1] * b[k, 2]
+            product[k, i + 1] = a[k, i] * b[k, 1] + a[k, i + 1] * b[k, 3]
     return product
 
 
@@ -177,15 +211,14 @@ def _ends(circuit: Circuit, position: Offsets, n: int) -> tuple[Offsets, Offsets
     return early[row], late[row], row
 
 
-def _port_numbers(circuit: Circuit, base: Point, row: Offsets, first: Offsets, position: Offsets) -> Float:
+def _port_numbers(circuit: Circuit, base: Point, made: Layout) -> Float:
     """(P, 16) numbers, each port seen from its earlier end."""
-    u = port_voltage(circuit, base.v)[row]
-    now, _ = currents(circuit, base.s_kva, port_voltage(circuit, base.v))
-    turned = np.where(position[circuit.port_nodes[row, 0]] == first, 1.0, -1.0)
-    u, now = u * turned, now[row] * turned
+    row, across = made.port_row, port_voltage(circuit, base.v)
+    now = currents(circuit, base.s_kva, across)[0][row] * made.turned
+    u = across[row] * made.turned
     rated = circuit.port_v[row]
-    g, _ = factors(circuit.law, np.abs(port_voltage(circuit, base.v)) / circuit.port_v)
-    f = (g / (np.abs(port_voltage(circuit, base.v)) / circuit.port_v)[:, None])[row]
+    r = np.abs(across) / circuit.port_v
+    f = (factors(circuit.law, r)[0] / r[:, None])[row]
     numbers = np.zeros((len(row), PORT))
     numbers[:, 0], numbers[:, 1] = u.real, u.imag
     numbers[:, 2], numbers[:, 3] = now.real, now.imag

@@ -1,7 +1,7 @@
 """The base point of the lanes: one operating point in float64, by Newton's method, and its factor.
 
 ``F(v) = Y·v − i_source − A·i(Aᵀv)`` with A from ports to nodes; the Jacobian ``J = Y − A·G·Aᵀ`` is
-factored anew at every step, so the factor kept is that of the solution itself.
+factored anew as long as steps are long, so the factor kept is that of the solution or next to it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,11 @@ from gridflock.units import Rows
 
 MAX_STEPS = 20
 GOOD_STEP_PU = 1e-6
-"""A Newton step this small squares to nothing; beyond it only rounding is left."""
+"""A point whose last step is longer is no answer."""
+GOOD_ENOUGH_PU = 1e-10
+LONG_STEP_PU = 1e-3
+"""After a longer step the Jacobian is made anew, and after one that is this part of the one before."""
+SLOW = 0.5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,7 +46,7 @@ class Pattern:
     order: Order
 
 
-@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Point:
     """An operating point and the factored Jacobian there.
 
@@ -103,23 +107,47 @@ def _real_blocks(count: int, at: NDArray[np.int64], values: Complex) -> Blocks:
     return blocks
 
 
-def point(circuit: Circuit, shape: Pattern, s_kva: Complex, start: Complex | None = None) -> Point:
-    """Solve one operating point; begins at ``start`` (n,) or at the idle network."""
-    idle = factor(shape.order, shape.start, shape.column, shape.blocks)
-    v = _planes_to_complex(idle.solve(_planes(circuit.i_source))) if start is None else start
-    made, step = idle, np.inf
+def point(
+    circuit: Circuit, shape: Pattern, s_kva: Complex, start: Complex | None = None, near: Point | None = None
+) -> Point:
+    """Solve one operating point.
+
+    A factor serves until a step is too long for it; the last steps to the answer need no new one.
+
+    Args:
+        circuit: the network.
+        shape: of its Jacobian.
+        s_kva: complex (P,) injections.
+        start: complex (n,) V to begin at; the idle network's where None.
+        near: a point to begin at instead, whose factor takes the first step.
+    """
     slopes = np.zeros((len(s_kva), 4))
+    made, v, own = None if near is None else near.factor, start if near is None else near.v, False
+    if v is None:
+        idle = factor(shape.order, shape.start, shape.column, shape.blocks)
+        v = _planes_to_complex(idle.solve(_planes(circuit.i_source)))
+    step, due = np.inf, near is None
     with np.errstate(all="ignore"):
         for _ in range(MAX_STEPS):
             before = step
-            miss, slopes = _miss(circuit, s_kva, v)
-            made = factor(shape.order, shape.start, shape.column, _jacobian(shape, slopes))
+            miss, now = _miss(circuit, s_kva, v)
+            if made is None or due:
+                slopes, own = now, True
+                made = factor(shape.order, shape.start, shape.column, _jacobian(shape, slopes))
             move = _planes_to_complex(made.solve(_planes(miss)))
             v = v - move
             step = float((np.abs(move) / circuit.v_base).max(initial=0.0))
-            if not np.isfinite(step) or (step < GOOD_STEP_PU and step > 0.1 * before) or step == 0.0:
+            if not np.isfinite(step) or (own and _arrived(step, before)):
                 break
-    return Point(s_kva, v, slopes, made, bool(step < GOOD_STEP_PU and made.regular))
+            due = not own or step > min(LONG_STEP_PU, SLOW * before)
+    assert made is not None
+    return Point(s_kva, v, slopes, made, bool(step < GOOD_STEP_PU and made.regular and own))
+
+
+def _arrived(step: float, before: float) -> bool:
+    """Whether what the next steps would still change is nothing, or rounding."""
+    remaining = step * step / before
+    return step < GOOD_STEP_PU and (remaining < GOOD_ENOUGH_PU or step > 0.1 * before or step == 0.0)
 
 
 def _jacobian(shape: Pattern, slopes: Blocks) -> Blocks:

@@ -9,13 +9,12 @@ from gridflock.grid.lanes._compiled import exact
 from gridflock.grid.lanes._plan import Plan
 from gridflock.grid.lanes._point import Point
 
-RIGHT_SIDES = 4
 SEED = 20
 SMALL = 1e-3
 """Part of the largest voltage below which a voltage is compared with that instead of with itself."""
 
 
-def packed_error(plan: Plan, base: Point, lanes: int) -> float:
+def packed_error(plan: Plan, base: Point, lanes: int, right_sides: int = 1) -> float:
     """Largest relative difference between the packed and the float64 factor, at any node.
 
     Right sides are random at the positions where ports stand; everywhere else both leave zero.
@@ -24,7 +23,7 @@ def packed_error(plan: Plan, base: Point, lanes: int) -> float:
     rng = np.random.default_rng(SEED)
     asked = _asking(plan)
     worst = 0.0
-    for _ in range(RIGHT_SIDES):
+    for _ in range(right_sides):
         right = np.zeros((len(order.node), 2))
         right[asked] = rng.normal(size=(len(asked), 2))
         wanted = base.factor.solve(right[order.position])[order.node]

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import TypeVar
 from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gridflock.grid.lanes._circuit import Complex
+from gridflock.grid.lanes._frame import Anchor
 from gridflock.grid.lanes._plan import Reals
-from gridflock.grid.lanes._point import Point
 from gridflock.grid.lanes._tail import Elimination, entries, tail_values
 from gridflock.units import Mask, Rows
 
@@ -27,7 +27,7 @@ class StateTable:
         self.steps = steps
         self.change: Complex = np.zeros((0, len(steps.place)), dtype=np.complex128)
         self._size = 0
-        self._made: WeakKeyDictionary[Point, tuple[Reals, Mask]] = WeakKeyDictionary()
+        self._made: WeakKeyDictionary[Anchor, tuple[Reals, Mask]] = WeakKeyDictionary()
 
     def __len__(self) -> int:
         return self._size
@@ -52,25 +52,26 @@ class StateTable:
         self._size = end
         return np.arange(begin, end, dtype=np.int32)
 
-    def against(self, row: int) -> StateTable:
-        """The same states counted from the one in ``row``."""
-        apart = StateTable(self.steps)
-        apart.change = self.change[: self._size] - self.change[row]
-        apart._size = self._size
-        return apart
+    def mean(self, of: Rows) -> Complex:
+        """Complex (E,) mean of the states of some scenarios, by entries."""
+        share = np.bincount(of, minlength=self._size) / max(len(of), 1)
+        used = np.flatnonzero(share)
+        middle: Complex = share[used] @ self.change[used]
+        return middle
 
-    def values(self, base: Point, of: Rows, dtype: np.dtype[Any]) -> Reals:
+    def values(self, around: Anchor, of: Rows) -> Reals:
         """(states, numbers) factors around a base point; only the rows in ``of`` are sure to be there."""
         numbers = 4 * len(self.steps.place) + 2 * (len(self.steps.lower_start) - 1)
-        there = self._made.get(base) or (np.zeros((0, numbers), dtype=dtype), np.zeros(0, dtype=np.bool_))
-        values = _grown(there[0], len(there[0]), self._size)
-        done = _grown(there[1], len(there[1]), self._size)
+        values, done = self._made.get(around) or (
+            np.zeros((0, numbers), dtype=around.frame.dtype), np.zeros(0, dtype=np.bool_)
+        )  # fmt: skip
+        values, done = _grown(values, len(values), self._size), _grown(done, len(done), self._size)
         asked = np.zeros(len(done), dtype=np.bool_)
         asked[of] = True
         missing = np.flatnonzero(asked & ~done).astype(np.int32)
-        tail_values(base, self.steps, self.change, values, missing)
+        tail_values(around.base, self.steps, (self.change, around.change), values, missing)
         done[missing] = True
-        self._made[base] = values, done
+        self._made[around] = values, done
         return values
 
 

@@ -57,11 +57,13 @@ class _Base(NamedTuple):
         blocks: (E, 4) Schur complement by entries.
         v: complex (T,) voltages.
         known: complex (T,) an answer to solve for: as long as the voltages, turned apart.
+        change: complex (E,) admittances already in it, counted as those of the states.
     """
 
     blocks: Blocks
     v: Complex
     known: Complex
+    change: Complex
 
 
 def elimination(o: Order, tail: Rows) -> Elimination:
@@ -114,13 +116,15 @@ def square(steps: Elimination, change: Complex) -> Complex:
     return flat.reshape(size, size)
 
 
-def tail_values(base: Point, steps: Elimination, change: Complex, values: Reals, rows: Rows) -> None:
+def tail_values(
+    base: Point, steps: Elimination, change: tuple[Complex, Complex], values: Reals, rows: Rows
+) -> None:
     """Factor the tail at some control states.
 
     Args:
-        base: the point the lanes are solved around, made at ΔY = 0.
+        base: the point the lanes are solved around.
         steps: of its order.
-        change: complex (states, E) ΔY by entries, S.
+        change: complex (states, E) and, where the base point stands, (E,), by entries, S.
         values: (states, 4·E + 2·T) D⁻¹, lower blocks times D⁻¹, upper blocks and h, in the lanes'
             precision; filled in, with NaN where a state's factor is no good.
         rows: states to factor.
@@ -129,7 +133,7 @@ def tail_values(base: Point, steps: Elimination, change: Complex, values: Reals,
     left = base.factor.tail.reshape(-1, 4)[steps.row * size + steps.column]
     v = base.v[o.node[o.loop :]]
     known = v * np.exp(1j * GOLDEN_ANGLE * np.arange(size))
-    _factor(_Base(left, v, known), steps, change, values, rows)
+    _factor(_Base(left, v, known, change[1]), steps, change[0], values, rows)
 
 
 @exact
@@ -152,13 +156,14 @@ def _factor(base: _Base, steps: Elimination, change: Complex, values: Reals, row
     x = np.empty((size, 2))
     right = np.empty((size, 2))
     for k in rows:
+        delta = change[k] - base.change
         for e in range(len(a)):
-            y = change[k, e]
+            y = delta[e]
             a[e, 0], a[e, 1] = base.blocks[e, 0] + y.real, base.blocks[e, 1] - y.imag
             a[e, 2], a[e, 3] = base.blocks[e, 2] + y.imag, base.blocks[e, 3] + y.real
         _known(base, steps, a, right)
         _eliminate(steps, a)
-        _offset(base, steps, change[k], x)
+        _offset(base, steps, delta, x)
         _substitute(steps, a, x)
         own = values[k]
         for e in range(len(a)):
