@@ -467,7 +467,7 @@ def test_a_batch_is_answered_alike_whatever_was_asked_before(monkeypatch):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_prepared_base_points_stand_at_their_scenarios_control_states(kind):
-    """With states known in advance, base points take their means; each lane has its own state's flow."""
+    """With states known in advance, base points stand amid them; each lane has its own state's flow."""
     net, s_kva = networks.circuit(17)
     nodes = np.array([3, 4, 5, 6, 7, 8], dtype=np.int32)
     delta_y, demand = _states(net, nodes, 4, 17), _swinging(s_kva, 60, 17)

@@ -152,7 +152,7 @@ class Lanes:
     def _made(
         self, demand: Asked, rows: NDArray[np.int64], states: States | None, *, apart: bool = False
     ) -> Anchor:
-        """Base point at the mean of some scenarios and of their control states.
+        """Base point at the mean of some scenarios and in the middle of their control states.
 
         Where they are ``apart``, lanes left over, it stands at the state that most of them share: of those
         at least none is far from it.
@@ -163,7 +163,7 @@ class Lanes:
         if states is not None:
             assert isinstance(states.delta_y, StateTable)
             table, own = states.delta_y, states.of[rows]
-            change = table.change[np.bincount(own).argmax()] if apart else table.mean(own)
+            change = table.change[np.bincount(own).argmax()] if apart else table.middle(own)
         key = mean.tobytes() + change.tobytes()
         if key not in self._kept:
             if len(self._kept) >= KEPT:

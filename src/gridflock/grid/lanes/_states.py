@@ -52,12 +52,17 @@ class StateTable:
         self._size = end
         return np.arange(begin, end, dtype=np.int32)
 
-    def mean(self, of: Rows) -> Complex:
-        """Complex (E,) mean of the states of some scenarios, by entries."""
+    def middle(self, of: Rows) -> Complex:
+        """Complex (E,) state, by entries, among those of some scenarios that is the nearest to their mean.
+
+        The mean itself is no state: mean admittances of several taps are those of no transformer.
+        """
         share = np.bincount(of, minlength=self._size) / max(len(of), 1)
         used = np.flatnonzero(share)
-        middle: Complex = share[used] @ self.change[used]
-        return middle
+        changes = self.change[used]
+        away = np.abs(changes - share[used] @ changes).sum(axis=1)
+        found: Complex = changes[away.argmin()]
+        return found
 
     def values(self, around: Anchor, of: Rows) -> Reals:
         """(states, numbers) factors around a base point; only the rows in ``of`` are sure to be there."""
