@@ -42,6 +42,29 @@ class Laws:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Curves:
+    """Ports whose reactive power follows their own voltage (volt-var), C of them.
+
+    Such a port of nominal injection s = p + jq injects p and, instead of q, the curve's value at its voltage
+    times ``kva``, held within ±q: its q is the most it may give or take in a scenario. Both follow the
+    voltage further by the port's law like the powers of any other.
+
+    Attributes:
+        port: (C,) the ports.
+        of: (C,) curve of each.
+        kva: (C,) rating to which the curve's values refer.
+        v_pu: (K, k) voltages of the curves' corners, per unit of the port's rated voltage, ascending.
+        q: (K, k) reactive power at the corners in parts of the rating, house sign; flat beyond the ends.
+    """
+
+    port: Rows
+    of: Rows
+    kva: Float
+    v_pu: Float
+    q: Float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Circuit:
     """A network at one control state.
 
@@ -52,6 +75,7 @@ class Circuit:
         port_nodes: (P, 2) nodes between which a port stands, -1 for ground.
         port_v: (P,) rated voltage across the port, V.
         law: of each port.
+        curves: of ports whose reactive power follows their voltage; None where there are none.
     """
 
     y: sparse.csc_matrix
@@ -60,3 +84,4 @@ class Circuit:
     port_nodes: Rows
     port_v: Float
     law: Laws
+    curves: Curves | None = None

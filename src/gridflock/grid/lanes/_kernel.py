@@ -24,7 +24,7 @@ from gridflock.grid.lanes._block import (
 )
 from gridflock.grid.lanes._compiled import Place, Places, Vec, compiled, inlined
 from gridflock.grid.lanes._plan import PORT, WIDEST, Plan
-from gridflock.grid.lanes._ports import answered, opened
+from gridflock.grid.lanes._ports import answered, at_base, opened
 from gridflock.grid.lanes._simd import (
     after,
     begin,
@@ -80,11 +80,13 @@ def _first_currents(plan: Plan, demand: Demand, work: Work) -> None:
     """What the ports want at d = 0: they answer to the base voltages."""
     current, table = work.current, work.table
     port, power, shape_at = plan.port, demand.power, demand.shape_at
+    curves = (plan.curved, plan.curve, plan.sizes[5])
     lanes = lanes_of(current)
     for e in range(plan.sizes[2]):
         k, at = PORT * e, e * (2 * lanes)
         p = load(table, pick(shape_at, 2 * e)) * pick(power, 2 * e)
         q = load(table, pick(shape_at, 2 * e + 1)) * pick(power, 2 * e + 1)
+        q = at_base(curves, pick(plan.port_law, e), pick(port, k + 15), q)
         store(current, 2 * at, p * pick(port, k + 9) + q * pick(port, k + 10) - pick(port, k + 2))
         store(current, 2 * at + lanes, p * pick(port, k + 11) - q * pick(port, k + 12) - pick(port, k + 3))
 
@@ -182,7 +184,8 @@ def _up(plan: Plan, demand: Demand, work: Work, solved: int, k: int) -> None:
     state, current = work.state, work.current
     start, column, block = plan.upper_start, plan.upper, plan.upper_block
     port_start, port_other = plan.port_start, plan.port_other
-    ports = (plan.port, plan.law, plan.port_law, plan.sizes[3])
+    curves = (plan.curved, plan.curve, plan.sizes[5])
+    ports = (plan.port, plan.law, plan.port_law, plan.sizes[3], curves)
     wanted = (work.table, demand.power, demand.shape_at)
     lanes = lanes_of(state)
     zero = zeros_like(load(current, 0))
@@ -338,6 +341,8 @@ def run(
         begin(plan.return_start),
         begin(plan.returned),
         opened(plan.law),
+        begin(plan.curved),
+        opened(plan.curve),
         begin(plan.far_start),
         begin(plan.far),
         begin(plan.far_block),

@@ -46,26 +46,40 @@ def _factors(law: Reals, at: int, size: int, m: float) -> tuple[float, float]:
     return p, q
 
 
+@inlined
+def _followed(curve: Reals, at: int, segments: int, kva: float, r: float, most: float) -> float:
+    """Reactive power of a port on the curve at ``at``, held within ±most."""
+    value = curve[at]
+    for s in range(at + 1, at + 1 + 3 * segments, 3):
+        value += min(max(r - curve[s], 0.0), curve[s + 1]) * curve[s + 2]
+    return float(max(min(value * kva, abs(most)), -abs(most)))
+
+
 @compiled
 def _currents(plan: Plan, demand: Demand, work: Work, lanes: int, iteration: int) -> None:
     """Every port answers to the voltage across it; leaves the measures (see ``_kernel``)."""
     state, current, port, table = work.state, work.current, plan.port, work.table
-    law = plan.law.reshape(-1)
+    law, curve = plan.law.reshape(-1), plan.curve.reshape(-1)
     work.measure[:] = 0.0
     rows = plan.sizes[0] - plan.sizes[1]
     for q in range(rows):
         own = (plan.sizes[1] + q) * 2 * lanes
         for e in range(plan.port_start[q], plan.port_start[q + 1]):
             k, at, other = PORT * e, e * 4 * lanes, plan.port_other[e]
+            own_law = plan.port_law[e]
+            kind = plan.curved[-1 - own_law] if own_law < 0 else own_law
             for lane in range(lanes):
                 d_re = state[own + lane] - state[other + lane]
                 d_im = state[own + lanes + lane] - state[other + lanes + lane]
                 re, im = port[k] + d_re, port[k + 1] + d_im
                 square = re * re + im * im
                 m = square * port[k + 8]
-                f_p, f_q = _factors(law, plan.port_law[e], plan.sizes[3], m)
+                f_p, f_q = _factors(law, kind, plan.sizes[3], m)
                 p = table[demand.shape_at[2 * e] + lane] * demand.power[2 * e] * f_p
-                r = table[demand.shape_at[2 * e + 1] + lane] * demand.power[2 * e + 1] * f_q
+                r = table[demand.shape_at[2 * e + 1] + lane] * demand.power[2 * e + 1]
+                if own_law < 0:
+                    r = _followed(curve, plan.curved[-own_law], plan.sizes[5], port[k + 14], np.sqrt(m), r)
+                r *= f_q
                 i_re = p * re + r * im - port[k + 2] - (port[k + 4] * d_re + port[k + 5] * d_im)
                 i_im = p * im - r * re - port[k + 3] - (port[k + 6] * d_re + port[k + 7] * d_im)
                 if iteration > 0:
@@ -74,8 +88,8 @@ def _currents(plan: Plan, demand: Demand, work: Work, lanes: int, iteration: int
                     move += (d_im - current[at + 3 * lanes + lane]) ** 2
                     _raise(work.measure, lane, move * port[k + 8])
                     _raise(work.measure, lanes + lane, miss * square)
-                    _raise(work.measure, 2 * lanes + lane, m - law[plan.port_law[e] + 9])
-                    _raise(work.measure, 2 * lanes + lane, law[plan.port_law[e] + 8] - m)
+                    _raise(work.measure, 2 * lanes + lane, m - law[kind + 9])
+                    _raise(work.measure, 2 * lanes + lane, law[kind + 8] - m)
                 current[at + lane], current[at + lanes + lane] = i_re, i_im
                 current[at + 2 * lanes + lane], current[at + 3 * lanes + lane] = d_re, d_im
 

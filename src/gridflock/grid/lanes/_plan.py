@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from gridflock.grid.lanes._circuit import Circuit, Float
 from gridflock.grid.lanes._compiled import exact
 from gridflock.grid.lanes._fit import Classes
-from gridflock.grid.lanes._law import currents, factors, port_voltage
+from gridflock.grid.lanes._law import currents, factors, followed, port_voltage, segments
 from gridflock.grid.lanes._order import Order
 from gridflock.grid.lanes._point import Point
 from gridflock.grid.lanes._simd import VECTOR_BYTES
@@ -24,7 +24,8 @@ Reals = NDArray[np.floating[Any]]
 Offsets = NDArray[np.int32]
 PORT = 16
 """Numbers per port: base voltage (re, im), base current (re, im), slope block (4), 1/v_rated²,
-first-pass coefficients (4), 1/v_rated, two spare: one cache line in float32."""
+first-pass coefficients (4), 1/v_rated, rating of its curve times 1000/v_rated² and what that gives at the
+base voltage: one cache line in float32."""
 
 
 WIDEST = 16
@@ -36,7 +37,7 @@ class Plan(NamedTuple):
 
     Attributes:
         sizes: nodes, first position of the iteration, ports, numbers per law class, first position of
-            the tail.
+            the tail, segments of a curve.
         lower_start: (m+1,) rows of G of the iterated positions.
         lower: offsets of the nodes they gather.
         lower_block: four numbers each.
@@ -46,10 +47,13 @@ class Plan(NamedTuple):
         upper_block: four numbers each.
         port_start: (m+1,) ports whose first end is each iterated position.
         port_other: (P,) offset of the second end.
-        port_law: (P,) offset of the law class.
+        port_law: (P,) offset of the law class; of a port on a curve -1 less its place in ``curved``.
         port: (P·16) numbers.
         return_start: (m+1,) ports whose second end is each iterated position.
         returned: (…,) rows of those ports.
+        curved: per port on a curve the offset of its law class and that of its curve.
+        curve: (1, K·(1+3·segments)) value below the first corner, then start, width and slope of each
+            segment; one-dimensional and empty where there are none.
         law: records of the law classes; one-dimensional for constant power, else (1, …).
         far_start: (T+1,) rows of G of the tail, up to where the tail begins.
         far: offsets of the nodes they gather.
@@ -62,7 +66,7 @@ class Plan(NamedTuple):
         node_base: (n16·3) re v, im v, 1/v_base of each node, in node order.
     """
 
-    sizes: tuple[int, int, int, int, int]
+    sizes: tuple[int, int, int, int, int, int]
     lower_start: Offsets
     lower: Offsets
     lower_block: Reals
@@ -77,6 +81,8 @@ class Plan(NamedTuple):
     return_start: Offsets
     returned: Offsets
     law: Reals
+    curved: Offsets
+    curve: Reals
     far_start: Offsets
     far: Offsets
     far_block: Reals
@@ -145,9 +151,10 @@ def layout(circuit: Circuit, o: Order, laws: Classes, dtype: np.dtype[Any], lane
     starts, in_tail = np.arange(quiet, n + 1), np.arange(o.loop, n + 1)
     shown = np.minimum(np.arange(-(-n // WIDEST) * WIDEST), n - 1)
     law = _copied(laws.record, dtype)
+    port_law, curved, curve, segment_count = _curves(circuit, laws, port_row)
     none = np.zeros(0, dtype=dtype)
     plan = Plan(
-        sizes=(n, quiet, len(first), laws.record.shape[1], o.loop),
+        sizes=(n, quiet, len(first), laws.record.shape[1], o.loop, segment_count),
         lower_start=np.searchsorted(row_of[walked], starts).astype(np.int32),
         lower=o.lower[walked] * step,
         lower_block=none,
@@ -157,11 +164,13 @@ def layout(circuit: Circuit, o: Order, laws: Classes, dtype: np.dtype[Any], lane
         upper_block=none,
         port_start=np.searchsorted(first, starts).astype(np.int32),
         port_other=second * step,
-        port_law=(laws.of_port[port_row] * laws.record.shape[1]).astype(np.int32),
+        port_law=port_law,
         port=none,
         return_start=np.searchsorted(second[by_second], starts).astype(np.int32),
         returned=by_second.astype(np.int32),
         law=law if laws.degree < 0 else law.reshape(1, -1),
+        curved=curved,
+        curve=_copied(curve, dtype).reshape(1, -1) if len(curved) else none,
         far_start=np.searchsorted(row_of[far], in_tail).astype(np.int32),
         far=o.lower[far] * step,
         far_block=none,
@@ -211,6 +220,24 @@ def _ends(circuit: Circuit, position: Offsets, n: int) -> tuple[Offsets, Offsets
     return early[row], late[row], row
 
 
+def _curves(circuit: Circuit, laws: Classes, row: Offsets) -> tuple[Offsets, Offsets, Float, int]:
+    """The fields of the plan about laws and curves of the port rows, and the segments of a curve."""
+    port_law = (laws.of_port[row] * laws.record.shape[1]).astype(np.int32)
+    c = circuit.curves
+    if c is None:
+        return port_law, np.zeros(0, dtype=np.int32), np.zeros((0, 1)), 0
+    width, slope = segments(c)
+    each = np.stack([c.v_pu[:, :-1], width, slope], axis=-1).reshape(len(width), -1)
+    record = np.column_stack([c.q[:, 0], each])
+    place = np.full(len(row), -1)
+    place[c.port] = np.arange(len(c.port))
+    here = np.flatnonzero(place[row] >= 0)
+    own = place[row[here]]
+    curved = np.column_stack([port_law[here], c.of[own] * record.shape[1]]).astype(np.int32)
+    port_law[here] = -1 - 2 * np.arange(len(here), dtype=np.int32)
+    return port_law, curved.reshape(-1), record, width.shape[1]
+
+
 def _port_numbers(circuit: Circuit, base: Point, made: Layout) -> Float:
     """(P, 16) numbers, each port seen from its earlier end."""
     row, across = made.port_row, port_voltage(circuit, base.v)
@@ -227,4 +254,10 @@ def _port_numbers(circuit: Circuit, base: Point, made: Layout) -> Float:
     numbers[:, 9], numbers[:, 10] = f[:, 0] * u.real, f[:, 1] * u.imag
     numbers[:, 11], numbers[:, 12] = f[:, 0] * u.imag, f[:, 1] * u.real
     numbers[:, 13] = 1.0 / rated
+    if circuit.curves is not None:
+        c, kva = circuit.curves, np.zeros(len(row))
+        kva[c.port] = c.kva
+        numbers[:, 14] = kva[row] * 1000.0 * rated**-2.0
+        wanted, _ = followed(circuit, np.where(kva > 0.0, np.inf, 0.0), r)
+        numbers[:, 15] = wanted[row] * 1000.0 * rated**-2.0
     return numbers

@@ -33,8 +33,42 @@ def _outside(law: Places, at: int, m: Vec, so_far: Vec) -> Vec:
 
 
 def opened(law: Place) -> Places:
-    """Like ``begin``; the records of polynomials come as a tuple, which tells the two laws apart."""
+    """Like ``begin``; polynomials and curves come as tuples, which tells them from none at compile time."""
     raise NotImplementedError
+
+
+def _class_of(curves: Places, own: int) -> int:
+    """Offset of a port row's law class; compiled code only."""
+    raise NotImplementedError
+
+
+def _reactive(curves: Places, own: int, kva: float, m: Vec, most: Vec) -> Vec:
+    """Reactive power of a port row whose nominal one is ``most``; compiled code only."""
+    raise NotImplementedError
+
+
+def at_base(curves: Places, own: int, wanted: float, most: Vec) -> Vec:
+    """The same at the base voltage, where a curve gives ``wanted``; compiled code only."""
+    raise NotImplementedError
+
+
+def _choose_class_of(curves: Places, own: int) -> Places:
+    del own
+    return _class_curved if _curved(curves) else _class_own
+
+
+def _choose_reactive(curves: Places, own: int, kva: float, m: Vec, most: Vec) -> Places:
+    del own, kva, m, most
+    return _reactive_curved if _curved(curves) else _reactive_nominal
+
+
+def _choose_at_base(curves: Places, own: int, wanted: float, most: Vec) -> Places:
+    del own, wanted, most
+    return _at_base_curved if _curved(curves) else _at_base_nominal
+
+
+def _curved(curves: Places) -> bool:
+    return isinstance(curves.types[1], types.BaseTuple)
 
 
 def _choose_factors(law: Places, at: int, size: int, m: Vec) -> Places:
@@ -54,6 +88,9 @@ def _choose_opened(law: Place) -> Places:
 overload(_voltage_factors, strict=False)(_choose_factors)
 overload(_outside, strict=False)(_choose_outside)
 overload(opened, strict=False)(_choose_opened)
+overload(_class_of, strict=False)(_choose_class_of)
+overload(_reactive, strict=False)(_choose_reactive)
+overload(at_base, strict=False)(_choose_at_base)
 
 
 def _open_one(law: Place) -> Place:
@@ -104,14 +141,65 @@ def _polynomials(law: Places, at: int, size: int, m: Vec) -> tuple[Vec, Vec]:
 
 
 @inlined
+def _within(wanted: Vec, most: Vec) -> Vec:
+    """Held within ±most; ``most`` may have either sign."""
+    bound = max(most, zeros_like(most) - most)
+    return max(min(wanted, bound), zeros_like(most) - bound)
+
+
+@inlined
+def _followed(curves: Places, at: int, kva: float, r: Vec, most: Vec) -> Vec:
+    """Reactive power of a port on the curve at ``at``, like ``most`` times 1000/v_rated²."""
+    curve, count = curves[1][0], curves[2]
+    value = splat(r, pick(curve, at))
+    zero = zeros_like(r)
+    for k in range(count):
+        s = at + 1 + 3 * k
+        past = min(max(r - pick(curve, s), zero), splat(r, pick(curve, s + 1)))
+        value = value + past * pick(curve, s + 2)
+    return _within(value * kva, most)
+
+
+def _class_own(curves: Places, own: int) -> int:  # noqa: ARG001 # as for curves
+    return own
+
+
+def _class_curved(curves: Places, own: int) -> Place:
+    return pick(curves[0], -1 - own) if own < 0 else own
+
+
+def _reactive_nominal(curves: Places, own: int, kva: float, m: Vec, most: Vec) -> Vec:  # noqa: ARG001 # as for curves
+    return most
+
+
+def _reactive_curved(curves: Places, own: int, kva: float, m: Vec, most: Vec) -> Vec:
+    q = most
+    if own < 0:
+        q = _followed(curves, pick(curves[0], -own), kva, root(m), most)
+    return q
+
+
+def _at_base_nominal(curves: Places, own: int, wanted: float, most: Vec) -> Vec:  # noqa: ARG001 # as for curves
+    return most
+
+
+def _at_base_curved(curves: Places, own: int, wanted: float, most: Vec) -> Vec:  # noqa: ARG001 # as without
+    q = most
+    if own < 0:
+        q = _within(splat(most, wanted), most)
+    return q
+
+
+@inlined
 def _current(ports: Places, demand: Places, e: int, re: Vec, im: Vec) -> tuple[Vec, Vec]:
     """Current of port row ``e`` at the voltage across it, A."""
-    port, law, law_at, size = ports
+    port, law, law_at, size, curves = ports
     table, power, shape_at = demand
     m = (re * re + im * im) * pick(port, PORT * e + 8)
-    f_p, f_q = _voltage_factors(law, pick(law_at, e), size, m)
+    q = load(table, pick(shape_at, 2 * e + 1)) * pick(power, 2 * e + 1)
+    f_p, f_q = _voltage_factors(law, _class_of(curves, pick(law_at, e)), size, m)
     p = load(table, pick(shape_at, 2 * e)) * pick(power, 2 * e) * f_p
-    q = load(table, pick(shape_at, 2 * e + 1)) * pick(power, 2 * e + 1) * f_q
+    q = _reactive(curves, pick(law_at, e), pick(port, PORT * e + 14), m, q) * f_q
     return p * re + q * im, p * im - q * re
 
 
@@ -139,7 +227,7 @@ def answered(
 ) -> Vec:
     """Port row ``e`` answers to the voltage change across it; the largest step, miss and outlier so far."""
     step, miss, outside = seen
-    port, law, law_at, _ = ports
+    port, law = ports[0], ports[1]
     lanes = lanes_of(current)
     k, at = PORT * e, e * (4 * lanes)
     i_re, i_im = _beyond_slope(ports, demand, e, change[0], change[1])
@@ -153,5 +241,5 @@ def answered(
     move_re, move_im = change[0] - before[0], change[1] - before[1]
     step = max((move_re * move_re + move_im * move_im) * pick(port, k + 8), step)
     miss = max((miss_re * miss_re + miss_im * miss_im) * square, miss)
-    outside = _outside(law, pick(law_at, e), square * pick(port, k + 8), outside)
+    outside = _outside(law, _class_of(ports[4], pick(ports[2], e)), square * pick(port, k + 8), outside)
     return step, miss, outside
