@@ -86,7 +86,7 @@ def _demands(groups: list[Group], demand: Shaped | Complex, states: States | Non
     asked = []
     for around, rows in groups:
         own, values = _own_states(around, rows, states)
-        here = shapes[:, rows] if len(shapes) and not _in_order(rows, shapes.shape[1]) else shapes
+        here = np.take(shapes, rows, axis=1) if len(shapes) and not _in_order(rows, shapes.shape[1]) else shapes
         asked.append(Demand(power, at, here, dense, row, rows, own, values))
     return asked
 
