@@ -111,7 +111,7 @@ def test_the_compiled_walk_moves_as_the_array_code_does(seed):
     rule = rules(network, np.zeros((1, K + 2 * M, K + M)), np.zeros(1, np.int32))
     row = np.concatenate([state.taps, state.cap_on]).astype(np.int8)
     sight = np.concatenate([seen.regulated_v, seen.capacitor_v, seen.capacitor_flow])
-    any_, _ = _move(rule, sight, row, second, np.zeros(K + M, dtype=np.int64))
+    any_, _ = _move(rule, (sight, np.zeros_like(sight)), row, second, np.zeros(K + M, dtype=np.int64))
     assert any_ == (after is not None)
     expected = state if after is None else after
     np.testing.assert_array_equal(row, np.concatenate([expected.taps, expected.cap_on]))

@@ -1,9 +1,10 @@
 """Quasi-static time series in lanes: all steps side by side, the controls' walk over time in between.
 
 Steps sit in lanes and taps are sequential. So: walk through time with what is known, solve every
-(step, control state) the walk came through unsolved, walk again; the answer stands when a walk asks
-nothing more. A decision that lies nearer to its threshold than float32 lanes can tell is taken again
-in float64. What the walk does with exact sights is what the step-by-step engine does.
+(step, control state) at which the walk could be wrong, walk again, until a walk asks nothing more.
+Then every step is solved where it ends, and the answer stands if a walk that knows these ends asks
+nothing and moves nothing. A decision that lies nearer to its threshold than float32 lanes can tell is
+taken again in float64. What the walk does with exact sights is what the step-by-step engine does.
 """
 
 from __future__ import annotations
@@ -13,15 +14,32 @@ import numpy as np
 from gridflock.grid._batch import Spread
 from gridflock.grid._network import Float, Network
 from gridflock.grid._state import ControlState, initial
-from gridflock.grid.series._march import EXACT, ROUGH, SOLVED, Known, States, Walk, holds, rules, walk
-from gridflock.grid.series._questions import Answers, Questions
+from gridflock.grid.series._march import (
+    DOUBT,
+    DOUBT_ACTING,
+    EXACT,
+    ROUGH,
+    SOLVED,
+    Known,
+    Rules,
+    States,
+    Walk,
+    holds,
+    rules,
+    walk,
+)
+from gridflock.grid.series._questions import Answers, Questions, together
 from gridflock.grid.series._steps import BAND_PU, ROUNDS, Progress, Series, Steps, phase_nodes
 from gridflock.units import Mask, Rows
 
-GUESSES = 1
-"""First walks whose ends alone are solved: what they come through on the way is too uncertain yet."""
 LEVELS = 12
-"""Levels of load at which the sensitivities are taken."""
+"""Levels of load at which the sensitivities are taken, each where the controls stand there."""
+FIRST_LEVELS = 3
+"""The same before that is known, at the typical state."""
+BLOCK = 512
+"""Steps whose last states are solved in one go."""
+SAMPLES = 5
+"""Steps solved at the typical state for every number the fit to them has."""
 WALKS = 60
 """After so many walks what is left goes step by step: by then almost nothing is."""
 
@@ -65,38 +83,121 @@ def in_lanes(
     out = _blank_walk(len(steps), len(start))
     out.end[:] = start
     if controls and len(start):
-        _decide(questions, start, rounds, out, progress)
+        answers = _decided(questions, start, rounds, out, progress, band_pu)
     else:
         out.quiet[:] = True
-    answers = questions.ask(np.arange(len(steps), dtype=np.int32), out.end, band_pu=band_pu)
+        answers = questions.ask(np.arange(len(steps), dtype=np.int32), out.end, band_pu=band_pu)
     return _series(questions, out, answers, kept)
 
 
-def _decide(questions: Questions, start: States, rounds: int, out: Walk, progress: Progress | None) -> None:
-    """Walk and ask until nothing is asked."""
+def _decided(
+    questions: Questions, start: States, rounds: int, out: Walk, progress: Progress | None,
+    band_pu: tuple[float, float],
+) -> Answers:  # fmt: skip
+    """Walk and ask until nothing is asked; the operating points the steps end at."""
     steps, total = questions.steps, len(questions.steps)
-    seconds = np.array([steps.second_s(k) for k in range(total)], dtype=np.int64)
-    sights = len(start) + len(questions.network.capacitors.ids)
-    memory = _Memory(total, start, sights)
-    typical = questions.typical(start)
-    questions.stand_at(typical)
-    everything = np.arange(total, dtype=np.int32)
-    memory.learn(questions, everything, np.tile(typical, (total, 1)), "float32", rough=True)
-    rule = rules(questions.network, *_sensitivity(questions, typical))
+    seconds = np.array([steps.second_s(k) for k in range(total)], dtype=np.int32)
+    memory = _Memory(total, start, len(start) + len(questions.network.capacitors.ids))
+    rule = _guess(questions, memory, start, rounds, seconds, out)
+    ends = _Ends(questions, band_pu)
     stands, at = 0, start
-    for turn in range(WALKS):
+    for _ in range(WALKS):
         asked, first = walk(rule, memory.known(), at, (stands, total), rounds, seconds, out)
         if progress is not None:
             progress(first, total)
-        if not asked:
-            return
-        if turn < GUESSES:
-            memory.guess(questions, out.end)
+        if asked:
+            memory.answer(questions, out.asked_step[:asked], out.asked_state[:asked])
+            if first > stands:
+                stands, at = first, out.end[first - 1].copy()
             continue
-        memory.answer(questions, out.asked_step[:asked], out.asked_state[:asked])
-        if first > stands:
-            stands, at = first, out.end[first - 1].copy()
+        if ends.stand(out.end):
+            return ends.answers()
+        ends.solve(out.end, memory)
+        stands, at = 0, start
     _one_by_one(questions, out, (stands, at), rounds, progress)
+    ends.solve(out.end, memory)
+    return ends.answers()
+
+
+class _Ends:
+    """The operating points at which steps end, solved block by block: what moves costs its block alone."""
+
+    def __init__(self, questions: Questions, band_pu: tuple[float, float]) -> None:
+        self._questions, self._band = questions, band_pu
+        total = len(questions.steps)
+        self._parts = np.array_split(np.arange(total, dtype=np.int32), -(-total // BLOCK))
+        self._solved: list[tuple[States, Answers] | None] = [None] * len(self._parts)
+
+    def stand(self, end: States) -> bool:
+        """Whether all steps are solved at these states (T, K+M)."""
+        return all(self._holds(k, end) for k in range(len(self._parts)))
+
+    def _holds(self, k: int, end: States) -> bool:
+        solved = self._solved[k]
+        return solved is not None and bool((solved[0] == end[self._parts[k]]).all())
+
+    def solve(self, end: States, memory: _Memory) -> None:
+        """Solve the blocks in which a step ends elsewhere than before, and let the controls see it."""
+        questions = self._questions
+        for k, steps in enumerate(self._parts):
+            if self._holds(k, end):
+                continue
+            own = end[steps].copy()
+            answers = questions.ask(steps, own, band_pu=self._band)
+            self._solved[k] = own, answers
+            new = ~memory.holds(steps, own)
+            memory.note(steps[new], own[new], questions.watch.sights(answers.v, own)[new], SOLVED)
+
+    def answers(self) -> Answers:
+        """Those of all steps."""
+        return together([solved[1] for solved in self._solved if solved is not None])
+
+
+def _guess(
+    questions: Questions, memory: _Memory, start: States, rounds: int, seconds: Rows, out: Walk
+) -> Rules:
+    """First knowledge of every step: roughly at a typical state, then where a walk by that ends."""
+    total = questions.total_kw()
+    everything = np.arange(len(total), dtype=np.int32)
+    typical = questions.typical(start)
+    questions.stand_at(typical)
+    questions.relate(typical)
+    memory.note(everything, np.tile(typical, (len(total), 1)), _roughly(questions, typical), ROUGH)
+    chosen = _levels(total, FIRST_LEVELS)
+    rule = rules(questions.network, *_sensitivity(questions, chosen, np.tile(typical, (len(chosen), 1))))
+    walk(rule, memory.known(), start, (0, len(total)), rounds, seconds, out)
+    questions.prepare(out.end)
+    chosen = _levels(total, LEVELS)
+    doubt = DOUBT if questions.inverters is None else DOUBT_ACTING
+    better = rules(questions.network, *_sensitivity(questions, chosen, out.end[chosen]), doubt)
+    memory.learn(questions, everything, out.end, SOLVED)
+    return better
+
+
+def _roughly(questions: Questions, typical: States) -> Float:
+    """(T, K+2M) what controls see at the typical state: some steps solved, the others fitted to these."""
+    features = questions.features()
+    total = len(features)
+    some = np.unique(np.linspace(0, total - 1, min(total, SAMPLES * features.shape[1])).astype(np.int32))
+    states = np.tile(typical, (len(some), 1))
+    answers = questions.ask(some, states, rough=True)
+    sights = questions.watch.sights(answers.v, states)
+    if len(some) == total:
+        return sights
+    good = answers.converged
+    known = np.concatenate([sights, questions.seen_pu[some]], axis=1)[good]
+    fit, *_ = np.linalg.lstsq(features[some][good], known, rcond=1e-6)
+    everywhere: Float = features @ fit
+    fitted, seen_pu = np.split(everywhere, [sights.shape[1]], axis=1)
+    questions.suppose(typical, seen_pu)
+    return fitted
+
+
+def _levels(total: Float, count: int) -> Rows:
+    """Steps at ascending levels of load, each in the middle of its share of them."""
+    order = np.argsort(total, kind="stable")
+    places = (np.arange(count) + 0.5) * len(order) / count
+    return order[np.unique(places.astype(np.int64))].astype(np.int32)
 
 
 def _one_by_one(
@@ -114,28 +215,35 @@ def _one_by_one(
             progress(step + 1, len(questions.steps))
 
 
-def _sensitivity(questions: Questions, start: States) -> tuple[Float, Rows]:
+def _sensitivity(questions: Questions, chosen: Rows, stand: States) -> tuple[Float, Rows]:
     """Change of each sight with each position at several levels of load, and the level of each step.
+
+    Args:
+        questions: what answers.
+        chosen: (G,) steps, ascending by load.
+        stand: (G, K+M) around which state at each.
 
     Returns:
         (G, K+2M, K+M), of voltages in parts of themselves, and (T,).
     """
-    network, total = questions.network, questions.total_kw()
+    network, total, count = questions.network, questions.total_kw(), stand.shape[1]
     low = np.concatenate([network.regulators.tap_low, np.zeros(len(network.capacitors.ids), dtype=np.int8)])
-    states = np.tile(start, (len(start) + 1, 1))
-    for c in range(len(start)):
-        states[c + 1, c] += 1 if states[c + 1, c] <= low[c] else -1
-    order = np.argsort(total, kind="stable")
-    chosen = order[np.linspace(0, len(order) - 1, min(LEVELS, len(order))).astype(np.int64)]
-    every = np.tile(states, (len(chosen), 1))
-    answers = questions.ask(np.repeat(chosen, len(states)).astype(np.int32), every)
-    sights = questions.watch.sights(answers.v, every).reshape(len(chosen), len(states), -1)
-    moved = (states[1:].astype(np.float64) - states[0]).sum(axis=1)
-    change = (sights[:, 1:] - sights[:, :1]) / moved[None, :, None]
+    states = np.repeat(stand[:, None], count + 1, axis=1)
+    for c in range(count):
+        states[:, c + 1, c] += np.where(stand[:, c] <= low[c], 1, -1).astype(np.int8)
+    every = states.reshape(-1, count)
+    answers = questions.ask(np.repeat(chosen, count + 1).astype(np.int32), every)
+    sights = questions.watch.sights(answers.v, every).reshape(len(chosen), count + 1, -1)
+    moved = (states[:, 1:].astype(np.float64) - states[:, :1]).sum(axis=2)
+    change = (sights[:, 1:] - sights[:, :1]) / moved[:, :, None]
     volts = sights.shape[2] - len(network.capacitors.ids)
     change[:, :, :volts] /= np.maximum(sights[:, :1, :volts], 1.0)
     middle = (total[chosen][1:] + total[chosen][:-1]) / 2.0
-    return change.transpose(0, 2, 1), np.searchsorted(middle, total).astype(np.int32)
+    level = np.searchsorted(middle, total).astype(np.int32)
+    if questions.inverters is not None:
+        seen = questions.port_pu(answers.v).reshape(len(chosen), count + 1, -1)
+        questions.lean(chosen, seen, moved, level)
+    return change.transpose(0, 2, 1), level
 
 
 class _Memory:
@@ -156,32 +264,27 @@ class _Memory:
         """Solve questions: those asked for the first time in float32, those asked again in float64."""
         pairs = np.unique(np.column_stack([step, state.astype(np.int32)]), axis=0)
         step, state = pairs[:, 0].astype(np.int32), pairs[:, 1:].astype(np.int8)
-        again = self._holds(step, state)
-        for which, dtype in ((~again, "float32"), (again, "float64")):
+        again = self.holds(step, state)
+        for which, quality in ((~again, SOLVED), (again, EXACT)):
             if which.any():
-                self.learn(questions, step[which], state[which], dtype)
+                self.learn(questions, step[which], state[which], quality)
 
-    def guess(self, questions: Questions, end: States) -> None:
-        """Solve the ends of all steps that are not known."""
-        step = np.arange(len(end), dtype=np.int32)
-        new = ~self._holds(step, end)
-        self.learn(questions, step[new], end[new], "float32")
-
-    def _holds(self, step: Rows, state: States) -> Mask:
+    def holds(self, step: Rows, state: States) -> Mask:
         """(Q,) whether steps are solved at states, better than roughly."""
         found: Mask = holds(self.known(), step, np.ascontiguousarray(state))
         return found
 
-    def learn(
-        self, questions: Questions, step: Rows, state: States, dtype: str, *, rough: bool = False
-    ) -> None:
+    def learn(self, questions: Questions, step: Rows, state: States, quality: int) -> None:
         """Solve pairs and remember what their controls see."""
-        answers = questions.ask(step, state, dtype, rough=rough)
-        sights = questions.watch.sights(answers.v, state)
+        dtype = "float64" if quality == EXACT else "float32"
+        answers = questions.ask(step, state, dtype, rough=quality == ROUGH)
+        self.note(step, state, questions.watch.sights(answers.v, state), quality)
+
+    def note(self, step: Rows, state: States, sights: Float, quality: int) -> None:
+        """Remember what the controls see at pairs, the steps ascending."""
         begin = len(self._next)
         self._state = np.concatenate([self._state, state])
         self._sight = np.concatenate([self._sight, sights])
-        quality = ROUGH if rough else EXACT if dtype == "float64" else SOLVED
         self._quality = np.concatenate([self._quality, np.full(len(step), quality, dtype=np.int8)])
         following = self._first[step].copy()
         own = np.arange(begin, begin + len(step), dtype=np.int32)

@@ -1,9 +1,10 @@
 """The state machine of regulators and capacitors over many steps, compiled.
 
 It walks through time with what is known of every step: the sights of the control states that have
-been solved there. Where the state it arrives at has not been solved, it goes on with a prediction
-(the nearest known sight moved along the sensitivities) and leaves a question. When a walk leaves no
-question, every move in it rests on a solved flow and the walk is that of the step-by-step engine.
+been solved there. Where the state it arrives at has not been solved, it goes on with a prediction:
+the nearest known sight moved along the sensitivities. Where the prediction could be wrong by enough to
+change what the controls do, it leaves a question. A walk without questions over steps whose last
+states are all solved is that of the step-by-step engine.
 """
 
 from __future__ import annotations
@@ -26,6 +27,11 @@ NEAR_SHARE = 3e-5
 """A decision nearer than this to its threshold, of the set value, is taken again in float64."""
 NEAR_KVAR = 0.5
 """The same where reactive power decides."""
+DOUBT = (0.06, 0.4)
+"""How much of the change it predicts a sensitivity may be wrong by, to a tap and to a capacitor, whose step
+is large; flows follow a tap as loosely as that. What is seen stays below."""
+DOUBT_ACTING = (0.4, 1.0)
+"""The same where inverters act: a tap moves some of them past a bend of their curves."""
 
 
 class Rules(NamedTuple):
@@ -38,12 +44,14 @@ class Rules(NamedTuple):
         sensitivity: (G, K+2M, K+M) change of each sight with each position, at G levels of load: of
             voltages in parts of themselves, so that positions multiply, of flows in kvar or A.
         level: (T,) which of these holds at each step.
+        doubt: how much of the change it predicts a sensitivity to a tap and to a capacitor may be wrong by.
     """
 
     regulator: Float
     capacitor: Float
     sensitivity: Float
     level: Rows
+    doubt: tuple[float, float]
 
 
 class Known(NamedTuple):
@@ -82,7 +90,7 @@ class Walk(NamedTuple):
     asked_state: States
 
 
-def rules(network: Network, sensitivity: Float, level: Rows) -> Rules:
+def rules(network: Network, sensitivity: Float, level: Rows, doubt: tuple[float, float] = DOUBT) -> Rules:
     """The columns of a network's controls that decide."""
     reg, caps = network.regulators, network.capacitors
     per_position = reg.base_v * reg.step_pu / reg.pt_ratio
@@ -103,6 +111,7 @@ def rules(network: Network, sensitivity: Float, level: Rows) -> Rules:
         np.stack([np.asarray(c, dtype=np.float64) for c in switches], axis=1),
         np.ascontiguousarray(sensitivity),
         level,
+        doubt,
     )
 
 
@@ -110,82 +119,136 @@ _VOLTAGE, _TIME, _FIXED = int(CapacitorMode.VOLTAGE), int(CapacitorMode.TIME), i
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator] # numba carries no annotations
-def _tap_wish(rule: Float, seen: float, tap: int) -> tuple[int, bool]:
-    """Positions a regulator wishes to move, and whether that is a near thing."""
-    if np.isnan(seen):
-        return 0, False
-    missing = rule[0] - seen
-    margin = NEAR_SHARE * rule[0]
-    near = abs(abs(missing) - rule[1]) < margin
-    if abs(missing) <= rule[1]:
-        return 0, near
-    exact = abs(missing) / rule[2]
-    near = near or abs(exact - np.floor(exact) - 0.5) * rule[2] < margin
-    reckoned = np.rint(exact)
+def _tap_move(rule: Float, missing: float, tap: int) -> int:
+    """Positions a regulator wishes to move for a missing voltage."""
+    if not abs(missing) > rule[1]:
+        return 0
+    reckoned = np.rint(abs(missing) / rule[2])
     if reckoned == 0.0:
-        return 0, near
+        return 0
     size = min(max(np.floor(7.0 * reckoned / 10.0), 1.0), rule[3])
     target = min(max(tap + np.sign(missing) * size * rule[4], rule[5]), rule[6])
-    return int(target) - tap, near
+    return int(target) - tap
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator] # numba carries no annotations
-def _switch_wish(rule: Float, volt: float, flow: float, on: int, second: int) -> tuple[bool, bool]:
-    """Whether a capacitor wishes to switch, and whether that is a near thing."""
+def _tap_wish(rule: Float, seen: float, doubt: float, tap: int) -> tuple[int, bool]:
+    """Positions a regulator wishes to move, and whether another voltage within doubt would wish others."""
+    if np.isnan(seen):
+        return 0, False
+    missing = rule[0] - seen
+    margin = NEAR_SHARE * rule[0] + doubt
+    move = _tap_move(rule, missing, tap)
+    # The wish only grows with the missing voltage: where both ends agree, all between do.
+    near = _tap_move(rule, missing - margin, tap) != move or _tap_move(rule, missing + margin, tap) != move
+    return move, near
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator] # numba carries no annotations
+def _switch(rule: Float, volt: float, flow: float, on: int, second: int) -> bool:
+    """Whether a capacitor wishes to switch."""
     mode = int(rule[0])
     if mode == _FIXED:
-        return False, False
-    close, open_ = flow > rule[1], flow < rule[2]
-    near = min(abs(flow - rule[1]), abs(flow - rule[2])) < NEAR_KVAR
+        return False
     if mode == _VOLTAGE:
-        close, open_ = volt < rule[1], volt > rule[2]
-        near = min(abs(volt - rule[1]), abs(volt - rule[2])) < NEAR_SHARE * volt
-        return (open_ if on else close), near
+        return bool(volt > rule[2] if on else volt < rule[1])
+    close, open_ = flow > rule[1], flow < rule[2]
     if mode == _TIME:
         inside = (second - rule[1]) % DAY_S < (rule[2] - rule[1]) % DAY_S
-        close, open_, near = inside and second != NEVER_S, not inside and second != NEVER_S, False
+        close, open_ = inside and second != NEVER_S, not inside and second != NEVER_S
     low, high = volt < rule[3], volt > rule[4]
-    near = near or abs(volt - rule[3]) < NEAR_SHARE * volt or abs(volt - rule[4]) < NEAR_SHARE * volt
-    if on:
-        return high or (open_ and not low), near
-    return low or (close and not high), near
+    return bool((high or (open_ and not low)) if on else (low or (close and not high)))
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator] # numba carries no annotations
+def _switch_wish(
+    rule: Float, seen: tuple[float, float], doubt: tuple[float, float], on: int, second: int
+) -> tuple[bool, bool]:
+    """Whether a capacitor wishes to switch at a voltage and a flow, and whether doubt leaves it open."""
+    volt, flow = seen
+    wish, near = _switch(rule, volt, flow, on, second), False
+    by_volt, by_flow = NEAR_SHARE * volt + doubt[0], NEAR_KVAR + doubt[1]
+    for k in range(4):
+        v, f = volt + (by_volt if k % 2 else -by_volt), flow + (by_flow if k // 2 else -by_flow)
+        near = near or _switch(rule, v, f, on, second) != wish
+    return wish, near
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator] # numba carries no annotations
 def _move(
-    rule: Rules, sight: Float, state: States, second: int, wish: NDArray[np.int64]
+    rule: Rules, seen: tuple[Float, Float], state: States, second: int, wish: NDArray[np.int64]
 ) -> tuple[bool, bool]:
-    """Carry the wishes of the shortest delay out in ``state``; whether any, and whether it was near."""
+    """Carry the wishes of the shortest delay out in ``state``; whether any, and whether it was near.
+
+    ``seen`` are the sights and by how much each may be wrong. What is open with a longer delay than
+    that of a wish beyond doubt changes nothing.
+    """
+    sight, doubt = seen
     k, m = len(rule.regulator), len(rule.capacitor)
-    shortest, near = np.inf, False
-    for c in range(k):
-        wish[c], close = _tap_wish(rule.regulator[c], sight[c], state[c])
-        near = near or close
+    shortest, certain, open_ = np.inf, np.inf, np.inf
+    for c in range(k + m):
+        if c < k:
+            wish[c], near = _tap_wish(rule.regulator[c], sight[c], doubt[c], state[c])
+            delay = rule.regulator[c, 7]
+        else:
+            on = int(state[c])
+            switch, near = _switch_wish(
+                rule.capacitor[c - k], (sight[c], sight[m + c]), (doubt[c], doubt[m + c]), on, second
+            )
+            wish[c] = 1 - 2 * on if switch else 0
+            delay = rule.capacitor[c - k, 6 if on else 5]
         if wish[c] != 0:
-            shortest = min(shortest, rule.regulator[c, 7])
-    for c in range(m):
-        on = int(state[k + c])
-        switch, close = _switch_wish(rule.capacitor[c], sight[k + c], sight[k + m + c], on, second)
-        near = near or close
-        wish[k + c] = 1 - 2 * on if switch else 0
-        if switch:
-            shortest = min(shortest, rule.capacitor[c, 6 if on else 5])
+            shortest = min(shortest, delay)
+            certain = certain if near else min(certain, delay)
+        open_ = min(open_, delay) if near else open_
     if shortest == np.inf:
-        return False, near
+        return False, open_ < np.inf
     for c in range(k + m):
         delay = rule.regulator[c, 7] if c < k else rule.capacitor[c - k, 6 if state[c] != 0 else 5]
         if wish[c] != 0 and delay == shortest:
             state[c] += wish[c]
-    return True, near
+    return True, open_ <= certain and open_ < np.inf
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator] # numba carries no annotations
-def _recall(rule: Rules, known: Known, step: int, state: States, sight: Float) -> tuple[bool, bool]:
-    """Fill the sight of a step at a state: whether it is solved there, and in float64."""
+def _recall(
+    rule: Rules, known: Known, step: int, state: States, seen: tuple[Float, Float]
+) -> tuple[bool, bool]:
+    """Fill the sight of a step at a state and its doubt: whether it is solved there, and in float64."""
+    sight, doubt = seen
+    nearest, least = _nearest(known, step, state)
+    doubt[:] = np.inf
+    if nearest < 0:
+        sight[:] = np.nan
+        return False, False
+    sight[:] = known.sight[nearest]
+    if least == 0 and known.quality[nearest] != ROUGH:
+        doubt[:] = 0.0
+        return True, known.quality[nearest] == EXACT
+    volts, sensitivity = len(sight) - len(rule.capacitor), rule.sensitivity[rule.level[step]]
+    sure = known.quality[nearest] != ROUGH
+    if sure:
+        doubt[:] = 0.0
+    for c in range(len(state)):
+        moved = int(state[c]) - int(known.state[nearest, c])
+        if moved == 0:
+            continue
+        for s in range(len(sight)):
+            change = sensitivity[s, c] * moved
+            share = rule.doubt[0 if c < len(rule.regulator) and s < volts else 1]
+            if sure:
+                doubt[s] += abs(change) * share * (sight[s] if s < volts else 1.0)
+            sight[s] = sight[s] * (1.0 + change + 0.5 * change * change) if s < volts else sight[s] + change
+    return False, False
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator] # numba carries no annotations
+def _nearest(known: Known, step: int, state: States) -> tuple[int, int]:
+    """The entry of a step to predict from, and how far it is; rough ones where there is no other."""
     nearest, least = -1, 1 << 30
     entry = known.first[step]
     while entry >= 0:
-        away = 0
+        away = 0 if known.quality[entry] != ROUGH else 1 << 20
         for c in range(len(state)):
             away += abs(int(state[c]) - int(known.state[entry, c]))
         if away < least:
@@ -193,19 +256,7 @@ def _recall(rule: Rules, known: Known, step: int, state: States, sight: Float) -
         if away == 0:
             break
         entry = known.next[entry]
-    if nearest < 0:
-        sight[:] = np.nan
-        return False, False
-    sight[:] = known.sight[nearest]
-    if least == 0 and known.quality[nearest] != ROUGH:
-        return True, known.quality[nearest] == EXACT
-    volts, sensitivity = len(sight) - len(rule.capacitor), rule.sensitivity[rule.level[step]]
-    for s in range(len(sight)):
-        change = 0.0
-        for c in range(len(state)):
-            change += sensitivity[s, c] * (int(state[c]) - int(known.state[nearest, c]))
-        sight[s] = sight[s] * np.exp(change) if s < volts else sight[s] + change
-    return False, False
+    return nearest, least
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator] # numba carries no annotations
@@ -233,16 +284,16 @@ def walk(
         How many questions there are, and the first step with one (the end of the span if none).
     """
     state = start.copy()
-    sight = np.empty(known.sight.shape[1])
+    seen = np.empty(known.sight.shape[1]), np.empty(known.sight.shape[1])
     wish = np.zeros(len(start), dtype=np.int64)
     asked, first = 0, span[1]
     for step in range(span[0], span[1]):
         taken = 0
         while True:
-            solved, exact = _recall(rule, known, step, state, sight)
+            solved, exact = _recall(rule, known, step, state, seen)
             before = state.copy()
-            any_, near = _move(rule, sight, state, seconds[step], wish)
-            if (not solved or (near and not exact)) and asked < len(out.asked_step):
+            any_, near = _move(rule, seen, state, seconds[step], wish)
+            if near and not (solved and exact) and asked < len(out.asked_step):
                 out.asked_step[asked], out.asked_state[asked] = step, before
                 asked += 1
                 first = min(first, step)

@@ -12,23 +12,39 @@ from gridflock.grid._controls import Settled, settled
 from gridflock.grid._flow import Flow
 from gridflock.grid._network import Complex, Float, Network
 from gridflock.grid._state import ControlState
-from gridflock.grid.lanes import LaneFlows, Lanes, Wanted
+from gridflock.grid.lanes import LaneFlows, Lanes, StateTable, Wanted
 from gridflock.grid.lanes import Shaped as LaneShaped
 from gridflock.grid.lanes import States as LaneStates
 from gridflock.grid.series._inverters import Inverters
 from gridflock.grid.series._march import States
 from gridflock.grid.series._positions import positions
+from gridflock.grid.series._responding import answered, at_rest, missed, table
 from gridflock.grid.series._steps import Steps, phase_nodes, solver_of
 from gridflock.grid.series._watch import Watch, watch
 from gridflock.units import NEVER_S, Mask, Rows
 
-LANES = 512
-"""Operating points solved in one go, alike in their control states: their arrays stay near the cores."""
+LANES = 1024
+"""Operating points solved in one go, alike in load: their arrays stay near the cores."""
 TOL_PU = {"float32": 1e-5, "float64": 1e-7}
-SETTLED = {"float32": 5e-4, "float64": 1e-6}
-"""Part of its rating by which an inverter may miss its curve."""
-ROUGH = 2e-2
+SETTLED = {"float32": (2e-3, 1e-4), "float64": (1e-6, 1e-7)}
+"""Part of its rating by which an inverter may miss its curve, and all of them together theirs: together
+they move what controls see, one alone does not."""
+ROUGH = (2e-2, 5e-3)
 """The same where an answer only guides the walk."""
+ROUGH_PU = 3e-4
+"""The lanes' tolerance there."""
+TIMES = 3.0
+"""About how often a step is solved."""
+MOST_FEATURES = 64
+MOST_RELATED = 500
+STROKE, STROKE_PU = 0.3, 1e-6
+"""Part of its rating by which an inverter is moved to see what that does, and the lanes' tolerance then."""
+STEEPEST = 0.44 / 0.06
+"""Slope of the standard's volt-var curve, category B."""
+RELATED_ROUNDS = 4
+"""After so many the relations do not hold here; a secant does."""
+INNER = (6, 1e-3)
+"""Rounds to the common answer of inverters and voltages related linearly, and what a port may miss it by."""
 INVERTER_ROUNDS = 40
 MOST_ROUNDS = 30
 """Control rounds to a typical state; where it is not found by then it is near enough."""
@@ -59,6 +75,14 @@ class Answers:
     s_kva: Complex
 
 
+def together(parts: list[Answers]) -> Answers:
+    """The answers of several calls as one."""
+    rows = ("v", "converged", "residual_kva", "low_pu", "high_pu", "s_kva")
+    joined = {name: np.concatenate([getattr(part, name) for part in parts]) for name in rows}
+    counts = {name: np.sum([getattr(part, name) for part in parts], axis=0) for name in ("below", "above")}
+    return Answers(**joined, **counts)
+
+
 class Questions:
     """A network and its steps, ready to answer.
 
@@ -86,13 +110,36 @@ class Questions:
         self._spread, self._parts = spread, parts
         self._positions = positions(network)
         self._solver = solver_of(network, steps)
-        self._last = self._first_guess(np.arange(len(steps), dtype=np.int32))
+        total, ports = len(steps), len(ends)
+        self.seen_pu: Float = np.ones((total, ports))
+        self._seen_at = np.tile(start, (total, 1))
+        self._settled = np.zeros(total, dtype=np.bool_)
+        self._lean = np.zeros((1, len(start), ports))
+        self._level = np.zeros(total, dtype=np.int32)
+        self._among = np.zeros((0, ports), dtype=np.float32)
+        self._share = 1.0
+        own = self.inverters
+        counts = np.diff(own.start) if own else np.zeros(0, dtype=np.int32)
+        self._rating = (own.curves.s_kva / counts)[own.owner] if own else np.zeros(0)
+        self._settings = table(self.inverters.curves) if self.inverters else np.zeros((0, 0))
+        self._total_kw = self.total_kw()
         self.stand_at(start)
 
     def stand_at(self, base: States) -> None:
         """Factor the lanes at another control state: the nearer to those asked for, the faster."""
         self._base = base.copy()
         self._lanes: dict[str, Lanes] = {}
+        self._tables: dict[str, tuple[StateTable, dict[bytes, int]]] = {}
+
+    def prepare(self, ends: States) -> None:
+        """Make the base points of the lanes for steps that end about where ``ends`` (T, K+M) says."""
+        everything = np.arange(len(self.steps), dtype=np.int32)
+        self._at("float32").prepare(
+            self._demand(everything, self._powers(everything, self.seen_pu)),
+            self._states("float32", ends),
+            tol=TOL_PU["float32"],
+            times=TIMES,
+        )
 
     def typical(self, start: States) -> States:
         """(K+M,) where the controls settle at the step of median load, the inverters as at rated voltage."""
@@ -100,7 +147,7 @@ class Questions:
         step = int(order[len(order) // 2])
         load = self.steps.load_kva(step).copy()
         if self.inverters is not None:
-            load[self.inverters.port] = self._last[step]
+            load[self.inverters.port] = self._first_guess(np.array([step], dtype=np.int32))[0]
         held = replace(self.steps, loads=load[None], inverters=None, p_kw=None)
         end = settled(
             self.network, solver_of(self.network, held)(0), self.control_state(start), None, MOST_ROUNDS,
@@ -111,6 +158,74 @@ class Questions:
     def settle(self, step: int, state: ControlState, start: Flow | None, rounds: int) -> Settled:
         """One step by the reference path, its controls acting."""
         return settled(self.network, self._solver(step), state, start, rounds, self.steps.second_s(step))
+
+    def relate(self, state: States) -> None:
+        """Measure at the step of median load how the inverters' powers move their voltages.
+
+        Not where they are so many that the products would cost more than the flows they save.
+        """
+        if self.inverters is None or len(self.inverters.port) > MOST_RELATED:
+            return
+        ports, rating = len(self.inverters.port), self._rating
+        step = int(np.argsort(self._total_kw, kind="stable")[len(self._total_kw) // 2])
+        steps = np.full(2 * ports + 1, step, dtype=np.int32)
+        s = np.repeat(self._powers(steps[:1], self._expected(steps[:1], state[None])[1]), len(steps), axis=0)
+        each = np.arange(ports)
+        s[1 + each, each] += STROKE * rating
+        s[1 + ports + each, each] += 1j * STROKE * rating
+        states = self._states("float32", np.tile(state, (len(steps), 1)))
+        seen = self.port_pu(self._flows(steps, s, states, "float32", STROKE_PU).v)
+        among = (seen[1:] - seen[0]) / (STROKE * np.concatenate([rating, rating]))[:, None]
+        if np.isfinite(among).all():
+            self._among = among.astype(np.float32)
+            # A curve falls by its whole range over a few per cent of voltage: how far the inverters answer
+            # each other's answers is at most this; between nothing and that lies the best share to take.
+            slope = rating * STEEPEST
+            most = float((np.abs(among[ports:]) * slope[:, None]).sum(axis=0).max())
+            self._share = 1.0 / (1.0 + 0.5 * most)
+
+    def lean(self, step: Rows, seen: Float, moved: Float, level: Rows) -> None:
+        """Take in how far positions move the inverters' voltages while their powers stay.
+
+        Args:
+            step: (G,) at which steps that was seen.
+            seen: (G, 1+K+M, P) voltages, the inverters acting, before and after moving each control.
+            moved: (G, K+M) by how many positions.
+            level: (T,) which of these is like each step.
+        """
+        count = seen.shape[1]
+        s = self._powers(np.repeat(step, count).astype(np.int32), seen.reshape(-1, seen.shape[2]))
+        change = s.reshape(seen.shape)[:, 1:] - s.reshape(seen.shape)[:, :1]
+        alone = seen[:, 1:] - self._answered_by(change.reshape(-1, seen.shape[2])).reshape(change.shape)
+        with np.errstate(all="ignore"):
+            self._lean = np.nan_to_num(np.log(alone / seen[:, :1]) / moved[:, :, None])
+        self._level = level
+
+    def _answered_by(self, change: Complex) -> Float:
+        """(S, P) what changes of the inverters' powers do to their voltages."""
+        if not len(self._among):
+            return np.zeros(change.shape)
+        ports = change.shape[1]
+        moved = change.imag.astype(np.float32) @ self._among[ports:]
+        if np.abs(change.real).max(initial=0.0) > 0.0:
+            moved += change.real.astype(np.float32) @ self._among[:ports]
+        return moved.astype(np.float64)
+
+    def suppose(self, state: States, seen_pu: Float) -> None:
+        """Take voltages (T, P) across the inverters' ports at one state as near enough to begin from."""
+        self.seen_pu[:], self._seen_at[:] = seen_pu, state
+
+    def features(self) -> Float:
+        """(T, F) numbers that tell the steps' powers apart: the shapes where they are few, else the sums."""
+        loads, total = self.steps.loads, self.total_kw()
+        columns = [np.ones((len(total), 1)), total[:, None]]
+        if isinstance(loads, Shaped) and len(loads.multipliers) <= MOST_FEATURES:
+            columns.append(loads.multipliers.T)
+        if self.steps.p_kw is not None:
+            columns.append(self.steps.p_kw.sum(axis=1)[:, None])
+        found = np.concatenate(columns, axis=1)
+        scaled: Float = found / np.maximum(np.abs(found).max(axis=0), 1e-9)
+        return scaled
 
     def total_kw(self) -> Float:
         """(T,) sum of the active powers of all ports, the inverters' as available."""
@@ -128,10 +243,16 @@ class Questions:
 
     def _first_guess(self, step: Rows) -> Complex:
         """Powers (S, P) of the inverters' ports at rated voltage."""
-        if self.inverters is None:
-            return np.zeros((len(step), 0), dtype=np.complex128)
-        assert self.steps.p_kw is not None
-        return self.inverters.answer(self.steps.p_kw[step], np.ones((len(step), len(self.inverters.port))))
+        ports = 0 if self.inverters is None else len(self.inverters.port)
+        return self._powers(step, np.ones((len(step), ports)))
+
+    def _powers(self, step: Rows, seen_pu: Float) -> Complex:
+        """Powers (S, P) of the inverters' ports at voltages across them."""
+        found = np.empty(seen_pu.shape, dtype=np.complex128)
+        if self.inverters is not None:
+            assert self.steps.p_kw is not None
+            answered(self._settings, self.inverters.start, self.steps.p_kw, step, seen_pu, found)
+        return found
 
     def ask(
         self,
@@ -159,31 +280,50 @@ class Questions:
             np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.int64),
             np.zeros((q, ports), dtype=np.complex128),
         )  # fmt: skip
-        distinct, of = np.unique(state, axis=0, return_inverse=True)
-        alike = np.argsort(of, kind="stable").astype(np.int32)
+        states = self._states(dtype, state)
+        alike = np.argsort(self._total_kw[step], kind="stable").astype(np.int32)
         for begin in range(0, q, LANES):
             rows = alike[begin : begin + LANES]
-            table, own = np.unique(of[rows], return_inverse=True)
-            change = self._positions.change(distinct[table], self._base)
-            states = LaneStates(own.astype(np.int32), change) if len(self._positions.nodes) else None
-            self._solve(found, rows, step[rows], states, dtype, band_pu, rough=rough)
+            self._solve(
+                found, rows, (step[rows], state[rows]), _of(states, rows), dtype, band_pu, rough=rough
+            )
         for row in np.flatnonzero(~found.converged).tolist():
             self._by_reference(found, row, int(step[row]), state[row], band_pu)
         return found
 
+    def _states(self, dtype: str, state: States) -> LaneStates | None:
+        """Control states (Q, K+M) as rows of the lanes' table, in which each is factored once."""
+        if not len(self._positions.nodes):
+            return None
+        if dtype not in self._tables:
+            self._tables[dtype] = self._at(dtype).table(), {}
+        kept, row = self._tables[dtype]
+        # As bytes they sort many times faster than as rows.
+        flat = np.ascontiguousarray(state).view(f"S{state.shape[1]}")[:, 0]
+        _, first, of = np.unique(flat, return_index=True, return_inverse=True)
+        distinct = state[first]
+        names = [one.tobytes() for one in distinct]
+        new = np.array([k for k, name in enumerate(names) if name not in row], dtype=np.int64)
+        if len(new):
+            rows = kept.add(self._positions.change(distinct[new], self._base))
+            row.update((names[k], r) for k, r in zip(new.tolist(), rows.tolist(), strict=True))
+        return LaneStates(np.array([row[name] for name in names], dtype=np.int32)[of.reshape(-1)], kept)
+
     def _solve(
-        self, found: Answers, rows: Rows, step: Rows, states: LaneStates | None, dtype: str,
+        self, found: Answers, rows: Rows, pairs: tuple[Rows, States], states: LaneStates | None, dtype: str,
         band_pu: tuple[float, float] | None, *, rough: bool,
     ) -> None:  # fmt: skip
+        step = pairs[0]
         if self.inverters is not None:
-            self._settle(found, rows, step, states, dtype, rough=rough)
+            self._settle(found, rows, pairs, states, dtype, rough=rough, again=band_pu is not None)
             if band_pu is None:
                 return
         every_node = len(self._phases) == self.network.n
         own_band = band_pu if every_node else None
         unsettled = rows[~found.converged[rows]] if self.inverters is not None else rows[:0]
         counted = band_pu is not None and not every_node
-        flows = self._flows(step, found.s_kva[rows], states, dtype, own_band, v_pu=counted)
+        tol = ROUGH_PU if rough else TOL_PU[dtype]
+        flows = self._flows(step, found.s_kva[rows], states, dtype, tol, own_band, v_pu=counted)
         self._note(found, rows, flows)
         found.converged[unsettled] = False
         if counted and band_pu is not None:
@@ -201,11 +341,11 @@ class Questions:
         return ControlState(state[:k].copy(), state[k:] != 0, np.full(len(state), NEVER_S, dtype=np.int64))
 
     def _flows(
-        self, step: Rows, s_kva: Complex, states: LaneStates | None, dtype: str,
+        self, step: Rows, s_kva: Complex, states: LaneStates | None, dtype: str, tol: float,
         band_pu: tuple[float, float] | None = None, *, v_pu: bool = False,
     ) -> LaneFlows:  # fmt: skip
         wanted = Wanted(
-            TOL_PU[dtype], v_pu=v_pu, nodes=tuple(self.watch.nodes.tolist()), band=band_pu,
+            tol, v_pu=v_pu, nodes=tuple(self.watch.nodes.tolist()), band=band_pu,
             spread=self._spread, parts=self._parts,
         )  # fmt: skip
         return self._at(dtype).solve(self._demand(step, s_kva), wanted, states)
@@ -242,35 +382,82 @@ class Questions:
             found.s_kva[row] = flow.load_kva[self.inverters.port]
 
     def _settle(
-        self, found: Answers, rows: Rows, step: Rows, states: LaneStates | None, dtype: str, *, rough: bool
-    ) -> None:
-        """Bring the inverters onto their curves, by a secant per lane from the step's last powers."""
-        inverters, p_all = self.inverters, self.steps.p_kw
-        assert inverters is not None
-        assert p_all is not None
-        rating, limit = inverters.curves.s_kva[inverters.owner], ROUGH if rough else SETTLED[dtype]
-        s = self._last[step]
-        before, before_miss = np.zeros_like(s), np.zeros_like(s)
-        open_ = np.arange(len(step), dtype=np.int32)
+        self, found: Answers, rows: Rows, pairs: tuple[Rows, States], states: LaneStates | None, dtype: str,
+        *, rough: bool, again: bool,
+    ) -> None:  # fmt: skip
+        """Bring the inverters onto their curves, from the voltages expected, then by a secant per lane.
+
+        Where the flow is solved once more anyway (``again``), lanes settled at this state stay so.
+        """
+        assert self.inverters is not None
+        step, state = pairs
+        tol, limit = (ROUGH_PU, ROUGH) if rough else (TOL_PU[dtype], SETTLED[dtype])
+        rating = self._rating
+        s = self._at_rest(step, *self._expected(step, state))
+        found.s_kva[rows] = s
+        open_ = np.arange(len(rows), dtype=np.int32)
+        if again:
+            there = self._settled[step] & (self._seen_at[step] == state).all(axis=1)
+            found.converged[rows[there]] = True
+            open_ = open_[~there]
+        before, before_miss = s.copy(), np.zeros_like(s)
         for taken in range(INVERTER_ROUNDS):
-            flows = self._flows(step[open_], s[open_], _of(states, open_), dtype)
-            self._note(found, rows[open_], flows)
-            miss = inverters.answer(p_all[step[open_]], self.port_pu(flows.v)) - s[open_]
-            far = flows.converged & ((np.abs(miss) / rating).max(axis=1) > limit)
-            moved = np.flatnonzero(far)
-            open_, miss = open_[moved], miss[moved]
             if not len(open_):
                 break
-            after = s[open_] + miss
-            if taken:
+            flows = self._flows(step[open_], s[open_], _of(states, open_), dtype, tol)
+            self._note(found, rows[open_], flows)
+            seen = self.port_pu(flows.v)
+            after, shares = self._powers(step[open_], seen), np.empty((len(open_), 2))
+            missed(after, s[open_], rating, shares)
+            far = flows.converged & (shares > limit).any(axis=1)
+            rest = np.flatnonzero(flows.converged & ~far)
+            self._remember(step[open_[rest]], state[open_[rest]], seen[rest], settled=not rough)
+            found.s_kva[rows[open_[rest]]] = after[rest]
+            moved = np.flatnonzero(far)
+            open_, after = open_[moved], after[moved]
+            miss = after - s[open_]
+            if len(self._among) and taken < RELATED_ROUNDS:
+                after = self._at_rest(step[open_], s[open_], seen[moved])
+            elif taken:
                 after -= _secant(miss, miss - before_miss[open_])[:, None] * (
                     after - before[open_] - before_miss[open_]
                 )
             before[open_], before_miss[open_] = s[open_], miss
             s[open_] = after
         found.converged[rows[open_]] = False
-        found.s_kva[rows] = s
-        self._last[step] = s
+
+    def _remember(self, step: Rows, state: States, seen: Float, *, settled: bool) -> None:
+        self.seen_pu[step], self._seen_at[step], self._settled[step] = seen, state, settled
+
+    def _expected(self, step: Rows, state: States) -> tuple[Complex, Float]:
+        """Powers (S, P) of the inverters as last known at each step, and the voltages with controls moved."""
+        moved = (state - self._seen_at[step]).astype(np.float64)
+        seen: Float = self.seen_pu[step].astype(np.float64)
+        s = self._powers(step, seen)
+        level = self._level[step]
+        for at in np.unique(level):
+            own = np.flatnonzero(level == at)
+            seen[own] *= np.exp(moved[own] @ self._lean[at])
+        return s, seen
+
+    def _at_rest(self, step: Rows, s_kva: Complex, seen_pu: Float) -> Complex:
+        """Powers (S, P) at which inverters and voltages agree, by what is known of how they move each other.
+
+        Args:
+            step: (S,).
+            s_kva: complex (S, P) powers at which
+            seen_pu: (S, P) these voltages are.
+        """
+        if not len(self._among):
+            return self._powers(step, seen_pu)
+        assert self.inverters is not None
+        assert self.steps.p_kw is not None
+        s, ports = s_kva.copy(), s_kva.shape[1]
+        at_rest(
+            (self._settings, self.inverters.start, self.steps.p_kw, step), seen_pu, s,
+            (self._among[:ports], self._among[ports:], self._rating), self._share, INNER,
+        )  # fmt: skip
+        return s
 
     def _note(self, found: Answers, rows: Rows, flows: LaneFlows) -> None:
         """Write the answers of some lanes down."""
@@ -295,10 +482,7 @@ def _secant(miss: Complex, turn: Complex) -> Float:
 
 
 def _of(states: LaneStates | None, rows: Rows) -> LaneStates | None:
-    if states is None:
-        return None
-    used, own = np.unique(states.of[rows], return_inverse=True)
-    return LaneStates(own.astype(np.int32), states.delta_y[used])
+    return None if states is None else LaneStates(states.of[rows], states.delta_y)
 
 
 def _each_its_own(dense: Complex, inverters: Inverters | None, s_kva: Complex) -> LaneShaped:
