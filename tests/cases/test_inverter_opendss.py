@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from gridflock.grid import initial
+from gridflock.grid.build import assemble
 from gridflock.grid.series._curves import Category, Curves, ReactiveMode
 from gridflock.grid.series._inverters import Acting, fitted
-from gridflock.grid.build import assemble
 
 MASTER = "data/feeders/IEEETestCases/13Bus/IEEE13Nodeckt.dss"
 PLACES = [

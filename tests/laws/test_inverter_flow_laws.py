@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 import gridflock
 from gridflock.grid import initial, solve
-from gridflock.grid.series._curves import Category, Curves, ReactiveMode, respond
 from gridflock.grid._flow import port_voltages
-from gridflock.grid.series._inverters import Acting, fitted
 from gridflock.grid.build import from_document
+from gridflock.grid.series._curves import Category, Curves, ReactiveMode, respond
+from gridflock.grid.series._inverters import Acting, fitted
 
 DOCUMENT = json.loads((Path(gridflock.__file__).parent / "sim/feeders/ieee123.json").read_text("utf-8"))
 NETWORK = from_document(DOCUMENT)

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from gridflock.dispatch._reactive import reactive_due, reactive_targets
 from gridflock.fleet import reactive_room
 from gridflock.grid import Area, initial, solve, voltage_envelopes
-from gridflock.grid.build import from_document
 from gridflock.grid._support import _effects
+from gridflock.grid.build import from_document
 from gridflock.model import Envelope
 from gridflock.runtime import System
 from gridflock.schema import INVERTERS
