@@ -86,7 +86,8 @@ def _demands(groups: list[Group], demand: Shaped | Complex, states: States | Non
     asked = []
     for around, rows in groups:
         own, values = _own_states(around, rows, states)
-        here = np.take(shapes, rows, axis=1) if len(shapes) and not _in_order(rows, shapes.shape[1]) else shapes
+        whole = not len(shapes) or _in_order(rows, shapes.shape[1])
+        here = shapes if whole else np.take(shapes, rows, axis=1)
         asked.append(Demand(power, at, here, dense, row, rows, own, values))
     return asked
 
