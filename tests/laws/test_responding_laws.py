@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gridflock.grid.series import Category, Curves, respond
-from gridflock.grid.series._responding import answered, table
+from gridflock.grid.series._responding import answered
+from gridflock.grid.series._responding import settings as compiled
 
 D, S = 40, 25
 
@@ -43,7 +44,7 @@ def test_compiled_curves_are_the_curves(seed):
     step = rng.integers(0, S, S).astype(np.int32)
     seen = rng.uniform(0.85, 1.15, (S, start[-1]))
     found = np.empty(seen.shape, dtype=complex)
-    answered(table(curves), start, p_kw, step, seen, found)
+    answered(compiled(curves, start), p_kw, step, seen, found)
     p, q = respond(curves, p_kw[step], np.add.reduceat(seen, start[:-1], axis=1) / counts)
     expected = np.repeat((p + 1j * q) / counts, counts, axis=1)
     np.testing.assert_allclose(found, expected, atol=1e-9)

@@ -18,7 +18,7 @@ from gridflock.grid.lanes import States as LaneStates
 from gridflock.grid.series._inverters import Inverters
 from gridflock.grid.series._march import States
 from gridflock.grid.series._positions import positions
-from gridflock.grid.series._responding import answered, at_rest, missed, table
+from gridflock.grid.series._responding import answered, at_rest, missed, settings
 from gridflock.grid.series._steps import Steps, phase_nodes, solver_of
 from gridflock.grid.series._watch import Watch, watch
 from gridflock.units import NEVER_S, Mask, Rows
@@ -31,6 +31,9 @@ SETTLED = {"float32": (2e-3, 1e-4), "float64": (1e-6, 1e-7)}
 they move what controls see, one alone does not."""
 ROUGH = (2e-2, 5e-3)
 """The same where an answer only guides the walk."""
+CORRECTED = {"float32": (3e-2, 2e-3), "float64": (3e-5, 2e-6)}
+"""The same where what they miss is put right by what is known of how they move each other and what
+controls see: a few per cent of it are left."""
 ROUGH_PU = 3e-4
 """The lanes' tolerance there."""
 TIMES = 3.0
@@ -43,8 +46,9 @@ STEEPEST = 0.44 / 0.06
 """Slope of the standard's volt-var curve, category B."""
 RELATED_ROUNDS = 4
 """After so many the relations do not hold here; a secant does."""
-INNER = (6, 1e-3)
-"""Rounds to the common answer of inverters and voltages related linearly, and what a port may miss it by."""
+AHEAD, AFTER = (2, 5e-3), (3, 1e-3)
+"""Rounds to the common answer of inverters and voltages related linearly, before a flow and after it, and
+what a port may miss it by."""
 INVERTER_ROUNDS = 40
 MOST_ROUNDS = 30
 """Control rounds to a typical state; where it is not found by then it is near enough."""
@@ -103,6 +107,7 @@ class Questions:
         ends = network.load_nodes[self.inverters.port] if self.inverters else np.zeros((0, 2), np.int32)
         first = np.unique(np.concatenate([nodes, network.source_nodes, ends[ends >= 0]]))
         self.watch: Watch = watch(network, first.astype(np.int32))
+        self._looked_at = self.watch.looked_at
         self.place = np.full(network.n + 1, -1, dtype=np.int32)
         self.place[self.watch.nodes] = np.arange(len(self.watch.nodes))
         self._ends = self.place[ends]
@@ -117,11 +122,13 @@ class Questions:
         self._lean = np.zeros((1, len(start), ports))
         self._level = np.zeros(total, dtype=np.int32)
         self._among = np.zeros((0, ports), dtype=np.float32)
+        self._towards = np.zeros((0, 0), dtype=np.complex128)
         self._share = 1.0
         own = self.inverters
         counts = np.diff(own.start) if own else np.zeros(0, dtype=np.int32)
         self._rating = (own.curves.s_kva / counts)[own.owner] if own else np.zeros(0)
-        self._settings = table(self.inverters.curves) if self.inverters else np.zeros((0, 0))
+        if own is not None:
+            self._settings = settings(own.curves, own.start)
         self._total_kw = self.total_kw()
         self.stand_at(start)
 
@@ -174,10 +181,13 @@ class Questions:
         s[1 + each, each] += STROKE * rating
         s[1 + ports + each, each] += 1j * STROKE * rating
         states = self._states("float32", np.tile(state, (len(steps), 1)))
-        seen = self.port_pu(self._flows(steps, s, states, "float32", STROKE_PU).v)
+        v = self._flows(steps, s, states, "float32", STROKE_PU).v
+        seen = self.port_pu(v)
         among = (seen[1:] - seen[0]) / (STROKE * np.concatenate([rating, rating]))[:, None]
         if np.isfinite(among).all():
             self._among = among.astype(np.float32)
+            change = v[1:, self._looked_at] - v[0, self._looked_at]
+            self._towards = change / (STROKE * np.concatenate([rating, rating]))[:, None]
             # A curve falls by its whole range over a few per cent of voltage: how far the inverters answer
             # each other's answers is at most this; between nothing and that lies the best share to take.
             slope = rating * STEEPEST
@@ -251,7 +261,7 @@ class Questions:
         found = np.empty(seen_pu.shape, dtype=np.complex128)
         if self.inverters is not None:
             assert self.steps.p_kw is not None
-            answered(self._settings, self.inverters.start, self.steps.p_kw, step, seen_pu, found)
+            answered(self._settings, self.steps.p_kw, step, seen_pu, found)
         return found
 
     def ask(
@@ -392,8 +402,7 @@ class Questions:
         assert self.inverters is not None
         step, state = pairs
         tol, limit = (ROUGH_PU, ROUGH) if rough else (TOL_PU[dtype], SETTLED[dtype])
-        rating = self._rating
-        s = self._at_rest(step, *self._expected(step, state))
+        s, _ = self._at_rest(step, *self._expected(step, state), AHEAD)
         found.s_kva[rows] = s
         open_ = np.arange(len(rows), dtype=np.int32)
         if again:
@@ -408,7 +417,13 @@ class Questions:
             self._note(found, rows[open_], flows)
             seen = self.port_pu(flows.v)
             after, shares = self._powers(step[open_], seen), np.empty((len(open_), 2))
-            missed(after, s[open_], rating, shares)
+            missed(after, s[open_], self._rating, shares)
+            if len(self._among) and taken < RELATED_ROUNDS:
+                limit = CORRECTED[dtype]
+                some = np.flatnonzero((shares > SETTLED[dtype]).any(axis=1))
+                own = open_[some]
+                after[some], seen[some] = self._at_rest(step[own], s[own], seen[some], AFTER)
+                found.v[np.ix_(rows[own], self._looked_at)] += self._moved_by(after[some] - s[own])
             far = flows.converged & (shares > limit).any(axis=1)
             rest = np.flatnonzero(flows.converged & ~far)
             self._remember(step[open_[rest]], state[open_[rest]], seen[rest], settled=not rough)
@@ -416,15 +431,19 @@ class Questions:
             moved = np.flatnonzero(far)
             open_, after = open_[moved], after[moved]
             miss = after - s[open_]
-            if len(self._among) and taken < RELATED_ROUNDS:
-                after = self._at_rest(step[open_], s[open_], seen[moved])
-            elif taken:
+            if taken and not (len(self._among) and taken < RELATED_ROUNDS):
                 after -= _secant(miss, miss - before_miss[open_])[:, None] * (
                     after - before[open_] - before_miss[open_]
                 )
             before[open_], before_miss[open_] = s[open_], miss
             s[open_] = after
         found.converged[rows[open_]] = False
+
+    def _moved_by(self, change: Complex) -> Complex:
+        """(S, L) what changes (S, P) of the inverters' powers do to the voltages controls look at, V."""
+        both = np.concatenate([change.real, change.imag], axis=1)
+        moved: Complex = both @ self._towards
+        return moved
 
     def _remember(self, step: Rows, state: States, seen: Float, *, settled: bool) -> None:
         self.seen_pu[step], self._seen_at[step], self._settled[step] = seen, state, settled
@@ -440,24 +459,26 @@ class Questions:
             seen[own] *= np.exp(moved[own] @ self._lean[at])
         return s, seen
 
-    def _at_rest(self, step: Rows, s_kva: Complex, seen_pu: Float) -> Complex:
-        """Powers (S, P) at which inverters and voltages agree, by what is known of how they move each other.
+    def _at_rest(
+        self, step: Rows, s_kva: Complex, seen_pu: Float, limits: tuple[int, float]
+    ) -> tuple[Complex, Float]:
+        """Powers and voltages (S, P) at which inverters agree, by what is known of how they move each other.
 
         Args:
             step: (S,).
             s_kva: complex (S, P) powers at which
             seen_pu: (S, P) these voltages are.
+            limits: most rounds, and the part of its rating by which a port may miss.
         """
         if not len(self._among):
-            return self._powers(step, seen_pu)
-        assert self.inverters is not None
+            return self._powers(step, seen_pu), seen_pu
         assert self.steps.p_kw is not None
-        s, ports = s_kva.copy(), s_kva.shape[1]
+        s, seen, ports = s_kva.copy(), seen_pu.copy(), s_kva.shape[1]
         at_rest(
-            (self._settings, self.inverters.start, self.steps.p_kw, step), seen_pu, s,
-            (self._among[:ports], self._among[ports:], self._rating), self._share, INNER,
+            self._settings, (self.steps.p_kw, step), seen, s,
+            (self._among[:ports], self._among[ports:], self._rating), self._share, limits,
         )  # fmt: skip
-        return s
+        return s, seen
 
     def _note(self, found: Answers, rows: Rows, flows: LaneFlows) -> None:
         """Write the answers of some lanes down."""

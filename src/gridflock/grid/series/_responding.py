@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
@@ -28,6 +30,42 @@ _FACTOR, _VOLT_VAR, _WATT_VAR, _CONSTANT = (
     int(ReactiveMode.POWER_FACTOR), int(ReactiveMode.VOLT_VAR), int(ReactiveMode.WATT_VAR),
     int(ReactiveMode.CONSTANT),
 )  # fmt: skip
+
+
+class Settings(NamedTuple):
+    """The settings of D inverters as compiled code reads them.
+
+    Attributes:
+        rows: (D, 36) twelve numbers, then the points of the curves.
+        columns: (18, D) what volt-var with reactive power first needs, as offsets and slopes.
+        others: inverters that do something else.
+        start: (D+1,) first port of each inverter.
+    """
+
+    rows: Float
+    columns: Float
+    others: Rows
+    start: Rows
+
+
+def settings(c: Curves, start: Rows) -> Settings:
+    """The settings of inverters whose ports begin at ``start`` (D+1,)."""
+    rows = table(c)
+    swift = (c.mode == ReactiveMode.VOLT_VAR) & (c.priority == Priority.REACTIVE)
+    columns = [rows[:, k] for k in (_S, _P, _CHARGE, _INJECT, _ABSORB, _STEADY)]
+    columns += [rows[:, _VV + k] for k in range(5)]
+    columns += [_slopes(rows[:, _VV : _VV + 4], rows[:, _VV + 4 : _VV + 8])[:, k] for k in range(3)]
+    fall = _slopes(rows[:, _VW : _VW + 2], rows[:, _VW + 2 : _VW + 4])[:, 0]
+    limited = c.volt_watt
+    columns += [rows[:, _VW], rows[:, _VW + 1], np.where(limited, rows[:, _VW + 2], np.inf)]
+    columns += [np.where(limited, fall, 0.0)]
+    return Settings(rows, np.ascontiguousarray(columns), np.flatnonzero(~swift).astype(np.int32), start)
+
+
+def _slopes(x: Float, y: Float) -> Float:
+    width, rise = np.diff(x, axis=1), np.diff(y, axis=1)
+    slopes: Float = np.divide(rise, width, out=np.zeros_like(rise), where=width > 0)
+    return slopes
 
 
 def table(c: Curves) -> Float:
@@ -133,84 +171,109 @@ def respond_one(c: Float, d: int, p: float, v: float) -> tuple[float, float]:
     return answer
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator] # numba carries no annotations
-def answered_one(settings: Float, start: Rows, p_kw: Float, seen_pu: Float, s_kva: Complex) -> None:
-    """Powers (P,) of the inverters' ports at available powers (D,) and voltages (P,)."""
-    for d in range(len(settings)):
-        first, last = start[d], start[d + 1]
-        v, part = 0.0, 1.0 / (last - first)
-        for e in range(first, last):
-            v += seen_pu[e]
-        p, q = respond_one(settings, d, p_kw[d], v * part)
-        for e in range(first, last):
-            s_kva[e] = complex(p * part, q * part)
+@njit(cache=True, nogil=True, fastmath={"contract", "nsz", "arcp"})  # type: ignore[untyped-decorator] # numba carries no annotations
+def _volt_var(c: Float, available: Float, v: Float, p_kw: Float, q_kvar: Float) -> None:
+    """Volt-var with reactive power first for all inverters, without branches, so that vectors do it."""
+    for d in range(len(v)):
+        x = v[d]
+        p = min(max(available[d], -c[2, d]), c[1, d])
+        p = min(p, c[16, d] + c[17, d] * (min(max(x, c[14, d]), c[15, d]) - c[14, d]))
+        q = c[10, d]
+        q += c[11, d] * (min(max(x, c[6, d]), c[7, d]) - c[6, d])
+        q += c[12, d] * (min(max(x, c[7, d]), c[8, d]) - c[7, d])
+        q += c[13, d] * (min(max(x, c[8, d]), c[9, d]) - c[8, d])
+        share = abs(p) / c[1, d]
+        part = min(share / FULL_REACTIVE_FROM, 1.0)
+        part = 0.0 if share < NO_REACTIVE_BELOW else part
+        part = max(part, c[5, d])
+        q = min(max(q, -part * c[4, d]), part * c[3, d])
+        room = np.sqrt(max(c[0, d] * c[0, d] - q * q, 0.0))
+        p_kw[d] = min(max(p, -room), room)
+        q_kvar[d] = q
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator] # numba carries no annotations
-def answered(settings: Float, start: Rows, p_kw: Float, step: Rows, seen_pu: Float, s_kva: Complex) -> None:
+def answered_one(own: Settings, available: Float, seen_pu: Float, room: Float, s_kva: Complex) -> None:
+    """Powers (P,) of the inverters' ports at available powers (D,) and voltages (P,); room (3, D)."""
+    start, v, p_kw, q_kvar = own.start, room[0], room[1], room[2]
+    single = len(v) == len(seen_pu)
+    for d in range(len(v)):
+        v[d] = seen_pu[d] if single else seen_pu[start[d] : start[d + 1]].mean()
+    _volt_var(own.columns, available, v, p_kw, q_kvar)
+    for d in own.others:
+        p_kw[d], q_kvar[d] = respond_one(own.rows, d, available[d], v[d])
+    for d in range(len(v)):
+        part = 1.0 / (start[d + 1] - start[d])
+        for e in range(start[d], start[d + 1]):
+            s_kva[e] = complex(p_kw[d] * part, q_kvar[d] * part)
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator] # numba carries no annotations
+def answered(own: Settings, p_kw: Float, step: Rows, seen_pu: Float, s_kva: Complex) -> None:
     """Powers of the inverters' ports at some operating points.
 
     Args:
-        settings: (D, 36) ``table``.
-        start: (D+1,) first port of each inverter.
+        own: settings.
         p_kw: (T, D) active power available or wanted.
         step: (S,) row of it.
         seen_pu: (S, P) voltages across the ports.
         s_kva: complex (S, P), written.
     """
+    room = np.empty((3, len(own.rows)))
     for k in range(len(step)):
-        answered_one(settings, start, p_kw[step[k]], seen_pu[k], s_kva[k])
+        answered_one(own, p_kw[step[k]], seen_pu[k], room, s_kva[k])
 
 
-@njit(cache=True, nogil=True, fastmath=True)  # type: ignore[untyped-decorator] # numba carries no annotations
-def _add(total: Among, by: float, rows: Among, e: int) -> None:
-    for f in range(len(total)):
-        total[f] += by * rows[e, f]
+def at_rest(
+    own: Settings, asked: tuple[Float, Rows], seen_pu: Float, s_kva: Complex,
+    among: tuple[Among, Among, Float], share: float, limits: tuple[int, float],
+) -> None:  # fmt: skip
+    """Powers and voltages at which inverters agree, where the voltages follow the powers linearly.
+
+    Args:
+        own: settings.
+        asked: (T, D) active power available or wanted, and (S,) rows of it.
+        seen_pu: (S, P) voltages across the ports at
+        s_kva: complex (S, P) these powers; both replaced.
+        among: (P, P) change of each column's voltage with each row's active and with its reactive
+            power, and (P,) ratings.
+        share: of the way to the curve that is taken at once, but for the first.
+        limits: most rounds, and the part of its rating by which a port may miss.
+    """
+    by_p, by_q, rating = among
+    moved = np.zeros(seen_pu.shape, dtype=np.float32)
+    p_move, q_move = np.empty_like(moved), np.empty_like(moved)
+    for turn in range(limits[0]):
+        part = share if turn else 1.0
+        far, active = _turn(own, asked, (seen_pu, moved), s_kva, (p_move, q_move), part, limits[1] * rating)
+        moved += q_move @ by_q
+        if active:
+            moved += p_move @ by_p
+        if not far:
+            break
+    seen_pu += moved
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator] # numba carries no annotations
-def at_rest(
-    inverters: tuple[Float, Rows, Float, Rows], seen_pu: Float, s_kva: Complex,
-    among: tuple[Among, Among, Float], share: float, limits: tuple[int, float],
-) -> None:  # fmt: skip
-    """Powers at which inverters and voltages agree, where the voltages follow the powers linearly.
-
-    Args:
-        inverters: settings, start, available powers and steps, as ``answered`` takes them.
-        seen_pu: (S, P) voltages across the ports at
-        s_kva: complex (S, P) these powers; replaced.
-        among: (P, P) change of each column's voltage with each row's active and with its reactive
-            power, and (P,) ratings.
-        share: of the way to the curve that is taken at once.
-        limits: most rounds, and the part of its rating by which a port may miss.
-    """
-    settings, start, p_kw, step = inverters
-    by_p, by_q, rating = among
-    ports, known = len(rating), 0.2 * limits[1]
-    v, wanted = np.empty(ports), np.empty(ports, np.complex128)
-    moved = np.empty(ports, np.float32)
+def _turn(
+    own: Settings, asked: tuple[Float, Rows], seen: tuple[Float, Among], s_kva: Complex,
+    moves: tuple[Among, Among], share: float, limit: Float,
+) -> tuple[bool, bool]:  # fmt: skip
+    """Take every port a share of the way to its curve; is one far, did active power move."""
+    p_kw, step = asked
+    ports, far, active = len(limit), False, False
+    v, wanted, room = np.empty(ports), np.empty(ports, np.complex128), np.empty((3, len(own.rows)))
     for k in range(len(step)):
-        moved[:] = 0.0
-        taken, available = s_kva[k], p_kw[step[k]]
-        for turn in range(limits[0]):
-            for e in range(ports):
-                v[e] = seen_pu[k, e] + moved[e]
-            answered_one(settings, start, available, v, wanted)
-            far = False
-            for e in range(ports):
-                change = wanted[e] - taken[e]
-                size = abs(change.real) + abs(change.imag)
-                if size <= known * rating[e]:
-                    continue
-                far = far or size > limits[1] * rating[e]
-                move = change if turn == 0 else share * change
-                taken[e] += move
-                if move.real != 0.0:
-                    _add(moved, np.float32(move.real), by_p, e)
-                _add(moved, np.float32(move.imag), by_q, e)
-            if not far:
-                break
-        taken[:] = wanted
+        for e in range(ports):
+            v[e] = seen[0][k, e] + seen[1][k, e]
+        answered_one(own, p_kw[step[k]], v, room, wanted)
+        for e in range(ports):
+            change = share * (wanted[e] - s_kva[k, e])
+            far = far or abs(change.real) + abs(change.imag) > limit[e]
+            active = active or change.real != 0.0
+            s_kva[k, e] += change
+            moves[0][k, e], moves[1][k, e] = change.real, change.imag
+    return far, active
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator] # numba carries no annotations

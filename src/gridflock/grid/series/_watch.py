@@ -31,6 +31,14 @@ class Watch:
     at: Rows
     rows: tuple[tuple[Rows, Complex, tuple[Rows, ...]], ...]
 
+    @property
+    def looked_at(self) -> Rows:
+        """Places in ``nodes`` of those that sights depend on."""
+        reg, caps = self.regulators, self.capacitors
+        used = [reg.node, reg.node_to, caps.seen_node, self.at, *(nodes for nodes, _, _ in self.rows)]
+        places = np.unique(np.concatenate(used))
+        return places[places >= 0].astype(np.int32)
+
     def sights(self, v: Complex, states: States) -> Float:
         """(S, K+2M) regulated voltages, capacitors' voltages, capacitors' flows.
 
