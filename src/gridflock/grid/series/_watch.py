@@ -18,6 +18,7 @@ class Watch:
 
     Attributes:
         nodes: (W,) nodes whose voltages are needed.
+        looked_at: (L,) places in ``nodes`` of those that sights depend on; what follows points into these.
         regulators: their rows of nodes and conductors point into this watch.
         capacitors: the same.
         at: (C,) node of each conductor needed.
@@ -26,18 +27,11 @@ class Watch:
     """
 
     nodes: Rows
+    looked_at: Rows
     regulators: Regulators
     capacitors: Capacitors
     at: Rows
     rows: tuple[tuple[Rows, Complex, tuple[Rows, ...]], ...]
-
-    @property
-    def looked_at(self) -> Rows:
-        """Places in ``nodes`` of those that sights depend on."""
-        reg, caps = self.regulators, self.capacitors
-        used = [reg.node, reg.node_to, caps.seen_node, self.at, *(nodes for nodes, _, _ in self.rows)]
-        places = np.unique(np.concatenate(used))
-        return places[places >= 0].astype(np.int32)
 
     def sights(self, v: Complex, states: States) -> Float:
         """(S, K+2M) regulated voltages, capacitors' voltages, capacitors' flows.
@@ -48,6 +42,7 @@ class Watch:
         """
         reg = self.regulators
         factor = 1.0 / (1.0 + reg.step_pu * states[:, : len(reg.ids)])
+        v = v[:, self.looked_at]
         grounded = np.concatenate([v, np.zeros((len(v), 1))], axis=1)
         currents = np.zeros((len(v), len(self.rows)), dtype=np.complex128)
         for c, (nodes, y, dividing) in enumerate(self.rows):
@@ -68,14 +63,18 @@ def watch(network: Network, also: Rows) -> Watch:
     owner = blocks.owner
     inside = np.isin(owner, owner[conductors])
     wanted = np.concatenate([reg.node, reg.node_to, caps.seen_node, blocks.node[inside]])
-    nodes = np.concatenate([also, np.setdiff1d(wanted[wanted >= 0], also)]).astype(np.int32)
+    own = np.unique(wanted[wanted >= 0])
+    nodes = np.concatenate([also, np.setdiff1d(own, also)]).astype(np.int32)
+    among = np.full(network.n, -1, dtype=np.int32)
+    among[nodes] = np.arange(len(nodes))
     place = np.full(network.n + 1, -1, dtype=np.int32)
-    place[nodes] = np.arange(len(nodes))
+    place[own] = np.arange(len(own))
     row = np.full(len(blocks.node) + 1, -1, dtype=np.int32)
     row[conductors] = np.arange(len(conductors))
     counts = np.where(flows, np.diff(caps.flow_start), 0)
     return Watch(
         nodes,
+        among[own],
         replace(reg, node=place[reg.node], node_to=place[reg.node_to], conductor=row[reg.conductor]),
         replace(
             caps,
