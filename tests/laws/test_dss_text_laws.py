@@ -136,6 +136,10 @@ def test_reports_are_told_not_passed(tmp_path, verb):
         "new transformer.t wind=2000",
         "batchedit load..(a+)+$ kw=1",
         "new swtcontrol.s switchedobj=line.a state=open",
+        "new fuse.f monitoredobj=line.a state=[open open open]",
+        "new recloser.r monitoredobj=line.a state=open",
+        "new load.l bus1=b.-1 kw=1",
+        "new line.l s.1 b.-2",
         "new circuit.a\nnew circuit.b",
         "kw=5",
     ],
@@ -159,6 +163,10 @@ def test_what_could_harm_or_deceive_is_refused(tmp_path, line):
         "new loadshape.l npts=2 mult=(sngfile={up}/secret.dss)",
         "new load.l zipv=(file=../secret.dss)",
         "set voltagebases=(file=../secret.dss)",
+        'new loadshape.l npts=2 mult=["file"=../secret.dss]',
+        "new loadshape.l npts=2 mult=[{{file}}=../secret.dss]".replace("{{", "{").replace("}}", "}"),
+        "new loadshape.l npts=2 mult=['sngfile'=../secret.dss]",
+        'new loadshape.l npts=2 mult=(["file"=../secret.dss])',
     ],
 )
 def test_nothing_outside_the_root_is_read(tmp_path, line):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -294,10 +295,19 @@ def _stop(lines: list[str]) -> typer.Exit:
     return typer.Exit(1)
 
 
+def _finite(value: Any) -> Any:  # noqa: ANN401 JSON is any of its types
+    """The same without NaN and infinity, which JSON does not have: null."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    return [_finite(item) for item in value] if isinstance(value, list) else value
+
+
 def _plain(value: object) -> Any:  # noqa: ANN401 JSON is any of its types
     from gridflock.runtime import plain
 
-    return plain(value)
+    return _finite(plain(value))
 
 
 def _tell(answer: dict[str, Any], as_json: bool) -> None:  # noqa: FBT001 a flag passed on

@@ -141,7 +141,11 @@ class Batch:
             spread: how parts are run: ``map``, or a thread pool's (the kernels hold no lock).
             parts: into how many the scenarios are cut.
             room: memory for ``v_pu`` from ``room``; the answer is valid until it is used again.
+
+        Raises:
+            ValueError: powers that do not fit the ports.
         """
+        self._check(loads, inject_kva)
         wanted = Wanted(
             tol=tol, v_pu=v_pu, nodes=tuple(() if nodes is None else np.asarray(nodes).tolist()),
             band=band, spread=spread, parts=parts, room=room,
@@ -155,6 +159,26 @@ class Batch:
                 np.concatenate([loads, still if inject_kva is None else inject_kva], axis=1), wanted
             )
         return self._complete(found, loads, inject_kva, wanted)
+
+    def _check(self, loads: Shaped | Complex, inject_kva: Complex | None) -> None:
+        """Compiled loops trust their shapes.
+
+        Raises:
+            ValueError: powers that do not fit the ports.
+        """
+        ports = len(self.network.loads)
+        if isinstance(loads, Shaped):
+            rows = loads.shape
+            fits = len(loads.kva) == len(rows) == ports and loads.multipliers.ndim == 2
+            fits = fits and (not ports or (rows.min() >= 0 and rows.max() < len(loads.multipliers)))
+        else:
+            fits = loads.ndim == 2 and loads.shape[1] == ports
+        if not fits:
+            raise ValueError(f"loads do not fit the {ports} ports of network {self.network.name}")
+        if inject_kva is not None and inject_kva.shape != (len(loads), len(self.inject_nodes)):
+            raise ValueError(
+                f"injections do not fit {len(loads)} scenarios at {len(self.inject_nodes)} nodes"
+            )
 
     def prepare(self, loads: Shaped | Complex, *, tol: float = TOLERANCE_PU, times: float = TIMES) -> int:
         """Make base points in advance for scenarios that will be solved again and again, or piece by piece.

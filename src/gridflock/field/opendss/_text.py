@@ -38,7 +38,11 @@ MOST_FAULTS = 50
 MOST_UNNAMED = 6
 """Values by position of a class with properties that are not passed on."""
 
-_READS_FILE = re.compile(r"\s*(file|sngfile|dblfile)\s*=", re.IGNORECASE)
+_FILE_WORDS = frozenset({"file", "sngfile", "dblfile"})
+_BESIDE_FILE = frozenset({"column", "col", "header"})
+_NEGATIVE_NODE = re.compile(r"\.\s*-|\.\d{3}")
+_BELOW_ZERO = re.compile(r"\.\s*-\d")
+SWITCHING = frozenset({"swtcontrol", "fuse", "relay", "recloser"})
 _PROPERTY = re.compile(r"[\w%.\-]+")
 _PATTERN = re.compile(r"[\w.\-*]+")
 
@@ -306,14 +310,15 @@ class _Reader:
         """The values of an element with files made absolute; None if one is refused."""
         kind = element.split(".", 1)[0]
         checked: list[Token] = []
-        at, leading = -1, LEADING.get(kind, ())
+        at, leading, named = -1, LEADING.get(kind, ()), False
         for place, word in enumerate(words):
             hit = [k for k, n in enumerate(leading) if n.startswith(word.name)] if word.name else [at + 1]
             at = hit[0] if hit else len(leading)
             if word.name == "debugtrace":
                 self.tell("debugtrace left out")
                 continue
-            reason = self._wrong(kind, word, place, named=any(w.name for w in words[:place]))
+            reason = self._wrong(kind, word, place, named=named)
+            named = named or bool(word.name)
             reason = reason or _too_many(word.name or (leading[at] if at < len(leading) else ""), word)
             if not reason:
                 try:
@@ -342,13 +347,27 @@ class _Reader:
         """A value with the file it reads checked and made absolute."""
         if kind in FILE_CLASSES and word.name in FILE_PROPERTIES:
             return Token(word.name, f'"{self._data(word.value)}"')
-        if not _READS_FILE.match(word.value):
+        wrong_node = _NEGATIVE_NODE if word.name.startswith("bus") else _BELOW_ZERO
+        if (word.name.startswith("bus") or not word.name) and wrong_node.search(word.value):
+            raise Refused(f"{word.value!r}: a node is a number from 0 to 99")
+        if "=" not in word.value:
             return word
-        inner = [
-            Token(t.name, f'"{self._data(t.value)}"') if t.name.endswith("file") else t
-            for t in tokens(word.value)
+        # The engine takes quotes off names, too: a name is judged by what is inside them.
+        inner = list(tokens(word.value))
+        names = {t.name for t in inner}
+        if not names & _FILE_WORDS or names - _FILE_WORDS - _BESIDE_FILE:
+            raise Refused(f"{word.value[:40]!r}: an equals sign may stand here only in file=…")
+        sealed = [
+            Token(t.name, f'"{self._data(t.value)}"') if t.name in _FILE_WORDS else self._plain(t)
+            for t in inner
         ]
-        return Token(word.name, f"[{' '.join(map(str, inner))}]")
+        return Token(word.name, f"[{' '.join(map(str, sealed))}]")
+
+    @staticmethod
+    def _plain(word: Token) -> Token:
+        if not re.fullmatch(r"\w+", word.value):
+            raise Refused(f"{word.name}={word.value[:20]!r}: a number or a word is expected")
+        return Token(word.name, word.value)
 
     def _data(self, written: str) -> Path:
         path = self.root.find(written, self.folder)
@@ -366,9 +385,10 @@ class _Reader:
             self.emit(self.verb, [Token("", element), *[Token("", w.value) for w in words[1:]]], element)
 
     def _passed_over(self, kind: str, name: str, words: list[Token]) -> None:
-        """A switch control is left out, unless it holds its switch open."""
-        for word in words if kind == "swtcontrol" else ():
-            if word.name in {"action", "state", "normal"} and word.value[:1].lower() == "o":
+        """A switching device is left out, unless it holds its switch open."""
+        for word in words if kind in SWITCHING else ():
+            held = re.split(r"[\s,]+", word.value.lower())
+            if word.name in {"action", "state", "normal"} and any(h[:1] in {"o", "t"} for h in held):
                 self.fault(f"{kind}.{name}", word.name, "write open line.<name> 1 for a switch that is open")
 
     # ---- options and coordinates -----------------------------------------------------------------
@@ -386,11 +406,11 @@ class _Reader:
         value = word.value.lower()
         if option is None:
             asis = {"year": "0", "cktmodel": "multiphase", "loadmodel": "powerflow", "datapath": ""}
-            if asis.get(word.name, "-").startswith(value):
+            if word.name in asis and asis[word.name].startswith(value):
                 return
             self.fault("", word.name or word.value, "unknown or not allowed option: take it out of the file")
         elif OPTIONS[option] is Fate.PASSED:
-            if _READS_FILE.match(word.value):
+            if "=" in word.value:
                 self.fault("", option, "a number or a list of numbers is expected")
                 return
             self.emit("set", [Token(option, word.raw)])

@@ -26,7 +26,7 @@ class Checked:
 
     Attributes:
         file: the master.
-        agrees: converged, within 1e-6 pu, and within 2e-5 pu in the lanes.
+        agrees: converged, within 1e-6 pu, and within 2e-5 pu by the lanes themselves.
         nodes: compared.
         converged: ours and OpenDSS.
         max_error_pu: largest difference of a complex node voltage, per unit of its nominal value.
@@ -95,7 +95,12 @@ def check(source: str, root: Path | None = None, *, widen: bool = False, as_writ
     good = flow.converged and theirs.converged
     return Checked(
         file=source,
-        agrees=bool(good and error_pu[worst] <= EXACT_PU and lane_error[lane_worst] <= LANES_PU),
+        agrees=bool(
+            good
+            and error_pu[worst] <= EXACT_PU
+            and lane_error[lane_worst] <= LANES_PU
+            and not lanes.resolved[-1]
+        ),
         nodes=int(np.count_nonzero(~np.isnan(error_pu))),
         converged=good,
         max_error_pu=float(f"{error_pu[worst]:.3g}"),
