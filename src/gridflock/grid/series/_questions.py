@@ -401,7 +401,7 @@ class Questions:
         """
         assert self.inverters is not None
         step, state = pairs
-        tol, limit = (ROUGH_PU, ROUGH) if rough else (TOL_PU[dtype], SETTLED[dtype])
+        tol, close = (ROUGH_PU, ROUGH) if rough else (TOL_PU[dtype], SETTLED[dtype])
         s, _ = self._at_rest(step, *self._expected(step, state), AHEAD)
         found.s_kva[rows] = s
         open_ = np.arange(len(rows), dtype=np.int32)
@@ -418,12 +418,13 @@ class Questions:
             seen = self.port_pu(flows.v)
             after, shares = self._powers(step[open_], seen), np.empty((len(open_), 2))
             missed(after, s[open_], self._rating, shares)
-            if len(self._among) and taken < RELATED_ROUNDS:
-                limit = CORRECTED[dtype]
+            related = len(self._among) > 0 and taken < RELATED_ROUNDS
+            if related:
                 some = np.flatnonzero((shares > SETTLED[dtype]).any(axis=1))
                 own = open_[some]
                 after[some], seen[some] = self._at_rest(step[own], s[own], seen[some], AFTER)
                 found.v[np.ix_(rows[own], self._looked_at)] += self._moved_by(after[some] - s[own])
+            limit = CORRECTED[dtype] if related else close
             far = flows.converged & (shares > limit).any(axis=1)
             rest = np.flatnonzero(flows.converged & ~far)
             self._remember(step[open_[rest]], state[open_[rest]], seen[rest], settled=not rough)
@@ -431,7 +432,7 @@ class Questions:
             moved = np.flatnonzero(far)
             open_, after = open_[moved], after[moved]
             miss = after - s[open_]
-            if taken and not (len(self._among) and taken < RELATED_ROUNDS):
+            if taken and not related:
                 after -= _secant(miss, miss - before_miss[open_])[:, None] * (
                     after - before[open_] - before_miss[open_]
                 )
