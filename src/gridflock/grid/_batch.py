@@ -9,19 +9,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gridflock.grid._admittance import admittance
+from gridflock.grid._circuit import circuit
 from gridflock.grid._flow import Flow, solve
 from gridflock.grid._network import Complex, Float, Network
 from gridflock.grid._state import ControlState
-from gridflock.grid.lanes import Circuit, LaneFlows, Lanes, Laws, Wanted
+from gridflock.grid.lanes import LaneFlows, Lanes, Wanted
 from gridflock.grid.lanes import Shaped as ShapedPorts
 from gridflock.units import Mask, Pu, Rows
 
 TOLERANCE_PU = 1e-5
-INJECTION_RANGE = (0.4, 1.6)
-"""Per unit in which an injection is constant power in the lanes; far outside any answer of use."""
-BOUNDLESS_V = 1e12
-"""Rated voltage beside which any voltage vanishes, and whose square float32 still holds."""
 TIMES = 10.0
 """How often scenarios are expected to be solved that base points are prepared for."""
 Spread = Callable[[Callable[[int], Any], Iterable[int]], Iterable[Any]]
@@ -252,30 +248,3 @@ class Batch:
         if inject_kva is not None:
             np.add.at(inject, self.inject_nodes, inject_kva)
         return solve(self.network, load_kva, inject, self.state)
-
-
-def circuit(network: Network, state: ControlState, inject_nodes: Rows) -> Circuit:
-    """The plain arrays of a network at a control state; injections become ports of constant power."""
-    matrix = admittance(network, state)
-    k = len(inject_nodes)
-    following = np.full(network.n, -1, dtype=np.int32)
-    following[network.three_wire] = network.three_wire_next
-    ends = np.stack([inject_nodes, following[inject_nodes]], axis=1)
-    rated = network.v_base[inject_nodes] * np.where(ends[:, 1] >= 0, np.sqrt(3.0), 1.0)
-    floor, low, high = network.load_range.T
-    constant = np.tile([[1.0, 0.0, 0.0]], (k, 2, 1)).reshape(k, 2, 3)
-    limits = np.tile(INJECTION_RANGE, (k, 1))
-    law = Laws(
-        np.concatenate([network.load_zip, constant]),
-        np.concatenate([network.load_exponent, np.full((k, 2), np.nan)]),
-        np.append(low, limits[:, 0]),
-        np.append(high, limits[:, 1]),
-        np.append(floor, np.full(k, 0.2)),
-        np.concatenate([network.load_edge, 1.0 / limits]),
-    )
-    # A dead port keeps its row: at a source, of boundless rated voltage, it draws nothing.
-    live = network.topology.port_live
-    beside = np.array([network.source_nodes[0], -1])
-    ports = np.concatenate([np.where(live[:, None], network.load_nodes, beside), ends]).astype(np.int32)
-    rated = np.append(np.where(live, network.load_v, BOUNDLESS_V), rated)
-    return Circuit(matrix.y, matrix.i_source, network.v_base, ports, rated, law)

@@ -2,7 +2,7 @@
 
 With the factored Y, ``v <- Y⁻¹·(i_source + i_ports(v))`` (Chen et al., "Distribution system
 power flow analysis - a rigid approach", IEEE Trans. Power Delivery 6(3), 1991), valid for every
-connection because only nodes and ports appear. The answer is judged by the residual of the
+connection because only nodes and ports appear; where that does not contract, by Newton's method. The answer is judged by the residual of the
 original equations, not by the size of the last step alone.
 """
 
@@ -14,9 +14,11 @@ from functools import cached_property
 import numpy as np
 
 from gridflock.grid._admittance import Admittance, admittance
+from gridflock.grid._circuit import circuit
 from gridflock.grid._network import Complex, Float, Network
 from gridflock.grid._state import ControlState
 from gridflock.grid.lanes import Laws
+from gridflock.grid.lanes._point import pattern, point
 from gridflock.units import Mask
 
 MAX_ITERATIONS = 200
@@ -150,7 +152,29 @@ def solve(
         miss = matrix.y @ v - matrix.i_source - _currents(network, load_kva, inject_kva, v)
         residual = float(np.abs(v * miss).max()) / 1000.0
     converged = bool(step <= tol and residual <= RESIDUAL_LIMIT_KVA)
+    if not converged:
+        return _by_newton(network, load_kva, inject_kva, state, matrix, iterations)
     return Flow(network, state, load_kva, inject_kva, v, iterations, residual, converged)
+
+
+def _by_newton(
+    network: Network,
+    load_kva: Complex,
+    inject_kva: Complex,
+    state: ControlState,
+    matrix: Admittance,
+    iterations: int,
+) -> Flow:
+    """The same point by Newton's method: where the source is weak the fixed point does not contract."""
+    nodes = np.flatnonzero(inject_kva).astype(np.int32)
+    arrays = circuit(network, state, nodes)
+    asked = np.concatenate([np.where(network.topology.port_live, load_kva, 0.0), inject_kva[nodes]])
+    with np.errstate(all="ignore"):
+        found = point(arrays, pattern(arrays, np.zeros(0, dtype=np.int32)), asked)
+        miss = matrix.y @ found.v - matrix.i_source - _currents(network, load_kva, inject_kva, found.v)
+        residual = float(np.abs(found.v * miss).max()) / 1000.0
+    good = bool(found.solved and residual <= RESIDUAL_LIMIT_KVA)
+    return Flow(network, state, load_kva, inject_kva, found.v, iterations, residual, good)
 
 
 def _iterate(

@@ -14,7 +14,7 @@ from scipy import sparse
 from scipy.sparse import linalg
 
 from gridflock.grid._admittance import admittance
-from gridflock.grid._batch import circuit
+from gridflock.grid._circuit import circuit
 from gridflock.grid._flow import RESIDUAL_LIMIT_KVA, Flow
 from gridflock.grid._network import Complex, Float, Network, PortKind
 from gridflock.grid._state import ControlState

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from gridflock.grid._batch import Shaped, Spread, circuit
+from gridflock.grid._batch import Shaped, Spread
+from gridflock.grid._circuit import circuit
 from gridflock.grid._controls import Settled, settled
 from gridflock.grid._flow import Flow
 from gridflock.grid._network import Complex, Float, Network
