@@ -8,7 +8,7 @@ FUNCTION_P90 = 30
 FACE_NAMES = 12
 
 LONG_FUNCTIONS: dict[str, str] = {
-    "src/gridflock/grid/lanes/_kernel.py:run": "one compiled loop over blocks of lanes: its passes share registers",
+    "src/gridflock/grid/lanes/_kernel.py:run": "one compiled loop: its passes share registers",
 }
 """``path:qualified.name`` -> why it may be longer."""
 

@@ -2,8 +2,8 @@
 
 With the factored Y, ``v <- Y⁻¹·(i_source + i_ports(v))`` (Chen et al., "Distribution system
 power flow analysis - a rigid approach", IEEE Trans. Power Delivery 6(3), 1991), valid for every
-connection because only nodes and ports appear; where that does not contract, by Newton's method. The answer is judged by the residual of the
-original equations, not by the size of the last step alone.
+connection because only nodes and ports appear; where that does not contract, by Newton's method. The
+answer is judged by the residual of the original equations, not by the size of the last step alone.
 """
 
 from __future__ import annotations

@@ -21,8 +21,9 @@ from gridflock.grid.lanes._tail import elimination
 from gridflock.units import Rows
 
 FIT_ACCURACY = {"float32": 1e-6, "float64": 1e-12}
-PROOF_SWING = 0.3
-"""The proof lane's injections differ from the base point's by this share, up and down in turn."""
+PROOF_SWINGS = (0.3, 0.1, 0.03)
+"""The proof lane's injections differ from the base point's by this share, up and down in turn; by less where
+so many ports cross their limits that no lane gets there."""
 RIGHT_SIDES = 4
 """Random right sides that the first base point's packed factors are checked on."""
 FEWER = 2
@@ -70,9 +71,14 @@ def _packed(shared: Frame, change: Complex, base: Point, right_sides: int) -> An
 
 
 def _prove(made: Anchor) -> float:
+    return next((error for swing in PROOF_SWINGS if np.isfinite(error := _error_at(made, swing))), np.inf)
+
+
+def _error_at(made: Anchor, swing: float) -> float:
+    """Largest error of one lane so far from the base point, pu; infinite where nobody arrives."""
     shared, base = made.frame, made.base.s_kva
     scale = np.abs(base) + 0.1 * (np.abs(base).mean() if base.any() else 0.1)
-    asked = base + PROOF_SWING * scale * np.where(np.arange(len(base)) % 2, 1.0, -0.5)
+    asked = base + swing * scale * np.where(np.arange(len(base)) % 2, 1.0, -0.5)
     truth = point(shared.circuit, shared.pattern, asked, near=made.base)
     wanted = Wanted(v_pu=True)
     answers = Answers(len(shared.circuit.v_base), shared.dtype, 1, wanted)
