@@ -242,7 +242,7 @@ def bench_powerflow(
     feeder: Annotated[str, typer.Option(help="OpenDSS master, or a packed feeder.")] = "ieee123",
     root: Annotated[Path | None, typer.Option(help="Folder the master may not lead out of.")] = None,
     scenarios: Annotated[int, typer.Option(min=16, max=200_000, help="Daily steps in order.")] = 2048,
-    level: Annotated[float, typer.Option(min=0.01, help="Mean load multiplier.")] = 0.6,
+    level: Annotated[float, typer.Option(min=0.01, max=10.0, help="Mean load multiplier.")] = 0.6,
     seed: Seed = 1,
     widen: Annotated[
         bool, typer.Option("--widen", help="Load limits 0.85..1.15 pu on both sides: laws that jump there.")
@@ -267,7 +267,7 @@ def bench_estimation(
     feeder: Annotated[str, typer.Option(help="OpenDSS master, or a packed feeder.")] = "ieee123",
     root: Annotated[Path | None, typer.Option(help="Folder the master may not lead out of.")] = None,
     runs: Annotated[int, typer.Option(min=1, max=10_000, help="Seeds.")] = 20,
-    level: Annotated[float, typer.Option(min=0.01, help="Mean load multiplier.")] = 1.0,
+    level: Annotated[float, typer.Option(min=0.01, max=10.0, help="Mean load multiplier.")] = 1.0,
     missing: Annotated[float, typer.Option(min=0.0, max=1.0, help="Share of loads without a meter.")] = 0.3,
     seed: Seed = 1,
     as_json: AsJson = False,

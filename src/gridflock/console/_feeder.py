@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,7 +27,9 @@ Root = Annotated[
 Url = Annotated[str | None, typer.Option("--url", help="Server; default GRIDFLOCK_URL or the local one.")]
 Token = Annotated[str | None, typer.Option("--token", help="Bearer token; default GRIDFLOCK_TOKEN.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Level = Annotated[float, typer.Option("--load", min=0.0, help="Multiplier of every load that follows one.")]
+Level = Annotated[
+    float, typer.Option("--load", min=0.0, max=1000.0, help="Multiplier of every load that follows one.")
+]
 Controls = Annotated[
     bool, typer.Option("--controls/--fixed", help="Regulators and capacitors act, or stay as written.")
 ]
@@ -36,6 +37,7 @@ READINGS = (
     "CSV: quantity (voltage_pu, voltage_v, port_voltage_v, port_kw, port_kvar, branch_kw, branch_kvar, "
     "branch_a), element, phase, value (empty: missing), sigma (same unit, or 5%), t, id."
 )
+PICTURES = frozenset({".png", ".svg", ".pdf"})
 Answer = TypeVar("Answer")
 
 
@@ -203,7 +205,7 @@ def estimate(
     now: Annotated[str, typer.Option(help="The present, ISO 8601; default the newest reading's time.")] = "",
     load: Level = 1.0,
     share: Annotated[
-        float, typer.Option(min=0.01, help="Standard deviation of unread loads, as a share.")
+        float, typer.Option(min=0.01, max=10.0, help="Standard deviation of unread loads, as a share.")
     ] = 0.5,
     out: Annotated[Path | None, typer.Option(help="Write every node as CSV.")] = None,
     as_json: AsJson = False,
@@ -245,6 +247,8 @@ def _progress(as_json: bool) -> Iterator[Callable[[int, int], None]]:  # noqa: F
 def _write_series(network: Any, steps: Any, step_s: int, out: Path) -> None:  # noqa: ANN401 the grid is loaded only by the commands that need it
     from gridflock.console import _profile
 
+    if out.suffix.lower() not in PICTURES | {".csv"}:
+        raise _stop([f"out: {out} (rule: .csv, {', '.join(sorted(PICTURES))})"])
     if out.suffix.lower() != ".csv":
         _or_file(out, lambda: _profile.draw_series(steps, step_s, out))
         return
@@ -273,6 +277,8 @@ def _or_file(out: Path, action: Callable[[], None]) -> None:
 def _write_flow(flow: Any, out: Path) -> None:  # noqa: ANN401 the grid is loaded only by the commands that need it
     from gridflock.console import _profile
 
+    if out.suffix.lower() not in PICTURES | {".csv"}:
+        raise _stop([f"out: {out} (rule: .csv, {', '.join(sorted(PICTURES))})"])
     if out.suffix.lower() == ".csv":
         _write_rows(out, ["bus", "phase", "v_pu", "v_v", "angle_deg"], _profile.rows(flow))
     else:
@@ -295,19 +301,10 @@ def _stop(lines: list[str]) -> typer.Exit:
     return typer.Exit(1)
 
 
-def _finite(value: Any) -> Any:  # noqa: ANN401 JSON is any of its types
-    """The same without NaN and infinity, which JSON does not have: null."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    return [_finite(item) for item in value] if isinstance(value, list) else value
-
-
 def _plain(value: object) -> Any:  # noqa: ANN401 JSON is any of its types
     from gridflock.runtime import plain
 
-    return _finite(plain(value))
+    return plain(value)
 
 
 def _tell(answer: dict[str, Any], as_json: bool) -> None:  # noqa: FBT001 a flag passed on

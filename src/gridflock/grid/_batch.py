@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gridflock.grid._circuit import circuit
+from gridflock.grid._circuit import circuit, hidden_nodes
 from gridflock.grid._flow import Flow, solve
 from gridflock.grid._network import Complex, Float, Network
 from gridflock.grid._state import ControlState
@@ -57,11 +57,12 @@ class Flows:
         iterations: (S,) of the lanes.
         v_pu: float32 (S, n) magnitudes, or None if not asked for.
         v: complex (S, k) voltages of the nodes asked for, V.
-        low_pu: (S,) lowest magnitude of a scenario.
+        low_pu: (S,) lowest magnitude of a scenario among live phase nodes.
         high_pu: (S,) highest.
-        node_low_pu: (n,) lowest magnitude of a node over all scenarios; None without a band.
+        node_low_pu: (n,) lowest magnitude of a node over all scenarios; None without a band, NaN at
+            neutrals and dead nodes.
         node_high_pu: (n,) highest.
-        below: (n,) scenarios in which a node is below the band.
+        below: (n,) scenarios in which a node is below the band; 0 at neutrals and dead nodes.
         above: (n,) above it.
     """
 
@@ -104,6 +105,7 @@ class Batch:
     ) -> None:
         self.network = network
         self.state = state
+        self._hidden = hidden_nodes(network)
         self.inject_nodes = np.zeros(0, np.int32) if inject_nodes is None else np.asarray(inject_nodes)
         base = network.load_kva if base_kva is None else base_kva
         still = np.zeros(len(self.inject_nodes), dtype=np.complex128)
@@ -208,7 +210,7 @@ class Batch:
         self, found: LaneFlows, loads: Shaped | Complex, inject_kva: Complex | None, wanted: Wanted
     ) -> Flows:
         """The lanes' answer with failed lanes solved again."""
-        counted = wanted.band is not None
+        counted, hidden = wanted.band is not None, self._hidden
         flows = Flows(
             found.converged.copy(), ~found.converged, found.residual_kva, found.iterations,
             found.v_pu if wanted.v_pu else None, found.v, found.low_pu, found.high_pu,
@@ -226,9 +228,14 @@ class Batch:
             if flows.v_pu is not None:
                 flows.v_pu[scenario] = magnitude
             flows.v[scenario] = flow.v[list(wanted.nodes)] if flow.converged else np.nan
-            flows.low_pu[scenario], flows.high_pu[scenario] = magnitude.min(), magnitude.max()
+            watched = magnitude[~hidden]
+            flows.low_pu[scenario], flows.high_pu[scenario] = watched.min(), watched.max()
             if flow.converged and wanted.band is not None:
                 self._count(flows, magnitude, wanted.band)
+        if flows.node_low_pu is not None and flows.node_high_pu is not None:
+            flows.node_low_pu[hidden] = flows.node_high_pu[hidden] = np.nan
+        if flows.below is not None and flows.above is not None:
+            flows.below[hidden] = flows.above[hidden] = 0
         return flows
 
     def _count(self, flows: Flows, magnitude: Float, band: tuple[float, float]) -> None:

@@ -7,13 +7,20 @@ import numpy as np
 from gridflock.grid._admittance import admittance
 from gridflock.grid._network import Network
 from gridflock.grid._state import ControlState
+from gridflock.grid._topology import NEUTRAL
 from gridflock.grid.lanes import Circuit, Laws
-from gridflock.units import Rows
+from gridflock.units import Mask, Rows
 
 INJECTION_RANGE = (0.4, 1.6)
 """Per unit in which an injection is constant power in the lanes; far outside any answer of use."""
 BOUNDLESS_V = 1e12
 """Rated voltage beside which any voltage vanishes, and whose square float32 still holds."""
+
+
+def hidden_nodes(network: Network) -> Mask:
+    """(n,) neutrals and dead nodes: their voltage is no service voltage."""
+    hidden: Mask = ~network.topology.live | (network.node_phase >= NEUTRAL)
+    return hidden
 
 
 def circuit(network: Network, state: ControlState, inject_nodes: Rows) -> Circuit:
@@ -40,4 +47,7 @@ def circuit(network: Network, state: ControlState, inject_nodes: Rows) -> Circui
     beside = np.array([network.source_nodes[0], -1])
     ports = np.concatenate([np.where(live[:, None], network.load_nodes, beside), ends]).astype(np.int32)
     rated = np.append(np.where(live, network.load_v, BOUNDLESS_V), rated)
-    return Circuit(matrix.y, matrix.i_source, network.v_base, ports, rated, law)
+    hidden = hidden_nodes(network)
+    return Circuit(
+        matrix.y, matrix.i_source, network.v_base, ports, rated, law, hidden=hidden if hidden.any() else None
+    )

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from gridflock.grid._flow import Flow, solve
 from gridflock.grid._network import CapacitorMode, Capacitors, Complex, Float, Network, Regulators
 from gridflock.grid._state import ControlState
-from gridflock.units import DAY_S, NEVER_S, Mask, Rows
+from gridflock.units import DAY_S, NEVER_S, Codes, Mask, Rows
 
 SETTLE_ROUNDS = 100
 """Control rounds of one settling; feeders that do not hunt need fewer than twenty."""
@@ -86,8 +86,24 @@ def _sums(values: Float, start: Rows) -> Float:
     return sums
 
 
+def most_taps(network: Network) -> NDArray[np.int8]:
+    """(K,) positions each regulator may move at once; 0 where it is locked or nothing feeds what it sees."""
+    reg, topology = network.regulators, network.topology
+    rests = reg.locked | ~topology.live[reg.node] | ~topology.branch_live[reg.branch]
+    return np.where(rests, 0, reg.most_taps).astype(np.int8)
+
+
+def capacitor_modes(network: Network) -> Codes:
+    """(M,) ``CapacitorMode``; fixed where the bank is out of service or stands at a dead node."""
+    caps, blocks = network.capacitors, network.shunt_blocks
+    dead = np.zeros(len(network.shunts), dtype=np.bool_)
+    dead[blocks.owner[(blocks.node >= 0) & ~network.topology.live[blocks.node]]] = True
+    rests = dead[caps.shunt] | network.shunt_out[caps.shunt]
+    return np.where(rests, CapacitorMode.FIXED, caps.mode).astype(np.uint8)
+
+
 def wished_taps(network: Network, seen: Sight, taps: NDArray[np.int8]) -> NDArray[np.int32]:
-    """Positions each regulator wishes to go, (..., K); 0 inside the band and at the end of its range.
+    """Positions each regulator wishes to go, (..., K); 0 in its band, at the end of its range and at rest.
 
     The missing voltage over the voltage of a position, rounded to whole positions; of these seven
     tenths, so that regulators in a row do not overshoot together, at least one and at most
@@ -97,7 +113,7 @@ def wished_taps(network: Network, seen: Sight, taps: NDArray[np.int8]) -> NDArra
     missing = reg.v_set_v - seen.regulated_v
     outside = np.abs(missing) > reg.band_v / 2.0
     reckoned = np.rint(np.abs(missing) * reg.pt_ratio / (reg.base_v * reg.step_pu))
-    size = np.minimum(np.where(reckoned > 0, np.maximum(7 * reckoned // 10, 1), 0), reg.most_taps)
+    size = np.minimum(np.where(reckoned > 0, np.maximum(7 * reckoned // 10, 1), 0), most_taps(network))
     move = np.where(outside, np.sign(missing) * size * reg.direction, 0.0)
     target = np.clip(taps + move, reg.tap_low, reg.tap_high)
     return (target - taps).astype(np.int32)
@@ -118,7 +134,7 @@ def wished_switches(network: Network, seen: Sight, cap_on: Mask, second_s: float
     overridden = caps.mode != CapacitorMode.VOLTAGE
     low, high = low & overridden, high & overridden
     wishes: Mask = np.where(cap_on, high | (off & ~low), low | (on & ~high))
-    wishes[..., caps.mode == CapacitorMode.FIXED] = False
+    wishes[..., capacitor_modes(network) == CapacitorMode.FIXED] = False
     return wishes
 
 

@@ -24,6 +24,8 @@ from gridflock.units import Mask
 MAX_ITERATIONS = 200
 RESIDUAL_LIMIT_KVA = 1e-3
 """No node may miss its current balance by more; a solved feeder stays orders below."""
+ROUNDING = 16.0 * float(np.finfo(np.float64).eps)
+"""What a sum of a few products keeps of their size as error."""
 DEAD_V = 1e-9
 """Volt, below which a port carries no current."""
 
@@ -151,10 +153,18 @@ def solve(
         v, iterations, step = _iterate(network, matrix, load_kva, inject_kva, v, tol)
         miss = matrix.y @ v - matrix.i_source - _currents(network, load_kva, inject_kva, v)
         residual = float(np.abs(v * miss).max()) / 1000.0
-    converged = bool(step <= tol and residual <= RESIDUAL_LIMIT_KVA)
+    converged = bool(step <= tol and residual <= _limit_kva(matrix, v, residual))
     if not converged:
         return _by_newton(network, load_kva, inject_kva, state, matrix, iterations)
     return Flow(network, state, load_kva, inject_kva, v, iterations, residual, converged)
+
+
+def _limit_kva(matrix: Admittance, v: Complex, residual_kva: float) -> float:
+    """Largest residual that is an answer: beside very small impedances the rounding of Y·v exceeds 1 VA."""
+    if residual_kva <= RESIDUAL_LIMIT_KVA or not np.isfinite(v).all():
+        return RESIDUAL_LIMIT_KVA
+    turned = float((np.abs(v) * (abs(matrix.y) @ np.abs(v))).max()) / 1000.0
+    return max(RESIDUAL_LIMIT_KVA, ROUNDING * turned)
 
 
 def _by_newton(
@@ -173,7 +183,7 @@ def _by_newton(
         found = point(arrays, pattern(arrays, np.zeros(0, dtype=np.int32)), asked)
         miss = matrix.y @ found.v - matrix.i_source - _currents(network, load_kva, inject_kva, found.v)
         residual = float(np.abs(found.v * miss).max()) / 1000.0
-    good = bool(found.solved and residual <= RESIDUAL_LIMIT_KVA)
+    good = bool(found.solved and residual <= _limit_kva(matrix, found.v, residual))
     return Flow(network, state, load_kva, inject_kva, found.v, iterations, residual, good)
 
 

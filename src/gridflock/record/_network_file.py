@@ -283,8 +283,11 @@ def _check_together(arrays: Arrays, faults: _FileFaults) -> None:
         faults.note("load_range", "low lies above high")
     for name in ("branch_blocks", "shunt_blocks"):
         size = np.diff(arrays[f"{name}.start"]).astype(np.int64)
-        if (size < 1).any():
-            faults.note(f"{name}.start", "an element has no conductor")
+        if (size < 1).any() or arrays[f"{name}.start"][-1] != len(arrays[f"{name}.node"]):
+            faults.note(
+                f"{name}.start", "an element has no conductor, or there are more or fewer than it says"
+            )
+            continue
         if (np.diff(arrays[f"{name}.y_start"]) != size**2).any():
             faults.note(f"{name}.y_start", "blocks do not have the size of their conductors squared")
         owner = np.repeat(np.arange(len(size)), size)

@@ -39,11 +39,11 @@ def read_rows(path: Path) -> Rows:
     Raises:
         FileRejected: no such file, too large, not UTF-8, not CSV or JSON, not a list of objects.
     """
-    if not path.is_file():
-        raise FileRejected(Rejected("file", str(path), (), "no such file"))
-    if path.stat().st_size > _LARGEST_BYTES:
-        raise FileRejected(Rejected("file", str(path), (), f"larger than {_LARGEST_BYTES} bytes"))
     try:
+        if not path.is_file():
+            raise FileRejected(Rejected("file", str(path), (), "no such file"))
+        if path.stat().st_size > _LARGEST_BYTES:
+            raise FileRejected(Rejected("file", str(path), (), f"larger than {_LARGEST_BYTES} bytes"))
         # Spreadsheets put a byte-order mark before the header.
         with path.open(encoding="utf-8-sig", newline="") as file:
             if path.suffix.lower() == ".json":

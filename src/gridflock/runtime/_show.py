@@ -45,14 +45,17 @@ _MOVES = 200
 
 
 def plain(value: object) -> Any:  # noqa: ANN401 - JSON is any of its types
-    """Dataclasses as JSON objects; a trailing underscore frees a name that Python keeps."""
+    """Dataclasses as JSON objects; a trailing underscore frees a name that Python keeps.
+
+    What is no finite number is absent: JSON has neither NaN nor infinity.
+    """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {f.name.rstrip("_"): plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]
     if isinstance(value, dict):
         return {str(key): plain(item) for key, item in value.items()}
-    return value
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def feeder(system: System) -> FeederView:

@@ -9,6 +9,9 @@ from pathlib import Path
 from gridflock.field.cim._xml import NAMED, Limits, Raw, things
 from gridflock.grid.build import Parts
 
+MOST = 1e15
+"""Nothing on a feeder is larger, in any unit used."""
+
 
 class Model:
     """Everything a file describes.
@@ -112,10 +115,11 @@ class Thing:
         except ValueError:
             self.fault(prop, f"expected a number, got {text!r}" if text else "missing")
             return 1.0
-        if not math.isfinite(value) or value <= above:
-            self.fault(
-                prop, f"{text} is not above {above}" if math.isfinite(value) else f"{text} is not finite"
-            )
+        if not abs(value) <= MOST:
+            self.fault(prop, f"{text} is no number that can be")
+            return 1.0
+        if value <= above:
+            self.fault(prop, f"{text} is not above {above}")
             return 1.0
         return value
 

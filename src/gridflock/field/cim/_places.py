@@ -110,10 +110,6 @@ class Places:
         """Terminals of an equipment in their order."""
         return self._terminals.get(equipment_id, [])
 
-    def has_terminals(self, thing: Thing) -> bool:
-        """Whether a thing conducts."""
-        return thing.id in self._terminals
-
     def row(self, terminal: Thing) -> int:
         """Bus row of a terminal; -1 where it is connected to nothing."""
         return self._rows.get(terminal.text("Terminal.ConnectivityNode"), -1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +17,26 @@ from gridflock.field.opendss._text import MOST_FAULTS, Script
 from gridflock.grid.build import Faults
 
 Complex = NDArray[np.complex128]
+NUMBERS = frozenset(
+    {
+        "kV",
+        "kW",
+        "kvar",
+        "kVA",
+        "Phases",
+        "BasekV",
+        "pu",
+        "Angle",
+        "VMinpu",
+        "VMaxpu",
+        "VLowpu",
+        "VReg",
+        "PTRatio",
+    }
+)
+"""Properties that, where an element has them, have to be finite."""
+MOST = 1e12
+"""Nothing on a feeder is larger, in any unit used."""
 
 
 class Circuit:
@@ -133,7 +154,15 @@ class Circuit:
         except json.JSONDecodeError:
             self.faults.add("opendss", kind, "value", f"a value of some {kind} is not a finite number")
             return []
-        return [{**row, "Name": row["Name"].lower()} for row in rows if row.get("Enabled", True)]
+        rows = [{**row, "Name": row["Name"].lower()} for row in rows if row.get("Enabled", True)]
+        return [row for row in rows if self._is_finite(kind, row)]
+
+    def _is_finite(self, kind: str, row: dict[str, Any]) -> bool:
+        """Whether the numbers an element cannot do without are numbers; else a fault names them."""
+        wrong = [name for name in NUMBERS & row.keys() if not _finite(row[name])]
+        for name in sorted(wrong):
+            self.fault(f"{kind}.{row['Name']}", name.lower(), f"{row[name]!r} is no number that can be")
+        return not wrong
 
     def names(self, kind: str) -> list[str]:
         """``class.name`` of all elements of a class, lower case."""
@@ -169,3 +198,9 @@ def _plain(error: Exception) -> str:
     if "singular" in text.lower():
         text += ": a part without a path to ground or a zero impedance"
     return text
+
+
+def _finite(value: object) -> bool:
+    if isinstance(value, list):
+        return all(_finite(item) for item in value)
+    return isinstance(value, int | float) and math.isfinite(value) and abs(value) <= MOST

@@ -14,6 +14,10 @@ from gridflock.grid._network import Blocks, CapacitorMode, Capacitors, Network, 
 from gridflock.grid.build._parts import Capacitor, End, Parts, Port, Regulator, Section
 from gridflock.units import Rows
 
+MOST_CONDUCTORS = 99
+MOST_TAPS = 100
+MOST_SIEMENS = 1e12
+"""A larger admittance leaves no digit for any other at its node."""
 V_COLLAPSED = 0.5
 """Per unit, below which a load is the impedance of its nominal power (OpenDSS ``vlowpu``)."""
 
@@ -124,16 +128,25 @@ def _check_shapes(parts: Parts) -> None:
     items += [(s.kind, s.id, (s.end,), s.y, s.where) for s in parts.shunts]
     items += [("source", s.id, (s.end,), s.y, s.where) for s in parts.sources]
     for component, name, ends, y, where in items:
-        k = sum(len(end.conductors) for end in ends)
         at = f" ({where})" if where else ""
-        if np.shape(y) != (k, k):
-            faults.add(component, name, "y", f"{np.shape(y)} admittance for {k} conductors{at}")
-        elif not np.isfinite(y).all():
-            faults.add(component, name, "y", f"zero impedance or a value that is not finite{at}")
+        reason = _not_admittance(y, sum(len(end.conductors) for end in ends))
+        if reason:
+            faults.add(component, name, "y", reason + at)
+        if any(not 0 <= c <= MOST_CONDUCTORS for end in ends for c in end.conductors):
+            faults.add(component, name, "phases", f"a conductor is a number from 0 to {MOST_CONDUCTORS}{at}")
         if any(not 0 <= end.bus < nb for end in ends):
             faults.add(component, name, "bus", f"unknown bus{at}")
         if component in {"line", "switch", "transformer", "regulator"} and len(ends) < 2:
             faults.add(component, name, "bus", f"needs two ends{at}")
+
+
+def _not_admittance(y: NDArray[Any], conductors: int) -> str:
+    """Why an array is no admittance of so many conductors; empty where it is."""
+    if np.shape(y) != (conductors, conductors):
+        return f"{np.shape(y)} admittance for {conductors} conductors"
+    if not np.isfinite(y).all():
+        return "zero impedance or a value that is not finite"
+    return f"an admittance above {MOST_SIEMENS:g} S" if np.abs(y).max(initial=0.0) > MOST_SIEMENS else ""
 
 
 def _blocks(items: list[tuple[tuple[End, ...], Any]], nodes: _Nodes) -> Blocks:
@@ -197,6 +210,8 @@ def _regulators(parts: Parts, nodes: _Nodes, branch_row: dict[str, int], start: 
             parts.faults.add("regulator", c.id, "branch", f"unknown branch {c.branch!r}")
         elif nodes.find(c.seen[0], c.seen[1]) < 0:
             parts.faults.add("regulator", c.id, "monitored", "the regulated node does not exist")
+        elif max(-c.tap_low, c.tap_high, c.most_taps) > MOST_TAPS:
+            parts.faults.add("regulator", c.id, "taps", f"more than {MOST_TAPS} positions either way")
         elif not c.tap_low <= c.tap <= c.tap_high:
             parts.faults.add("regulator", c.id, "tap", f"{c.tap} is not in {c.tap_low}..{c.tap_high}")
         else:

@@ -10,6 +10,8 @@ from gridflock.model import Rejected
 from gridflock.units import PHASES
 
 FORMAT = "gridflock feeder 1"
+SMALLEST, LARGEST = 1e-30, 1e15
+"""Sizes beyond which no number of a feeder can be, in any unit used."""
 
 
 class FeederRejected(ValueError):  # noqa: N818 it carries `Rejected` values and is named after them
@@ -92,8 +94,8 @@ class Element:
         value = self.fields.get(field)
         if value is None:
             self.fault(field, "missing")
-        elif isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-            self.fault(field, f"expected a finite number, got {value!r}")
+        elif not _finite(value):
+            self.fault(field, f"expected a finite number, got {str(value)[:40]!r}")
         elif value < low:
             self.fault(field, f"{value} is below {low}")
         elif value <= above:
@@ -175,7 +177,9 @@ def elements(faults: Faults, document: Mapping[str, Any], field: str, component:
 
 
 def _finite(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return False
+    return value == 0 or SMALLEST <= abs(value) <= LARGEST
 
 
 def _length(value: object) -> int:

@@ -71,7 +71,7 @@ class LaneFlows:
         iterations: (S,) of its block of lanes.
         residual_kva: (S,) largest miss of a port's current against the law at the final voltages, times
             the voltage across the port.
-        low_pu: (S,) lowest node voltage.
+        low_pu: (S,) lowest voltage of a node that is not hidden.
         high_pu: (S,) highest.
         v_pu: (S, n) every node voltage; without rows if not asked for.
         v: complex (S, c) V at the chosen nodes.

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from gridflock.units import Rows
+from gridflock.units import Mask, Rows
 
 Complex = NDArray[np.complex128]
 Float = NDArray[np.float64]
@@ -76,6 +76,8 @@ class Circuit:
         port_v: (P,) rated voltage across the port, V.
         law: of each port.
         curves: of ports whose reactive power follows their voltage; None where there are none.
+        hidden: (n,) nodes whose voltage is no service voltage (neutrals, dead ones): left out of a
+            scenario's extremes; None where all count.
     """
 
     y: sparse.csc_matrix
@@ -85,3 +87,4 @@ class Circuit:
     port_v: Float
     law: Laws
     curves: Curves | None = None
+    hidden: Mask | None = None

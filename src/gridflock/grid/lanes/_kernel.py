@@ -268,12 +268,13 @@ def _show(plan: Plan, demand: Demand, work: Work, answer: Answer, first: int) ->
     high = splat(low, 0.0)
     for start in range(0, count, lanes):
         for j in range(lanes):
-            at, k = pick(node_at, start + j), 3 * (start + j)
+            at, k = pick(node_at, start + j), 4 * (start + j)
             re = pick(node_base, k) + load(state, at)
             im = pick(node_base, k + 1) + load(state, at + lanes)
             v = root(re * re + im * im) * pick(node_base, k + 2)
             store(square, j * lanes, v)
-            low, high = min(v, low), max(v, high)
+            away = pick(node_base, k + 3)
+            low, high = min(v + away, low), max(v - away, high)
         transpose(square, 0)
         if written:
             for lane in range(real):

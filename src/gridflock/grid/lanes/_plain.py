@@ -200,10 +200,11 @@ def _show(plan: Plan, demand: Demand, work: Work, answer: Answer, lanes: int, fi
         own = demand.scenario[first + lane]
         low, high = np.inf, 0.0
         for node in range(n):
-            at, k = plan.node_at[node] + lane, 3 * node
+            at, k = plan.node_at[node] + lane, 4 * node
             re, im = plan.node_base[k] + work.state[at], plan.node_base[k + 1] + work.state[at + lanes]
             v = np.sqrt(re * re + im * im) * plan.node_base[k + 2]
-            low, high = min(low, v), max(high, v)
+            away = plan.node_base[k + 3]
+            low, high = min(low, v + away), max(high, v - away)
             if len(answer.magnitude):
                 answer.magnitude[own * count + node] = v
             if len(answer.extremes) and answer.converged[own]:

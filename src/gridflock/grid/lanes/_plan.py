@@ -28,6 +28,8 @@ first-pass coefficients (4), 1/v_rated, rating of its curve times 1000/v_rated²
 base voltage: one cache line in float32."""
 
 
+NOWHERE_PU = 1e9
+"""Added to a hidden node's voltage, or taken off it, so that it is never an extreme."""
 WIDEST = 16
 """Nodes are shown in squares of at most this side; the last node is repeated to fill them."""
 
@@ -63,7 +65,8 @@ class Plan(NamedTuple):
         near_upper_start: (T+1,) the same, later positions.
         near_upper: offsets of those.
         node_at: (n16,) state offset of each node, in node order, filled up to a multiple of 16.
-        node_base: (n16·3) re v, im v, 1/v_base of each node, in node order.
+        node_base: (n16·4) re v, im v, 1/v_base of each node, in node order, and what takes hidden ones
+            out of the extremes: a voltage nobody has.
     """
 
     sizes: tuple[int, int, int, int, int, int]
@@ -188,6 +191,9 @@ def layout(circuit: Circuit, o: Order, laws: Classes, dtype: np.dtype[Any], lane
 def pack(circuit: Circuit, base: Point, made: Layout, dtype: np.dtype[Any]) -> Packed:
     """Put the numbers of a base point into the network's layout."""
     held = base.factor
+    hidden = np.zeros(len(circuit.v_base))
+    if circuit.hidden is not None:
+        hidden[circuit.hidden] = NOWHERE_PU
     plan = made.plan._replace(
         lower_block=_copied(_times(held.pivot_inverse[made.row], held.lower[made.walked]), dtype),
         pivot=_copied(held.pivot_inverse[held.order.quiet :], dtype),
@@ -195,7 +201,7 @@ def pack(circuit: Circuit, base: Point, made: Layout, dtype: np.dtype[Any]) -> P
         port=_copied(_port_numbers(circuit, base, made), dtype),
         far_block=_copied(held.lower[made.far], dtype),
         node_base=_copied(
-            np.column_stack([base.v.real, base.v.imag, 1.0 / circuit.v_base])[made.shown], dtype
+            np.column_stack([base.v.real, base.v.imag, 1.0 / circuit.v_base, hidden])[made.shown], dtype
         ),
     )
     return Packed(plan, made.port_row)

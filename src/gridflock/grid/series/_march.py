@@ -15,7 +15,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from gridflock.grid._controls import delays
+from gridflock.grid._controls import capacitor_modes, delays, most_taps
 from gridflock.grid._network import CapacitorMode, Float, Network
 from gridflock.units import DAY_S, NEVER_S, Rows
 
@@ -95,10 +95,10 @@ def rules(network: Network, sensitivity: Float, level: Rows, doubt: tuple[float,
     reg, caps = network.regulators, network.capacitors
     per_position = reg.base_v * reg.step_pu / reg.pt_ratio
     both = delays(network, np.zeros(len(caps.ids), dtype=np.bool_))
-    columns = [reg.v_set_v, reg.band_v / 2.0, per_position, reg.most_taps, reg.direction]
+    columns = [reg.v_set_v, reg.band_v / 2.0, per_position, most_taps(network), reg.direction]
     columns += [reg.tap_low, reg.tap_high, both[: len(reg.ids)]]
     switches = [
-        caps.mode,
+        capacitor_modes(network),
         caps.on_at,
         caps.off_at,
         caps.v_low_v,

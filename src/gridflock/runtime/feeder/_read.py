@@ -66,7 +66,7 @@ def read_with_shapes(source: str, root: Path | None = None) -> tuple[Network, op
     except UnknownFeeder as error:
         words = "no such packed feeder; a file ends in .dss, .xml, .json or .gfnet"
         raise FeederUnreadable([f"{source}: {words}"]) from error
-    except (RecordError, ImportError, OSError) as error:
+    except (RecordError, ImportError, OSError, RuntimeError) as error:  # a loop of links is a RuntimeError
         raise FeederUnreadable([f"{source}: {error}"]) from error
 
 
@@ -87,6 +87,8 @@ def save(network: Network, target: Path) -> None:
     Raises:
         FeederUnreadable: another ending than ``.gfnet``, or the file cannot be written.
     """
+    if target.exists() and not target.is_file():
+        raise FeederUnreadable([f"{target}: no plain file, and is not replaced"])
     if target.suffix.lower() != ".gfnet":
         raise FeederUnreadable([f"{target}: a saved network ends in .gfnet, by which it is read again"])
     try:
@@ -102,7 +104,7 @@ def _document(path: Path) -> dict[str, object]:
         raise FeederUnreadable([f"{path}: larger than {DOCUMENT_BYTES // 2**20} MiB"])
     try:
         document = json.loads(path.read_text("utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise FeederUnreadable([f"{path}: not JSON: {error}"]) from error
     if not isinstance(document, dict):
         raise FeederUnreadable([f"{path}: not a feeder document: expected an object"])
