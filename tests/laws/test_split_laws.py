@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gridflock.fleet import Fleet, Groups, capability, fair, split
-from gridflock.fleet._shares import fill
+from gridflock.fleet.sharing._shares import fill
 from gridflock.model import BoundSource, Readings
 from gridflock.schema import FAMILY, QUANTITY, Family, Kind
 

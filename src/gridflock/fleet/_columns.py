@@ -9,7 +9,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from gridflock.fleet._registry import Registry, merged, read_registry
+from gridflock.fleet.registry import Registry, merged, read_registry
 from gridflock.model import Quality, Readings, Rejected
 from gridflock.schema import QUANTITY, TELEMETRY, Family
 from gridflock.units import NEVER_S, Codes, Kvar, Kw, Kwh, Mask, Pu, Rows, Seconds

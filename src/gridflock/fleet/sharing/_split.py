@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from gridflock.fleet._capability import laxity_s
 from gridflock.fleet._columns import Image, filled
-from gridflock.fleet._shares import fair, fill, off_the_hole, trim
+from gridflock.fleet.sharing._shares import fair, fill, off_the_hole, trim
 from gridflock.model import BoundSource, Capability
 from gridflock.schema import Family
 from gridflock.units import Kw, Kwh, Mask, Rows

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -11,12 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridflock.model import Rejected
-from gridflock.schema import CUSTOMER_CLASSES, FAMILY, REGISTRY, Attribute, Kind
+from gridflock.schema import CUSTOMER_CLASSES, FAMILY, REGISTRY, Attribute, Enrolment, Kind
 from gridflock.units import Codes, phase_letters, phase_mask
 
-TEXTS = ("bus", "provider", "program")
+TEXTS = tuple(entry.name for entry in REGISTRY if entry.dtype == "str" and entry.name != "id")
 """Text columns that are held as codes into a sorted vocabulary."""
 _KINDS = {kind.name.lower(): int(kind) for kind in Kind}
+_ENROLMENTS = {state.name.lower(): int(state) for state in Enrolment}
 _CUSTOMERS = {name: code for code, name in enumerate(CUSTOMER_CLASSES)}
 _NUMPY = {"f4": np.float32, "i8": np.int64, "u1": np.uint8}
 _LONGEST_TEXT = 200
@@ -61,7 +63,9 @@ class _Faults:
         return tuple(fault for _, fault in sorted(self._found, key=lambda item: item[0]))
 
 
-def _absent(cell: object) -> bool:
+def _absent(cell: object, default: object) -> bool:
+    if isinstance(cell, float) and isinstance(default, float):
+        return math.isnan(cell) and math.isnan(default)
     return cell is None or (isinstance(cell, str) and not cell.strip())
 
 
@@ -110,6 +114,8 @@ def _parser(entry: Attribute) -> Callable[[object], Any]:
         return _named(_KINDS)
     if entry.dtype == "customer":
         return _named(_CUSTOMERS)
+    if entry.dtype == "enrolment":
+        return _named(_ENROLMENTS)
     if entry.dtype == "phases":
         return lambda cell: phase_mask(str(cell).strip())
     return _text if entry.dtype == "str" else _number(entry)
@@ -123,11 +129,13 @@ def _column(entry: Attribute, rows: Sequence[Row], faults: _Faults) -> list[Any]
     parse = _parser(entry)
     seen: dict[tuple[type, object], tuple[Any, str]] = {}
     stand_in: Any = "" if entry.dtype == "str" else 0
-    default = stand_in if entry.default is None else parse(entry.default)
+    default = stand_in if entry.default is None else entry.default
+    if not (entry.default is None or entry.may_be_absent):
+        default = parse(entry.default)
     parsed: list[Any] = []
     for at, row in enumerate(rows):
         cell = row.get(entry.name)
-        if _absent(cell):
+        if _absent(cell, default):
             if entry.default is None:
                 faults.add(at, entry.name, "is missing and has no default")
             parsed.append(default)
@@ -236,7 +244,12 @@ def _cells(registry: Registry) -> dict[str, list[Any]]:
     cells: dict[str, list[Any]] = {"id": list(registry.ids)}
     for name, column in registry.columns.items():
         values = column.tolist()
-        cells[name] = [registry.labels[name][code] for code in values] if name in TEXTS else values
+        if name in TEXTS:
+            values = [registry.labels[name][code] for code in values]
+        elif column.dtype.kind == "f" and np.isnan(column).any():
+            # NaN differs from itself; None does not.
+            values = [None if math.isnan(value) else value for value in values]
+        cells[name] = values
     return cells
 
 

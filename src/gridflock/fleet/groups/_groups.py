@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from gridflock.fleet._columns import Fleet
-from gridflock.fleet._registry import TEXTS
+from gridflock.fleet.registry import TEXTS
 from gridflock.model import Rejected
 from gridflock.schema import CUSTOMER_CLASSES, REGISTRY, Family, Kind
 from gridflock.units import PHASES, Mask, Rows, phase_mask

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from gridflock.fleet._capability import STALE_S, span_kw
 from gridflock.fleet._columns import Image
-from gridflock.fleet._groups import Groups
+from gridflock.fleet.groups._groups import Groups
 from gridflock.model import BoundSource, Capability
 from gridflock.schema import Family
 from gridflock.units import Kvar, Kw, Kwh, Pu
