@@ -322,7 +322,8 @@ def test_names_may_look_like_numbers(tmp_path):
     """A bus called inf, a code called nan, long digits as an identifier: names, where a name stands."""
     lines = (
         "new circuit.c bus1=inf\nnew line.nan inf 12345678901234567 nan\n"
-        "new line.x linec=nan bus1=1e999.1.2\nnew load.inf bus1=inf.1 daily=infinity\nnew transformer.t buses=(nan, inf)\n"
+        "new line.x linec=nan bus1=1e999.1.2\nnew load.inf bus1=inf.1 daily=infinity\n"
+        "new transformer.t buses=(nan, inf)\n"
     )
     assert len(_texts(_script(tmp_path, lines))) == 5
 
@@ -350,7 +351,8 @@ def test_blocks_of_comment_and_short_words(tmp_path):
     script = _script(
         tmp_path,
         '/* new circuit.no\nnew line.no\n*/\nNew "Circuit.Yes"\nNew Transformer.T\n'
-        "Set VoltageB=[12.47, 0.4] maxiter=9\ncalcv\nTransformer.t.wdg=2 Tap=1.05\nSOLVE mode=daily loadmult=1.1\nset mode=snap\n",
+        "Set VoltageB=[12.47, 0.4] maxiter=9\ncalcv\nTransformer.t.wdg=2 Tap=1.05\n"
+        "SOLVE mode=daily loadmult=1.1\nset mode=snap\n",
     )
     assert _texts(script) == [
         "new circuit.yes",
