@@ -250,16 +250,33 @@ def bench_powerflow(
     controls: Annotated[
         bool, typer.Option("--controls", help="Regulators, capacitors and volt-var curves act on both sides.")
     ] = False,
+    processors: Annotated[
+        bool, typer.Option("--processors", help="Ours compiled for older processors and in plain loops, too.")
+    ] = False,
     against: Annotated[str, typer.Option(help="opendss or power-grid-model.")] = "opendss",
     as_json: AsJson = False,
 ) -> None:
-    """The batched power flow against a rival: the same scenarios in the same run, one thread each."""
+    """The batched power flow against a rival: the same scenarios in the same run, one thread each.
+
+    Ends with exit code 2 where the figures do not count: answers too far apart or not converged.
+    """
     from gridflock.console import _offline
 
     found = _offline.bench_powerflow(
-        feeder, root, scenarios, level, seed, widen=widen, controls=controls, against=against
+        feeder,
+        root,
+        scenarios,
+        level,
+        seed,
+        widen=widen,
+        controls=controls,
+        processors=processors,
+        against=against,
     )
     _show(found, as_json)
+    if not found.get("counts", True):
+        typer.echo(f"does not count: {found['why_not']}", err=True)
+        raise typer.Exit(2)
 
 
 @bench.command("estimation")

@@ -28,6 +28,10 @@ class OpenDssMissing(ImportError):  # noqa: N818 reads as what is wrong
     """The optional component is not installed."""
 
 
+class NotConverged(ArithmeticError):  # noqa: N818 reads as what is wrong
+    """OpenDSS did not solve what it was asked: neither its voltages nor its time mean anything."""
+
+
 def available() -> bool:
     """Whether the OpenDSS engine can be loaded."""
     return importlib.util.find_spec("dss") is not None
@@ -158,6 +162,7 @@ def read_voltages(master: Path, taps: dict[str, int]) -> dict[str, complex]:
         Node voltages in V by ``bus.phase`` in lower case.
 
     Raises:
+        NotConverged: the engine does not solve it.
         OpenDssMissing: dss-python is not installed.
     """
     engine = _engine()
@@ -170,5 +175,7 @@ def read_voltages(master: Path, taps: dict[str, int]) -> dict[str, complex]:
     text.Command = "set maxiterations=200"
     text.Command = "solve"
     circuit = engine.ActiveCircuit
+    if not circuit.Solution.Converged:
+        raise NotConverged(f"OpenDSS does not solve {master} to {TOLERANCE:g} pu")
     volts = np.asarray(circuit.YNodeVarray).view(np.complex128)
     return {name.lower(): complex(v) for name, v in zip(circuit.YNodeOrder, volts, strict=True)}
