@@ -84,9 +84,9 @@ WRONG = [
     ("ports", {"conductors": (-2, 0)}, "load", "phases"),
     ("ports", {"bus": 9}, "load", "bus"),
     *[("ports", {"kva": v}, "load", "kva") for v in (complex(NAN, 0), complex(0, INF), 1e16)],
-    *[("ports", {"rated_v": v}, "load", "rated_v") for v in (0.0, -1.0, NAN, INF)],
+    *[("ports", {"rated_v": v}, "load", "rated_v") for v in (0.0, -1.0, NAN, INF, 1e-40)],
     ("ports", {"zip_q": (NAN, 1.0, 0.0)}, "load", "law"),
-    ("ports", {"exponent": (1.0, INF)}, "load", "law"),
+    *[("ports", {"exponent": (1.0, v)}, "load", "law") for v in (INF, -101.0)],
     *[
         ("ports", {"limits": v}, "load", "limits")
         for v in ((0.5, 1.1, 0.9), (NAN, 0.9, 1.1), (0.0, 0.0, 1.0))

@@ -6,11 +6,12 @@ import math
 from collections.abc import Iterable
 
 from gridflock.grid._network import CapacitorMode
-from gridflock.grid.build._document import LARGEST
+from gridflock.grid.build._document import LARGEST, SMALLEST
 from gridflock.grid.build._parts import Bus, Capacitor, Parts, Port, Regulator, Source
 
 MOST_CONDUCTORS = 99
 CONDUCTORS = f"a conductor is a number from 0 to {MOST_CONDUCTORS}"
+MOST_EXPONENT = 100.0
 Wrong = tuple[str, str]
 """Field, and why its value cannot be."""
 
@@ -51,7 +52,7 @@ def _not_below(thing: object, *fields: str) -> Iterable[Wrong]:
 def _above(thing: object, *fields: str) -> Iterable[Wrong]:
     for field in fields:
         value = getattr(thing, field)
-        if not 0.0 < value <= LARGEST:
+        if not SMALLEST <= value <= LARGEST:
             yield field, f"{value} is not a number above 0"
 
 
@@ -74,9 +75,10 @@ def _port(port: Port, buses: int) -> Iterable[Wrong]:
         yield "phases", CONDUCTORS
     yield from _finite(port, "kva")
     yield from _above(port, "rated_v")
-    shares = (*port.zip_p, *port.zip_q, *(e for e in port.exponent if not math.isnan(e)))
-    if not all(abs(value) <= LARGEST for value in shares):
-        yield "law", "a share or an exponent that is not finite"
+    if not all(abs(share) <= LARGEST for share in (*port.zip_p, *port.zip_q)):
+        yield "law", "a share that is not finite"
+    if any(abs(exponent) > MOST_EXPONENT for exponent in port.exponent):
+        yield "law", f"an exponent beyond {MOST_EXPONENT:g}"
     floor, low, high = port.limits
     edges = port.edge if port.edge is not None else (low, high)
     if not 0.0 <= floor <= low <= high <= LARGEST or not all(0.0 < abs(edge) <= LARGEST for edge in edges):

@@ -94,7 +94,7 @@ def save(network: Network, target: Path) -> None:
             raise FeederUnreadable([f"{target}: no plain file, and is not replaced"])
         save_network(target, network)
     except (RecordError, OSError) as error:
-        raise FeederUnreadable([f"{target}: {error}"]) from error
+        raise FeederUnreadable([str(error)]) from error
 
 
 def _document(path: Path) -> dict[str, object]:
