@@ -4,16 +4,22 @@ Rows from files become columns; every broken rule becomes a ``Rejected`` that na
 rule, and the rows without one still land. The same rows twice change nothing.
 """
 
+from gridflock.fleet.registry._merge import Merge, merge, merged
 from gridflock.fleet.registry._query import Condition, QueryRejected, parse, select
-from gridflock.fleet.registry._reading import TEXTS, Registry, merged, read_registry
+from gridflock.fleet.registry._reading import Reader, read_registry, read_table
+from gridflock.fleet.registry._rows import TEXTS, Registry
 
 __all__ = [
     "TEXTS",
     "Condition",
+    "Merge",
     "QueryRejected",
+    "Reader",
     "Registry",
+    "merge",
     "merged",
     "parse",
     "read_registry",
+    "read_table",
     "select",
 ]

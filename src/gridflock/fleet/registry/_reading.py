@@ -1,270 +1,305 @@
-"""The registry file becomes columns; every broken rule becomes a ``Rejected``, never an exception."""
+"""Registry tables become columns; every broken rule becomes a ``Rejected``, never an exception."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from types import MappingProxyType
+from collections.abc import Callable, Iterable, Mapping
+from itertools import islice
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gridflock.fleet.registry._cells import (
+    MISSING,
+    Broken,
+    Distinct,
+    Judged,
+    judged_codes,
+    judged_floats,
+    judged_numbers,
+    judged_texts,
+)
+from gridflock.fleet.registry._faults import Faults, shown
+from gridflock.fleet.registry._rows import IDENTITY_NAMES, TEXTS, Block, Registry, assembled
 from gridflock.model import Rejected
-from gridflock.schema import CUSTOMER_CLASSES, FAMILY, REGISTRY, Attribute, Enrolment, Kind
-from gridflock.units import Codes, phase_letters, phase_mask
-
-TEXTS = tuple(entry.name for entry in REGISTRY if entry.dtype == "str" and entry.name != "id")
-"""Text columns that are held as codes into a sorted vocabulary."""
-_KINDS = {kind.name.lower(): int(kind) for kind in Kind}
-_ENROLMENTS = {state.name.lower(): int(state) for state in Enrolment}
-_CUSTOMERS = {name: code for code, name in enumerate(CUSTOMER_CLASSES)}
-_NUMPY = {"f4": np.float32, "i8": np.int64, "u1": np.uint8}
-_LONGEST_TEXT = 200
+from gridflock.schema import IDENTITIES, REGISTRY, Attribute
+from gridflock.units import PHASES, Mask, phase_letters, phase_mask
 
 Row = Mapping[str, object]
+_KNOWN = {entry.name for entry in REGISTRY + IDENTITIES}
+_NUMERIC = ("f4", "i8", "u1")
+_UNKNOWN_RULE = "unknown column; the attribute table has no such field"
+_TWIN_RULE = "is a duplicate; the first row of that id is kept"
+_NO_BUS = -1
+_BUS_RULE = "is not a bus of the feeder"
+_PHASE_RULE = "names a phase that is not at the bus"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Registry:
-    """Nameplates of a fleet, sorted by kind, then bus, then id.
+class Reader:
+    """Reads a table part by part; what it holds are the good rows as columns, and a bounded report."""
 
-    Attributes:
-        ids: n outside identities.
-        columns: registry columns by name, each (n,), read-only; texts as int32 codes.
-        labels: vocabulary of each coded text column, sorted.
-        family: uint8 (n,) ``schema.Family``, never falling along the rows.
-    """
+    def __init__(self, places: Mapping[str, int] | None) -> None:
+        """Start with nothing read.
 
-    ids: tuple[str, ...]
-    columns: Mapping[str, NDArray[Any]]
-    labels: Mapping[str, tuple[str, ...]]
-    family: Codes
+        Args:
+            places: mask of the phases present at each bus; None = buses are not checked.
+        """
+        self._places = places
+        self._faults = Faults()
+        self._blocks: list[Block] = []
+        self._words: dict[str, dict[str, int]] = {name: {} for name in TEXTS}
+        self._bus_masks: list[int] = []
+
+    @property
+    def faults(self) -> Faults:
+        """Broken rules so far; a reader of files adds those of rows that are no cells at all."""
+        return self._faults
+
+    def add(self, columns: Mapping[str, NDArray[Any]], numbers: NDArray[np.int64]) -> None:
+        """Read some rows.
+
+        Args:
+            columns: cells by column name, each (n,): numbers, texts or any objects; empty text, None,
+                NaN where absence is allowed, and masked cells mean the attribute's default.
+            numbers: int64 (n,) number of each row in the reports, ascending.
+        """
+        part = _Part(columns, numbers, self._faults, self._words)
+        part.check_columns()
+        for entry in REGISTRY:
+            part.read(entry)
+        for entry in IDENTITIES:
+            if entry.name in columns:
+                part.read(entry)
+        if self._places is not None:
+            # A bus is looked up when it first appears; the empty one has every phase.
+            for word in islice(self._words["bus"], len(self._bus_masks), None):
+                self._bus_masks.append(self._places.get(word, _NO_BUS) if word else phase_mask(PHASES))
+            part.check_places(np.array(self._bus_masks, dtype=np.int16))
+        self._blocks.append(part.block())
+
+    def done(self) -> tuple[Registry, tuple[Rejected, ...]]:
+        """The good rows of everything read, and the faults in the order of the rows."""
+        blocks, self._blocks = self._blocks, []
+        ids = [name for block in blocks for name in block.ids]
+        numbers = np.concatenate([block.numbers for block in blocks]) if blocks else np.empty(0, np.int64)
+        twin = _twins(ids)
+        at = np.flatnonzero(twin)
+        self._faults.add("id", _TWIN_RULE, numbers[at], [ids[k] for k in at.tolist()])
+        words = {name: list(place) for name, place in self._words.items()}
+        return assembled(ids, blocks, words, ~twin), self._faults.report()
 
 
-class _Faults:
-    """Broken rules by position, one per field and row."""
+class _Part:
+    """Some rows of a table on their way into columns."""
 
-    def __init__(self, names: Sequence[str], first_row: int) -> None:
-        self._names = names
-        self._first_row = first_row
-        self._found: list[tuple[int, Rejected]] = []
-        self.bad = np.zeros(len(names), dtype=bool)
+    def __init__(
+        self,
+        columns: Mapping[str, NDArray[Any]],
+        numbers: NDArray[np.int64],
+        faults: Faults,
+        words: dict[str, dict[str, int]],
+    ) -> None:
+        self._columns = columns
+        self._numbers = numbers
+        self._faults = faults
+        self._words = words
+        self._bad = np.zeros(len(numbers), dtype=bool)
+        self._ids: list[str] = []
+        self._names = columns["id"].tolist() if "id" in columns else [None] * len(numbers)
+        self._parsed: dict[str, NDArray[Any]] = {}
+        self._identities: dict[str, list[str]] = {}
 
-    def add(self, at: int, field: str, reason: str) -> None:
-        """Row number ``at`` broke a rule."""
-        ids = (self._names[at],) if self._names[at] else ()
-        self._found.append((at, Rejected("resource", field, ids, reason, row=at + self._first_row)))
-        self.bad[at] = True
+    def check_columns(self) -> None:
+        """Rows with a cell in a column that does not exist are refused."""
+        for name in sorted(self._columns.keys() - _KNOWN, key=str):
+            column = self._columns[name]
+            given = [k for k, cell in enumerate(column.tolist()) if cell is not None and cell == cell]  # noqa: PLR0124 - NaN
+            self._break(np.array(given, dtype=np.intp), str(name), _UNKNOWN_RULE)
 
-    def report(self) -> tuple[Rejected, ...]:
-        """All faults in the order of the rows."""
-        return tuple(fault for _, fault in sorted(self._found, key=lambda item: item[0]))
+    def read(self, entry: Attribute) -> None:
+        """Judge one column and keep its values."""
+        column = self._columns.get(entry.name)
+        if column is None:
+            codes = np.zeros(len(self._numbers), dtype=np.int32)
+            judged = _judged(entry, [None])
+        elif entry.dtype in _NUMERIC and column.dtype.kind in "fiub":
+            codes = np.arange(len(column), dtype=np.int32)
+            judged = judged_floats(entry, column)
+        elif entry.name == "id":
+            codes = np.arange(len(column), dtype=np.int32)
+            judged = judged_texts(column.tolist())
+        else:
+            distinct = Distinct.of(column)
+            codes, judged = distinct.codes, _judged(entry, distinct.cells)
+        self._tell(entry, codes, judged)
+        self._keep(entry, codes, judged)
+
+    def _tell(self, entry: Attribute, codes: NDArray[np.int32], judged: Judged) -> None:
+        """Report the rows whose cell is broken, or empty where it must not be."""
+        if entry.default is None and judged.absent.any():
+            self._break(np.flatnonzero(judged.absent[codes]), entry.name, MISSING)
+        rules: dict[str, list[int]] = {}
+        for k, fault in judged.broken.items():
+            rules.setdefault(fault.rule, []).append(k)
+        for rule, cells in rules.items():
+            faulty = np.zeros(len(judged.absent), dtype=bool)
+            faulty[cells] = True
+            at = np.flatnonzero(faulty[codes])
+            self._break(at, entry.name, rule, _reasons(judged.broken, codes[at]))
+
+    def _keep(self, entry: Attribute, codes: NDArray[np.int32], judged: Judged) -> None:
+        """Values row by row, defaults filled in."""
+        values: Any = judged.values
+        if entry.name == "id":
+            self._ids = [values[k] for k in codes.tolist()]
+            return
+        if entry.name in IDENTITY_NAMES:
+            self._identities[entry.name] = [values[k] for k in codes.tolist()]
+            return
+        if entry.name in TEXTS:
+            default = str(entry.default or "")
+            place = self._words[entry.name]
+            texts = [
+                default if none else text for text, none in zip(values, judged.absent.tolist(), strict=True)
+            ]
+            values = np.array([place.setdefault(text, len(place)) for text in texts], dtype=np.int32)
+        elif judged.absent.any():
+            values = np.where(judged.absent, _filler(entry), values)
+        dtype = {"f4": np.float32, "i8": np.int64, "str": np.int32}.get(entry.dtype, np.uint8)
+        self._parsed[entry.name] = values.astype(dtype)[codes]
+
+    def check_places(self, masks: NDArray[np.int16]) -> None:
+        """Buses must exist and have the phases that are connected; a faulty row is asked no more of.
+
+        Args:
+            masks: phases of each bus of the vocabulary; ``_NO_BUS`` where there is no such bus.
+        """
+        words = list(self._words["bus"])
+        phases = self._parsed["phases"].astype(np.int16)
+        bus = self._parsed["bus"]
+        there = masks[bus]
+        unknown = np.flatnonzero(there == _NO_BUS)
+        self._break(unknown, "bus", _BUS_RULE, lambda k: f"{shown(words[bus[unknown[k]]])} {_BUS_RULE}")
+        lacking = np.flatnonzero((there != _NO_BUS) & (phases & ~there != 0))
+
+        def lacks(k: int) -> str:
+            row = lacking[k]
+            asked, have = int(phases[row]), int(there[row])
+            missing = phase_letters(asked & ~have)
+            return f"phase {missing} is not at bus {shown(words[bus[row]])}, which has {phase_letters(have)}"
+
+        self._break(lacking, "phases", _PHASE_RULE, lacks)
+
+    def block(self) -> Block:
+        """The rows without a fault."""
+        good = np.flatnonzero(~self._bad)
+        kept = good.tolist()
+        return Block(
+            numbers=self._numbers[good],
+            ids=[self._ids[k] for k in kept],
+            columns={name: column[good] for name, column in self._parsed.items()},
+            identities={name: [texts[k] for k in kept] for name, texts in self._identities.items()},
+        )
+
+    def _break(
+        self, at: NDArray[np.intp], field: str, rule: str, reason: Callable[[int], str] | None = None
+    ) -> None:
+        if len(at):
+            self._bad[at] = True
+            names = ["" if self._names[k] is None else str(self._names[k]).strip() for k in at.tolist()]
+            self._faults.add(field, rule, self._numbers[at], names, reason)
 
 
-def _absent(cell: object, default: object) -> bool:
-    if isinstance(cell, float) and isinstance(default, float):
-        return math.isnan(cell) and math.isnan(default)
-    return cell is None or (isinstance(cell, str) and not cell.strip())
+def _judged(entry: Attribute, cells: list[object]) -> Judged:
+    if entry.dtype == "str":
+        return judged_texts(cells)
+    return judged_numbers(entry, cells) if entry.dtype in _NUMERIC else judged_codes(entry, cells)
 
 
-def _text(cell: object) -> str:
-    """The text of an identity or label.
+def _reasons(broken: Mapping[int, Broken], codes: NDArray[np.int32]) -> Callable[[int], str]:
+    return lambda k: broken[int(codes[k])].reason
+
+
+def _filler(entry: Attribute) -> float:
+    """What an empty cell stands for, as a number."""
+    if entry.default is None:
+        return 0.0
+    if isinstance(entry.default, float):
+        return entry.default
+    values: Any = judged_codes(entry, [entry.default]).values
+    return float(values[0])
+
+
+def _twins(ids: list[str]) -> Mask:
+    """Rows whose identity an earlier row has."""
+    twin = np.zeros(len(ids), dtype=bool)
+    hashes = np.fromiter(map(hash, ids), dtype=np.int64, count=len(ids))
+    order = np.sort(hashes)
+    shared = np.isin(hashes, order[1:][order[1:] == order[:-1]])
+    first: set[str] = set()
+    for k in np.flatnonzero(shared).tolist():
+        twin[k] = ids[k] in first
+        first.add(ids[k])
+    return twin
+
+
+def read_table(
+    columns: Mapping[str, NDArray[Any]],
+    places: Mapping[str, int] | None,
+    first_row: int = 1,
+    numbers: NDArray[np.int64] | None = None,
+) -> tuple[Registry, tuple[Rejected, ...]]:
+    """Check every attribute of every row of a table; keep the rows without a fault.
+
+    Args:
+        columns: cells by ``schema.REGISTRY`` or ``schema.IDENTITIES`` name, each (n,): numbers, texts or
+            any objects; empty text, None, masked cells and, where absence is allowed, NaN mean the
+            attribute's default. A column that is not given is empty.
+        places: mask of the phases present at each bus; None = buses are not checked.
+        first_row: number of the first row in the reports.
+        numbers: int64 (n,) number of each row in the reports, ascending, instead of counting.
+
+    Returns:
+        The good rows, and the faults in the order of the rows: the first ``LISTED`` one by one with field,
+        row, rule and value, the others counted by field and rule.
 
     Raises:
-        ValueError: neither text nor a whole number, too long, or not printable.
+        ValueError: columns of unequal lengths.
     """
-    text = str(cell).strip() if isinstance(cell, str | int) and not isinstance(cell, bool) else ""
-    if not text or len(text) > _LONGEST_TEXT or not text.isprintable():
-        raise ValueError(f"expected a text of at most {_LONGEST_TEXT} printable characters")
-    return text
-
-
-def _named(codes: Mapping[str, int]) -> Callable[[object], int]:
-    def parse(cell: object) -> int:
-        code = codes.get(str(cell).strip().lower())
-        if code is None:
-            raise ValueError(f"{cell!r} is unknown; expected one of {', '.join(codes)}")
-        return code
-
-    return parse
-
-
-def _number(entry: Attribute) -> Callable[[object], float]:
-    def parse(cell: object) -> float:
-        try:
-            value = float(cell)  # type: ignore[arg-type]  # whatever the file held; float() judges it
-        except (TypeError, ValueError, OverflowError):
-            raise ValueError(f"{cell!r} is not a number") from None
-        if value != value:  # noqa: PLR0124  # the definition of NaN
-            raise ValueError("is NaN; leave the field empty for its default")
-        if not entry.low <= value <= entry.high:
-            unit = f" {entry.unit}" if entry.unit else ""
-            raise ValueError(f"{value:g}{unit} is outside [{entry.low:g}, {entry.high:g}]{unit}")
-        if entry.dtype in ("u1", "i8") and not value.is_integer():
-            raise ValueError(f"{value:g} is not a whole number")
-        return value
-
-    return parse
-
-
-def _parser(entry: Attribute) -> Callable[[object], Any]:
-    if entry.dtype == "kind":
-        return _named(_KINDS)
-    if entry.dtype == "customer":
-        return _named(_CUSTOMERS)
-    if entry.dtype == "enrolment":
-        return _named(_ENROLMENTS)
-    if entry.dtype == "phases":
-        return lambda cell: phase_mask(str(cell).strip())
-    return _text if entry.dtype == "str" else _number(entry)
-
-
-def _column(entry: Attribute, rows: Sequence[Row], faults: _Faults) -> list[Any]:
-    """Parsed cells of one column; a faulty cell holds a harmless stand-in, its row is marked bad.
-
-    Equal cells are parsed once: a registry repeats its nameplates thousands of times.
-    """
-    parse = _parser(entry)
-    seen: dict[tuple[type, object], tuple[Any, str]] = {}
-    stand_in: Any = "" if entry.dtype == "str" else 0
-    default = stand_in if entry.default is None else entry.default
-    if not (entry.default is None or entry.may_be_absent):
-        default = parse(entry.default)
-    parsed: list[Any] = []
-    for at, row in enumerate(rows):
-        cell = row.get(entry.name)
-        if _absent(cell, default):
-            if entry.default is None:
-                faults.add(at, entry.name, "is missing and has no default")
-            parsed.append(default)
-            continue
-        key = (type(cell), cell if isinstance(cell, str | int | float) else repr(cell))
-        known = seen.get(key)
-        if known is None:
-            try:
-                known = (parse(cell), "")
-            except ValueError as fault:
-                known = (stand_in, str(fault))
-            seen[key] = known
-        value, reason = known
-        if reason:
-            faults.add(at, entry.name, reason)
-        parsed.append(value)
-    return parsed
-
-
-def _shapes(rows: Iterable[Row], first_row: int) -> tuple[list[Row], _Faults]:
-    """Rows as a list, with unknown columns marked."""
-    kept = list(rows)
-    names = [str(row.get("id") or "").strip()[:_LONGEST_TEXT] for row in kept]
-    faults = _Faults(names, first_row)
-    known = {entry.name for entry in REGISTRY}
-    for at, row in enumerate(kept):
-        if not row.keys() <= known:
-            for name in sorted(row.keys() - known, key=str):
-                faults.add(at, str(name), "unknown column; the attribute table has no such field")
-    return kept, faults
-
-
-def _check_places(columns: Mapping[str, list[Any]], places: Mapping[str, int], faults: _Faults) -> None:
-    for at, (bus, phases) in enumerate(zip(columns["bus"], columns["phases"], strict=True)):
-        if not bus:
-            continue
-        if bus not in places:
-            faults.add(at, "bus", f"{bus!r} is not a bus of the feeder")
-        elif phases & ~places[bus]:
-            missing = phase_letters(phases & ~places[bus])
-            reason = f"phase {missing} is not at bus {bus!r}, which has {phase_letters(places[bus])}"
-            faults.add(at, "phases", reason)
-
-
-def _check_twins(ids: Sequence[str], faults: _Faults) -> None:
-    first: dict[str, int] = {}
-    for at, name in enumerate(ids):
-        if faults.bad[at]:
-            continue
-        if name in first:
-            faults.add(at, "id", "is a duplicate; the first row of that id is kept")
-        else:
-            first[name] = at
-
-
-def _coded(texts: Sequence[str]) -> tuple[tuple[str, ...], NDArray[np.int32]]:
-    vocabulary = tuple(sorted(set(texts)))
-    code = {text: at for at, text in enumerate(vocabulary)}
-    return vocabulary, np.fromiter((code[text] for text in texts), dtype=np.int32, count=len(texts))
+    lengths = {len(column) for column in columns.values()}
+    if len(lengths) > 1:
+        raise ValueError(f"columns of unequal lengths: {sorted(lengths)}")
+    n = lengths.pop() if lengths else 0
+    reader = Reader(places)
+    reader.add(columns, np.arange(first_row, first_row + n) if numbers is None else numbers)
+    return reader.done()
 
 
 def read_registry(
-    rows: Iterable[Row], places: Mapping[str, int], first_row: int = 1
+    rows: Iterable[Row], places: Mapping[str, int] | None, first_row: int = 1
 ) -> tuple[Registry, tuple[Rejected, ...]]:
-    """Check every attribute of every row; keep the rows without a fault.
+    """Check every attribute of every row given as a mapping: ``read_table`` of the rows' columns.
 
     Args:
         rows: cells by column name, texts or numbers; empty means the attribute's default.
-        places: mask of the phases present at each bus.
+        places: mask of the phases present at each bus; None = buses are not checked.
         first_row: number of the first row in the reports.
 
     Returns:
-        The good rows, and every fault in the order of the rows.
+        As ``read_table``.
     """
-    table, faults = _shapes(rows, first_row)
-    parsed = {entry.name: _column(entry, table, faults) for entry in REGISTRY}
-    _check_places(parsed, places, faults)
-    _check_twins(parsed["id"], faults)
-    good = np.flatnonzero(~faults.bad).tolist()
-    cells = {name: [column[at] for at in good] for name, column in parsed.items()}
-    return _assembled(cells), faults.report()
+    kept = list(rows)
+    names = dict.fromkeys(name for row in kept for name in row)
+    reader = Reader(places)
+    reader.add(columns_of(kept, names), np.arange(first_row, first_row + len(kept)))
+    return reader.done()
 
 
-def _assembled(cells: Mapping[str, Sequence[Any]]) -> Registry:
-    """Sort checked rows, code their texts and give each column its type."""
-    order = sorted(
-        range(len(cells["id"])), key=lambda at: (cells["kind"][at], cells["bus"][at], cells["id"][at])
-    )
+def columns_of(rows: list[Row], names: Iterable[str]) -> dict[str, NDArray[Any]]:
+    """Rows turned into columns of objects; None where a row has no such cell."""
     columns: dict[str, NDArray[Any]] = {}
-    labels: dict[str, tuple[str, ...]] = {}
-    for entry in REGISTRY:
-        ordered = [cells[entry.name][at] for at in order]
-        if entry.name in TEXTS:
-            labels[entry.name], columns[entry.name] = _coded(ordered)
-        elif entry.name != "id":
-            columns[entry.name] = np.array(ordered, dtype=_NUMPY.get(entry.dtype, np.uint8))
-    family = np.array([FAMILY[Kind(k)] for k in range(len(Kind))], dtype=np.uint8)[columns["kind"]]
-    for array in (*columns.values(), family):
-        array.flags.writeable = False
-    ids = tuple(cells["id"][at] for at in order)
-    return Registry(ids, MappingProxyType(columns), MappingProxyType(labels), family)
-
-
-def _cells(registry: Registry) -> dict[str, list[Any]]:
-    """The columns as plain cells, texts as texts."""
-    cells: dict[str, list[Any]] = {"id": list(registry.ids)}
-    for name, column in registry.columns.items():
-        values = column.tolist()
-        if name in TEXTS:
-            values = [registry.labels[name][code] for code in values]
-        elif column.dtype.kind == "f" and np.isnan(column).any():
-            # NaN differs from itself; None does not.
-            values = [None if math.isnan(value) else value for value in values]
-        cells[name] = values
-    return cells
-
-
-def merged(old: Registry, new: Registry) -> tuple[Registry, int]:
-    """The old registry with the new rows in the place of those of the same id.
-
-    Returns:
-        The joint registry and how many rows are new or differ; with none, the old one itself.
-    """
-    before, after = _cells(old), _cells(new)
-    names = list(after)
-    known = dict(zip(before["id"], zip(*(before[name] for name in names), strict=True), strict=True))
-    rows = dict(zip(after["id"], zip(*after.values(), strict=True), strict=True))
-    changed = sum(known.get(name) != row for name, row in rows.items())
-    if not changed:
-        return old, 0
-    joint = list(zip(*(known | rows).values(), strict=True))
-    return _assembled(dict(zip(names, joint, strict=True))), changed
+    for name in names:
+        column = np.empty(len(rows), dtype=object)
+        column[:] = [row.get(name) for row in rows]
+        columns[name] = column
+    return columns
