@@ -25,8 +25,8 @@ Float = NDArray[np.float64]
 class Daily:
     """One master file in one engine, its loads following shared shapes in daily mode.
 
-    Meters and monitors are off: with them OpenDSS takes twice as long. What the engine does not solve
-    is an error and never a voltage or a time.
+    There are no meters and monitors, with which OpenDSS takes twice as long: reading leaves them out.
+    What the engine does not solve is an error and never a voltage or a time.
 
     Args:
         path: the master file.
@@ -63,9 +63,6 @@ class Daily:
             shapes.Pmult = shape
         for row, name in enumerate(self._loads):
             self._circuit.command(f"edit load.{name} daily=gridflock_{row % len(multipliers)}")
-        present = {str(name).split(".", 1)[0].lower() for name in self._circuit.api.AllElementNames}
-        for kind in sorted(present & {"monitor", "energymeter"}):
-            self._circuit.command(f"batchedit {kind}..* enabled=no")
 
     def add(self, commands: Sequence[str]) -> None:
         """Put more into the circuit by commands of the engine's own.
