@@ -117,10 +117,3 @@ def test_controls_that_do_not_come_to_rest_are_refused(street):
     rival.hold(network, initial(network))
     with pytest.raises(opendss.NotConverged, match="step 0"):
         rival.step()
-
-
-def test_a_file_that_is_not_solved_has_no_voltages(street):
-    """More power than the line can carry: an error instead of the last iterate."""
-    street.write_text(STREET.replace("kw=150 kvar=50", "kw=8000 kvar=50 vminpu=.3"), "utf-8")
-    with pytest.raises(opendss.NotConverged, match=r"street\.dss"):
-        opendss.read_voltages(street, {})

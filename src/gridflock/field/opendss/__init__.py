@@ -1,15 +1,15 @@
 """OpenDSS: its feeder files read, our networks written as its commands, its solver as referee and rival.
 
 ``script`` needs nothing installed. ``read_dss`` (a file's parts), ``reference`` (its own solution of a
-file), ``Daily``, ``Referee`` and ``read_voltages`` need the extra ``gridflock[opendss]``;
-``available`` says whether it is there, and without it they raise ``OpenDssMissing``. What OpenDSS
-does not solve is ``NotConverged``, absent (NaN) in a series, or said in ``Reference.converged``.
+file), ``Daily`` and ``Referee`` need the extra ``gridflock[opendss]``; ``available`` says whether it is
+there, and without it they raise ``OpenDssMissing``. What OpenDSS does not solve is ``NotConverged``,
+absent (NaN) in a series, or said in ``Reference.converged``.
 """
 
 from gridflock.field.opendss._check import Reference, reference
 from gridflock.field.opendss._daily import Daily
 from gridflock.field.opendss._import import read_dss
-from gridflock.field.opendss._referee import NotConverged, OpenDssMissing, Referee, available, read_voltages
+from gridflock.field.opendss._referee import NotConverged, OpenDssMissing, Referee, available
 from gridflock.field.opendss._script import script
 from gridflock.field.opendss._shapes import Shapes
 
@@ -22,7 +22,6 @@ __all__ = [
     "Shapes",
     "available",
     "read_dss",
-    "read_voltages",
     "reference",
     "script",
 ]
