@@ -26,6 +26,12 @@ NAMEPLATE = {
 }
 
 
+@pytest.fixture(scope="module", autouse=True)
+def compiled():
+    """Ingest is compiled, or read from its cache, before a law's first example is timed."""
+    told(one(Kind.LOAD), p_kw=1.0)
+
+
 def fleet_of(rng, n, kinds=tuple(Kind)):
     """A fleet of random kinds and places."""
     rows = []
