@@ -74,8 +74,10 @@ def test_a_file_that_is_not_solved_has_no_judgement(tmp_path):
     """More power than the line can carry: an error instead of the last iterate."""
     path = tmp_path / "street.dss"
     path.write_text(
-        "clear\nnew circuit.street basekv=0.4 bus1=a\nnew line.l bus1=a bus2=b length=1 units=km\n"
-        "new load.m bus1=b kv=0.4 kw=8000 vminpu=.3\nset voltagebases=[0.4]\ncalcvoltagebases\n"
+        "clear\nnew circuit.street basekv=4.16 bus1=s r1=.05 x1=.2 r0=.05 x0=.2\n"
+        "new line.l bus1=s bus2=m length=2 units=km r1=.3 x1=.5 r0=.6 x0=1.6\n"
+        "new load.m bus1=m kv=4.16 kw=8000 kvar=50 vminpu=.3 vlowpu=0\n"
+        "set voltagebases=[4.16]\ncalcvoltagebases\n"
     )
     with pytest.raises(ArithmeticError, match="street"):
         referee.judged(path)
