@@ -190,6 +190,7 @@ def test_each_target_has_its_own_settings_and_cache(small, tmp_path, monkeypatch
         figures = {"us_per_flow": 10.0 * len(calls), "max_error_pu": 1e-6}
         return subprocess.CompletedProcess(words, 0, json.dumps(figures), "")
 
+    monkeypatch.setenv("NUMBA_CPU_NAME", "generic")
     monkeypatch.setattr(_processors.platform, "machine", lambda: "x86_64")
     monkeypatch.setattr(_processors.subprocess, "run", instead)
     found = _processors.on_processors(small, tmp_path)
@@ -205,6 +206,14 @@ def test_a_process_that_fails_is_named(small, tmp_path, monkeypatch):
     monkeypatch.setattr(_processors.platform, "machine", lambda: "x86_64")
     monkeypatch.setattr(_processors, "CHILD", "gridflock.bench._nowhere")
     with pytest.raises(bench.ProcessorFailed, match=r"native: exit code 1: .*_nowhere"):
+        _processors.on_processors(small, tmp_path)
+
+
+def test_a_process_without_end_is_named(small, tmp_path, monkeypatch):
+    """A process that does not answer in time is ended, and said."""
+    monkeypatch.setattr(_processors.platform, "machine", lambda: "x86_64")
+    monkeypatch.setattr(_processors, "MOST_S", 0.05)
+    with pytest.raises(bench.ProcessorFailed, match=r"native: no answer within 0\.05 s"):
         _processors.on_processors(small, tmp_path)
 
 
