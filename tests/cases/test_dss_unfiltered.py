@@ -24,7 +24,6 @@ MASTERS = [
     ("IEEETestCases", "34Bus/ieee34Mod2.dss", None),
     ("IEEETestCases", "37Bus/ieee37.dss", None),
     ("IEEETestCases", "123Bus/IEEE123Master.dss", None),
-    ("IEEETestCases", "123Bus/Run_IEEE123Bus.DSS", None),
     ("IEEETestCases", "LVTestCase/Master.dss", None),
     ("IEEETestCases", "8500-Node/Master.dss", None),
     ("EPRITestCircuits", "ckt5/Master_ckt5.dss", WIDE),
