@@ -1,56 +1,53 @@
-"""Groups of resources and of groups: virtual DERs, many memberships, one sparse matrix."""
+"""Groups of resources and of groups: virtual DERs of virtual DERs."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, Self
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
 
 from gridflock.fleet._columns import Fleet
-from gridflock.fleet.registry import TEXTS
+from gridflock.fleet.groups._checks import (
+    across,
+    wrong_change,
+    wrong_level,
+    wrong_members,
+    wrong_name,
+    wrong_removal,
+    wrong_rule,
+    wrong_ties,
+)
+from gridflock.fleet.groups._follow import Changes, followed
+from gridflock.fleet.groups._levels import ByAttribute, ByBus, Level, Source, Zones
+from gridflock.fleet.groups._rules import Rule, as_rule
+from gridflock.fleet.groups._standard import ALL, standard_levels, standard_rules
+from gridflock.fleet.groups._structure import Group, Structure, Version, frozen, holds
+from gridflock.fleet.groups._sums import Columns, Partition, Sums
 from gridflock.model import Rejected
-from gridflock.schema import CUSTOMER_CLASSES, REGISTRY, Family, Kind
-from gridflock.units import PHASES, Mask, Rows, phase_mask
-
-ALL = "all"
-ELSEWHERE = "other"
-"""Section of the buses that the map of sections does not know."""
-_NOBODY = np.zeros(0, dtype=np.int32)
-_SHOWN = 20
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Group:
-    title: str
-    rows: Rows
-    """All members, those of child groups included, each once, ascending."""
-
-
-def _frozen(rows: NDArray[Any]) -> Rows:
-    fixed: Rows = rows.astype(np.int32)
-    fixed.flags.writeable = False
-    return fixed
+from gridflock.units import NEVER_S, Rows
 
 
 class Groups:
     """Nested, overlapping groups over the rows of one fleet.
 
-    A group has resources and groups as members and any number of parents. Members are kept flat,
-    each once, as one sparse (groups x rows) matrix, so that a shared device counts once.
+    A group has resources and groups as members and any number of parents; a resource is in any number
+    of groups and counts once in each. Beside groups of their own there are *levels*, one group per value
+    of something (``transformer/t123``), which cost no object each. ``follow`` gives the groups of a later
+    fleet or topology; these stay as they are.
     """
 
-    def __init__(self, fleet: Fleet) -> None:
-        self._fleet = fleet
-        self._group: dict[str, _Group] = {}
-        self._children: dict[str, list[str]] = {}
-        self._parents: dict[str, list[str]] = {}
-        self._taken = np.flatnonzero(fleet.columns["kind"] == Kind.FEEDER_HEAD).astype(np.int32)
-        self._matrix: csr_array | None = None
+    def __init__(self, fleet: Fleet, held: Structure | None = None) -> None:
+        self._held = held or Structure(fleet)
+        self._forget()
+
+    def _forget(self) -> None:
+        """What is derived from the structure is made again when somebody asks."""
+        self._ids: tuple[str, ...] | None = None
+        self._first: dict[str, int] = {}
+        self._sums: Sums | None = None
 
     @classmethod
     def standard(
@@ -68,84 +65,49 @@ class Groups:
             section_titles: words for the screen by section id.
         """
         groups = cls(fleet)
-        kind, family = fleet.columns["kind"], fleet.family
-        member = kind != Kind.FEEDER_HEAD
-        groups._put(ALL, "All resources", (), np.flatnonzero(member))
-        groups._put_sections(section_of_bus, section_titles, member)
-        for code in np.unique(kind[member]):
-            name = Kind(code).name.lower()
-            groups._put(f"type/{name}", name.replace("_", " "), (ALL,), np.flatnonzero(kind == code))
-        for column in ("provider", "program"):
-            codes = fleet.columns[column]
-            for code in np.unique(codes[member]):
-                name = fleet.labels[column][code]
-                if (column, name) != ("program", "none"):
-                    rows = np.flatnonzero(member & (codes == code))
-                    groups._put(f"{column}/{name}", f"{column} {name}", (ALL,), rows)
-        for bit, letter in enumerate(PHASES):
-            rows = np.flatnonzero(member & (fleet.columns["phases"] >> bit & 1 == 1))
-            groups._put(f"phase/{letter}", f"Phase {letter}", (ALL,), rows)
-        groups._put("demand", "Metered demand", (ALL,), np.flatnonzero(member & (family == Family.NONE)))
+        faults = [groups.add(ALL, "All resources", rule=Rule())]
+        for name, source, parents, title in standard_levels(section_of_bus, section_titles):
+            faults.append(groups.add_level(name, source, parents=parents, title=title))
+        for name, title, rule in standard_rules():
+            faults.append(groups.add(name, title, rule=rule, parents=(ALL,)))
+        assert not any(faults), faults
         return groups
 
-    def _put_sections(
-        self, section_of_bus: Mapping[str, str], titles: Mapping[str, str], member: Mask
-    ) -> None:
-        fleet = self._fleet
-        sections = [section_of_bus.get(bus, ELSEWHERE) for bus in fleet.labels["bus"]]
-        names = list(dict.fromkeys([*section_of_bus.values(), *sections]))
-        code = {name: at for at, name in enumerate(names)}
-        section = np.array([code[name] for name in sections], dtype=np.int32)[fleet.columns["bus"]]
-        for at, name in enumerate(names):
-            here = member & (section == at)
-            title = titles.get(name, name)
-            self._put(f"section/{name}", title, (ALL,), np.flatnonzero(here))
-            self._put_plan_groups(name, title, here)
+    def copy(self) -> Groups:
+        """The same groups again, to be changed apart: several changes at once, or none."""
+        return Groups(self._held.fleet, self._held.copy())
 
-    def _put_plan_groups(self, section: str, title: str, here: Mask) -> None:
-        """One group per class, customer class and section: alike in behaviour, tariff and place."""
-        fleet = self._fleet
-        wind = fleet.columns["kind"] == Kind.WIND
-        for family in Family:
-            mine = here & (fleet.family == family)
-            if family is Family.NONE or not mine.any():
-                continue
-            parts = {family.name.lower(): mine}
-            if family is Family.RENEWABLE:
-                parts = {"sun": mine & ~wind, "wind": mine & wind}
-            for word, rows in parts.items():
-                for code, customer in enumerate(CUSTOMER_CLASSES):
-                    own = np.flatnonzero(rows & (fleet.columns["customer"] == code))
-                    if len(own):
-                        name = f"plan/{word}/{customer}/{section}"
-                        self._put(name, f"{title}: {customer} {word}", (f"section/{section}",), own)
+    # ---- made and changed ------------------------------------------------------------------------------
 
-    def _put(
-        self, name: str, title: str, parents: Iterable[str], own: NDArray[Any], children: Iterable[str] = ()
-    ) -> None:
-        """Enter a group that has been checked, and let its members count in all above it."""
-        self._group[name] = _Group(title, _frozen(own))
-        self._children[name] = list(children)
-        self._parents[name] = list(parents)
-        for parent in self._parents[name]:
-            self._children[parent].append(name)
-            self._count_in(parent, self._group[name].rows)
-        for child in self._children[name]:
-            self._parents[child].append(name)
-            self._count_in(name, self._group[child].rows)
-        self._matrix = None
+    def add_level(
+        self, name: str, by: str | Source | Zones, *, parents: Sequence[str] = (), title: str = "{}"
+    ) -> tuple[Rejected, ...]:
+        """One group per value of something, ``<name>/<value>``, each resource in at most one.
 
-    def _count_in(self, name: str, rows: Rows) -> None:
-        """Let rows count in a group, and in all above it that did not know them."""
-        group = self._group[name]
-        counted = np.zeros(len(self._fleet.ids), dtype=bool)
-        counted[group.rows] = True
-        if counted[rows].all():
-            return
-        counted[rows] = True
-        self._group[name] = _Group(group.title, _frozen(np.flatnonzero(counted)))
-        for parent in self._parents[name]:
-            self._count_in(parent, rows)
+        Args:
+            name: new, without a slash.
+            by: a coded attribute of the registry; or a source of divisions (``ByBus``, ``ByRow`` …).
+            parents: groups that all of these become part of, and levels: each of these groups lies in
+                one group of that level or in none.
+            title: words for the screen, ``{}`` for the value.
+
+        Returns:
+            What is wrong; empty where the level now exists. A faulty level changes nothing.
+        """
+        held = self._held
+        source = ByAttribute(by) if isinstance(by, str) else ByBus(by) if isinstance(by, Zones) else by
+        rejected = wrong_level(held, name, source, parents)
+        if rejected:
+            return tuple(rejected)
+        level = Level(name, source.divide(held.fleet, held.levels), source, tuple(parents), title)
+        rejected = across(level, held)
+        if rejected:
+            return tuple(rejected)
+        held.levels[name] = level
+        held.order.append(name)
+        held.include([parent for parent in parents if parent not in held.levels], level.members)
+        self._forget()
+        return ()
 
     def add(
         self,
@@ -155,7 +117,8 @@ class Groups:
         *,
         parents: Sequence[str] = (),
         children: Sequence[str] = (),
-        rule: Mapping[str, object] | None = None,
+        rule: Rule | str | Mapping[str, object] | None = None,
+        time_s: int = NEVER_S,
     ) -> tuple[Rejected, ...]:
         """A group of resources, of groups, by rule, or all of these.
 
@@ -165,170 +128,245 @@ class Groups:
             members: resource ids.
             parents: groups it becomes part of.
             children: groups that become part of it.
-            rule: attribute -> value, or -> a collection of values; all must hold. Texts for coded
+            rule: a ``Rule``, or its first condition alone: a query (``"kind in (wind, chp)"``), or
+                attribute -> value, or -> a collection of values; all must hold. Texts for coded
                 attributes (``{"kind": ["wind", "chp"], "phases": "a"}``), numbers for others.
+            time_s: date of its version, unix seconds.
 
         Returns:
             What is wrong; empty where the group now exists. A faulty group changes nothing.
         """
-        members = tuple(members)
-        rejected = [*self._wrong_name(name), *self._wrong_members(name, members)]
-        rejected += self._wrong_groups(name, parents, children)
-        chosen = np.ones(0, dtype=bool)
-        if rule is not None:
-            try:
-                chosen = self._matching(rule)
-            except ValueError as fault:
-                rejected.append(Rejected("group", "rule", (name,), str(fault)))
+        held, members = self._held, tuple(members)
+        asked = None if rule is None else as_rule(rule)
+        rejected = [*wrong_name(held, name), *wrong_members(held.fleet, name, members)]
+        rejected += wrong_ties(held, name, parents, children, asked)
+        if asked is not None:
+            rejected += wrong_rule(held, name, asked)
         if rejected:
             return tuple(rejected)
-        listed = np.array([self._fleet.row_of[member] for member in members], dtype=np.int32)
-        own = np.union1d(listed, np.flatnonzero(chosen))
-        self._put(name, title, tuple(dict.fromkeys(parents)), own, tuple(dict.fromkeys(children)))
+        held.groups[name] = Group(title, self._listed(members), asked)
+        held.order.append(name)
+        held.versions[name] = Version(time_s)
+        for child in dict.fromkeys(children):
+            held.tie(name, child)
+        held.settle_one(name)
+        for parent in dict.fromkeys(parents):
+            held.tie(parent, name)
+        held.include(dict.fromkeys(parents), held.rows(name))
+        self._forget()
         return ()
 
-    def _wrong_name(self, name: str) -> list[Rejected]:
-        if not name.strip() or not name.isprintable():
-            return [Rejected("group", "id", (name,), "expected a printable text")]
-        if name in self._group:
-            return [Rejected("group", "id", (name,), "is a duplicate")]
-        if name in self._fleet.row_of:
-            return [Rejected("group", "id", (name,), "is the id of a resource")]
-        return []
+    def _listed(self, members: Iterable[str]) -> Rows:
+        rows = [self._held.fleet.row_of[member] for member in members]
+        return frozen(np.unique(np.array(rows, dtype=np.int32)))
 
-    def _wrong_members(self, name: str, members: Sequence[str]) -> list[Rejected]:
-        found = []
-        unknown = [member for member in members if member not in self._fleet.row_of]
-        if unknown:
-            reason = f"unknown resources in group {name!r}"
-            found.append(Rejected("group", "members", tuple(unknown[:_SHOWN]), reason, count=len(unknown)))
-        twice = [member for member, times in Counter(members).items() if times > 1]
-        if twice:
-            reason = f"listed more than once in group {name!r}"
-            found.append(Rejected("group", "members", tuple(twice[:_SHOWN]), reason, count=len(twice)))
-        heads = [m for m in members if self._fleet.row_of.get(m, -1) in self._taken]
-        if heads:
-            found.append(Rejected("group", "members", tuple(heads), "a feeder head belongs to no group"))
-        return found
+    def change(
+        self,
+        name: str,
+        *,
+        title: str | None = None,
+        join: Iterable[str] = (),
+        leave: Iterable[str] = (),
+        children: Sequence[str] | None = None,
+        parents: Sequence[str] | None = None,
+        rule: Rule | str | Mapping[str, object] | None = None,
+        time_s: int = NEVER_S,
+    ) -> tuple[Rejected, ...]:
+        """Change a group of its own; what is not given stays.
 
-    def _wrong_groups(self, name: str, parents: Sequence[str], children: Sequence[str]) -> list[Rejected]:
-        found = []
-        for field, others in (("parents", parents), ("children", children)):
-            unknown = tuple(other for other in others if other not in self._group)
-            if unknown:
-                found.append(Rejected("group", field, unknown, f"unknown groups in group {name!r}"))
-        above = self._above(parents) | {name}
-        cycle = tuple(child for child in children if child in above)
-        if cycle:
-            found.append(Rejected("group", "children", cycle, f"would stand above and below {name!r}"))
-        return found
+        Args:
+            name: its id.
+            title: for the screen.
+            join: resources that become members by name.
+            leave: resources that are members by name, and no longer so.
+            children: all groups that are part of it from now on, beside those of levels.
+            parents: all groups it is part of from now on.
+            rule: instead of the one it has.
+            time_s: date of the new version, unix seconds.
 
-    def _above(self, names: Iterable[str]) -> set[str]:
-        """The groups and everything over them."""
-        seen: set[str] = set()
-        open_ends = list(names)
-        while open_ends:
-            name = open_ends.pop()
-            if name not in seen:
-                seen.add(name)
-                open_ends += self._parents.get(name, [])
-        return seen
-
-    def _matching(self, rule: Mapping[str, object]) -> Mask:
-        """Rows for which every condition holds; feeder heads never match.
-
-        Raises:
-            ValueError: an unknown attribute or value.
+        Returns:
+            What is wrong; empty where it is done. A faulty change changes nothing.
         """
-        fits: Mask = self._fleet.columns["kind"] != Kind.FEEDER_HEAD
-        known = {entry.name for entry in REGISTRY} | {"family"}
-        for name, wanted in rule.items():
-            if name not in known - {"id"}:
-                raise ValueError(f"no attribute {name!r} to match")
-            column = self._fleet.family if name == "family" else self._fleet.columns[name]
-            several = isinstance(wanted, Collection) and not isinstance(wanted, str | bytes)
-            values = list(wanted) if several else [wanted]  # type: ignore[call-overload]  # see several
-            fits = fits & np.isin(column, np.array([self._code(name, value) for value in values]))
-        return fits
+        held, join, leave = self._held, tuple(join), tuple(leave)
+        rejected = wrong_change(held, name, join, leave)
+        asked = None if rule is None else as_rule(rule)
+        if not rejected:
+            apart = held.copy()
+            for child in apart.children.get(name, ()) if children is not None else ():
+                apart.untie(name, child)
+            for parent in apart.parents.get(name, ()) if parents is not None else ():
+                apart.untie(parent, name)
+            rejected += wrong_ties(apart, name, parents or (), children or (), asked)
+            rejected += wrong_rule(apart, name, asked) if asked is not None else []
+        if rejected:
+            return tuple(rejected)
+        former = (*held.parents.get(name, ()), name)
+        group = apart.groups[name]
+        listed = np.union1d(np.setdiff1d(group.listed, self._listed(leave)), self._listed(join))
+        apart.groups[name] = replace(
+            group, title=title or group.title, listed=frozen(listed), rule=asked or group.rule
+        )
+        for child in dict.fromkeys(children or ()):
+            apart.tie(name, child)
+        for parent in dict.fromkeys(parents or ()):
+            apart.tie(parent, name)
+        words_only = not (join or leave) and children is None and parents is None and rule is None
+        version = held.version(name)
+        apart.versions[name] = version.reworded(time_s) if words_only else version.redefined(time_s)
+        apart.settle(former)
+        self._held = apart
+        self._forget()
+        return ()
 
-    def _code(self, name: str, value: object) -> float:
-        text = str(value).strip()
-        if name in TEXTS:
-            labels = self._fleet.labels[name]
-            # A label nobody has yet is no error: the group is empty until somebody has it.
-            return labels.index(text) if text in labels else -1
-        if name in ("kind", "family"):
-            codes = {code.name.lower(): int(code) for code in (Kind if name == "kind" else Family)}
-            if text.lower() not in codes:
-                raise ValueError(f"no {name} {text!r}")
-            return codes[text.lower()]
-        if name == "phases":
-            return phase_mask(text)
-        if name == "customer":
-            if text.lower() not in CUSTOMER_CLASSES:
-                raise ValueError(f"no customer class {text!r}")
-            return CUSTOMER_CLASSES.index(text.lower())
-        try:
-            return float(np.float32(text))
-        except ValueError:
-            raise ValueError(f"{name} {text!r} is not a number") from None
+    def remove(self, name: str) -> tuple[Rejected, ...]:
+        """Delete a group of its own; its members and the groups inside it stay, and leave what was above.
+
+        Returns:
+            What is wrong (unknown, a group of a level, or another's rule looks at it); empty where it
+            is gone.
+        """
+        held = self._held
+        rejected = wrong_removal(held, name)
+        if rejected:
+            return tuple(rejected)
+        former = held.parents.get(name, ())
+        for parent in former:
+            held.untie(parent, name)
+        for child in held.children.get(name, ()):
+            held.untie(name, child)
+        del held.groups[name]
+        held.versions.pop(name, None)
+        held.order.remove(name)
+        held.settle(former)
+        self._forget()
+        return ()
+
+    def follow(
+        self, fleet: Fleet, zones: Sequence[Zones] = (), time_s: int = NEVER_S
+    ) -> tuple[Groups, Changes]:
+        """The groups of a later registry or topology, and who joined and left; these stay valid as they are.
+
+        Levels divide anew, rules are asked anew, resources named one by one keep their place as long as
+        they are registered. A group never disappears by following: it may become empty.
+
+        Args:
+            fleet: registry as it is now, this one's where only the topology has changed.
+            zones: the topology as it is now, for the levels made by bus; the others keep theirs.
+            time_s: moment of the change, unix seconds.
+        """
+        held, changes = followed(self._held, fleet, zones, time_s)
+        return Groups(fleet, held), changes
+
+    # ---- asked -----------------------------------------------------------------------------------------
+
+    @property
+    def fleet(self) -> Fleet:
+        """Whose rows these are."""
+        return self._held.fleet
 
     @property
     def ids(self) -> tuple[str, ...]:
         """All groups; the row order of ``aggregate``."""
-        return tuple(self._group)
+        if self._ids is None:
+            held, found = self._held, list[str]()
+            for entry in held.order:
+                self._first[entry] = len(found)
+                if entry in held.levels:
+                    found += held.levels[entry].ids
+                else:
+                    found.append(entry)
+            self._ids = tuple(found)
+        return self._ids
+
+    def at(self, name: str) -> int:
+        """Place of a group in ``ids``, found without a search."""
+        placed = self._held.need(name)
+        assert self.ids is not None
+        return self._first[name] if placed is None else self._first[placed[0].name] + placed[1]
+
+    @property
+    def levels(self) -> tuple[str, ...]:
+        """Names of the levels."""
+        return tuple(self._held.levels)
+
+    def level(self, name: str) -> Level:
+        """One group per value of something, as arrays."""
+        return self._held.levels[name]
 
     def __contains__(self, name: object) -> bool:
-        return name in self._group
+        return name in self._held
 
     def title(self, name: str) -> str:
         """Words for the screen. Raises ``KeyError`` for an unknown group, as all verbs here do."""
-        return self._group[name].title
+        return self._held.title(name)
 
     def parents(self, name: str) -> tuple[str, ...]:
         """Groups it is directly part of."""
-        return tuple(self._parents[name])
+        return self._held.parents_of(name)
 
     def children(self, name: str) -> tuple[str, ...]:
         """Groups that are directly part of it."""
-        return tuple(self._children[name])
+        return self._held.children_of(name)
 
     def rows(self, name: str) -> Rows:
         """All members, those of child groups included, each once, ascending."""
-        return self._group[name].rows
+        return self._held.rows(name)
+
+    def rule(self, name: str) -> Rule | None:
+        """The rule it follows, where it has one of its own."""
+        self._held.need(name)
+        group = self._held.groups.get(name)
+        return None if group is None else group.rule
+
+    def version(self, name: str) -> Version:
+        """Which state of the group this is."""
+        self._held.need(name)
+        return self._held.version(name)
 
     def of(self, resource: str) -> tuple[str, ...]:
-        """All groups a resource counts in. Raises ``KeyError`` for an unknown resource."""
-        column = self.matrix.T.tocsr()[[self._fleet.row_of[resource]]]
-        names = self.ids
-        return tuple(names[at] for at in np.sort(column.indices))
+        """All groups a resource counts in, as in ``ids``. Raises ``KeyError`` for an unknown resource."""
+        held, row = self._held, self._held.fleet.row_of[resource]
+        found = [name for name, group in held.groups.items() if holds(group.rows, row)]
+        for level in held.levels.values():
+            at = int(level.code[row])
+            if at >= 0:
+                found.append(f"{level.name}/{level.labels[at]}")
+        return tuple(sorted(set(found), key=self.at))
+
+    # ---- summed ----------------------------------------------------------------------------------------
 
     @property
-    def matrix(self) -> csr_array:
-        """(G, n) membership, 1.0 where a row counts in a group."""
-        if self._matrix is None:
-            members = [group.rows for group in self._group.values()]
-            ends = np.cumsum([0, *(len(rows) for rows in members)], dtype=np.int32)
-            columns = np.concatenate([_NOBODY, *members])
-            shape = (len(members), len(self._fleet.ids))
-            self._matrix = csr_array((np.ones(len(columns)), columns, ends), shape=shape)
-        return self._matrix
+    def sums(self) -> Sums:
+        """The plan of sums over all groups, made once per structure."""
+        if self._sums is None:
+            held = self._held
+            ids = self.ids
+            partitions = [
+                Partition(level.code, level.size, self._first[level.name]) for level in held.levels.values()
+            ]
+            members = {self.at(name): group.rows for name, group in held.groups.items()}
+            self._sums = Sums(len(held.fleet.ids), len(ids), partitions, members)
+        return self._sums
 
-    def aggregate(self, values: NDArray[Any], how: Literal["sum", "mean"] = "sum") -> NDArray[np.float64]:
-        """Sum or mean over the members of every group, absent values (NaN) left out.
+    def aggregate(
+        self, values: Columns, how: Literal["sum", "mean", "min", "max"] = "sum"
+    ) -> NDArray[np.float64]:
+        """Sum, mean, lowest or highest over the members of every group, absent values (NaN) left out.
 
         Args:
-            values: (n,) or (k, n), one value per row of the fleet.
-            how: ``"mean"`` is over the members with a value; NaN where none has one.
+            values: (n,), (k, n) or k columns of n, one value per row of the fleet.
+            how: all but the sum are over the members with a value, and NaN where none has one.
 
         Returns:
             float64 (G,) or (k, G) in the order of ``ids``.
         """
-        columns = np.atleast_2d(np.asarray(values, dtype=np.float64))
-        absent = np.isnan(columns)
-        flat = np.ascontiguousarray(np.where(absent, 0.0, columns).T)
-        sums: NDArray[np.float64] = (self.matrix @ flat).T
+        if how == "min":
+            found = self.sums.lowest(values)
+        elif how == "max":
+            found = self.sums.highest(values)
+        else:
+            found = self.sums.sums(values)
         if how == "mean":
-            heard = (self.matrix @ np.ascontiguousarray((~absent).T.astype(np.float64))).T
-            sums = np.divide(sums, heard, out=np.full_like(sums, np.nan), where=heard > 0)
-        return sums if np.ndim(values) > 1 else sums[0]
+            heard = self.sums.sums([~np.isnan(column) for column in np.atleast_2d(values)])
+            found = np.divide(found, heard, out=np.full_like(found, np.nan), where=heard > 0)
+        return found[0] if isinstance(values, np.ndarray) and values.ndim == 1 else found
