@@ -100,7 +100,7 @@ def assert_fair_deal(result, target, image, can):
     assert ((size < 1e-9) | (size >= floor - 1e-6) | ~free).all()
 
 
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 @given(seeds, sizes, fractions, st.sampled_from([0.0, 0.3]))
 def test_a_mixed_split_meets_the_target_or_names_why_not(seed, n, fraction, on_off):
     """Shares add up to the target or to target − shortfall, whose causes add up; all bounds hold."""
@@ -110,7 +110,7 @@ def test_a_mixed_split_meets_the_target_or_names_why_not(seed, n, fraction, on_o
     assert_fair_deal(share(target, image, can), target, image, can)
 
 
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 @given(seeds, st.sampled_from(ORDERED), sizes, fractions, st.sampled_from([0.0, 0.3]))
 def test_a_split_within_a_family_meets_the_target_or_names_why_not(seed, kind, n, fraction, on_off):
     """The same for each family by its own rule; smooth families miss no target inside their bounds."""
@@ -126,6 +126,7 @@ def test_a_split_within_a_family_meets_the_target_or_names_why_not(seed, kind, n
         assert result.causes == {}
 
 
+@settings(deadline=None)
 @given(seeds, sizes, fractions)
 def test_narrowed_bounds_hold(seed, n, fraction):
     """Bounds that arbitration or the grid narrowed are kept like the devices' own."""
@@ -141,6 +142,7 @@ def test_narrowed_bounds_hold(seed, n, fraction):
     assert result.p_kw.sum() + result.shortfall_kw == pytest.approx(target, abs=1e-6 * scale)
 
 
+@settings(deadline=None)
 @given(seeds, sizes, st.floats(0, 1))
 def test_aggregate_of_a_split_is_the_target(seed, n, fraction):
     """Sharing a group's target and adding the shares up over the group gives the target again."""
@@ -156,6 +158,7 @@ def test_aggregate_of_a_split_is_the_target(seed, n, fraction):
         assert groups.aggregate(everyone)[groups.ids.index(name)] == pytest.approx(target, abs=1e-6)
 
 
+@settings(deadline=None)
 @given(seeds, sizes, fractions, fractions)
 def test_sun_and_wind_share_in_proportion(seed, n, one, other):
     """A higher target gives nobody less, and every free member the same fraction of its offer."""
@@ -168,6 +171,7 @@ def test_sun_and_wind_share_in_proportion(seed, n, one, other):
     assert np.ptp(fraction) < 1e-9 if free.any() else True
 
 
+@settings(deadline=None)
 @given(seeds, st.integers(2, 40), st.floats(0.05, 0.95))
 def test_storage_moves_towards_one_state_of_charge(seed, n, fraction):
     """The fuller discharges at least as much as the emptier of the same size, and charges no more."""
@@ -178,6 +182,7 @@ def test_storage_moves_towards_one_state_of_charge(seed, n, fraction):
     assert (np.diff(shares[order]) >= -1e-6).all()
 
 
+@settings(deadline=None)
 @given(seeds, st.integers(2, 30), st.floats(0.0, 1.0))
 def test_who_must_leave_first_charges_first(seed, n, fraction):
     """A waiting vehicle never has 15 min less laxity than one that charges at full power."""
@@ -191,6 +196,7 @@ def test_who_must_leave_first_charges_first(seed, n, fraction):
         assert image.depart_s[full].max() <= image.depart_s[waiting].min() + 900
 
 
+@settings(deadline=None)
 @given(seeds, st.integers(2, 30), st.floats(0.0, 1.0))
 def test_the_cheapest_generator_runs_first(seed, n, fraction):
     """No stopped generator is cheaper than one that runs above its smallest level."""
@@ -203,6 +209,7 @@ def test_the_cheapest_generator_runs_first(seed, n, fraction):
         assert cost[above].max() <= cost[stopped].min() + 1e-6
 
 
+@settings(deadline=None)
 @given(seeds, st.integers(2, 30), st.floats(0.0, 1.0))
 def test_processes_are_called_in_rotation(seed, n, fraction):
     """Of those not paused yet, nobody is called before somebody who was called less."""
@@ -215,6 +222,7 @@ def test_processes_are_called_in_rotation(seed, n, fraction):
         assert called[paused].max() < called[spared].min()
 
 
+@settings(deadline=None)
 @given(seeds, st.integers(2, 40), st.floats(0.0, 1.0))
 def test_comfort_loads_switch_as_few_as_possible(seed, n, fraction):
     """Devices switch in one direction only, the fullest off or the emptiest on, within half a device."""
@@ -298,6 +306,7 @@ def test_crossed_bounds_collapse_to_the_side_of_rest():
     assert share(4.0, image, crossed).p_kw.tolist() == [1.0]
 
 
+@settings(deadline=None)
 @given(seeds, st.integers(1, 60), st.floats(-0.2, 1.2))
 def test_fair_shares_are_the_clipped_water_level(seed, n, fraction):
     """Shares are clip(wish + μ·weight, lo, hi) with one μ for all, found again by plain bisection."""
@@ -320,6 +329,7 @@ def test_fair_shares_are_the_clipped_water_level(seed, n, fraction):
         assert found.sum() == pytest.approx(target, abs=1e-9 * max(1.0, np.abs(found).sum()))
 
 
+@settings(deadline=None)
 @given(seeds, st.integers(1, 30), st.floats(0, 1.3))
 def test_fill_gives_the_amount_within_half_a_smallest_share(seed, n, fraction):
     """Each gets nothing or between its least and its room; the sum misses by half a least at most."""

@@ -1,6 +1,6 @@
-"""Ways to share one sum among many: fair, by order of merit, and the trim of what is left.
+"""Sharing among devices that cannot take any level: in turn, off the hole below the smallest, and the trim.
 
-All are pure array arithmetic over rows of any family; ``_split`` decides which family uses which.
+Compiled loops over rows of any family; ``_split`` decides which family uses which.
 """
 
 from __future__ import annotations
@@ -8,58 +8,74 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
-from gridflock.units import Kw, Mask
+from gridflock.fleet.sharing._merit import margin_of
+from gridflock.schema import Family
+from gridflock.units import Codes, Kw, Mask
 
-_ROUNDS = 60
 _REL = 1e-12
 _TINY_KW = 1e-9
+_MANY = 20_000
+"""From so many rows on only those round the margin are sorted."""
+_GIVE_UP = 8.0
+"""So many smallest levels before the margin are sorted with it: they may have to make room."""
+_SHED, _RENEWABLE = int(Family.SHED), int(Family.RENEWABLE)
 _Array = NDArray[np.float64]
 
 
-def fair(target_kw: float, lo: Kw, hi: Kw, weight: NDArray[Any], wish: Kw) -> _Array:
-    """Quadratic-fair water-filling: the ``x = clip(wish + μ·weight, lo, hi)`` whose sum is the target.
-
-    It minimises Σ (x − wish)² / weight inside the bounds. The sum is piecewise linear and rising in
-    μ, so Newton steps inside a shrinking bracket end exactly after a few rounds.
+def in_turn(start: _Array, amount_kw: float, key: _Array, lo: Kw, hi: Kw, floor: Kw, steps: Mask) -> _Array:
+    """Move from a start by an amount, smallest key first, on/off devices as a whole.
 
     Args:
-        target_kw: wanted sum; outside [Σ lo, Σ hi] the nearest bound is given.
-        lo: (n,) lower bounds.
-        hi: (n,) upper bounds, >= lo.
-        weight: (n,) > 0, who moves most.
-        wish: (n,) where each would like to be.
+        start: (m,) where each is.
+        amount_kw: by how much the sum moves, of either sign.
+        key: (m,) finite; among equals the earlier row comes first.
+        lo: (m,) lower bounds.
+        hi: (m,) upper bounds, >= lo.
+        floor: (m,) smallest level other than 0, as a magnitude.
+        steps: (m,) devices that only know on and off.
 
     Returns:
-        float64 (n,) shares.
+        float64 (m,) shares.
     """
-    low, high = float(lo.sum()), float(hi.sum())
-    if target_kw <= low or target_kw >= high:
-        return np.array(lo if target_kw <= low else hi, dtype=np.float64)
-    below, above = float(((lo - wish) / weight).min()), float(((hi - wish) / weight).max())
-    close = _REL * max(1.0, abs(target_kw), abs(low), abs(high))
-    level = min(max(0.0, below), above)
-    share: _Array = np.clip(wish + level * weight, lo, hi)
-    for _ in range(_ROUNDS):
-        gap = target_kw - float(share.sum())
-        if abs(gap) <= close:
-            break
-        if gap > 0:
-            below = level
-        else:
-            above = level
-        raw = wish + level * weight
-        moves = (raw < hi) if gap > 0 else (raw > lo)
-        moves &= (raw >= lo) if gap > 0 else (raw <= hi)
-        slope = float(weight[moves].sum())
-        level = level + gap / slope if slope > 0 else 0.5 * (below + above)
-        if not below < level < above:
-            level = 0.5 * (below + above)
-        share = np.clip(wish + level * weight, lo, hi)
-    return share
+    room, least = _rooms(start, amount_kw, lo, hi, floor, steps)
+    if len(key) < _MANY:
+        moved = fill(abs(amount_kw), np.argsort(key, kind="stable"), room, least)
+    else:
+        moved = _fill_many(abs(amount_kw), key, room, least)
+    shares: _Array = start + moved if amount_kw >= 0 else start - moved
+    return shares
 
 
+def _fill_many(amount_kw: float, key: _Array, room: _Array, least: _Array) -> _Array:
+    """As ``fill`` in the order of the keys, without sorting those far from the margin."""
+    nothing = np.zeros(len(key))
+    before = amount_kw - _GIVE_UP * float(least.max())
+    first = margin_of(before, nothing, room, key)[0] if before > 0 else -np.inf
+    last = margin_of(amount_kw * (1.0 + 2.0 * _REL) + _REL, nothing, room, key)[0]
+    given = np.where(key < first, room, 0.0)
+    near = np.flatnonzero((key >= first) & (key <= last))
+    order = np.argsort(key[near], kind="stable")
+    given[near] = fill(amount_kw - float(given.sum()), order, room[near], least[near])
+    return given
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator] # numba carries no annotations
+def _rooms(
+    start: _Array, amount: float, lo: _Array, hi: _Array, floor: _Array, steps: Mask
+) -> tuple[_Array, _Array]:
+    """How far each can move, and the least that it can move other than nothing."""
+    room, least = np.empty(len(lo)), np.empty(len(lo))
+    for i in range(len(lo)):
+        room[i] = hi[i] - start[i] if amount >= 0.0 else start[i] - lo[i]
+        least[i] = min(floor[i], room[i]) if start[i] == 0.0 else 0.0
+        least[i] = room[i] if steps[i] else least[i]
+    return room, least
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator] # numba carries no annotations
 def fill(amount_kw: float, order: NDArray[np.intp], room: Kw, least: Kw) -> _Array:
     """Give an amount away in an order: each gets all of its room, until the last gets the rest.
 
@@ -77,66 +93,158 @@ def fill(amount_kw: float, order: NDArray[np.intp], room: Kw, least: Kw) -> _Arr
         float64 (n,), in the rows' own order.
     """
     given = np.zeros(len(room))
-    room_by_turn = room[order]
-    filled = np.cumsum(room_by_turn)
     tiny = _REL * max(1.0, amount_kw)
-    last = int(np.searchsorted(filled, amount_kw + tiny, side="right"))
-    by_turn = np.zeros(len(room))
-    by_turn[:last] = room_by_turn[:last]
-    rest = amount_kw - (float(filled[last - 1]) if last else 0.0)
-    if last < len(room) and rest > tiny:
-        smallest = float(least[order[last]])
-        slack = by_turn[:last] - least[order[:last]]
-        if rest >= smallest:
-            by_turn[last] = rest
-        elif float(slack.sum()) >= smallest - rest:
-            back = np.cumsum(slack[::-1])[::-1]
-            by_turn[:last] -= np.clip(smallest - rest - (back - slack), 0.0, slack)
-            by_turn[last] = smallest
-        elif rest > 0.5 * smallest:
-            by_turn[last] = smallest
-    given[order] = by_turn
+    filled, last = 0.0, 0
+    while last < len(order) and filled + room[order[last]] <= amount_kw + tiny:
+        filled += room[order[last]]
+        given[order[last]] = room[order[last]]
+        last += 1
+    rest = amount_kw - filled
+    if last == len(order) or rest <= tiny:
+        return given
+    smallest, slack = least[order[last]], 0.0
+    for k in range(last):
+        slack += room[order[k]] - least[order[k]]
+    if rest >= smallest:
+        given[order[last]] = rest
+    elif slack >= smallest - rest:
+        lacking = smallest - rest
+        for k in range(last - 1, -1, -1):
+            back = min(lacking, room[order[k]] - least[order[k]])
+            given[order[k]] -= back
+            lacking -= back
+            if lacking <= 0.0:
+                break
+        given[order[last]] = smallest
+    elif rest > 0.5 * smallest:
+        given[order[last]] = smallest
     return given
 
 
-def trim(p_kw: _Array, missing_kw: float, lo: Kw, hi: Kw, floor: Kw, *, steps: Mask) -> _Array:
-    """Give a small rest to whoever can move smoothly, in proportion to what each can.
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator] # numba carries no annotations
+def onto_levels(
+    lo: Kw,
+    hi: Kw,
+    state: Kw,
+    floor: Kw,
+    steps: Mask,
+    p_min: NDArray[Any],
+    p_max: NDArray[Any],
+    offered: Kw,
+    family: Codes,
+) -> None:
+    """Tighten bounds, in place, to levels a device can hold: on/off, and nothing below the smallest.
+
+    Sun and wind give all on offer or nothing, a process runs or pauses, others are at 0 or a rating.
+    A row without any such level inside its bounds keeps them: rows with lo == hi stay what they are.
 
     Args:
-        p_kw: (n,) shares, each allowed.
-        missing_kw: what the sum still lacks, of either sign.
-        lo: (n,) lower bounds.
-        hi: (n,) upper bounds.
-        floor: (n,) smallest level other than 0, as a magnitude.
-        steps: (n,) devices that only know on and off.
+        lo: (m,) lower bounds.
+        hi: (m,) upper bounds.
+        state: (m,) where each is now.
+        floor: (m,) smallest level other than 0, as a magnitude.
+        steps: (m,) devices that only know on and off.
+        p_min: (m,) nameplate.
+        p_max: (m,) nameplate.
+        offered: (m,) what each would do unasked, 0 where unknown.
+        family: (m,) ``schema.Family``.
+    """
+    levels = np.empty(3)
+    for i in range(len(lo)):
+        if not lo[i] < hi[i]:
+            continue
+        if steps[i]:
+            levels[0], levels[1], levels[2] = p_min[i], 0.0, p_max[i]
+            if family[i] == _SHED:
+                levels[0] = min(offered[i], 0.0)
+                levels[1] = levels[2] = min(levels[0] - p_min[i], 0.0)
+            elif family[i] == _RENEWABLE:
+                levels[2] = min(max(offered[i], 0.0), p_max[i])
+            least, most = np.inf, -np.inf
+            for level in levels:
+                if lo[i] <= level <= hi[i]:
+                    least, most = min(least, level), max(most, level)
+            held = min(max(state[i], lo[i]), hi[i])
+            lo[i], hi[i] = (least, most) if least <= most else (held, held)
+        if floor[i] > 0.0:
+            lo[i], hi[i] = _past_the_hole(lo[i], hi[i], floor[i])
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator] # numba carries no annotations
+def _past_the_hole(lo: float, hi: float, floor: float) -> tuple[float, float]:
+    """Bounds with neither of them between 0 and the smallest level, where there is another choice."""
+    if lo <= 0.0 <= hi:
+        return (0.0 if lo > -floor else lo), (0.0 if hi < floor else hi)
+    if lo > 0.0:
+        return min(max(lo, floor), hi), hi
+    return lo, max(min(hi, -floor), lo)
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator] # numba carries no annotations
+def off_holes(p_kw: _Array, lo: Kw, hi: Kw, floor: Kw) -> _Array:
+    """Shares between 0 and the smallest level go to the nearer of the two that the bounds allow."""
+    off = np.empty(len(p_kw))
+    for i in range(len(p_kw)):
+        off[i] = _off_the_hole(p_kw[i], lo[i], hi[i], floor[i])
+    return off
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator] # numba carries no annotations
+def _off_the_hole(p: float, lo: float, hi: float, floor: float) -> float:
+    size = abs(p)
+    if size == 0.0 or size >= floor:
+        return p
+    up = np.copysign(floor, p)
+    can_off = lo <= 0.0 <= hi
+    if lo <= up <= hi and (not can_off or size > 0.5 * floor):
+        return float(up)
+    return 0.0 if can_off else p
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator] # numba carries no annotations
+def settle(p_kw: _Array, target_kw: float, lo: Kw, hi: Kw, floor: Kw, steps: Mask) -> float:
+    """Bring shares onto levels that devices can hold, in place, and trim what the sum then lacks.
+
+    A small rest goes to whoever can move smoothly, in proportion to what each can.
+
+    Args:
+        p_kw: (m,) shares.
+        target_kw: wanted sum.
+        lo: (m,) lower bounds.
+        hi: (m,) upper bounds, >= lo.
+        floor: (m,) smallest level other than 0, as a magnitude.
+        steps: (m,) devices that only know on and off.
 
     Returns:
-        float64 (n,) shares; the sum is as near to the wanted one as smooth moves reach.
+        Sum of the shares: as near to the wanted one as smooth moves reach.
     """
-    if abs(missing_kw) <= _TINY_KW:
-        return p_kw
-    stopped = steps | ((p_kw == 0) & (floor > 0))
-    if missing_kw > 0:
-        room = np.where(p_kw < 0, np.where(floor > 0, np.minimum(hi, -floor), hi), hi) - p_kw
-    else:
-        room = p_kw - np.where(p_kw > 0, np.where(floor > 0, np.maximum(lo, floor), lo), lo)
-    room = np.where(stopped, 0.0, np.maximum(room, 0.0))
-    whole = float(room.sum())
-    if whole <= 0:
-        return p_kw
-    moved: _Array = p_kw + np.sign(missing_kw) * room * min(1.0, abs(missing_kw) / whole)
-    return moved
+    total = 0.0
+    for i in range(len(p_kw)):
+        p = min(max(p_kw[i], lo[i]), hi[i])
+        p_kw[i] = _off_the_hole(p, lo[i], hi[i], floor[i])
+        total += p_kw[i]
+    missing = target_kw - total
+    if abs(missing) <= _TINY_KW:
+        return total
+    whole = 0.0
+    for i in range(len(p_kw)):
+        whole += _smooth(p_kw[i], missing, lo[i], hi[i], floor[i], steps[i])
+    if whole <= 0.0:
+        return total
+    share, total = np.copysign(min(1.0, abs(missing) / whole), missing), 0.0
+    for i in range(len(p_kw)):
+        p_kw[i] += share * _smooth(p_kw[i], missing, lo[i], hi[i], floor[i], steps[i])
+        total += p_kw[i]
+    return total
 
 
-def off_the_hole(p_kw: _Array, lo: Kw, hi: Kw, floor: Kw) -> _Array:
-    """Shares between 0 and the smallest level go to the nearer of the two that the bounds allow."""
-    size = np.abs(p_kw)
-    inside = (size > 0) & (size < floor)
-    if not inside.any():
-        return p_kw
-    up = np.copysign(floor, p_kw)
-    can_up = (up >= lo) & (up <= hi)
-    can_off = (lo <= 0) & (hi >= 0)
-    to = np.where(can_up & (~can_off | (size > 0.5 * floor)), up, np.where(can_off, 0.0, p_kw))
-    snapped: _Array = np.where(inside, to, p_kw)
-    return snapped
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator] # numba carries no annotations
+def _smooth(p: float, missing: float, lo: float, hi: float, floor: float, steps: bool) -> float:  # noqa: FBT001 - a column's cell
+    """How far a device can move towards what is missing without a jump."""
+    if steps or (p == 0.0 and floor > 0.0):
+        return 0.0
+    if missing > 0.0:
+        end = min(hi, -floor) if p < 0.0 and floor > 0.0 else hi
+        return max(end - p, 0.0)
+    end = max(lo, floor) if p > 0.0 and floor > 0.0 else lo
+    return max(p - end, 0.0)
