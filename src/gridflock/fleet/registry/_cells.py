@@ -110,7 +110,7 @@ def judged_codes(entry: Attribute, cells: Sequence[object]) -> Judged:
 
 def judged_numbers(entry: Attribute, cells: Sequence[object]) -> Judged:
     """Numbers within the attribute's range, float64."""
-    absent = np.array([_is_empty(cell) for cell in cells], dtype=bool)
+    absent = np.array([is_empty(cell) for cell in cells], dtype=bool)
     broken: dict[int, Broken] = {}
     try:
         values = _floats([0.0 if none else cell for cell, none in zip(cells, absent.tolist(), strict=True)])
@@ -159,7 +159,8 @@ def _at(broken: Mapping[int, Broken], count: int) -> Mask:
     return found
 
 
-def _is_empty(cell: object) -> bool:
+def is_empty(cell: object) -> bool:
+    """Whether a cell says nothing: no cell, or a text without a letter."""
     return cell is None or (isinstance(cell, str) and not cell.strip())
 
 
@@ -172,7 +173,7 @@ def _one_by_one(cells: Sequence[object], parse: Callable[[object], Any], stand_i
     absent = np.zeros(len(cells), dtype=bool)
     broken: dict[int, Broken] = {}
     for k, cell in enumerate(cells):
-        if _is_empty(cell):
+        if is_empty(cell):
             absent[k] = True
             continue
         try:

@@ -125,7 +125,7 @@ class Like:
             first + "".join(f"(?>.*?{part})" for part in inner[:-1]) + "".join(f".*{p}" for p in inner[-1:])
         )
         match = re.compile(form, re.DOTALL).fullmatch
-        return _flags((match(text) is not None for text in texts), len(texts))
+        return _flags(map(operator.is_not, map(match, texts), repeat(None)), len(texts))
 
 
 def _piece(mark: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
@@ -14,6 +14,7 @@ from gridflock.fleet.registry._cells import (
     Broken,
     Distinct,
     Judged,
+    is_empty,
     judged_codes,
     judged_floats,
     judged_numbers,
@@ -26,7 +27,9 @@ from gridflock.schema import IDENTITIES, REGISTRY, Attribute
 from gridflock.units import PHASES, Mask, phase_letters, phase_mask
 
 Row = Mapping[str, object]
-_KNOWN = {entry.name for entry in REGISTRY + IDENTITIES}
+KNOWN = frozenset(entry.name for entry in REGISTRY + IDENTITIES)
+"""Names that a column of a registry table may have."""
+_MOST_COLUMNS = 200
 _NUMERIC = ("f4", "i8", "u1")
 _UNKNOWN_RULE = "unknown column; the attribute table has no such field"
 _TWIN_RULE = "is a duplicate; the first row of that id is kept"
@@ -48,7 +51,7 @@ class Reader:
         self._faults = Faults()
         self._blocks: list[Block] = []
         self._words: dict[str, dict[str, int]] = {name: {} for name in TEXTS}
-        self._bus_masks: list[int] = []
+        self._bus_masks = np.empty(0, dtype=np.int16)
 
     @property
     def faults(self) -> Faults:
@@ -71,11 +74,27 @@ class Reader:
             if entry.name in columns:
                 part.read(entry)
         if self._places is not None:
-            # A bus is looked up when it first appears; the empty one has every phase.
-            for word in islice(self._words["bus"], len(self._bus_masks), None):
-                self._bus_masks.append(self._places.get(word, _NO_BUS) if word else phase_mask(PHASES))
-            part.check_places(np.array(self._bus_masks, dtype=np.int16))
+            part.check_places(self._masks_of_buses(self._places))
         self._blocks.append(part.block())
+
+    def add_rows(self, rows: Sequence[Row], numbers: NDArray[np.int64]) -> None:
+        """As ``add``, of rows given as mappings; what a row does not name is empty."""
+        columns: dict[str, NDArray[Any]] = {}
+        for name in dict.fromkeys(name for row in rows for name in row):
+            if name in KNOWN or len(columns) < _MOST_COLUMNS:
+                columns[name] = objects([row.get(name) for row in rows])
+            else:  # nobody's table: of its many names the last ones are told together
+                others = columns.setdefault("(others)", objects([None] * len(rows)))
+                others[[row.get(name) is not None for row in rows]] = name
+        self.add(columns, numbers)
+
+    def _masks_of_buses(self, places: Mapping[str, int]) -> NDArray[np.int16]:
+        """Phases of each bus of the vocabulary, looked up when it first appears; all of the empty one."""
+        news = islice(self._words["bus"], len(self._bus_masks), None)
+        masks = [places.get(word, _NO_BUS) if word else phase_mask(PHASES) for word in news]
+        if masks:
+            self._bus_masks = np.append(self._bus_masks, np.array(masks, dtype=np.int16))
+        return self._bus_masks
 
     def done(self) -> tuple[Registry, tuple[Rejected, ...]]:
         """The good rows of everything read, and the faults in the order of the rows."""
@@ -111,9 +130,9 @@ class _Part:
 
     def check_columns(self) -> None:
         """Rows with a cell in a column that does not exist are refused."""
-        for name in sorted(self._columns.keys() - _KNOWN, key=str):
-            column = self._columns[name]
-            given = [k for k, cell in enumerate(column.tolist()) if cell is not None and cell == cell]  # noqa: PLR0124 - NaN
+        for name in sorted(self._columns.keys() - KNOWN, key=str):
+            cells = self._columns[name].tolist()
+            given = [k for k, cell in enumerate(cells) if not is_empty(cell)]
             self._break(np.array(given, dtype=np.intp), str(name), _UNKNOWN_RULE)
 
     def read(self, entry: Attribute) -> None:
@@ -174,13 +193,16 @@ class _Part:
         Args:
             masks: phases of each bus of the vocabulary; ``_NO_BUS`` where there is no such bus.
         """
-        words = list(self._words["bus"])
         phases = self._parsed["phases"].astype(np.int16)
         bus = self._parsed["bus"]
         there = masks[bus]
+        fits = (there != _NO_BUS) & (phases & ~there == 0)
+        if fits.all():
+            return
+        words = list(self._words["bus"])
         unknown = np.flatnonzero(there == _NO_BUS)
         self._break(unknown, "bus", _BUS_RULE, lambda k: f"{shown(words[bus[unknown[k]]])} {_BUS_RULE}")
-        lacking = np.flatnonzero((there != _NO_BUS) & (phases & ~there != 0))
+        lacking = np.flatnonzero((there != _NO_BUS) & ~fits)
 
         def lacks(k: int) -> str:
             row = lacking[k]
@@ -289,17 +311,13 @@ def read_registry(
         As ``read_table``.
     """
     kept = list(rows)
-    names = dict.fromkeys(name for row in kept for name in row)
     reader = Reader(places)
-    reader.add(columns_of(kept, names), np.arange(first_row, first_row + len(kept)))
+    reader.add_rows(kept, np.arange(first_row, first_row + len(kept)))
     return reader.done()
 
 
-def columns_of(rows: list[Row], names: Iterable[str]) -> dict[str, NDArray[Any]]:
-    """Rows turned into columns of objects; None where a row has no such cell."""
-    columns: dict[str, NDArray[Any]] = {}
-    for name in names:
-        column = np.empty(len(rows), dtype=object)
-        column[:] = [row.get(name) for row in rows]
-        columns[name] = column
-    return columns
+def objects(cells: Sequence[object]) -> NDArray[Any]:
+    """Cells as a column of objects, whatever they are."""
+    column = np.empty(len(cells), dtype=object)
+    column[:] = cells
+    return column

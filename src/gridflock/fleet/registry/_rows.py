@@ -108,15 +108,22 @@ def ordered(
     order = by_id[np.lexsort(keys)]
     settled = {name: _frozen(column[order]) for name, column in columns.items()}
     at = order.tolist()
-    named = {name: tuple([texts[k] for k in at]) for name, texts in identities.items() if any(texts)}
+    named = {name: side_by_side([texts[k] for k in at]) for name, texts in identities.items() if any(texts)}
     registry = Registry(
-        tuple([ids[k] for k in at]),
+        side_by_side([ids[k] for k in at]),
         MappingProxyType(settled),
         MappingProxyType(dict(labels)),
         _frozen(_FAMILY[settled["kind"]]),
         MappingProxyType(named),
     )
     return registry, order
+
+
+def side_by_side(texts: Sequence[str]) -> tuple[str, ...]:
+    """The same printable texts, made anew one behind the other: a walk over them stays in the cache."""
+    fresh = tuple("\n".join(texts).split("\n")) if texts else ()
+    assert len(fresh) == len(texts)
+    return fresh
 
 
 def _frozen(array: NDArray[Any]) -> NDArray[Any]:
