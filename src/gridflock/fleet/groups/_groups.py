@@ -367,6 +367,6 @@ class Groups:
         else:
             found = self.sums.sums(values)
         if how == "mean":
-            heard = self.sums.sums([~np.isnan(column) for column in np.atleast_2d(values)])
+            heard = self.sums.heard(values)
             found = np.divide(found, heard, out=np.full_like(found, np.nan), where=heard > 0)
         return found[0] if isinstance(values, np.ndarray) and values.ndim == 1 else found

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from gridflock.units import Codes, Rows
 
 Table = NDArray[np.float64]
+_Line = NDArray[np.float64]
 _Column = NDArray[np.floating[Any]]
 
 
@@ -24,39 +25,73 @@ def compiled(function: Any) -> Any:  # noqa: ANN401  # the compiler's decorator 
 
 
 @compiled
-def add_four(a: _Column, b: _Column, c: _Column, d: _Column, slot: Rows, sums: Table, first: int) -> None:
-    """Add four columns, absent values (NaN) left out, to columns ``first`` … of the slots of their rows."""
-    nothing = a.dtype.type(0)
-    for i in range(slot.shape[0]):
-        k = np.uint32(slot[i])
-        w, x, y, z = a[i], b[i], c[i], d[i]
-        w = w if w == w else nothing  # noqa: PLR0124  # the definition of NaN
-        x = x if x == x else nothing  # noqa: PLR0124  # the definition of NaN
-        y = y if y == y else nothing  # noqa: PLR0124  # the definition of NaN
-        z = z if z == z else nothing  # noqa: PLR0124  # the definition of NaN
-        # All loads before all stores: the four sums become one vector operation.
-        s, t = sums[k, first] + w, sums[k, first + 1] + x
-        u, v = sums[k, first + 2] + y, sums[k, first + 3] + z
-        sums[k, first], sums[k, first + 1] = s, t
-        sums[k, first + 2], sums[k, first + 3] = u, v
+def _known(value: Any, nothing: Any) -> Any:  # noqa: ANN401  # a number of the column's type
+    return value if value == value else nothing  # noqa: PLR0124  # the definition of NaN
 
 
 @compiled
-def add_one(a: _Column, slot: Rows, sums: Table, at: int) -> None:
-    """Add one column, absent values left out, to column ``at`` of the slots of its rows."""
+def add_five(
+    a: _Column,
+    b: _Column,
+    c: _Column,
+    d: _Column,
+    e: _Column,
+    slot: Rows,
+    sums: _Line,
+    width: int,
+    first: int,
+) -> None:
+    """Add five columns, absent values (NaN) left out, to the slots of their rows.
+
+    Args:
+        a: first column; the other four follow, of the same type.
+        b: second.
+        c: third.
+        d: fourth.
+        e: fifth.
+        slot: of each row.
+        sums: the table of sums, slot by slot; unsigned places in it spare the loop all checks.
+        width: columns of the table.
+        first: where in a slot the five sums begin.
+    """
     nothing = a.dtype.type(0)
+    wide, start = np.uint64(width), np.uint64(first)
     for i in range(slot.shape[0]):
-        w = a[i]
-        sums[np.uint32(slot[i]), at] += w if w == w else nothing  # noqa: PLR0124  # the definition of NaN
+        k = np.uint64(slot[i]) * wide + start
+        v, w, x = _known(a[i], nothing), _known(b[i], nothing), _known(c[i], nothing)
+        y, z = _known(d[i], nothing), _known(e[i], nothing)
+        # All loads before all stores: the sums then become vector operations.
+        p, q, r = sums[k] + v, sums[k + np.uint64(1)] + w, sums[k + np.uint64(2)] + x
+        s, t = sums[k + np.uint64(3)] + y, sums[k + np.uint64(4)] + z
+        sums[k], sums[k + np.uint64(1)], sums[k + np.uint64(2)] = p, q, r
+        sums[k + np.uint64(3)], sums[k + np.uint64(4)] = s, t
 
 
 @compiled
-def lower_one(a: _Column, slot: Rows, lowest: Table, at: int) -> None:
-    """Let column ``at`` of the slots fall to the lowest value of their rows; NaN lowers nothing."""
+def add_one(a: _Column, slot: Rows, sums: _Line, width: int, at: int) -> None:
+    """Add one column, absent values left out, to place ``at`` of the slots of its rows."""
+    nothing = a.dtype.type(0)
+    wide, start = np.uint64(width), np.uint64(at)
     for i in range(slot.shape[0]):
-        k = np.uint32(slot[i])
-        if a[i] < lowest[k, at]:  # noqa: PLR1730  # min() could hand NaN on
-            lowest[k, at] = a[i]
+        sums[np.uint64(slot[i]) * wide + start] += _known(a[i], nothing)
+
+
+@compiled
+def count_one(a: _Column, slot: Rows, sums: _Line, width: int, at: int) -> None:
+    """Count at place ``at`` of the slots the rows that have a value."""
+    wide, start = np.uint64(width), np.uint64(at)
+    for i in range(slot.shape[0]):
+        sums[np.uint64(slot[i]) * wide + start] += a[i] == a[i]  # NaN is not
+
+
+@compiled
+def lower_one(a: _Column, slot: Rows, lowest: _Line, width: int, at: int) -> None:
+    """Let place ``at`` of the slots fall to the lowest value of their rows; NaN lowers nothing."""
+    wide, start = np.uint64(width), np.uint64(at)
+    for i in range(slot.shape[0]):
+        k, v = np.uint64(slot[i]) * wide + start, a[i]
+        low = lowest[k]
+        lowest[k] = v if v < low else low  # noqa: FURB136  # min() could hand NaN on
 
 
 @compiled
@@ -213,9 +248,19 @@ def refined(rows: Rows, part: Rows, size: Rows, hits: Rows, fresh: Rows, count: 
 
 
 @compiled
-def shift_level(row: Rows, delta: Table, slot: Rows, sums: Table) -> None:
-    """Add changes of single rows, (rows, k), to their slots."""
+def shift(row: Rows, delta: Table, slot: Rows, sums: Table) -> None:
+    """Add the changes of single rows, (rows, k), to their slots."""
     for i in range(row.shape[0]):
         k = np.uint32(slot[row[i]])
         for j in range(delta.shape[1]):
             sums[k, j] += delta[i, j]
+
+
+@compiled
+def differences(before: NDArray[Any], after: NDArray[Any]) -> Table:
+    """What (k, m) values changed by, (m, k); absent values count as zero."""
+    delta = np.empty((before.shape[1], before.shape[0]))
+    for j in range(before.shape[0]):
+        for i in range(before.shape[1]):
+            delta[i, j] = np.float64(_known(after[j, i], 0)) - np.float64(_known(before[j, i], 0))
+    return delta

@@ -22,17 +22,19 @@ from numpy.typing import NDArray
 
 from gridflock.fleet.groups._kernels import (
     Table,
-    add_four,
+    add_five,
     add_keyed,
     add_listed,
     add_one,
     add_up,
+    count_one,
+    differences,
     lower_listed,
     lower_one,
     lower_up,
     parents_of,
     refined,
-    shift_level,
+    shift,
     whole_codes,
 )
 from gridflock.units import Codes, Rows
@@ -170,12 +172,12 @@ class Sums:
     def _scatter(columns: list[NDArray[Any]], places: list[int], slot: Rows, table: Table) -> None:
         at = 0
         while at < len(places):
-            four = places[at : at + 4]
-            if len(four) == 4 and four[3] - four[0] == 3:
-                add_four(*(columns[j] for j in four), slot, table, four[0])
-                at += 4
+            five = places[at : at + 5]
+            if len(five) == 5 and five[4] - five[0] == 4:
+                add_five(*(columns[j] for j in five), slot, table.reshape(-1), table.shape[1], five[0])
+                at += 5
             else:
-                add_one(columns[four[0]], slot, table, four[0])
+                add_one(columns[five[0]], slot, table.reshape(-1), table.shape[1], five[0])
                 at += 1
 
     def _climbed(self, table: Table) -> Table:
@@ -188,13 +190,22 @@ class Sums:
         """Sums of k columns over the members of each group, (k, G); absent values left out."""
         return self._filled(_columns(values, self._n))[: self._groups].T
 
+    def heard(self, values: Columns) -> Table:
+        """How many members of each group have a value, (k, G), for each of k columns."""
+        columns = _columns(values, self._n)
+        table = np.zeros((self._slots, len(columns)))
+        for slot in self._passes:
+            for at, column in enumerate(columns):
+                count_one(column, slot, table.reshape(-1), len(columns), at)
+        return self._climbed(table)[: self._groups].T
+
     def lowest(self, values: Columns) -> Table:
         """Lowest value of k columns in each group, (k, G); NaN where no member has one."""
         columns = _columns(values, self._n)
         table = np.full((self._slots, len(columns)), np.inf)
         for slot in self._passes:
             for at, column in enumerate(columns):
-                lower_one(column, slot, table, at)
+                lower_one(column, slot, table.reshape(-1), len(columns), at)
         for first, parent in self._climbs:
             lower_up(first, parent, table)
         lower_listed(self._lists.target, self._lists.start, self._lists.source, table)
@@ -249,11 +260,9 @@ class Running:
             before: (k, m) values they were summed with, NaN for absent.
             after: (k, m) values they have now, NaN for absent.
         """
-        delta = np.nan_to_num(np.atleast_2d(after).astype(np.float64))
-        delta -= np.nan_to_num(np.atleast_2d(before).astype(np.float64))
-        by_row = np.ascontiguousarray(delta.T)
+        delta = differences(*(_fixed(np.atleast_2d(values)) for values in (before, after)))
         for slot in self._slots:
-            shift_level(rows, by_row, slot, self._table)
+            shift(rows, delta, slot, self._table)
         add_listed(self._lists.target, self._lists.start, self._lists.source, self._table)
 
 

@@ -1,0 +1,196 @@
+"""Overlapping groups with orders: no kilowatt is ordered twice.
+
+Rows are parted by the set of groups they are in. Orders on groups become orders on parts, which share no
+row, so that each part can be split by itself and a device hears one order. Who asks first is served
+first; what remains is spread evenly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import linprog
+from scipy.sparse import csr_array, hstack, identity
+
+from gridflock.fleet.groups._kernels import sorted_by
+from gridflock.fleet.groups._sums import cut
+from gridflock.units import Kw, Rows
+
+_SWEEPS = 500
+_BISECTIONS = 60
+_CLOSE = 1e-9
+"""Sums are met to this share of the largest bound."""
+_Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Parts:
+    """Rows of some groups, parted by the set of these groups they are in.
+
+    Attributes:
+        names: G groups.
+        part: int32 (n,) part of each row, -1 for who is in none of the groups.
+        rows: rows of each of P parts, ascending; no row is in two parts.
+        holds: (G, P) 1.0 where a part belongs to a group; all its rows do then, else none.
+    """
+
+    names: tuple[str, ...]
+    part: Rows
+    rows: tuple[Rows, ...]
+    holds: csr_array
+
+    def groups_of(self, part: int) -> tuple[str, ...]:
+        """The groups a part belongs to."""
+        return tuple(self.names[g] for g in np.sort(self.holds[:, [part]].nonzero()[0]).tolist())
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PartOrders:
+    """Orders on parts that together are the orders on the groups.
+
+    Attributes:
+        p_kw: (P,) what each part is to do together, within the sums of its bounds.
+        group_kw: (G,) what that comes to in each group.
+        short_kw: (G,) order less that: what could not be had beside the orders that go first.
+    """
+
+    p_kw: Kw
+    group_kw: Kw
+    short_kw: Kw
+
+
+def parted(groups: Mapping[str, Rows], n: int) -> Parts:
+    """Part n rows by the set of groups they are in (a signature partition).
+
+    Args:
+        groups: rows of each, each row once.
+        n: rows of the fleet.
+    """
+    members = list(groups.values())
+    part, count, held = cut(np.zeros(n, dtype=np.int32), 1, members)
+    used = np.zeros(count + 1, dtype=bool)
+    for parts in held:
+        used[parts] = True
+    number = np.where(used, np.cumsum(used) - 1, -1).astype(np.int32)
+    part, held = number[part], [number[parts] for parts in held]
+    order, start = sorted_by(part, int(used.sum()))
+    order.flags.writeable = False
+    rows = tuple(order[start[k] : start[k + 1]] for k in range(len(start) - 1))
+    ends = np.cumsum([0, *(len(parts) for parts in held)])
+    columns = np.concatenate([np.zeros(0, dtype=np.int32), *held])
+    holds = csr_array((np.ones(len(columns)), columns, ends), shape=(len(members), len(rows)))
+    return Parts(tuple(groups), part, rows, holds)
+
+
+def shared_orders(
+    parts: Parts,
+    target_kw: Kw,
+    lo_kw: Kw,
+    hi_kw: Kw,
+    wish_kw: Kw | None = None,
+    rank: Sequence[int] | None = None,
+) -> PartOrders:
+    """Turn orders on overlapping groups into orders on their parts.
+
+    Of all ways to meet the orders as nearly as possible, smaller ranks first, the one in which the
+    parts leave their wish by least, squared and by room: ``Σ (x − wish)² / (hi − lo)``.
+
+    Args:
+        parts: of the groups that have orders.
+        target_kw: (G,) wanted sum of each group, injection positive.
+        lo_kw: (n,) lowest power of each row, finite.
+        hi_kw: (n,) highest, finite and not below ``lo_kw``.
+        wish_kw: (n,) what each row would do unasked; without it, nothing, or the nearest to that.
+        rank: (G,) who goes first, smallest number; without it, all alike.
+    """
+    low, high = (_summed(parts, bound) for bound in (lo_kw, hi_kw))
+    middle = np.clip(np.zeros(len(low)) if wish_kw is None else _summed(parts, wish_kw), low, high)
+    target = np.asarray(target_kw, dtype=np.float64)
+    ranks = np.zeros(len(target)) if rank is None else np.asarray(rank)
+    plain, reach = _nearest(parts.holds, target, low, high, ranks)
+    even = _even(parts.holds, reach, low, high, middle)
+    scale = max(1.0, float(np.abs(np.concatenate([low, high, [0.0]])).max()))
+    met = np.abs(parts.holds @ even - reach).max(initial=0.0) <= _CLOSE * scale
+    p_kw = even if met else plain
+    got = parts.holds @ p_kw
+    return PartOrders(p_kw, got, target - got)
+
+
+def _summed(parts: Parts, values: NDArray[Any]) -> _Array:
+    held = parts.part >= 0
+    sums: _Array = np.bincount(
+        parts.part[held], weights=np.asarray(values, dtype=np.float64)[held], minlength=len(parts.rows)
+    )
+    return sums
+
+
+def _nearest(
+    holds: csr_array, target: _Array, low: _Array, high: _Array, rank: NDArray[Any]
+) -> tuple[_Array, _Array]:
+    """Parts' powers that come nearest to the targets rank by rank, and the sums they come to.
+
+    One linear program per rank: the sum of its misses is least, those of earlier ranks stay.
+    """
+    g, p = holds.shape
+    if not g or not p:
+        return np.clip(np.zeros(p), low, high), np.zeros(g)
+    miss = identity(g, format="csr")
+    ties = hstack([holds, miss, -miss], format="csr")
+    most = np.full(g, np.inf)
+    powers = np.clip(np.zeros(p), low, high)
+    for now in np.unique(rank):
+        cost = np.concatenate([np.zeros(p), np.tile(rank == now, 2).astype(np.float64)])
+        bounds = np.concatenate(
+            [np.column_stack([low, high]), np.tile(np.column_stack([np.zeros(g), most]), (2, 1))]
+        )
+        found = linprog(cost, A_eq=ties, b_eq=target, bounds=bounds, method="highs")
+        if found.x is None:
+            break
+        powers = np.clip(found.x[:p], low, high)
+        missed = np.abs(target - holds @ powers)
+        most = np.where(rank <= now, missed * (1 + _CLOSE) + _CLOSE, most)
+    return powers, holds @ powers
+
+
+def _even(holds: csr_array, target: _Array, low: _Array, high: _Array, wish: _Array) -> _Array:
+    """The least squares among all powers with these sums: each group's price in turn until all are met.
+
+    Coordinate ascent on the prices μ of ``x = clip(wish + (hi − lo)·Σ μ, lo, hi)`` (Hildreth 1957).
+    """
+    room = high - low
+    price = np.zeros(holds.shape[0])
+    members = [holds.indices[holds.indptr[k] : holds.indptr[k + 1]] for k in range(holds.shape[0])]
+    push = np.zeros(len(low))
+    scale = max(1.0, float(np.abs(target).max(initial=0.0)))
+    for _ in range(_SWEEPS):
+        worst = 0.0
+        for k, mine in enumerate(members):
+            before = np.clip(wish[mine] + room[mine] * push[mine], low[mine], high[mine]).sum()
+            worst = max(worst, abs(target[k] - before))
+            step = _priced(target[k], wish[mine] + room[mine] * push[mine], room[mine], low[mine], high[mine])
+            price[k] += step
+            push[mine] += step
+        if worst <= _CLOSE * scale / 10:
+            break
+    spread: _Array = np.clip(wish + room * push, low, high)
+    return spread
+
+
+def _priced(target: float, at: _Array, room: _Array, low: _Array, high: _Array) -> float:
+    """The change of one price that brings a sum to its target, or as near as bounds let it."""
+    open_ends = room > 0
+    if not open_ends.any():
+        return 0.0
+    least = float(((low - at)[open_ends] / room[open_ends]).min())
+    most = float(((high - at)[open_ends] / room[open_ends]).max())
+    for _ in range(_BISECTIONS):
+        middle = (least + most) / 2
+        if np.clip(at + room * middle, low, high).sum() < target:
+            least = middle
+        else:
+            most = middle
+    return (least + most) / 2
