@@ -1,6 +1,9 @@
 """Laws of taking readings in: the compiled pass against its meaning, images, clocks and standstills."""
 
 import dataclasses
+import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -273,3 +276,54 @@ def test_the_memory_of_a_fleet_is_counted():
     assert arrays + 20_000 * 60 < before < 2 * (arrays + 20_000 * 60)
     fleet.image(NOON_S)
     assert fleet.hot_gib() * 2**30 - before == pytest.approx(20_000 * (7 * 4 + 8 + 1 + 8))
+
+
+def test_vocabularies_are_forgotten():
+    """Who brings a new vocabulary with every batch fills no memory: few are kept, and few ids in all."""
+    fleet = Fleet(DRAWN.registry)
+    for size in (10, 90_000, 10_000, 200_000, 5, 6):
+        ids = tuple(str(number) for number in range(size))
+        assert fleet.ingest(readings(0, 0, 1.0, NOON_S, ids=ids), NOON_S)[0].reason == "unknown resource"
+    assert [len(ids) for ids, _ in fleet._vocabularies.values()] == [5, 6]
+
+
+def test_a_fleet_of_nobody_is_a_fleet():
+    """Without any resource, readings are refused and images are empty."""
+    fleet, _ = Fleet.from_rows([], {})
+    assert fleet.ingest(readings(0, 0, 1.0, NOON_S), NOON_S)[0].count == 1
+    assert fleet.image(NOON_S).n == 0
+    assert len(fleet.reading_quality(NOON_S).standing) == 0
+    assert fleet.hot_gib() < 1e-3
+
+
+MEMORY = """
+import gc, json
+from gridflock.bench._million import NOON_S, million
+from gridflock.fleet import Fleet
+
+def used_gib():
+    gc.collect()
+    with open("/proc/self/status") as status:
+        return next(int(line.split()[1]) for line in status if line.startswith("VmRSS")) / 2**20
+
+million(100).fleet().image(NOON_S)
+before = used_gib()
+drawn = million()
+batch, fleet = drawn.readings(NOON_S), Fleet(drawn.registry)
+del drawn
+fleet.ingest(batch, NOON_S)
+del batch
+image = fleet.image(NOON_S)
+print(json.dumps([used_gib() - before, fleet.hot_gib()]))
+"""
+
+
+@pytest.mark.slow
+def test_a_million_resources_take_less_than_half_a_gibibyte(require):
+    """What a process grows by is what the fleet says it holds, and both are at most 0.5 GiB."""
+    require("the process table of Linux", sys.platform == "linux")
+    done = subprocess.run([sys.executable, "-c", MEMORY], capture_output=True, text=True, check=True)
+    grown, said = json.loads(done.stdout)
+    assert grown < 0.5
+    assert said < 0.5
+    assert said == pytest.approx(grown, rel=0.15)

@@ -19,7 +19,8 @@ from gridflock.schema import QUANTITY, TELEMETRY, Family
 from gridflock.units import NEVER_S, Codes, Kvar, Kw, Kwh, Mask, Pu, Rows, Seconds
 
 _SHOWN = 20
-_VOCABULARIES = 16
+# What is remembered of vocabularies: so many, and so many ids in all besides twice the fleet's own.
+_VOCABULARIES, _VOCABULARY_IDS, _VOCABULARY_SHARE = 16, 100_000, 2
 _REASONS = {
     Verdict.LATE: ("time_s", "late or repeated: a newer value, or this one, is already known"),
     Verdict.STRANGER: ("id", "unknown resource"),
@@ -178,7 +179,11 @@ class Fleet:
         if known is not None and known[0] is ids:
             return known[1]
         rows = self._rows_of(ids)
-        if len(self._vocabularies) >= _VOCABULARIES:
+        room = _VOCABULARY_IDS + _VOCABULARY_SHARE * len(self.ids) - len(ids)
+        while self._vocabularies and (
+            len(self._vocabularies) >= _VOCABULARIES
+            or sum(len(held) for held, _ in self._vocabularies.values()) > room
+        ):
             self._vocabularies.pop(next(iter(self._vocabularies)))
         self._vocabularies[id(ids)] = (ids, rows)
         return rows
