@@ -33,7 +33,7 @@ Float = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """PJM's performance score (Manual 12, Balancing Operations, §4.5.6), each part in [0, 1].
+    """PJM's performance score (Manual 12, Balancing Operations), each part in [0, 1].
 
     Attributes:
         correlation: of signal and response, at the best delay, mean over the windows.
