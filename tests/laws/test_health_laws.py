@@ -271,6 +271,17 @@ def test_over_ordering_promises_the_target_or_names_what_is_missing(seed, target
     assert abs(asked.delivery.ordered_kw) >= abs(asked.delivery.promised_kw)
 
 
+def test_each_provider_has_its_own_common_share():
+    """Only what hangs behind the provider named is correlated; its variance is the square of the sum."""
+    rules = HealthRules(common_share=0.0, common_shares={"aggregator-01": 1.0, "nobody": 0.5})
+    at = FLEET.columns["provider"] == FLEET.labels["provider"].index("aggregator-01")
+    spread = Health(FLEET, rules).delivery(ALL, np.ones(300), NOON_S).deviation_kw
+    assert 1 < at.sum() < 300
+    assert spread == pytest.approx(0.4 * np.sqrt((~at).sum() + at.sum() ** 2))
+    with pytest.raises(ValueError, match="outside the stated range"):
+        HealthRules(common_shares={"a": -0.1})
+
+
 def test_a_room_against_the_target_promises_nothing():
     """Nothing is ordered of resources that could only do the opposite, and nothing is needed for nothing."""
     health = Health(FLEET)

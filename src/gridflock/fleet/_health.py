@@ -7,7 +7,8 @@ asked, and it never falls below a floor: silence is not success, but it ejects n
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from math import inf
 from statistics import NormalDist
 from typing import Any, NamedTuple
@@ -47,6 +48,7 @@ class HealthRules:
         floor: least probability, inside (0, 1).
         common_share: correlation of the failures behind one provider, 0 to 1: its servers and links
             fail together.
+        common_shares: the same of single providers by name, where it is known better.
         hourly: what is usual in a group is learnt for each hour of the day (UTC) apart.
 
     Raises:
@@ -60,11 +62,13 @@ class HealthRules:
     half_life_s: float = 30.0 * DAY_S
     floor: float = 0.05
     common_share: float = 0.05
+    common_shares: Mapping[str, float] = field(default_factory=dict)
     hourly: bool = False
 
     def __post_init__(self) -> None:
         """Check the ranges."""
-        inside = 0 < self.prior < 1 and 0 < self.floor < 1 and 0 <= self.common_share <= 1
+        inside = 0 < self.prior < 1 and 0 < self.floor < 1
+        inside &= all(0 <= share <= 1 for share in (self.common_share, *self.common_shares.values()))
         positive = min(self.prior_asked, self.group_asked, self.half_life_asked, self.half_life_s) > 0
         if not (inside and positive and self.half_life_s <= _LONGEST_S):
             raise ValueError(f"outside the stated range: {self}")
@@ -141,6 +145,8 @@ class Health:
         self._labels = {name: _names(fleet, name) for name in by}
         self._group = _group(fleet, by)
         self._link = fleet.columns["provider"]
+        common, known = self.rules.common_share, self.rules.common_shares
+        self._common = np.array([known.get(name, common) for name in fleet.labels["provider"]])
         n = len(fleet.ids)
         self.kept, self.missed = np.zeros(n, dtype=np.float32), np.zeros(n, dtype=np.float32)
         self.hour = np.full(n, NEVER_S, dtype=np.int32)
@@ -267,9 +273,8 @@ class Health:
     ) -> Delivery:
         """What an order of these changes of injection is likely to bring.
 
-        Responses behind different providers are independent, those behind one are correlated by
-        ``common_share``, so that the variance of a provider's sum is that share of the square of the
-        summed deviations and the rest of the summed squares.
+        Responses behind different providers are independent, those behind one are correlated by its
+        common share c: the variance of its sum is c (Σσ)² + (1 - c) Σσ², σ being each one's deviation.
 
         Args:
             rows: (m,) resources asked.
@@ -288,12 +293,11 @@ class Health:
         rows = self._checked(rows)
         if len(change_kw) != len(rows):
             raise ValueError(f"{len(change_kw)} changes for {len(rows)} rows")
-        together = np.zeros(int(self._link.max(initial=-1)) + 1)
-        ordered, expected, apart = _moments(
-            self._posterior(now_s), rows, np.asarray(change_kw), self._link, together
+        apart, together = np.zeros((2, len(self._common)))
+        ordered, expected = _moments(
+            self._posterior(now_s), rows, np.asarray(change_kw), self._link, apart, together
         )
-        common = self.rules.common_share
-        spread = float(np.sqrt((1.0 - common) * apart + common * (together @ together)))
+        spread = float(np.sqrt((1.0 - self._common) @ apart + self._common @ together**2))
         times = np.sqrt(confidence / (1.0 - confidence)) if any_shape else NormalDist().inv_cdf(confidence)
         promised = float(np.copysign(max(abs(expected) - times * spread, 0.0), expected))
         return Delivery(float(ordered), float(expected), spread, promised)
@@ -388,15 +392,15 @@ def _probability(posterior: _Posterior, rows: Rows) -> _Array:
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator] # numba carries no annotations
 def _moments(
-    posterior: _Posterior, rows: Rows, change_kw: Kw, link: Rows, together: _Array
-) -> tuple[float, float, float]:
-    """Sums of what is asked, of its mean and of its variance; ``together`` gathers deviations by link."""
-    ordered, expected, apart = 0.0, 0.0, 0.0
+    posterior: _Posterior, rows: Rows, change_kw: Kw, link: Rows, apart: _Array, together: _Array
+) -> tuple[float, float]:
+    """Sums of what is asked and of its mean; by link, the summed variances and the summed deviations."""
+    ordered, expected = 0.0, 0.0
     for i in range(len(rows)):
         likely, change = _likely(posterior, rows[i]), float(change_kw[i])
         deviation = np.sqrt(likely * (1.0 - likely)) * change
         ordered += change
         expected += likely * change
-        apart += deviation * deviation
+        apart[link[rows[i]]] += deviation * deviation
         together[link[rows[i]]] += deviation
-    return ordered, expected, apart
+    return ordered, expected
