@@ -11,7 +11,6 @@ from gridflock.fleet.sharing import (
     balance,
     fair,
     fair_groups,
-    fold,
     in_steps,
     merit,
     proportional,
@@ -258,7 +257,7 @@ def test_in_rotation_everybody_is_asked_alike(seed, n):
 
 
 def reference_fold(columns, step_s):
-    """``fold`` in plain NumPy."""
+    """``Limits.fold`` in plain NumPy."""
     hours = step_s / 3600
     c = {name: value.astype(float) for name, value in columns.items()}
     lo, hi = c["p_min_kw"], np.minimum(c["p_max_kw"], c["p_avail_kw"])
@@ -295,7 +294,7 @@ def test_folding_keeps_the_narrowest_of_all_limits(seed, n):
     columns = {name: value.astype(np.float32) for name, value in columns.items()}
     for value in columns.values():
         value[rng.random(n) < 0.02] = np.nan
-    found = fold(Limits(**columns), 4.0)
+    found = Limits(**columns).fold(4.0)
     lo, hi, crossed, absent = reference_fold(columns, 4.0)
     np.testing.assert_allclose(found.lo_kw, lo, atol=1e-3)
     np.testing.assert_allclose(found.hi_kw, hi, atol=1e-3)
@@ -306,7 +305,7 @@ def test_folding_keeps_the_narrowest_of_all_limits(seed, n):
 
 def test_limits_that_do_not_exist_do_not_limit():
     """With a nameplate alone the bounds are the nameplate."""
-    found = fold(Limits(np.array([-3.0, 0.0]), np.array([0.0, 2.0])), 60.0)
+    found = Limits(np.array([-3.0, 0.0]), np.array([0.0, 2.0])).fold(60.0)
     assert found.lo_kw.tolist() == [-3.0, 0.0]
     assert found.hi_kw.tolist() == [0.0, 2.0]
     assert (found.crossed, found.unknown) == (0, 0)

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gridflock.bench._regulation import performance_score, regulation
-from gridflock.fleet.sharing import SILENT, Stack, Tracker
+from gridflock.fleet.sharing.switching import Stack, Tracker
 
 NOW_S = 1_700_000_000
 STEP_S = 4
@@ -23,7 +23,7 @@ def loads(rng, n, locked=0.3):
     stack = Stack.start(p_kw, *shortest, on, NOW_S, locked_s)
     fullness = rng.uniform(-0.1, 1.1, n).astype(np.float32)
     fullness[rng.random(n) < 0.05] = np.nan
-    seen = np.where(rng.random(n) < 0.1, SILENT, on).astype(np.uint8)
+    seen = np.where(rng.random(n) < 0.1, -1, on).astype(np.int8)
     return stack, fullness, seen, locked_s
 
 
@@ -49,7 +49,7 @@ def test_a_step_is_what_sorting_all_loads_would_give(seed, n, fraction):
     stack, fullness, seen, locked_s = loads(rng, n)
     target = fraction * float(stack.p_on_kw.sum())
     stepped = stack.step(target, fullness, seen, NOW_S)
-    expected = by_sorting(stack, fullness, (locked_s == 0) & (seen != SILENT), target)
+    expected = by_sorting(stack, fullness, (locked_s == 0) & (seen >= 0), target)
     np.testing.assert_array_equal(stepped.stack.on, expected)
     assert stepped.switched.tolist() == np.flatnonzero(stack.on != expected).tolist()
     assert stepped.p_kw == pytest.approx(stepped.stack.p_kw, abs=1e-4)
@@ -68,8 +68,8 @@ def test_a_step_meets_its_target_or_says_what_held_the_loads(seed, n, fraction):
     rounding = stepped.causes.get("on/off rounding", 0.0)
     assert abs(rounding) <= 3.0 + 1e-3
     changed = stepped.stack.on != stack.on
-    assert not changed[(locked_s > 0) | (seen == SILENT) | np.isnan(fullness)].any()
-    may = (locked_s == 0) & (seen != SILENT)
+    assert not changed[(locked_s > 0) | (seen < 0) | np.isnan(fullness)].any()
+    may = (locked_s == 0) & (seen >= 0)
     assert (stepped.stack.on[may & (fullness <= 0)] == 1).all()
     assert (stepped.stack.on[may & (fullness >= 1)] == 0).all()
 
@@ -78,7 +78,7 @@ def test_causes_name_the_timer_the_comfort_and_the_silence():
     """Four loads off, 10 kW wanted: one is free, the others are held each for a reason of its own."""
     p_kw, off, locked = np.full(4, -4.0), np.zeros(4, np.uint8), np.array([0, 90, 0, 0])
     stack = Stack.start(p_kw, np.full(4, 180), np.full(4, 180), off, NOW_S, locked)
-    seen = np.array([0, 0, 0, SILENT], np.uint8)
+    seen = np.array([0, 0, 0, -1], np.int8)
     stepped = stack.step(-16.0, np.array([0.5, 0.5, 1.0, 0.5]), seen, NOW_S)
     assert stepped.switched.tolist() == [0]
     assert stepped.causes == pytest.approx({"locked": -4.0, "comfort": -4.0, "not_ready": -4.0})
@@ -89,11 +89,11 @@ def test_more_is_ordered_where_some_orders_get_lost():
     """Where four of five orders arrive, five loads are ordered for the power of four."""
     n = 100
     stack = Stack.start(np.full(n, -1.0), *np.full((2, n), 60), np.zeros(n, np.uint8), NOW_S, np.zeros(n))
-    full, seen = np.linspace(0.1, 0.9, n), np.zeros(n, np.uint8)
+    full, seen = np.linspace(0.1, 0.9, n), np.zeros(n, np.int8)
     assert len(stack.step(-40.0, full, seen, NOW_S, 1.0).switched) == 40
     stepped = stack.step(-40.0, full, seen, NOW_S, 0.8)
     assert stepped.switched.tolist() == list(range(50))
-    heard = (np.arange(n) < 38).astype(np.uint8)
+    heard = (np.arange(n) < 38).astype(np.int8)
     following = stepped.stack.step(-40.0, full, heard, NOW_S + STEP_S, 0.8)
     assert (following.asked_kw, following.arrived_kw) == (50.0, 38.0)
 
@@ -101,7 +101,7 @@ def test_more_is_ordered_where_some_orders_get_lost():
 def test_a_load_heard_to_have_switched_is_left_alone_for_its_time():
     """Its own thermostat, a late order: the minimum time counts from when it is heard."""
     stack = Stack.start(np.array([-1.0]), [180], [120], np.zeros(1, np.uint8), NOW_S, np.zeros(1))
-    half, on = np.array([0.5]), np.ones(1, np.uint8)
+    half, on = np.array([0.5]), np.ones(1, np.int8)
     for k in range(46):
         stepped = stack.step(0.0, half, on, NOW_S + STEP_S * (k + 1))
         assert len(stepped.switched) == (k == 45)
@@ -112,9 +112,9 @@ def test_a_load_silent_for_long_may_have_switched_twice():
     """Silent for less than its other minimum time it cannot have; for longer its timer starts anew."""
     for silent_s, free in ((100, True), (124, False)):
         stack = Stack.start(np.array([-1.0]), [180], [120], np.ones(1, np.uint8), NOW_S, np.zeros(1))
-        stack = stack.step(-1.0, np.array([0.5]), np.ones(1, np.uint8), NOW_S + STEP_S).stack
+        stack = stack.step(-1.0, np.array([0.5]), np.ones(1, np.int8), NOW_S + STEP_S).stack
         now = NOW_S + STEP_S + silent_s
-        stepped = stack.step(0.0, np.array([0.5]), np.ones(1, np.uint8), now)
+        stepped = stack.step(0.0, np.array([0.5]), np.ones(1, np.int8), now)
         assert (len(stepped.switched) == 1) is free
 
 

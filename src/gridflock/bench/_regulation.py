@@ -14,7 +14,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from gridflock.fleet.sharing import SILENT, Stack, Tracker
+from gridflock.fleet.sharing.switching import Stack, Tracker
 
 STEP_S = 4
 """A new signal value, and new orders, every so often."""
@@ -201,7 +201,7 @@ def regulation(signal: Float, n: int, seed: int, share: float = 0.1, dropped: fl
     for k, target in enumerate(wanted.tolist()):
         now = k * STEP_S
         loads.lose_links()
-        seen = np.where(loads.gone, np.uint8(SILENT), loads.on)
+        seen = np.where(loads.gone, -1, loads.on).astype(np.int8)
         if orders is not None:
             tracker = tracker.heard(float(wanted[k - 1]), present, orders.asked_kw, orders.arrived_kw)
         begun = time.process_time()

@@ -1,35 +1,28 @@
 """One target for many: the way downwards, the pair of adding up.
 
 ``split`` shares a group's order among its members family by family; what is missing is named by
-cause. The kernels stand by themselves, each for a million rows: ``fold`` makes one range of all that
-limits a row; ``proportional``, ``fair`` and ``merit`` share a sum, ``balance`` and ``sustain`` among
+cause. The kernels stand by themselves, each for a million rows: ``Limits`` fold all that limits a row
+into one range; ``proportional``, ``fair`` and ``merit`` share a sum, ``balance`` and ``sustain`` among
 stores, ``in_steps`` among devices with levels, ``Rotation`` by turns; ``fair_groups`` serves many
-groups at once. ``Stack`` is the priority stack of on/off loads, ``Tracker`` what makes it follow a
-signal though links fail.
+groups at once. The room ``switching`` has the priority stack of on/off loads.
 """
 
-from gridflock.fleet.sharing._fold import Limits, fold
+from gridflock.fleet.sharing._fold import Limits
 from gridflock.fleet.sharing._horizon import balance, sustain
 from gridflock.fleet.sharing._merit import merit
 from gridflock.fleet.sharing._rotation import Rotation
 from gridflock.fleet.sharing._split import Split, split
-from gridflock.fleet.sharing._stack import SILENT, Stack
 from gridflock.fleet.sharing._steps import in_steps
 from gridflock.fleet.sharing._together import fair_groups
-from gridflock.fleet.sharing._tracking import Tracker
 from gridflock.fleet.sharing._water import fair, proportional
 
 __all__ = [
-    "SILENT",
     "Limits",
     "Rotation",
     "Split",
-    "Stack",
-    "Tracker",
     "balance",
     "fair",
     "fair_groups",
-    "fold",
     "in_steps",
     "merit",
     "proportional",

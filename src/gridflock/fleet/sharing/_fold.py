@@ -22,6 +22,23 @@ _NOTHING = np.zeros(0, dtype=np.float32)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Bounds:
+    """One range of injection for each row.
+
+    Attributes:
+        lo_kw: float32 (n,) lower bounds.
+        hi_kw: float32 (n,) upper bounds, never below the lower.
+        crossed: rows whose limits contradict each other.
+        unknown: rows without room because some limit is unknown.
+    """
+
+    lo_kw: Kw
+    hi_kw: Kw
+    crossed: int
+    unknown: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Limits:
     """What may limit resources, as columns of n rows; ``None`` where a kind of limit does not exist.
 
@@ -55,43 +72,24 @@ class Limits:
     envelope_lo_kw: Kw | None = None
     envelope_hi_kw: Kw | None = None
 
+    def fold(self, step_s: float) -> Bounds:
+        """The range in which each row can be held through a step.
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Bounds:
-    """One range of injection for each row.
+        Args:
+            step_s: length of the step, > 0.
 
-    Attributes:
-        lo_kw: float32 (n,) lower bounds.
-        hi_kw: float32 (n,) upper bounds, never below the lower.
-        crossed: rows whose limits contradict each other.
-        unknown: rows without room because some limit is unknown.
-    """
-
-    lo_kw: Kw
-    hi_kw: Kw
-    crossed: int
-    unknown: int
-
-
-def fold(limits: Limits, step_s: float) -> Bounds:
-    """The range in which each row can be held through a step.
-
-    Args:
-        limits: the columns.
-        step_s: length of the step, > 0.
-
-    Returns:
-        Bounds; where limits cross, both are the level nearest to 0 between the crossing ones, and
-        where one is unknown both are 0.
-    """
-    n = len(limits.p_min_kw)
-    lo, hi = np.empty(n, dtype=np.float32), np.empty(n, dtype=np.float32)
-    columns = [
-        _NOTHING if column is None else np.ascontiguousarray(column, dtype=np.float32)
-        for column in (getattr(limits, name) for name in Limits.__slots__)
-    ]
-    crossed, unknown = _fold(*columns, np.float32(step_s), np.float32(step_s / HOUR_S), lo, hi)
-    return Bounds(lo, hi, crossed, unknown)
+        Returns:
+            Bounds; where limits cross, both are the level nearest to 0 between the crossing ones,
+            and where one is unknown both are 0.
+        """
+        n = len(self.p_min_kw)
+        lo, hi = np.empty(n, dtype=np.float32), np.empty(n, dtype=np.float32)
+        columns = [
+            _NOTHING if column is None else np.ascontiguousarray(column, dtype=np.float32)
+            for column in (getattr(self, name) for name in Limits.__slots__)
+        ]
+        crossed, unknown = _fold(*columns, np.float32(step_s), np.float32(step_s / HOUR_S), lo, hi)
+        return Bounds(lo, hi, crossed, unknown)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator] # numba carries no annotations

@@ -21,8 +21,7 @@ from numpy.typing import NDArray
 from gridflock.fleet.sharing._merit import lots
 from gridflock.units import Codes, Kw, Rows
 
-OFF, ON, SILENT = 0, 1, 2
-"""What a load was heard to be."""
+OFF, ON = 0, 1
 _BUCKETS = 16_384
 _TINY_KW = 1e-9
 ROUNDING = "on/off rounding"
@@ -97,7 +96,12 @@ class Stack:
         return float(np.dot(self.on, self.p_on_kw.astype(np.float64)))
 
     def step(
-        self, target_kw: float, fullness: NDArray[Any], seen: Codes, now_s: int, response: float = 1.0
+        self,
+        target_kw: float,
+        fullness: NDArray[Any],
+        seen: NDArray[np.int8],
+        now_s: int,
+        response: float = 1.0,
     ) -> Stepped:
         """Hear the loads, then switch as few as bring their sum to the target.
 
@@ -110,7 +114,7 @@ class Stack:
             target_kw: wanted sum, <= 0.
             fullness: (n,) place in the comfort band: from 0 on down it must run, from 1 on up it
                 must not; where unknown (NaN) it is left alone.
-            seen: uint8 (n,) ``OFF``, ``ON`` or ``SILENT``.
+            seen: int8 (n,) what each was heard to be, 1 on, 0 off; -1 where it was not heard.
             now_s: unix seconds.
             response: share of orders that are expected to arrive, in (0, 1]: so many more are sent.
 
@@ -207,7 +211,7 @@ def _hear(
     now: int,
     stepped: int,
     fullness: NDArray[Any],
-    seen: Codes,
+    seen: NDArray[np.int8],
     p_on: NDArray[Any],
     min_on: _Moments,
     min_off: _Moments,
@@ -229,7 +233,7 @@ def _hear(
     for i in range(len(on)):
         size, is_on = -np.float64(p_on[i]), on[i]
         turn[i] = 0
-        if seen[i] > ON:
+        if seen[i] < OFF:
             sums[is_on, _NOT_READY] += size
             sums[is_on, _SUM] -= size * is_on
             # Who was silent before has not been asked again.
@@ -238,7 +242,7 @@ def _hear(
         if is_on != heard_on[i] and heard[i] == stepped:
             sums[is_on, _ASKED] += size
             sums[is_on, _ARRIVED] += size * (seen[i] == is_on)
-        is_on = seen[i]
+        is_on = np.uint8(seen[i])
         least, other = (min_on[i], min_off[i]) if is_on == ON else (min_off[i], min_on[i])
         if is_on != heard_on[i] or now - heard[i] >= other:
             free[i] = now + least
