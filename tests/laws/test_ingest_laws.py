@@ -167,6 +167,9 @@ def test_readings_are_carried_over_an_upsert():
     for old, new in zip(fleet._hot, after._hot, strict=True):
         np.testing.assert_array_equal(old, new[..., at])
     assert other.heard_s[after.row_of["a-new-one"]] == NEVER_S
+    assert after.with_registry(after.registry) is after
+    back = after.with_registry(DRAWN.registry)
+    assert columns_of(back.image(NOON_S + 3)) == columns_of(one)
 
 
 def test_columns_of_a_batch_are_equally_long():

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from gridflock.fleet._ingest import FLOATS, FUTURE_S, TRUST_BITS, Hot, Verdict, counted, take_in
 from gridflock.fleet._quality import STANDING, ReadingQuality, reading_quality
-from gridflock.fleet.registry import Registry, merged, read_registry
+from gridflock.fleet.registry import Registry, merge, read_registry
 from gridflock.model import Readings, Rejected
 from gridflock.schema import QUANTITY, TELEMETRY, Family
 from gridflock.units import NEVER_S, Codes, Kvar, Kw, Kwh, Mask, Pu, Rows, Seconds
@@ -90,16 +90,16 @@ class Fleet:
     """All resources: the registry's columns and the newest reading of each quantity.
 
     Attributes:
+        registry: nameplates and settings, as they were read.
         ids: outside identity of each row.
         row_of: row of each identity.
-        columns: registry columns by name, each (n,); ``bus``, ``provider`` and ``program`` are int32
-            codes into ``labels``.
+        columns: registry columns by name, each (n,); texts are int32 codes into ``labels``.
         labels: vocabularies of the coded columns.
         family: uint8 (n,) ``schema.Family``.
     """
 
     def __init__(self, registry: Registry) -> None:
-        self._registry = registry
+        self.registry = registry
         self.ids = registry.ids
         self.row_of = {name: row for row, name in enumerate(registry.ids)}
         self.columns = registry.columns
@@ -141,12 +141,21 @@ class Fleet:
             The new fleet (this one where nothing changed), how many rows changed, and the faults.
         """
         news, rejected = read_registry(rows, places, first_row)
-        registry, changed = merged(self._registry, news)
-        if not changed:
-            return self, 0, rejected
+        done = merge(self.registry, news)
+        return self.with_registry(done.registry, done.before), done.count, rejected
+
+    def with_registry(self, registry: Registry, before: Rows | None = None) -> Fleet:
+        """A fleet of another version of the registry, into which the readings are carried over.
+
+        Args:
+            registry: the other version; the one this fleet has gives this fleet.
+            before: (n,) row here of each row there, -1 where it is new; None = found by id.
+        """
+        if registry is self.registry:
+            return self
         fleet = Fleet(registry)
-        fleet._hot = self._hot.carried(self._rows_of(fleet.ids))
-        return fleet, changed, rejected
+        fleet._hot = self._hot.carried(self._rows_of(registry.ids) if before is None else before)
+        return fleet
 
     def ingest(self, readings: Readings, now_s: int) -> tuple[Rejected, ...]:
         """Take in a batch; what cannot be true or is not news is counted, never raised.
@@ -259,7 +268,10 @@ class Fleet:
         return reading_quality(self._hot, peer, now_s, standing, stale_s)
 
     def hot_gib(self) -> float:
-        """Memory a running fleet holds, GiB: columns, readings, the last image, ids and vocabularies."""
+        """Memory a running fleet holds, GiB: columns, readings, the last image, ids and vocabularies.
+
+        Not counted are the registry's names with others, which no tick reads.
+        """
         arrays = [*self.columns.values(), self.family, *self._hot, *self._frozen.values(), self._own]
         arrays += [rows for _, rows in self._vocabularies.values()]
         texts = [self.ids, *self.labels.values(), *(ids for ids, _ in self._vocabularies.values())]
