@@ -8,14 +8,18 @@ from gridflock.fleet.registry._merge import Merge, merge, merged
 from gridflock.fleet.registry._query import Condition, QueryRejected, parse, select
 from gridflock.fleet.registry._reading import Reader, read_registry, read_table
 from gridflock.fleet.registry._rows import TEXTS, Registry
+from gridflock.fleet.registry._versions import Change, Version, Versions
 
 __all__ = [
     "TEXTS",
+    "Change",
     "Condition",
     "Merge",
     "QueryRejected",
     "Reader",
     "Registry",
+    "Version",
+    "Versions",
     "merge",
     "merged",
     "parse",

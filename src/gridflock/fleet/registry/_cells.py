@@ -94,7 +94,7 @@ class Judged:
 
 def judged_texts(cells: Sequence[object]) -> Judged:
     """Identities and labels: stripped, printable, at most ``LONGEST_TEXT`` characters."""
-    if all(type(cell) is str for cell in cells):
+    if {*map(type, cells)} == {str}:
         texts: list[str] = list(map(str.strip, cells))  # type: ignore[arg-type]  # just checked
         if all(map(str.isprintable, texts)) and max(map(len, texts), default=0) <= LONGEST_TEXT:
             return Judged(texts, np.array([not text for text in texts], dtype=bool), {})
@@ -110,18 +110,19 @@ def judged_codes(entry: Attribute, cells: Sequence[object]) -> Judged:
 
 def judged_numbers(entry: Attribute, cells: Sequence[object]) -> Judged:
     """Numbers within the attribute's range, float64."""
-    absent = np.array([is_empty(cell) for cell in cells], dtype=bool)
-    broken: dict[int, Broken] = {}
+    absent = np.zeros(len(cells), dtype=bool)
+    broken: Mapping[int, Broken] = {}
     try:
-        values = _floats([0.0 if none else cell for cell, none in zip(cells, absent.tolist(), strict=True)])
+        values = _floats(cells)
     except (TypeError, ValueError, OverflowError):
         loose = _one_by_one(cells, _number, 0.0)
-        values, broken = np.array(loose.values, dtype=np.float64), dict(loose.broken)
+        values, absent, broken = np.array(loose.values, dtype=np.float64), loose.absent, loose.broken
     if entry.may_be_absent:
         # A number that is none is absence; the text "nan" is neither.
         nan = np.flatnonzero(np.isnan(values)).tolist()
         absent[[k for k in nan if not isinstance(cells[k], str)]] = True
-    return Judged(values, absent, broken | _out_of_range(entry, values, absent | _at(broken, len(cells))))
+    spared = absent | _at(broken, len(cells))
+    return Judged(values, absent, {**broken, **_out_of_range(entry, values, spared)})
 
 
 def judged_floats(entry: Attribute, column: NDArray[Any]) -> Judged:

@@ -178,9 +178,12 @@ class _Part:
         if entry.name in TEXTS:
             default = str(entry.default or "")
             place = self._words[entry.name]
-            texts = [
-                default if none else text for text, none in zip(values, judged.absent.tolist(), strict=True)
-            ]
+            texts = values
+            if judged.absent.any():
+                texts = [
+                    default if none else text
+                    for text, none in zip(values, judged.absent.tolist(), strict=True)
+                ]
             values = np.array([place.setdefault(text, len(place)) for text in texts], dtype=np.int32)
         elif judged.absent.any():
             values = np.where(judged.absent, _filler(entry), values)
