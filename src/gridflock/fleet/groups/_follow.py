@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from gridflock.fleet._columns import Fleet
 from gridflock.fleet.groups._checks import across
-from gridflock.fleet.groups._levels import ByAttribute, ByBus, ByRow, Division, Level, Zones
+from gridflock.fleet.groups._levels import ByAttribute, ByBus, ByRow, Division, Level, Zones, grouped
 from gridflock.fleet.groups._structure import Structure, Version, frozen
 from gridflock.model import Rejected
 from gridflock.units import Codes, Mask, Rows
@@ -100,9 +100,10 @@ def followed(held: Structure, fleet: Fleet, zones: Sequence[Zones], time_s: int)
     by_name = {zone.level: zone for zone in zones}
     for level in held.levels.values():
         after.levels[level.name] = _renewed(level, after, moves, by_name.get(level.name))
+    may = grouped(fleet)
     for name, group in held.groups.items():
         listed, ruled, rows = (moves.rows(r) for r in (group.listed, group.ruled, group.rows))
-        after.groups[name] = replace(group, listed=listed, ruled=ruled, rows=rows)
+        after.groups[name] = replace(group, listed=frozen(listed[may[listed]]), ruled=ruled, rows=rows)
     after.settle_all()
     rejected = [fault for level in after.levels.values() for fault in across(level, after)]
     rejected += [

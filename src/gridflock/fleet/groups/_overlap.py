@@ -122,10 +122,8 @@ def shared_orders(
 
 def _summed(parts: Parts, values: NDArray[Any]) -> _Array:
     held = parts.part >= 0
-    sums: _Array = np.bincount(
-        parts.part[held], weights=np.asarray(values, dtype=np.float64)[held], minlength=len(parts.rows)
-    )
-    return sums
+    mine = np.asarray(values, dtype=np.float64)[held]
+    return np.bincount(parts.part[held], mine, len(parts.rows)).astype(np.float64)
 
 
 def _nearest(
