@@ -64,7 +64,7 @@ def least_miss(parts, target, low, high):
     return found.fun
 
 
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=60)
 @given(seeds, st.integers(1, 30), st.integers(1, 5))
 def test_orders_on_parts_come_as_near_as_any_orders_on_rows(seed, n, count):
     """Parts stay in their bounds, sums are those of the parts, and no choice of rows misses by less."""
@@ -81,7 +81,7 @@ def test_orders_on_parts_come_as_near_as_any_orders_on_rows(seed, n, count):
     assert np.abs(orders.short_kw).sum() == pytest.approx(least, abs=1e-6)
 
 
-@settings(deadline=None, max_examples=15)
+@settings(deadline=None, max_examples=40)
 @given(seeds, st.integers(1, 30), st.integers(2, 5))
 def test_who_asks_first_is_served_as_if_alone(seed, n, count):
     """The group of the first rank gets what it would get without the others."""
@@ -97,7 +97,7 @@ def test_who_asks_first_is_served_as_if_alone(seed, n, count):
     assert orders.group_kw[first] == pytest.approx(alone, abs=1e-6)
 
 
-@settings(deadline=None, max_examples=15)
+@settings(deadline=None, max_examples=40)
 @given(seeds, st.integers(1, 30), st.integers(1, 4))
 def test_orders_that_ask_for_the_wish_leave_everybody_alone(seed, n, count):
     """Where each group is asked for what its members would do anyway, each part does that."""
@@ -123,7 +123,7 @@ def test_one_group_is_spread_by_room():
     }
 
 
-@settings(deadline=None, max_examples=15)
+@settings(deadline=None, max_examples=40)
 @given(seeds)
 def test_a_device_in_two_groups_hears_one_order(seed):
     """Orders on overlapping groups of a real fleet, split part by part, sum to what was said they would."""

@@ -20,8 +20,10 @@ from gridflock.fleet.groups._kernels import sorted_by
 from gridflock.fleet.groups._sums import cut
 from gridflock.units import Kw, Rows
 
-_SWEEPS = 500
-_BISECTIONS = 60
+_STEPS = 60
+_LONGEST = 2.0
+"""Largest step of a price; between -1 and 1 a part goes from one bound to the other."""
+_HALVINGS = 30
 _CLOSE = 1e-9
 """Sums are met to this share of the largest bound."""
 _Array = NDArray[np.float64]
@@ -155,40 +157,37 @@ def _nearest(
 
 
 def _even(holds: csr_array, target: _Array, low: _Array, high: _Array, wish: _Array) -> _Array:
-    """The least squares among all powers with these sums: each group's price in turn until all are met.
+    """The least squares among all powers with these sums, or an attempt at it.
 
-    Coordinate ascent on the prices μ of ``x = clip(wish + (hi − lo)·Σ μ, lo, hi)`` (Hildreth 1957).
+    A price μ per group makes ``x = clip(wish + (hi − lo)·Σ μ, lo, hi)``; Newton steps on the concave dual,
+    each halved until it gains. Where a sum can only just be had its price has no end, and this stops.
     """
     room = high - low
+    free = np.where(room > 0, room, 1.0)
     price = np.zeros(holds.shape[0])
-    members = [holds.indices[holds.indptr[k] : holds.indptr[k + 1]] for k in range(holds.shape[0])]
-    push = np.zeros(len(low))
+
+    def at(price: _Array) -> tuple[float, _Array]:
+        push = holds.T @ price
+        powers: _Array = np.clip(wish + room * push, low, high)
+        value = float(((powers - wish) ** 2 / (2 * free) - push * powers).sum() + price @ target)
+        return value, powers
+
+    value, powers = at(price)
     scale = max(1.0, float(np.abs(target).max(initial=0.0)))
-    for _ in range(_SWEEPS):
-        worst = 0.0
-        for k, mine in enumerate(members):
-            before = np.clip(wish[mine] + room[mine] * push[mine], low[mine], high[mine]).sum()
-            worst = max(worst, abs(target[k] - before))
-            step = _priced(target[k], wish[mine] + room[mine] * push[mine], room[mine], low[mine], high[mine])
-            price[k] += step
-            push[mine] += step
-        if worst <= _CLOSE * scale / 10:
+    for _ in range(_STEPS):
+        miss = target - holds @ powers
+        if np.abs(miss).max(initial=0.0) <= _CLOSE * scale / 10:
             break
-    spread: _Array = np.clip(wish + room * push, low, high)
-    return spread
-
-
-def _priced(target: float, at: _Array, room: _Array, low: _Array, high: _Array) -> float:
-    """The change of one price that brings a sum to its target, or as near as bounds let it."""
-    open_ends = room > 0
-    if not open_ends.any():
-        return 0.0
-    least = float(((low - at)[open_ends] / room[open_ends]).min())
-    most = float(((high - at)[open_ends] / room[open_ends]).max())
-    for _ in range(_BISECTIONS):
-        middle = (least + most) / 2
-        if np.clip(at + room * middle, low, high).sum() < target:
-            least = middle
+        inside = np.where((powers > low) & (powers < high), room, 1e-9 * free)
+        slope = (holds * inside) @ holds.T
+        step = np.linalg.lstsq(slope.toarray(), miss, rcond=1e-12)[0]
+        step *= min(1.0, _LONGEST / max(float(np.abs(step).max()), 1e-300))
+        for _ in range(_HALVINGS):
+            gained, moved = at(price + step)
+            if gained > value:
+                break
+            step /= 2
         else:
-            most = middle
-    return (least + most) / 2
+            break
+        price, value, powers = price + step, gained, moved
+    return powers
