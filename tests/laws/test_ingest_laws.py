@@ -221,6 +221,21 @@ def test_a_clock_that_jumped_ahead_is_counted_and_refused():
     assert columns_of(fleet.image(NOON_S)) == before
 
 
+def test_a_clock_that_was_set_back_is_noticed():
+    """Its readings are all late: they are counted until one is news, while the resource grows old."""
+    fleet = DRAWN.fleet()
+    for step in range(1, 7):
+        now_s = NOON_S + 900 * step
+        fleet.ingest(readings([0, 1, 1], 0, 1.0, [now_s - 3 * 3_600, now_s - 10_000, now_s]), now_s)
+    quality = fleet.reading_quality(now_s)
+    assert quality.late[:3].tolist() == [6, 0, 0]
+    assert quality.age_s[:3].tolist() == [5_400, 0, 5_400]
+    fleet.ingest(readings(0, 0, 1.0, now_s), now_s)
+    assert fleet.reading_quality(now_s).late[0] == 0
+    fleet.ingest(readings(0, 0, 1.0, np.full(70_000, now_s)), now_s)
+    assert fleet.reading_quality(now_s).late[0] == 65_535
+
+
 def standing(values, others, quantity="v_pu", **options):
     """Standstills among one kind and feeder: the first row is told the values, the rest others."""
     drawn = million(400, 1)

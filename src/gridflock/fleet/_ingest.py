@@ -63,6 +63,7 @@ class Hot(NamedTuple):
         behind: uint16 (n,), how many times in a row the newest reading came more than ``BEHIND_S`` late,
             once per moment of ours.
         ahead: uint16 (n,), readings refused because they lay in the future.
+        late: uint16 (n,), readings refused as late or repeated since the newest one.
         same: uint8 (``REPEATED``, n), how many times in a row a newer reading repeated the value.
     """
 
@@ -74,6 +75,7 @@ class Hot(NamedTuple):
     lag_s: NDArray[np.int32]
     behind: NDArray[np.uint16]
     ahead: NDArray[np.uint16]
+    late: NDArray[np.uint16]
     same: Codes
 
     @classmethod
@@ -88,6 +90,7 @@ class Hot(NamedTuple):
             lag_s=np.zeros(n, dtype=np.int32),
             behind=np.zeros(n, dtype=np.uint16),
             ahead=np.zeros(n, dtype=np.uint16),
+            late=np.zeros(n, dtype=np.uint16),
             same=np.zeros((len(REPEATED), n), dtype=np.uint8),
         )
 
@@ -196,6 +199,8 @@ def _note_clock(hot: Hot, row: int, time_s: int, now_s: int) -> None:
     first = hot.heard_s[row] + last_s != now_s
     hot.heard_s[row] = time_s
     hot.lag_s[row] = lag_s
+    if hot.late[row]:
+        hot.late[row] = 0
     if lag_s > BEHIND_S:
         if first and hot.behind[row] < _MOST_U2:
             hot.behind[row] += 1
@@ -244,7 +249,7 @@ def _fetch(hot: Hot, row_of: Rows, index: Rows, quantity: Codes, rows: Rows) -> 
         rows[i] = row
         at, code = max(row, 0), min(quantity[i], len(_LOW) - 1)
         touched += hot.keys[code, at] + hot.cells[max(_SLOT[code], 0), at]
-        touched += hot.heard_s[at] + hot.lag_s[at] + hot.same[min(code, _REPEATED - 1), at]
+        touched += hot.heard_s[at] + hot.lag_s[at] + hot.late[at] + hot.same[min(code, _REPEATED - 1), at]
     return touched
 
 
@@ -277,6 +282,8 @@ def _pass(
             if fault == _KEPT:
                 key = _key(time_s[i], quality[i])
                 fault = _land(hot, row, quantity[i], value[i], time_s[i], key, now_s)
+                if fault == _LATE and hot.late[row] < _MOST_U2:
+                    hot.late[row] += 1
             verdict[i] = fault
     return touched
 

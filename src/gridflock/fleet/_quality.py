@@ -24,6 +24,8 @@ _BY_OWN_POWER = QUANTITY["e_kwh"]
 class ReadingQuality:
     """What the readings' arrival says of each resource; n rows, read-only.
 
+    Unlike the values, which do not depend on it, the counts follow the order in which readings came.
+
     Attributes:
         age_s: int64, since the newest reading of any quantity, by the device's clock; -1 = never heard.
         lag_s: int64, how far that reading lay behind our clock when it came; negative where it lay
@@ -31,6 +33,8 @@ class ReadingQuality:
         behind: uint16, how many times in a row the newest reading came hours late, once per moment of
             ours: few after an outage, whose readings are sent afterwards; many where a clock is slow.
         ahead: uint16, readings refused so far because they lay in the future: a clock that jumped.
+        late: uint16, readings refused as late or repeated since the newest one: where ``age_s`` grows too,
+            a clock that was set back, or somebody who sends the same again and again.
         standing: uint8, bit ``1 << schema.QUANTITY`` of each quantity of ``REPEATED`` that stands still
             while most peers of the same kind and feeder move.
     """
@@ -39,6 +43,7 @@ class ReadingQuality:
     lag_s: Seconds
     behind: NDArray[np.uint16]
     ahead: NDArray[np.uint16]
+    late: NDArray[np.uint16]
     standing: Codes
 
 
@@ -64,10 +69,10 @@ def reading_quality(
         if stands.any():
             found = stands & _restless(hot, code) & _moving(peer, known, known & ~stands)
             bits |= found.astype(np.uint8) << np.uint8(code)
-    quality = ReadingQuality(age, hot.lag_s.astype(np.int64), hot.behind.copy(), hot.ahead.copy(), bits)
-    for column in (quality.age_s, quality.lag_s, quality.behind, quality.ahead, quality.standing):
+    columns = (age, hot.lag_s.astype(np.int64), hot.behind.copy(), hot.ahead.copy(), hot.late.copy(), bits)
+    for column in columns:
         column.flags.writeable = False
-    return quality
+    return ReadingQuality(*columns)
 
 
 def _restless(hot: Hot, code: int) -> Mask:
