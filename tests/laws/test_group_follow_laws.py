@@ -17,8 +17,8 @@ NOON_S = 1_700_000_000
 
 
 def drawn(rng, n):
-    """Rows of a registry, few of everything."""
-    return [
+    """Rows of a registry, few of everything; the first one is in transformer t0."""
+    rows = [
         {
             "id": f"r{i}",
             "kind": KINDS[rng.integers(len(KINDS))],
@@ -33,6 +33,8 @@ def drawn(rng, n):
         }
         for i in range(n)
     ]
+    rows[:1] = [row | {"kind": "wind", "transformer": "t0"} for row in rows[:1]]
+    return rows
 
 
 def fleet_of(rows):
@@ -75,15 +77,15 @@ def members(groups):
 
 
 def changed_rows(rng, rows):
-    """Some rows gone, some new, some with other attributes."""
-    kept = [dict(row) for row in rows if rng.random() < 0.8]
+    """Some rows gone, some new, some with other attributes; the first one stays."""
+    kept = [dict(row) for row in rows[1:] if rng.random() < 0.8]
     others = drawn(rng, len(rows))
     for row in kept:
         for name in ("kind", "bus", "provider", "program", "transformer", "p_max_kw", "lat_deg", "lon_deg"):
             if rng.random() < 0.1:
                 row[name] = others[int(rng.integers(len(others)))][name]
     news = [row | {"id": f"n{i}"} for i, row in enumerate(drawn(rng, int(rng.integers(4))))]
-    return kept + news
+    return rows[:1] + kept + news
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -99,12 +99,12 @@ def followed(held: Structure, fleet: Fleet, zones: Sequence[Zones], time_s: int)
     after = held.copy(fleet)
     by_name = {zone.level: zone for zone in zones}
     for level in held.levels.values():
-        after.levels[level.name] = _renewed(level, after, moves, by_name.get(level.name))
+        after.levels[level.name] = _renewed(level, after, moves, held.fleet, by_name.get(level.name))
     may = grouped(fleet)
     for name, group in held.groups.items():
         listed, ruled, rows = (moves.rows(r) for r in (group.listed, group.ruled, group.rows))
         after.groups[name] = replace(group, listed=frozen(listed[may[listed]]), ruled=ruled, rows=rows)
-    after.settle_all()
+    after.settle_all(attributes=fleet is not held.fleet)
     rejected = [fault for level in after.levels.values() for fault in across(level, after)]
     rejected += [
         Rejected("level", "zones", (name,), "no level of that name follows zones")
@@ -151,9 +151,11 @@ class _Moves:
         return frozen(np.sort(moved[moved >= 0]))
 
 
-def _renewed(level: Level, after: Structure, moves: _Moves, zones: Zones | None) -> Level:
+def _renewed(level: Level, after: Structure, moves: _Moves, earlier: Fleet, zones: Zones | None) -> Level:
     """The level as its source divides the fleet now; labels it had keep their numbers."""
     source = level.source
+    if after.fleet is earlier and isinstance(source, ByAttribute | ByRow):
+        return level
     if isinstance(source, ByBus) and zones is not None:
         source = replace(source, zones=zones)
     elif isinstance(source, ByRow) and not moves.same:

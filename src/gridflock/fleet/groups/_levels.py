@@ -6,6 +6,7 @@ name, but nothing is made for it before somebody asks.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -106,10 +107,12 @@ class Zones:
 
     def of_buses(self, buses: Sequence[str]) -> tuple[Rows, tuple[str, ...]]:
         """Zone of each of these buses, and the zones' names, ``elsewhere`` last where it is needed."""
-        at = dict(zip(self.buses, self.code.tolist(), strict=True))
         last = self.names.index(self.elsewhere) if self.elsewhere in self.names else len(self.names)
         unknown = last if self.elsewhere else -1
-        code = np.fromiter((at.get(bus, unknown) for bus in buses), np.int32, len(buses))
+        if self.buses is buses:
+            return self.code, self.names
+        zone = defaultdict(lambda: unknown, zip(self.buses, self.code.tolist(), strict=True))
+        code = np.fromiter(map(zone.__getitem__, buses), np.int32, len(buses))
         beyond = bool((code == len(self.names)).any())
         return code, (*self.names, self.elsewhere) if beyond else self.names
 

@@ -214,19 +214,19 @@ class Structure:
             if left:
                 ties[one] = left
 
-    def settle(self, names: Iterable[str]) -> set[str]:
-        """Find the members of these groups and of all above them anew; which of them changed."""
-        stale = self.above(names)
-        return {name for name in self._bottom_up(stale) if self._renew(name)}
+    def settle(self, names: Iterable[str]) -> None:
+        """Find the members of these groups and of all above them anew."""
+        for name in self._bottom_up(self.above(names)):
+            self._renew(name)
 
     def settle_one(self, name: str) -> None:
         """Find the members of a new group, that nothing stands on."""
         self._renew(name)
 
-    def settle_all(self) -> set[str]:
-        """Find the members of every group anew; which of them changed."""
-        own = [*self.groups, *self.children]
-        return self.settle(dict.fromkeys(own))
+    def settle_all(self, *, attributes: bool) -> None:
+        """Find the members of every group anew; where no ``attributes`` changed, rules on these hold."""
+        for name in self._bottom_up(self.above([*self.groups, *self.children])):
+            self._renew(name, attributes=attributes)
 
     def include(self, parents: Iterable[str], rows: Rows) -> None:
         """Let rows count in groups and in all above that do not know them; rules follow."""
@@ -270,17 +270,17 @@ class Structure:
         torn = [other for other in sorted(self.torn) if name in self.parents_of(other)]
         return [*self.children.get(name, ()), *torn]
 
-    def _renew(self, name: str) -> bool:
-        """Find a group's members from its definition; whether they changed."""
+    def _renew(self, name: str, *, attributes: bool = True) -> None:
+        """Find a group's members from its definition."""
         group, found = self.groups.get(name), self.placed(name)
         parts = self._parts(name)
         if group is None and not parts:
-            return False
-        before, inside = self.rows(name), np.zeros(len(self.fleet.ids), dtype=bool)
+            return
+        inside = np.zeros(len(self.fleet.ids), dtype=bool)
         if found is not None:
             inside[found[0].rows(found[1])] = True
         else:
-            group = self._ruled(group or Group(name))
+            group = self._ruled(group or Group(name), attributes=attributes)
             inside[group.listed] = True
             inside[group.ruled] = True
             for level in self.levels.values():
@@ -296,11 +296,10 @@ class Structure:
             self.groups[name] = replace(group or Group(self.title(name)), rows=rows)
             if found is not None:
                 self.torn.add(name)
-        return not np.array_equal(before, rows)
 
-    def _ruled(self, group: Group) -> Group:
+    def _ruled(self, group: Group, *, attributes: bool) -> Group:
         """The same with whom its rule finds now."""
-        if group.rule is None:
+        if group.rule is None or not (attributes or group.rule.groups):
             return group
         return replace(group, ruled=frozen(np.flatnonzero(group.rule.mask(self.fleet, self.rows))))
 
