@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from gridflock.fleet.sharing._merit import margin_of
 from gridflock.schema import Family
-from gridflock.units import Codes, Kw, Mask
+from gridflock.units import Codes, Kw, Mask, Rows
 
 _REL = 1e-12
 _TINY_KW = 1e-9
@@ -122,52 +122,87 @@ def fill(amount_kw: float, order: NDArray[np.intp], room: Kw, least: Kw) -> _Arr
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator] # numba carries no annotations
-def onto_levels(
+def gather(
+    rows: Rows,
     lo: Kw,
     hi: Kw,
-    state: Kw,
-    floor: Kw,
-    steps: Mask,
+    previous: Kw,
+    present: NDArray[Any],
+    available: NDArray[Any],
     p_min: NDArray[Any],
     p_max: NDArray[Any],
-    offered: Kw,
+    least: NDArray[Any],
+    on_off: Codes,
     family: Codes,
-) -> None:
-    """Tighten bounds, in place, to levels a device can hold: on/off, and nothing below the smallest.
+) -> tuple[_Array, _Array, _Array, _Array, Mask]:
+    """What a split needs of some rows, bounds tightened to levels that devices can hold.
 
-    Sun and wind give all on offer or nothing, a process runs or pauses, others are at 0 or a rating.
-    A row without any such level inside its bounds keeps them: rows with lo == hi stay what they are.
+    Crossed bounds become the level between them that is nearest to rest. On/off devices have two
+    levels: sun and wind give all on offer or nothing, a process runs or pauses, others are at 0 or
+    a rating; nobody is between 0 and its smallest level. A row without any such level inside its
+    bounds keeps them: rows with lo == hi stay what they are.
 
     Args:
-        lo: (m,) lower bounds.
-        hi: (m,) upper bounds.
-        state: (m,) where each is now.
-        floor: (m,) smallest level other than 0, as a magnitude.
-        steps: (m,) devices that only know on and off.
-        p_min: (m,) nameplate.
-        p_max: (m,) nameplate.
-        offered: (m,) what each would do unasked, 0 where unknown.
-        family: (m,) ``schema.Family``.
+        rows: (m,) which of the n rows.
+        lo: (n,) lower bounds.
+        hi: (n,) upper bounds.
+        previous: (n,) orders in force, NaN where none.
+        present: (n,) what each does, NaN where unknown.
+        available: (n,) what each would do unasked, NaN where unknown.
+        p_min: (n,) nameplate.
+        p_max: (n,) nameplate.
+        least: (n,) smallest level other than 0, as a magnitude.
+        on_off: (n,) 1 for devices that only know on and off.
+        family: (n,) ``schema.Family``.
+
+    Returns:
+        float64 (m,) lower and upper bounds, state (the last order, or what it does) and smallest
+        level, and bool (m,) devices that only know on and off.
     """
-    levels = np.empty(3)
-    for i in range(len(lo)):
-        if not lo[i] < hi[i]:
-            continue
-        if steps[i]:
-            levels[0], levels[1], levels[2] = p_min[i], 0.0, p_max[i]
-            if family[i] == _SHED:
-                levels[0] = min(offered[i], 0.0)
-                levels[1] = levels[2] = min(levels[0] - p_min[i], 0.0)
-            elif family[i] == _RENEWABLE:
-                levels[2] = min(max(offered[i], 0.0), p_max[i])
-            least, most = np.inf, -np.inf
-            for level in levels:
-                if lo[i] <= level <= hi[i]:
-                    least, most = min(least, level), max(most, level)
-            held = min(max(state[i], lo[i]), hi[i])
-            lo[i], hi[i] = (least, most) if least <= most else (held, held)
-        if floor[i] > 0.0:
-            lo[i], hi[i] = _past_the_hole(lo[i], hi[i], floor[i])
+    m = len(rows)
+    low, high, state, floor = np.empty(m), np.empty(m), np.empty(m), np.empty(m)
+    steps, levels = np.empty(m, dtype=np.bool_), np.empty(3)
+    for k in range(m):
+        row = rows[k]
+        a, b, does, p = lo[row], hi[row], _known(present[row]), previous[row]
+        state[k] = does if np.isnan(p) else p
+        floor[k], steps[k] = least[row], on_off[row] == 1
+        if a > b:
+            a = b = min(max(0.0, b), a)
+        if a < b and steps[k]:
+            offered = does if np.isnan(available[row]) else np.float64(available[row])
+            _levels(family[row], p_min[row], p_max[row], offered, levels)
+            a, b = _ends(levels, a, b, state[k])
+        free = lo[row] < hi[row] and floor[k] > 0.0
+        low[k], high[k] = _past_the_hole(a, b, floor[k]) if free else (a, b)
+    return low, high, state, floor, steps
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator] # numba carries no annotations
+def _known(p: float) -> float:
+    return 0.0 if np.isnan(p) else np.float64(p)
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator] # numba carries no annotations
+def _levels(family: int, p_min: float, p_max: float, offered: float, levels: _Array) -> None:
+    """What an on/off device can do, three levels ascending."""
+    levels[0], levels[1], levels[2] = p_min, 0.0, p_max
+    if family == _SHED:
+        levels[0] = min(offered, 0.0)
+        levels[1] = levels[2] = min(levels[0] - p_min, 0.0)
+    elif family == _RENEWABLE:
+        levels[2] = min(max(offered, 0.0), np.float64(p_max))
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator] # numba carries no annotations
+def _ends(levels: _Array, lo: float, hi: float, state: float) -> tuple[float, float]:
+    """Lowest and highest level inside the bounds; without any, where it is."""
+    least, most = np.inf, -np.inf
+    for level in levels:
+        if lo <= level <= hi:
+            least, most = min(least, level), max(most, level)
+    held = min(max(state, lo), hi)
+    return (least, most) if least <= most else (held, held)
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator] # numba carries no annotations

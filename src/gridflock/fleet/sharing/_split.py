@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from gridflock.fleet._capability import laxity_s
 from gridflock.fleet._columns import Image, filled
 from gridflock.fleet.sharing._horizon import balance
-from gridflock.fleet.sharing._shares import in_turn, off_holes, onto_levels, settle
+from gridflock.fleet.sharing._shares import gather, in_turn, off_holes, settle
 from gridflock.fleet.sharing._water import fair
 from gridflock.model import BoundSource, Capability
 from gridflock.schema import Family
-from gridflock.units import Kw, Kwh, Mask, Rows
+from gridflock.units import Codes, Kw, Kwh, Mask, Rows
 
 ROUNDING = "on/off rounding"
 SMALLEST_LEVEL = "minimum level"
@@ -70,8 +70,8 @@ class _Part:
         values: _Array = filled(self.image.e_kwh[self.rows])
         return values
 
-    def of(self, where: NDArray[Any]) -> _Part:
-        """Some of the rows, by mask or positions."""
+    def of(self, where: Rows | slice) -> _Part:
+        """Some of the rows, by their positions."""
         return _Part(
             self.image,
             self.rows[where],
@@ -184,11 +184,20 @@ def _unasked(part: _Part, family: Family) -> float:
     return float(np.clip(0.0, part.lo, part.hi).sum())
 
 
+def _by_family(codes: Codes) -> dict[Family, Rows | slice]:
+    """The rows of each family: one slice each where they stand in the fleet's own order."""
+    counts = np.bincount(codes, minlength=len(Family))
+    families = [Family(code) for code in np.flatnonzero(counts).tolist()]
+    if (codes[1:] >= codes[:-1]).all():
+        ends = np.cumsum(counts).tolist()
+        return {f: slice(ends[f] - int(counts[f]), ends[f]) for f in families}
+    return {f: np.flatnonzero(codes == f).astype(np.int32) for f in families}
+
+
 def _by_merit(part: _Part, target: float) -> _Array:
     """A mixed group: families by their mean cost, held-back sun and wind last, each by its rule."""
-    codes = part.image.family[part.rows]
-    families = [Family(code) for code in np.unique(codes).tolist()]
-    where = {f: np.flatnonzero(codes == f) for f in families}
+    where = _by_family(part.image.family[part.rows])
+    families = list(where)
     parts = {f: part.of(at) for f, at in where.items()}
     sums = {f: _unasked(parts[f], f) for f in families}
     missing = target - sum(sums.values())
@@ -251,28 +260,26 @@ def split(
 
 
 def _part(rows: Rows, image: Image, capability: Capability, previous_kw: Kw, called_kwh: Kwh | None) -> _Part:
-    lo = np.asarray(capability.p_lo_kw, dtype=np.float64)[rows]
-    hi = np.asarray(capability.p_hi_kw, dtype=np.float64)[rows]
-    crossed = lo > hi
-    if crossed.any():
-        # Narrowing left no level: the one nearest to rest between the two bounds is the safe one.
-        safe = np.clip(0.0, hi, lo)
-        lo, hi = np.where(crossed, safe, lo), np.where(crossed, safe, hi)
-    state = np.asarray(previous_kw, dtype=np.float64)[rows]
-    unasked = np.isnan(state)
-    if unasked.any():
-        state[unasked] = filled(image.p_kw[rows[unasked]])
-    columns = image.columns
-    floor, steps = columns["p_floor_kw"][rows].astype(np.float64), columns["on_off"][rows] == 1
+    names = ("p_min_kw", "p_max_kw", "p_floor_kw", "on_off")
+    doubles = [np.asarray(a, np.float64) for a in (capability.p_lo_kw, capability.p_hi_kw, previous_kw)]
+    singles = [np.asarray(a, np.float32) for a in (image.p_kw, image.p_avail_kw)]
+    columns: list[NDArray[Any]] = [
+        rows,
+        *doubles,
+        *singles,
+        *(image.columns[name] for name in names),
+        image.family,
+    ]
+    low, high, state, floor, steps = gather(*[_frozen(column) for column in columns])
     called = np.zeros(len(rows)) if called_kwh is None else np.asarray(called_kwh, dtype=np.float64)[rows]
-    part = _Part(image, rows, lo, hi, state, floor, steps, called)
-    offered = image.p_avail_kw[rows].astype(np.float64)
-    silent = np.isnan(offered)
-    if silent.any():
-        offered[silent] = filled(image.p_kw[rows[silent]])
-    nameplate = part.column("p_min_kw"), part.column("p_max_kw")
-    onto_levels(lo, hi, state, floor, steps, *nameplate, offered, image.family[rows])
-    return part
+    return _Part(image, rows, low, high, state, floor, steps, called)
+
+
+def _frozen(column: NDArray[Any]) -> NDArray[Any]:
+    """A read-only view: one compiled loop serves columns of every origin."""
+    view = np.ascontiguousarray(column).view()
+    view.flags.writeable = False
+    return view
 
 
 def _causes(shortfall: float, target: float, part: _Part, capability: Capability) -> dict[str, float]:
