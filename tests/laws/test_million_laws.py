@@ -10,7 +10,7 @@ from gridflock.fleet.registry import TEXTS
 from gridflock.schema import REGISTRY, TELEMETRY
 
 
-@settings(max_examples=25)
+@settings(deadline=None, max_examples=25)
 @given(st.integers(1, 400), st.integers(0, 2**16))
 def test_a_drawn_fleet_is_what_reading_its_table_gives(n, seed):
     """The columns pass every rule of the registry file, and come out of it the same, bit by bit."""
@@ -28,7 +28,7 @@ def test_a_drawn_fleet_is_what_reading_its_table_gives(n, seed):
     np.testing.assert_array_equal(fleet.family, drawn.registry.family)
 
 
-@settings(max_examples=25)
+@settings(deadline=None, max_examples=25)
 @given(st.integers(1, 400), st.integers(0, 2**16))
 def test_a_seed_is_a_fleet(n, seed):
     """The same size and seed give the same bytes; all readings are possible and taken in."""
