@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from gridflock.fleet import Fleet, Groups, capability, fair, split
 from gridflock.fleet.sharing._shares import fill
+from gridflock.fleet.sharing._split import _part
 from gridflock.model import BoundSource, Readings
 from gridflock.schema import FAMILY, QUANTITY, Family, Kind
 
@@ -304,6 +305,76 @@ def test_crossed_bounds_collapse_to_the_side_of_rest():
     _, image, can = world(np.random.default_rng(0), 1, (Kind.BATTERY_HOME,), e_kwh=5, ready=1)
     crossed = dataclasses.replace(can, p_lo_kw=np.array([3.0]), p_hi_kw=np.array([1.0]))
     assert share(4.0, image, crossed).p_kw.tolist() == [1.0]
+
+
+@settings(deadline=None)
+@given(seeds, sizes, fractions, st.sampled_from([Kind.PV_ROOFTOP, Kind.BATTERY_HOME, Kind.HEAT_PUMP]))
+def test_the_order_in_which_members_stand_does_not_matter(seed, n, fraction, kind):
+    """A group's rows in another order get the same shares."""
+    rng = np.random.default_rng(seed)
+    _, image, can = world(rng, n, (kind,), e_kwh=rng.permutation(n) / n + 0.1)
+    order, target = rng.permutation(n).astype(np.int32), between(can, fraction)
+    np.testing.assert_allclose(
+        share(target, image, can, rows=order).p_kw, share(target, image, can).p_kw[order], atol=1e-6
+    )
+
+
+@settings(deadline=None)
+@given(seeds, sizes, fractions, fractions)
+def test_a_higher_target_gives_no_store_less(seed, n, one, other):
+    """Stores without levels of their own move one way with their group's target."""
+    rng = np.random.default_rng(seed)
+    _, image, can = world(rng, n, (Kind.BATTERY_HOME, Kind.BATTERY_COMMERCIAL))
+    less, more = (share(between(can, f), image, can).p_kw for f in sorted((one, other)))
+    assert (less <= more + 1e-6).all()
+
+
+def gathered(rows, image, can, previous):
+    """``gather`` in plain NumPy."""
+    plate = {name: column[rows].astype(float) for name, column in image.columns.items() if name != "bus"}
+    low, high = can.p_lo_kw[rows], can.p_hi_kw[rows]
+    crossed, safe = low > high, np.clip(0.0, high, low)
+    low, high = np.where(crossed, safe, low), np.where(crossed, safe, high)
+    does, family = np.nan_to_num(image.p_kw[rows].astype(float)), image.family[rows]
+    offered = np.where(np.isnan(image.p_avail_kw[rows]), does, image.p_avail_kw[rows])
+    state = np.where(np.isnan(previous[rows]), does, previous[rows])
+    shed, runs = family == Family.SHED, np.minimum(offered, 0.0)
+    pauses = np.minimum(runs - plate["p_min_kw"], 0.0)
+    top = np.where(family == Family.RENEWABLE, np.clip(offered, 0.0, plate["p_max_kw"]), plate["p_max_kw"])
+    first, middle = np.where(shed, runs, plate["p_min_kw"]), np.where(shed, pauses, 0.0)
+    levels = np.stack([first, middle, np.where(shed, pauses, top)])
+    inside, steps = (levels >= low) & (levels <= high), plate["on_off"] == 1
+    held, free = np.clip(state, low, high), low < high
+    ends = np.where(inside, levels, np.inf).min(axis=0), np.where(inside, levels, -np.inf).max(axis=0)
+    snaps = steps & free
+    low, high = (
+        np.where(snaps, np.where(inside.any(axis=0), end, held), bound)
+        for end, bound in zip(ends, (low, high), strict=True)
+    )
+    floor, around = plate["p_floor_kw"], (low <= 0) & (high >= 0)
+    least = np.where(around, np.where(low > -floor, 0.0, low), np.where(low > 0, np.maximum(low, floor), low))
+    most = np.where(
+        around, np.where(high < floor, 0.0, high), np.where(high < 0, np.minimum(high, -floor), high)
+    )
+    holes = free & (floor > 0)
+    return np.where(holes, np.minimum(least, high), low), np.where(holes, np.maximum(most, low), high), state
+
+
+@settings(deadline=None)
+@given(seeds, sizes, st.sampled_from([0.0, 0.5, 1.0]))
+def test_bounds_are_tightened_as_plain_numpy_does(seed, n, on_off):
+    """Levels, holes, crossed bounds and what is known of each row agree with a reference without loops."""
+    rng = np.random.default_rng(seed)
+    _, image, can = world(rng, n, on_off=on_off)
+    cut = rng.random((2, n)) * 0.6 * (can.p_hi_kw - can.p_lo_kw)
+    can = dataclasses.replace(can, p_lo_kw=can.p_lo_kw + cut[0], p_hi_kw=can.p_hi_kw - cut[1])
+    previous = np.where(rng.random(n) < 0.5, np.nan, rng.normal(0, 4, n))
+    rows = rng.permutation(n).astype(np.int32)
+    part = _part(rows, image, can, previous, None)
+    for found, expected in zip(
+        (part.lo, part.hi, part.state), gathered(rows, image, can, previous), strict=True
+    ):
+        np.testing.assert_allclose(found, expected, atol=1e-9)
 
 
 @settings(deadline=None)

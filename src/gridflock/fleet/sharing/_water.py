@@ -17,7 +17,7 @@ from gridflock.units import Kw
 ROUNDS = 60
 """Most steps to a water level; a bracket that is halved so often is narrower than any number."""
 _REL = 1e-12
-_NEAR = 1e-6
+_NEAR = 1e-5
 """Misses below this share of the sums mostly vanish with the next step: that one is written at once."""
 _SAMPLED_FROM = 65_536
 _STRIDE = 64
