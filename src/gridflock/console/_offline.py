@@ -19,7 +19,7 @@ from rich.table import Table
 
 from gridflock.console import _report
 from gridflock.record import RecordError, open_record
-from gridflock.runtime import FileRejected, Role, System, Users, plain, read_rows, simulate
+from gridflock.runtime import FileRejected, Role, Users, plain, read_rows, simulate
 from gridflock.schema import REGISTRY
 from gridflock.sim import Scenario, UnknownFeeder, World, feeder_document
 
@@ -177,15 +177,6 @@ def read_fleet(file: Path) -> RowList:
         fault = error.rejected
         place = f" line {fault.row}" if fault.row else ""
         raise _stop(f"{fault.field}{place}: {fault.reason}") from error
-
-
-def check_fleet(file: Path, feeder: str) -> dict[str, Any]:
-    """Every fault of a registry file."""
-    system = System.build(feeder_document(scenario(feeder, 1, "2026-07-15", 1).feeder), read_fleet(file))
-    rejected = [
-        {"row": f.row, "id": ", ".join(f.ids), "field": f.field, "reason": f.reason} for f in system.rejected
-    ]
-    return {"accepted": len(system.fleet.ids), "rejected": rejected}
 
 
 def export_fleet(file: Path, world: Scenario) -> int:

@@ -58,12 +58,14 @@ class FileRead:
         rejected: broken rules, the first ones by row, the others counted by field and rule.
         rows: how many rows the file has.
         given: attributes that the file speaks of.
+        faults: how many faults each field and rule has, the most frequent first.
     """
 
     registry: Registry
     rejected: tuple[Rejected, ...]
     rows: int
     given: frozenset[str]
+    faults: Mapping[tuple[str, str], int]
 
 
 def read_file(path: Path, places: Mapping[str, int] | None, progress: Progress | None = None) -> FileRead:
@@ -98,7 +100,7 @@ def read_file(path: Path, places: Mapping[str, int] | None, progress: Progress |
             if progress is not None:
                 progress(rows, part.share)
     registry, rejected = reader.done()
-    return FileRead(registry, rejected, rows, frozenset(given & _KNOWN))
+    return FileRead(registry, rejected, rows, frozenset(given & _KNOWN), reader.faults.by_rule())
 
 
 def read_rows(path: Path) -> Rows:

@@ -4,24 +4,21 @@ Rows from files become columns; every broken rule becomes a ``Rejected`` that na
 rule, and the rows without one still land. The same rows twice change nothing.
 """
 
-from gridflock.fleet.registry._merge import Merge, merge, merged
+from gridflock.fleet.registry._merge import merge
 from gridflock.fleet.registry._query import Condition, QueryRejected, parse, select
 from gridflock.fleet.registry._reading import Reader, read_registry, read_table
 from gridflock.fleet.registry._rows import TEXTS, Registry
-from gridflock.fleet.registry._versions import Change, Version, Versions
+from gridflock.fleet.registry._versions import Change, Versions
 
 __all__ = [
     "TEXTS",
     "Change",
     "Condition",
-    "Merge",
     "QueryRejected",
     "Reader",
     "Registry",
-    "Version",
     "Versions",
     "merge",
-    "merged",
     "parse",
     "read_registry",
     "read_table",

@@ -25,7 +25,7 @@ class Faults:
     def __init__(self) -> None:
         self._listed: list[tuple[int, Rejected]] = []
         self._counts: dict[tuple[str, str], int] = {}
-        self.count = 0
+        self._unlisted: dict[tuple[str, str], int] = {}
 
     def add(
         self,
@@ -44,24 +44,31 @@ class Faults:
             names: their identities, ``""`` where there is none.
             reason: the rule with the k-th value; default the rule alone.
         """
-        self.count += len(numbers)
         told = min(len(numbers), LISTED - len(self._listed))
         for k in range(told):
             ids = (printable(names[k]),) if names[k] else ()
             text = rule if reason is None else reason(k)
             number = int(numbers[k])
             self._listed.append((number, Rejected("resource", printable(field), ids, text, row=number)))
-        if told < len(numbers):
-            key = (printable(field), rule)
-            if key not in self._counts and len(self._counts) >= _COUNTERS:
-                key = ("(others)", rule)
-            self._counts[key] = self._counts.get(key, 0) + len(numbers) - told
+        key = (printable(field), rule)
+        if key not in self._counts and len(self._counts) >= _COUNTERS:
+            key = ("(others)", rule)
+        for counts, count in ((self._counts, len(numbers)), (self._unlisted, len(numbers) - told)):
+            if count:
+                counts[key] = counts.get(key, 0) + count
+
+    def by_rule(self) -> dict[tuple[str, str], int]:
+        """How many faults each field and rule has, the most frequent first."""
+        return dict(sorted(self._counts.items(), key=lambda item: (-item[1], item[0])))
 
     def report(self) -> tuple[Rejected, ...]:
         """Listed faults in the order of the rows, then the counts of the others, the largest first."""
         listed = [fault for _, fault in sorted(self._listed, key=lambda item: item[0])]
-        counts = sorted(self._counts.items(), key=lambda item: (-item[1], item[0]))
-        rest = [Rejected("resource", field, (), rule, count=count) for (field, rule), count in counts]
+        rest = [
+            Rejected("resource", field, (), rule, count=self._unlisted[field, rule])
+            for field, rule in self.by_rule()
+            if (field, rule) in self._unlisted
+        ]
         return (*listed, *rest)
 
 

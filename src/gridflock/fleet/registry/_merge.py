@@ -122,9 +122,3 @@ def _identities(
                 texts[row] = news[k]
         joint[name] = texts + [news[k] for k in added]
     return joint
-
-
-def merged(old: Registry, new: Registry) -> tuple[Registry, int]:
-    """As ``merge`` of whole rows: the joint registry and how many rows are new or differ."""
-    done = merge(old, new)
-    return done.registry, done.count
