@@ -105,12 +105,19 @@ class Zones:
         code = np.array([number[zone] for zone in zone_of_bus.values()], dtype=np.int32)
         return cls(level, tuple(zone_of_bus), code, names, elsewhere)
 
+    def inhabited(self) -> Zones:
+        """Without the zones that have no bus, as where ``names`` are those of all branches."""
+        held = np.bincount(self.code[self.code >= 0], minlength=len(self.names)) > 0
+        place = np.append(np.where(held, np.cumsum(held) - 1, -1), -1).astype(np.int32)
+        names = tuple(name for name, here in zip(self.names, held.tolist(), strict=True) if here)
+        return Zones(self.level, self.buses, place[self.code], names, self.elsewhere)
+
     def of_buses(self, buses: Sequence[str]) -> tuple[Rows, tuple[str, ...]]:
         """Zone of each of these buses, and the zones' names, ``elsewhere`` last where it is needed."""
-        last = self.names.index(self.elsewhere) if self.elsewhere in self.names else len(self.names)
-        unknown = last if self.elsewhere else -1
         if self.buses is buses:
             return self.code, self.names
+        last = self.names.index(self.elsewhere) if self.elsewhere in self.names else len(self.names)
+        unknown = last if self.elsewhere else -1
         zone = defaultdict(lambda: unknown, zip(self.buses, self.code.tolist(), strict=True))
         code = np.fromiter(map(zone.__getitem__, buses), np.int32, len(buses))
         beyond = bool((code == len(self.names)).any())
