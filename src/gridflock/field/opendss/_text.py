@@ -374,7 +374,9 @@ class _Reader:
                 continue
             reason = self._wrong(kind, word, place, named=named)
             named = named or bool(word.name)
-            reason = reason or disbelieved(word.name or (leading[at] if at < len(leading) else ""), word)
+            reason = reason or disbelieved(
+                kind, word.name or (leading[at] if at < len(leading) else ""), word
+            )
             if not reason:
                 try:
                     checked.append(self._with_files(kind, word))
@@ -468,7 +470,7 @@ class _Reader:
             self.fault("", word.name or word.value, "unknown or not allowed option: take it out of the file")
         elif OPTIONS[option] is Fate.PASSED:
             reason = "a number or a list of numbers is expected" if "=" in word.value else ""
-            if reason := reason or disbelieved(option, word):
+            if reason := reason or disbelieved("", option, word):
                 self.fault("", option, reason)
                 return
             self.emit("set", [Token(option, word.raw)])

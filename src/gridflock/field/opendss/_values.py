@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from gridflock.field.opendss._tokens import Token
-from gridflock.field.opendss._vocabulary import COUNTS
+from gridflock.field.opendss._vocabulary import COUNTS, MOST_WOUND_PHASES, WOUND
 
 LARGEST = 1e15
 """Nothing on a feeder is larger, in any unit used."""
@@ -21,21 +21,24 @@ _CURIOUS = re.compile(r"(?<![\w.])[+-]?(?:nan|inf(?:inity)?)(?![\w.])|\d{16}|\d\
 _BETWEEN = re.compile(r"[\s,|=()\[\]{}\"']+")
 
 
-def disbelieved(name: str, word: Token) -> str:
+def disbelieved(kind: str, name: str, word: Token) -> str:
     """Why a value is not believed; empty if it is.
 
     Args:
+        kind: class of its element; empty for an option.
         name: its property, lower case, which may be cut short; empty where its place has none.
         word: the value.
     """
-    return _too_many(name, word) or _no_number(name, word)
+    return _too_many(kind, name, word) or _no_number(name, word)
 
 
-def _too_many(name: str, word: Token) -> str:
+def _too_many(kind: str, name: str, word: Token) -> str:
     """Why a count is not believed; empty if it is, or if the property is none."""
     most = min((COUNTS[n] for n in COUNTS if name and n.startswith(name)), default=None)
     if most is None:
         return ""
+    if kind in WOUND and "phases".startswith(name):
+        most = MOST_WOUND_PHASES
     try:
         value = float(word.value)
     except ValueError:
