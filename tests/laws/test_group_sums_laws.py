@@ -5,10 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gridflock.bench._million import million
-from gridflock.fleet import Fleet, Groups
+from gridflock.bench._million import NOON_S, million
+from gridflock.fleet import Fleet, Groups, capability, group_status, reactive_room
 from gridflock.fleet.groups import ByRow, Rule, Zones
 from gridflock.fleet.groups._sums import Partition, Sums, cut, joint
+from gridflock.schema import Family
 
 seeds = st.integers(0, 2**32 - 1)
 
@@ -228,3 +229,36 @@ def test_a_faulty_level_is_refused_and_changes_nothing():
     for words, rejected in faulty.items():
         assert [words in fault.reason for fault in rejected] == [True], words
     assert groups.ids == before
+
+
+@settings(deadline=None, max_examples=15)
+@given(seeds)
+def test_status_holds_the_extremes_of_the_members(seed):
+    """Voltage and filling lie between those of the members, bounds are their sums, moments the newest."""
+    drawn = million(70, seed)
+    fleet = drawn.fleet()
+    groups = towered(fleet)
+    assert groups.add("mine", "Mine", fleet.ids[::3]) == ()
+    image = fleet.image(NOON_S + 5)
+    can, room = capability(image), reactive_room(image)
+    status = group_status(groups, image, can)
+    assert status.now_s == NOON_S + 5
+    reach = ~np.isnan(image.e_kwh) & ~((image.family == Family.VEHICLE) & (image.ready == 0))
+    full = np.where(reach, fleet.columns["e_max_kwh"], np.nan).astype(np.float64)
+    filling = np.where(full > 0, image.e_kwh / np.where(full > 0, full, 1.0), np.nan)
+    for g, name in enumerate(groups.ids):
+        rows = groups.rows(name)
+        for values, low, high in (
+            (image.v_pu, status.v_min_pu, status.v_max_pu),
+            (filling, status.soc_min_pu, status.soc_max_pu),
+        ):
+            _, count, lowest, highest = plain(rows, np.asarray(values))
+            expected = (lowest, highest) if count else (np.nan, np.nan)
+            np.testing.assert_allclose((low[g], high[g]), expected, atol=1e-6)
+        volts = image.v_pu[rows].astype(np.float64)
+        assert np.isnan(volts).all() or status.v_pu[g] == pytest.approx(np.nanmean(volts), abs=1e-9)
+        if full[rows][full[rows] > 0].size:
+            assert status.soc_min_pu[g] - 1e-6 <= status.soc_pu[g] <= status.soc_max_pu[g] + 1e-6
+        assert status.q_hi_kvar[g] == -status.q_lo_kvar[g] == pytest.approx(room[rows].sum(), abs=1e-9)
+        assert status.p_hi_kw[g] == pytest.approx(can.p_hi_kw[rows].sum(), abs=1e-6)
+        assert status.heard_s[g] == image.heard_s[rows].max(initial=-1)
