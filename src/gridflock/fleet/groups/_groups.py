@@ -144,7 +144,7 @@ class Groups:
             rejected += wrong_rule(held, name, asked)
         if rejected:
             return tuple(rejected)
-        held.groups[name] = Group(title, self._listed(members), asked)
+        held.put(name, Group(title, self._listed(members), asked))
         held.order.append(name)
         held.versions[name] = Version(time_s)
         for child in dict.fromkeys(children):
@@ -203,9 +203,8 @@ class Groups:
         former = (*held.parents.get(name, ()), name)
         group = apart.groups[name]
         listed = np.union1d(np.setdiff1d(group.listed, self._listed(leave)), self._listed(join))
-        apart.groups[name] = replace(
-            group, title=title or group.title, listed=frozen(listed), rule=asked or group.rule
-        )
+        news = replace(group, title=title or group.title, listed=frozen(listed), rule=asked or group.rule)
+        apart.put(name, news)
         for child in dict.fromkeys(children or ()):
             apart.tie(name, child)
         for parent in dict.fromkeys(parents or ()):
@@ -234,9 +233,7 @@ class Groups:
             held.untie(parent, name)
         for child in held.children.get(name, ()):
             held.untie(name, child)
-        del held.groups[name]
-        held.versions.pop(name, None)
-        held.order.remove(name)
+        held.drop(name)
         held.settle(former)
         self._forget()
         return ()

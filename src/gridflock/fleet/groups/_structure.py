@@ -87,6 +87,7 @@ class Structure:
         children: the other direction.
         versions: of the groups that have one of their own.
         torn: groups of levels that have members from elsewhere.
+        looking: groups whose rule looks at other groups.
     """
 
     def __init__(self, fleet: Fleet) -> None:
@@ -98,12 +99,13 @@ class Structure:
         self.children: dict[str, tuple[str, ...]] = {}
         self.versions: dict[str, Version] = {}
         self.torn: set[str] = set()
+        self.looking: set[str] = set()
 
     def copy(self, fleet: Fleet | None = None) -> Structure:
         """The same again, to be changed apart."""
         other = Structure(fleet or self.fleet)
         other.order = list(self.order)
-        for name in ("levels", "groups", "parents", "children", "versions", "torn"):
+        for name in ("levels", "groups", "parents", "children", "versions", "torn", "looking"):
             setattr(other, name, getattr(self, name).copy())
         return other
 
@@ -182,8 +184,9 @@ class Structure:
     def readers(self) -> dict[str, list[str]]:
         """By group: those whose rule looks at it."""
         found: dict[str, list[str]] = {}
-        for name, group in self.groups.items():
-            for read in group.rule.groups if group.rule is not None else ():
+        for name in sorted(self.looking):
+            rule = self.groups[name].rule
+            for read in rule.groups if rule is not None else ():
                 found.setdefault(read, []).append(name)
         return found
 
@@ -200,6 +203,20 @@ class Structure:
         return seen
 
     # ---- changed -------------------------------------------------------------------------------------
+
+    def put(self, name: str, group: Group) -> None:
+        """Let a group be as it is given."""
+        self.groups[name] = group
+        self.looking.discard(name)
+        if group.rule is not None and group.rule.groups:
+            self.looking.add(name)
+
+    def drop(self, name: str) -> None:
+        """Forget a group that is tied to no other any more."""
+        del self.groups[name]
+        self.looking.discard(name)
+        self.versions.pop(name, None)
+        self.order.remove(name)
 
     def tie(self, parent: str, child: str) -> None:
         """Make one group part of another."""
