@@ -6,7 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gridflock.bench._regulation import performance_score, regulation
-from gridflock.fleet.sharing.switching import Stack, Tracker
+from gridflock.fleet import Fleet
+from gridflock.fleet.sharing.switching import Stack, Tracker, hear, stack_of, switchable
+from gridflock.model import Readings
+from gridflock.schema import QUANTITY
 
 NOW_S = 1_700_000_000
 STEP_S = 4
@@ -141,6 +144,36 @@ def test_a_tracker_learns_what_arrives_and_never_corrects_beyond_its_limit():
     assert tracker.response == pytest.approx(0.9, abs=1e-3)
     assert tracker.correction_kw == -50.0
     assert tracker.heard(-100.0, float("nan"), 0.0, 0.0) == tracker
+
+
+def test_the_stack_of_a_fleet_is_what_its_image_shows():
+    """Heat pumps of a fleet: state, timers, band and silence come from nameplates and readings."""
+    rows = [
+        {"id": f"h{i}", "kind": "HEAT_PUMP", "bus": "b", "phases": "a", "p_min_kw": -3, "e_max_kwh": 2}
+        | {"on_off": int(i != 4), "min_on_s": 300, "min_off_s": 120}
+        for i in range(5)
+    ]
+    fleet, rejected = Fleet.from_rows(rows, {"b": 7})
+    assert rejected == ()
+    told = {"p_kw": [-3, 0, 0, np.nan, 0], "e_kwh": [1, 0.5, 1.5, 1, 1]}
+    told |= {"ready": [1, 1, 0, 1, 1], "locked_s": [60, 0, 0, 0, 0]}
+    for name, values in told.items():
+        value = np.array(values, dtype=float)
+        at = np.flatnonzero(~np.isnan(value)).astype(np.int32)
+        code, when = np.full(len(at), QUANTITY[name], np.uint8), np.full(len(at), NOW_S)
+        batch = Readings(fleet.ids, at, code, value[at], when, np.zeros(len(at), np.uint8))
+        assert fleet.ingest(batch, NOW_S) == ()
+    image = fleet.image(NOW_S)
+    members = switchable(image)
+    assert members.tolist() == [0, 1, 2, 3]
+    stack, (fullness, seen) = stack_of(image, members), hear(image, members, 60)
+    assert stack.on.tolist() == [1, 0, 0, 0]
+    assert stack.free_s.tolist()[0] == 60
+    np.testing.assert_array_equal(fullness, np.array([0.5, 0.25, np.nan, 0.5], np.float32))
+    assert seen.tolist() == [1, 0, 0, -1]
+    stepped = stack.step(-12.0, fullness, seen, NOW_S)
+    assert stepped.switched.tolist() == [1]
+    assert stepped.causes == pytest.approx({"not_ready": -6.0})
 
 
 # ---- regulation --------------------------------------------------------------------------------

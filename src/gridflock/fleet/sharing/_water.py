@@ -43,7 +43,7 @@ def fair(target_kw: float, lo: Kw, hi: Kw, weight: NDArray[Any], wish: Kw) -> _A
         target_kw: wanted sum; outside [Σ lo, Σ hi] the nearest bound is given.
         lo: (n,) lower bounds.
         hi: (n,) upper bounds, >= lo.
-        weight: (n,) > 0, who moves most.
+        weight: (n,) > 0, who moves most; who has 0 stays at its wish.
         wish: (n,) where each would like to be.
 
     Returns:
@@ -109,8 +109,9 @@ def _reach(
     below, above = np.inf, -np.inf
     for i in range(len(lo)):
         at, w = np.float64(wish[i]), np.float64(weight[i])
-        below = min(below, (lo[i] - at) / w)
-        above = max(above, (hi[i] - at) / w)
+        if w > 0.0:
+            below = min(below, (lo[i] - at) / w)
+            above = max(above, (hi[i] - at) / w)
     return below, above
 
 
