@@ -89,6 +89,31 @@ class _Lists:
         return cls(target.astype(np.int32), start, source.astype(np.int32))
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Pass:
+    """One reading of the columns, of all rows or of those that lead somewhere.
+
+    Attributes:
+        rows: which rows are read; all where ``None``.
+        slot: of each row that is read.
+    """
+
+    rows: Rows | None
+    slot: Rows
+
+    @classmethod
+    def of(cls, slot: Rows, nowhere: int) -> _Pass:
+        """Where most rows lead nowhere they are not read: adding to one slot again and again is slow."""
+        rows = np.flatnonzero(slot != nowhere).astype(np.int32)
+        if 2 * len(rows) > len(slot):
+            return cls(None, slot)
+        return cls(rows, _fixed(slot[rows]))
+
+    def columns(self, columns: list[NDArray[Any]]) -> list[NDArray[Any]]:
+        """The columns at the rows that are read."""
+        return columns if self.rows is None else [_fixed(column[self.rows]) for column in columns]
+
+
 def _fixed(values: NDArray[Any]) -> NDArray[Any]:
     """A read-only view: compiled loops know one kind of array only."""
     view = values.view()
@@ -149,10 +174,11 @@ class Sums:
                 end += len(level.size)
         self._slots = end + 1
         self._level_slots = [_placed(x.code, at, end) for x, at in zip(levels, first, strict=True)]
-        self._part = _fixed(pieces.part + np.int32(groups)) if pieces.count else None
-        self._passes = [self._level_slots[k] for k in pieces.apart]
-        if self._part is not None:
-            self._passes.append(self._part)
+        self._part = _placed(pieces.held(), groups, end) if pieces.count else None
+        read = [self._level_slots[k] for k in pieces.apart]
+        self._passes = [
+            _Pass.of(slot, end) for slot in (*read, *([] if self._part is None else [self._part]))
+        ]
         self._climbs = [(groups, _placed(parent, first[k], end)) for k, parent in pieces.levels]
         self._climbs += [(first[fine], _placed(parent, first[k], end)) for fine, k, parent in ways]
         lists = [_entry(at, codes + first[k]) for at, k, codes in whole]
@@ -164,8 +190,8 @@ class Sums:
         table = np.zeros((self._slots, len(columns)))
         for kind in (np.float32, np.float64):
             places = [at for at, column in enumerate(columns) if column.dtype == kind]
-            for slot in self._passes:
-                self._scatter(columns, places, slot, table)
+            for once in self._passes if places else ():
+                self._scatter(once.columns(columns), places, once.slot, table)
         return self._climbed(table)
 
     @staticmethod
@@ -194,18 +220,18 @@ class Sums:
         """How many members of each group have a value, (k, G), for each of k columns."""
         columns = _columns(values, self._n)
         table = np.zeros((self._slots, len(columns)))
-        for slot in self._passes:
-            for at, column in enumerate(columns):
-                count_one(column, slot, table.reshape(-1), len(columns), at)
+        for once in self._passes:
+            for at, column in enumerate(once.columns(columns)):
+                count_one(column, once.slot, table.reshape(-1), len(columns), at)
         return self._climbed(table)[: self._groups].T
 
     def lowest(self, values: Columns) -> Table:
         """Lowest value of k columns in each group, (k, G); NaN where no member has one."""
         columns = _columns(values, self._n)
         table = np.full((self._slots, len(columns)), np.inf)
-        for slot in self._passes:
-            for at, column in enumerate(columns):
-                lower_one(column, slot, table.reshape(-1), len(columns), at)
+        for once in self._passes:
+            for at, column in enumerate(once.columns(columns)):
+                lower_one(column, once.slot, table.reshape(-1), len(columns), at)
         for first, parent in self._climbs:
             lower_up(first, parent, table)
         lower_listed(self._lists.target, self._lists.start, self._lists.source, table)
@@ -220,9 +246,10 @@ class Sums:
     def keyed(self, weight: NDArray[Any], key: Codes, keys: int) -> Table:
         """Sum of the weights of the rows of each key in each group, (keys, G)."""
         table = np.zeros((self._slots, keys))
-        column, code = _columns(weight, self._n)[0], _fixed(np.ascontiguousarray(key))
-        for slot in self._passes:
-            add_keyed(column, code, slot, table)
+        code = _fixed(np.ascontiguousarray(key))
+        for once in self._passes:
+            (column,) = once.columns(_columns(weight, self._n))
+            add_keyed(column, code if once.rows is None else _fixed(code[once.rows]), once.slot, table)
         return self._climbed(table)[: self._groups].T
 
     @cached_property
@@ -308,6 +335,15 @@ class _Pieces:
             parent[part] = levels[k].code
             parents.append((k, parent))
         return cls(part, count, apart, parents, list(zip(rest, parts, strict=True)))
+
+    def held(self) -> Rows:
+        """(n,) part of each row, -1 where neither a group nor a level has that part."""
+        used = np.zeros(self.count, dtype=bool)
+        for _, parent in self.levels:
+            used |= parent >= 0
+        for _, parts in self.groups:
+            used[parts] = True
+        return np.where(used[self.part], self.part, np.int32(-1))
 
 
 def _whole_groups(
