@@ -200,3 +200,18 @@ def test_a_change_is_its_columns():
     change, _, _ = Versions().with_change(first).change(registry_of([{**ROW, "p_max_kw": 2}]), 5, 6, "me")
     assert isinstance(change, Change)
     assert (change.ids, change.old.tolist(), change.new.tolist()) == (("a",), [0.0], [2.0])
+
+
+def test_a_ledger_from_before_an_attribute_gives_its_default(tmp_path, monkeypatch):
+    """What the attribute table did not have when a resource was recorded holds its default now."""
+    record = open_record(tmp_path)
+    stored = _roll._of_registry
+    late = {"added.firmware", "labels.firmware", "added.eff_charge"}
+    monkeypatch.setattr(
+        _roll, "_of_registry", lambda *words: {n: c for n, c in stored(*words).items() if n not in late}
+    )
+    news = registry_of([{**ROW, "firmware": "1.0", "eff_charge": 0.5}])
+    _roll.take(record, Versions(), news, None, valid_s=1, now_s=1, author="me", source="test")
+    found = told(_roll.versions(record).as_of(1))["a"]
+    assert (found["firmware"], found["eff_charge"]) == ("", 1.0)
+    record.close()

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gridflock.fleet.registry import Change, Registry, Versions
+from gridflock.fleet.registry import Change, Registry, Versions, read_registry
 from gridflock.model import Entry, Json, Rejected
 from gridflock.ports import Record
 from gridflock.schema import FAMILY, Kind
@@ -110,6 +110,7 @@ def _entries(change: Change) -> list[Entry]:
     """A change as entries; a large one is cut."""
     added, m = len(change.added.ids), len(change.resource)
     head: dict[str, Json] = {
+        "attributes": list(change.attributes),
         "valid_s": change.valid_s,
         "author": change.author,
         "source": change.source,
@@ -129,6 +130,8 @@ def _entries(change: Change) -> list[Entry]:
 
 def _from_entry(entry: Entry) -> Change:
     columns = {"ids": _bytes(()), "words": _bytes(()), **_NOTHING, **entry.columns}
+    attributes = entry.head["attributes"]
+    assert isinstance(attributes, list)
     return Change(
         valid_s=int(entry.head["valid_s"]),  # type: ignore[arg-type]  # written by _entries
         known_s=entry.time_s,
@@ -136,6 +139,7 @@ def _from_entry(entry: Entry) -> Change:
         source=str(entry.head["source"]),
         added=_to_registry(columns),
         ids=_texts(columns["ids"]),
+        attributes=tuple(map(str, attributes)),
         words=_texts(columns["words"]),
         resource=columns["resource"],
         attribute=columns["attribute"],
@@ -161,11 +165,18 @@ def _to_registry(columns: Mapping[str, NDArray[Any]]) -> Registry:
         prefix: {name[len(prefix) :]: column for name, column in columns.items() if name.startswith(prefix)}
         for prefix in ("added.", "labels.", "names.")
     }
+    ids = _texts(columns["added.ids"])
     values = {name: column for name, column in under["added."].items() if name != "ids"}
+    labels = {name: _texts(column) for name, column in under["labels."].items()}
+    # What the attribute table did not have then has its default.
+    usual, _ = read_registry([{"id": "x", "kind": "load", "bus": "x", "phases": "a"}], None)
+    for name in usual.columns.keys() - values.keys():
+        values[name] = np.repeat(usual.columns[name], len(ids))
+    labels = {**usual.labels, **labels}
     return Registry(
-        _texts(columns["added.ids"]),
+        ids,
         MappingProxyType(values),
-        MappingProxyType({name: _texts(column) for name, column in under["labels."].items()}),
+        MappingProxyType(labels),
         _FAMILY[values["kind"]],
         MappingProxyType({name: _texts(column) for name, column in under["names."].items()}),
     )

@@ -21,7 +21,7 @@ from gridflock.fleet.registry._cells import (
     judged_texts,
 )
 from gridflock.fleet.registry._faults import Faults, shown
-from gridflock.fleet.registry._rows import IDENTITY_NAMES, TEXTS, Block, Registry, assembled
+from gridflock.fleet.registry._rows import DTYPES, IDENTITY_NAMES, TEXTS, Block, Registry, assembled
 from gridflock.model import Rejected
 from gridflock.schema import IDENTITIES, REGISTRY, Attribute
 from gridflock.units import PHASES, Mask, phase_letters, phase_mask
@@ -187,8 +187,7 @@ class _Part:
             values = np.array([place.setdefault(text, len(place)) for text in texts], dtype=np.int32)
         elif judged.absent.any():
             values = np.where(judged.absent, _filler(entry), values)
-        dtype = {"f4": np.float32, "i8": np.int64, "str": np.int32}.get(entry.dtype, np.uint8)
-        self._parsed[entry.name] = values.astype(dtype)[codes]
+        self._parsed[entry.name] = values.astype(DTYPES[entry.name])[codes]
 
     def check_places(self, masks: NDArray[np.int16]) -> None:
         """Buses must exist and have the phases that are connected; a faulty row is asked no more of.

@@ -17,6 +17,12 @@ TEXTS = tuple(entry.name for entry in REGISTRY if entry.dtype == "str" and entry
 """Text columns that are held as codes into a sorted vocabulary."""
 IDENTITY_NAMES = tuple(entry.name for entry in IDENTITIES)
 """Names a resource has with others."""
+DTYPES: Mapping[str, type[np.generic]] = {
+    entry.name: {"f4": np.float32, "i8": np.int64, "str": np.int32}.get(entry.dtype, np.uint8)
+    for entry in REGISTRY
+    if entry.name != "id"
+}
+"""Type of each column: texts and other codes, numbers."""
 _FAMILY = np.array([FAMILY[Kind(code)] for code in range(len(Kind))], dtype=np.uint8)
 
 
@@ -70,14 +76,12 @@ def assembled(
     """
     columns: dict[str, NDArray[Any]] = {}
     labels: dict[str, tuple[str, ...]] = {}
-    for entry in REGISTRY:
-        if entry.name == "id":
-            continue
-        parts = [block.columns.pop(entry.name) for block in blocks]
-        column = np.concatenate(parts)[chosen] if parts else np.empty(0, np.uint8)
-        if entry.name in TEXTS:
-            column, labels[entry.name] = sorted_codes(column, words[entry.name])
-        columns[entry.name] = column
+    for name, dtype in DTYPES.items():
+        parts = [block.columns.pop(name) for block in blocks]
+        column = np.concatenate(parts)[chosen] if parts else np.empty(0, dtype)
+        if name in TEXTS:
+            column, labels[name] = sorted_codes(column, words[name])
+        columns[name] = column
     ids = [ids[k] for k in np.flatnonzero(chosen).tolist()]
     identities: dict[str, Sequence[str]] = {}
     for name in IDENTITY_NAMES:
@@ -98,15 +102,22 @@ def sorted_codes(codes: NDArray[Any], words: Sequence[str]) -> tuple[NDArray[np.
 
 def ordered(
     ids: Sequence[str],
-    columns: Mapping[str, NDArray[Any]],
+    columns: dict[str, NDArray[Any]],
     labels: Mapping[str, tuple[str, ...]],
     identities: Mapping[str, Sequence[str]],
 ) -> tuple[Registry, Rows]:
-    """A registry of these rows, sorted, and where each of its rows stood; labels are sorted already."""
+    """A registry of these rows, sorted, and where each of its rows stood.
+
+    Args:
+        ids: n identities.
+        columns: by registry name, each (n,); taken out as they are sorted, which saves their memory.
+        labels: vocabularies, sorted already.
+        identities: n texts by identity name.
+    """
     by_id = np.array(sorted(range(len(ids)), key=ids.__getitem__), dtype=np.int32)
     keys = [columns[name][by_id] for name in ("bus", "feeder", "kind")]
     order = by_id[np.lexsort(keys)]
-    settled = {name: _frozen(column[order]) for name, column in columns.items()}
+    settled = {name: _frozen(columns.pop(name)[order]) for name in list(columns)}
     at = order.tolist()
     named = {name: side_by_side([texts[k] for k in at]) for name, texts in identities.items() if any(texts)}
     registry = Registry(

@@ -18,13 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridflock.fleet.registry._merge import Merge, merge
-from gridflock.fleet.registry._rows import IDENTITY_NAMES, TEXTS, Registry, ordered, sorted_codes
+from gridflock.fleet.registry._rows import DTYPES, IDENTITY_NAMES, TEXTS, Registry, ordered, sorted_codes
 from gridflock.model import Rejected
-from gridflock.schema import REGISTRY
 from gridflock.units import Codes, Mask, Rows, iso
 
-ATTRIBUTES = (*(entry.name for entry in REGISTRY if entry.name != "id"), *IDENTITY_NAMES)
-"""What can change; a position in it is the code of an attribute."""
 _WORDS = frozenset((*TEXTS, *IDENTITY_NAMES))
 _LISTED = 1_000
 
@@ -40,9 +37,10 @@ class Change:
         source: where from: a file's name, a reason.
         added: new resources, whole.
         ids: vocabulary of the changed resources.
+        attributes: vocabulary of the changed attributes.
         words: vocabulary of the texts below.
         resource: int32 (m,) position in ``ids``.
-        attribute: uint8 (m,) position in ``ATTRIBUTES``.
+        attribute: uint8 (m,) position in ``attributes``.
         old: float64 (m,) value before, as known then; of a text its position in ``words``; NaN where
             absent.
         new: float64 (m,) value from ``valid_s`` on, in the same form.
@@ -54,6 +52,7 @@ class Change:
     source: str
     added: Registry
     ids: tuple[str, ...]
+    attributes: tuple[str, ...]
     words: tuple[str, ...]
     resource: Rows
     attribute: Codes
@@ -183,7 +182,7 @@ def _too_early(names: Sequence[str], later: Mapping[str, int]) -> tuple[Rejected
 
 def _versions_of(change: Change, resource: int) -> Iterator[Version]:
     for k in np.flatnonzero(change.resource == resource).tolist():
-        name = ATTRIBUTES[change.attribute[k]]
+        name = change.attributes[change.attribute[k]]
         old, new = (_said(name, float(value[k]), change.words) for value in (change.old, change.new))
         yield Version(change.valid_s, change.known_s, change.author, change.source, name, old, new)
 
@@ -206,7 +205,7 @@ def _change_of(before: Registry, done: Merge, valid_s: int, known_s: int, author
     for name, rows in done.changed.items():
         old = _plain(before, name, done.before[rows], words)
         new = _plain(registry, name, rows, words)
-        code = np.full(len(rows), ATTRIBUTES.index(name), dtype=np.uint8)
+        code = np.full(len(rows), len(parts), dtype=np.uint8)
         parts.append((place[rows].astype(np.int32), code, old, new))
     nothing: tuple[NDArray[Any], ...] = (
         np.empty(0, np.int32),
@@ -224,6 +223,7 @@ def _change_of(before: Registry, done: Merge, valid_s: int, known_s: int, author
         source,
         chosen_rows(registry, done.before < 0),
         tuple([registry.ids[k] for k in np.flatnonzero(touched).tolist()]),
+        tuple(done.changed),
         tuple(words),
         resource,
         attribute,
@@ -270,11 +270,9 @@ class _Draft:
         self._words: dict[str, dict[str, int]] = {name: {} for name in TEXTS}
         self._columns: dict[str, NDArray[Any]] = {}
         self._identities: dict[str, list[str]] = {}
-        for entry in REGISTRY:
-            if entry.name == "id":
-                continue
-            parts = [self._codes(registry, entry.name) for registry in added]
-            self._columns[entry.name] = np.concatenate(parts) if parts else np.empty(0, np.uint8)
+        for name, dtype in DTYPES.items():
+            parts = [self._codes(registry, name) for registry in added]
+            self._columns[name] = np.concatenate(parts) if parts else np.empty(0, dtype)
         for name in IDENTITY_NAMES:
             if any(name in registry.identities for registry in added):
                 texts = (registry.identities.get(name) or repeat("", len(registry.ids)) for registry in added)
@@ -296,7 +294,7 @@ class _Draft:
         """Put the change's new values in their places."""
         rows = np.array([self._row_of[name] for name in change.ids], dtype=np.int32)
         for code in np.unique(change.attribute).tolist():
-            name = ATTRIBUTES[code]
+            name = change.attributes[code]
             here = change.attribute == code
             at, new = rows[change.resource[here]], change.new[here]
             if name in IDENTITY_NAMES:
