@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from gridflock.fleet._columns import Image, filled
 from gridflock.model import BoundSource, Capability
-from gridflock.schema import Family, Kind
+from gridflock.schema import Enrolment, Family, Kind
 from gridflock.units import HOUR_S, NEVER_S, Codes, Kw, Mask, Rows
 
 STALE_S = 300
@@ -201,8 +201,8 @@ def _needs_energy(image: Image) -> Mask:
 def capability(image: Image, stale_s: int = STALE_S) -> Capability:
     """Bounds of every resource's injection now, ``p_lo_kw <= p_hi_kw`` always.
 
-    Who is not ready, silent for more than ``stale_s`` seconds, or without the reading its bounds
-    rest on, keeps what it does (``NOT_READY``), and so does what takes no orders.
+    Who is not enrolled, not ready, silent for more than ``stale_s`` seconds, or without the reading its
+    bounds rest on, keeps what it does (``NOT_READY``), and so does what takes no orders.
 
     Args:
         image: the process image, n rows.
@@ -222,6 +222,7 @@ def capability(image: Image, stale_s: int = STALE_S) -> Capability:
         whole.lo[rows], whole.hi[rows] = part.lo, part.hi
         whole.lo_source[rows], whole.hi_source[rows] = part.lo_source, part.hi_source
     willing = (image.ready == 1) & ~image.silent(stale_s) & (image.family != Family.NONE)
+    willing &= image.columns["enrolment"] == Enrolment.ENROLLED
     willing &= ~(_needs_energy(image) & np.isnan(image.e_kwh))
     whole.pin(~willing, present, BoundSource.NOT_READY)
     return Capability(whole.lo, whole.hi, whole.lo_source, whole.hi_source)
