@@ -183,7 +183,7 @@ def test_few_nodes_tell_what_controls_see(seed, level):
     network, state = switching(), random_state(seed)
     flow = solve(network, level * network.load_kva, NOTHING, state)
     seen = look(network, flow)
-    few = watch(network, np.zeros(0, np.int32))
+    few = watch(network)
     row = np.concatenate([state.taps, state.cap_on]).astype(np.int8)
     sights = few.sights(flow.v[few.nodes][None], row[None])[0]
     time = network.capacitors.mode == CapacitorMode.TIME

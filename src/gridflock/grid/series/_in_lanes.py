@@ -14,6 +14,7 @@ import numpy as np
 from gridflock.grid._batch import Spread
 from gridflock.grid._network import Float, Network
 from gridflock.grid._state import ControlState, initial
+from gridflock.grid.series._curves import respond
 from gridflock.grid.series._march import (
     DOUBT,
     DOUBT_ACTING,
@@ -86,7 +87,7 @@ def in_lanes(
         answers = _decided(questions, start, rounds, out, progress, band_pu)
     else:
         out.quiet[:] = True
-        answers = questions.ask(np.arange(len(steps), dtype=np.int32), out.end, band_pu=band_pu)
+        answers, _ = questions.end(np.arange(len(steps), dtype=np.int32), out.end, band_pu)
     return _series(questions, out, answers, kept)
 
 
@@ -143,10 +144,10 @@ class _Ends:
             if self._holds(k, end):
                 continue
             own = end[steps].copy()
-            answers = questions.ask(steps, own, band_pu=self._band)
+            answers, sights = questions.end(steps, own, self._band)
             self._solved[k] = own, answers
             new = ~memory.holds(steps, own)
-            memory.note(steps[new], own[new], questions.watch.sights(answers.v, own)[new], SOLVED)
+            memory.note(steps[new], own[new], sights[new], SOLVED)
 
     def answers(self) -> Answers:
         """Those of all steps."""
@@ -157,11 +158,10 @@ def _guess(
     questions: Questions, memory: _Memory, start: States, rounds: int, seconds: Rows, out: Walk
 ) -> Rules:
     """First knowledge of every step: roughly at a typical state, then where a walk by that ends."""
-    total = questions.total_kw()
+    total = questions.total_kw
     everything = np.arange(len(total), dtype=np.int32)
     typical = questions.typical(start)
     questions.stand_at(typical)
-    questions.relate(typical)
     memory.note(everything, np.tile(typical, (len(total), 1)), _roughly(questions, typical), ROUGH)
     chosen = _levels(total, FIRST_LEVELS)
     rule = rules(questions.network, *_sensitivity(questions, chosen, np.tile(typical, (len(chosen), 1))))
@@ -180,17 +180,12 @@ def _roughly(questions: Questions, typical: States) -> Float:
     total = len(features)
     some = np.unique(np.linspace(0, total - 1, min(total, SAMPLES * features.shape[1])).astype(np.int32))
     states = np.tile(typical, (len(some), 1))
-    answers = questions.ask(some, states, rough=True)
-    sights = questions.watch.sights(answers.v, states)
+    sights, good = questions.ask(some, states, rough=True)
     if len(some) == total:
         return sights
-    good = answers.converged
-    known = np.concatenate([sights, questions.seen_pu[some]], axis=1)[good]
-    fit, *_ = np.linalg.lstsq(features[some][good], known, rcond=1e-6)
+    fit, *_ = np.linalg.lstsq(features[some][good], sights[good], rcond=1e-6)
     everywhere: Float = features @ fit
-    fitted, seen_pu = np.split(everywhere, [sights.shape[1]], axis=1)
-    questions.suppose(typical, seen_pu)
-    return fitted
+    return everywhere
 
 
 def _levels(total: Float, count: int) -> Rows:
@@ -226,23 +221,20 @@ def _sensitivity(questions: Questions, chosen: Rows, stand: States) -> tuple[Flo
     Returns:
         (G, K+2M, K+M), of voltages in parts of themselves, and (T,).
     """
-    network, total, count = questions.network, questions.total_kw(), stand.shape[1]
+    network, total, count = questions.network, questions.total_kw, stand.shape[1]
     low = np.concatenate([network.regulators.tap_low, np.zeros(len(network.capacitors.ids), dtype=np.int8)])
     states = np.repeat(stand[:, None], count + 1, axis=1)
     for c in range(count):
         states[:, c + 1, c] += np.where(stand[:, c] <= low[c], 1, -1).astype(np.int8)
     every = states.reshape(-1, count)
-    answers = questions.ask(np.repeat(chosen, count + 1).astype(np.int32), every)
-    sights = questions.watch.sights(answers.v, every).reshape(len(chosen), count + 1, -1)
+    sights, _ = questions.ask(np.repeat(chosen, count + 1).astype(np.int32), every)
+    sights = sights.reshape(len(chosen), count + 1, -1)
     moved = (states[:, 1:].astype(np.float64) - states[:, :1]).sum(axis=2)
     change = (sights[:, 1:] - sights[:, :1]) / moved[:, :, None]
     volts = sights.shape[2] - len(network.capacitors.ids)
     change[:, :, :volts] /= np.maximum(sights[:, :1, :volts], 1.0)
     middle = (total[chosen][1:] + total[chosen][:-1]) / 2.0
     level = np.searchsorted(middle, total).astype(np.int32)
-    if questions.inverters is not None:
-        seen = questions.port_pu(answers.v).reshape(len(chosen), count + 1, -1)
-        questions.lean(chosen, seen, moved, level)
     return change.transpose(0, 2, 1), level
 
 
@@ -277,8 +269,8 @@ class _Memory:
     def learn(self, questions: Questions, step: Rows, state: States, quality: int) -> None:
         """Solve pairs and remember what their controls see."""
         dtype = "float64" if quality == EXACT else "float32"
-        answers = questions.ask(step, state, dtype, rough=quality == ROUGH)
-        self.note(step, state, questions.watch.sights(answers.v, state), quality)
+        sights, _ = questions.ask(step, state, dtype)
+        self.note(step, state, sights, quality)
 
     def note(self, step: Rows, state: States, sights: Float, quality: int) -> None:
         """Remember what the controls see at pairs, the steps ascending."""
@@ -321,8 +313,8 @@ def _series(questions: Questions, out: Walk, answers: Answers, nodes: Rows) -> S
     found.head_kva[good] = -(source * np.conj(from_source)).sum(axis=1)[good] / 1000.0
     found.v[good] = answers.v[:, questions.place[nodes]][good]
     if questions.inverters is not None:
+        assert steps.p_kw is not None
         own = questions.inverters
-        p = np.add.reduceat(answers.s_kva.real, own.start[:-1], axis=1)
-        q = np.add.reduceat(answers.s_kva.imag, own.start[:-1], axis=1)
-        found.p_kw[good], found.q_kvar[good] = p[good], q[good]
+        seen = own.seen_pu(questions.port_pu(answers.v[good]))
+        found.p_kw[good], found.q_kvar[good] = respond(own.curves, steps.p_kw[good], seen)
     return found
