@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gridflock.grid.lanes import Lanes, Shaped, Wanted
-from gridflock.grid.lanes._inverter_law import followed
+from gridflock.grid.lanes._inverter_law import AROUND_PU, followed
 from gridflock.grid.lanes._law import currents
 from gridflock.grid.series import Category, Curves, ReactiveMode, respond
 from gridflock.grid.series._table import table
@@ -97,7 +97,7 @@ def flow(net, curves, s_kva):
 @given(seed=seeds)
 @few
 def test_powers_and_slopes_are_those_of_the_curves(seed):
-    """Every port injects its share of what the curves say at the mean voltage; slopes are derivatives."""
+    """Every port injects its share of what the curves say at the mean voltage; slopes are those of a chord."""
     net, curves, s_kva = with_inverters(seed)
     r = np.random.default_rng(seed).uniform(0.85, 1.15, len(s_kva))
     held, bend = followed(net.inverters, s_kva, r)
@@ -105,22 +105,26 @@ def test_powers_and_slopes_are_those_of_the_curves(seed):
     single = replace(net, port_nodes=np.stack([np.arange(len(r)), np.full(len(r), -1)], axis=1))
     v[: len(r)] = r * net.port_v
     np.testing.assert_allclose(held, by_the_curves(single, curves, s_kva, v), atol=1e-9)
-    ahead, behind = (followed(net.inverters, s_kva, r + step)[0] for step in (1e-6, -1e-6))
-    np.testing.assert_allclose(bend, (ahead - behind) / 2e-6, atol=1e-4)
+    ahead, behind = (followed(net.inverters, s_kva, r + step)[0] for step in (AROUND_PU, -AROUND_PU))
+    np.testing.assert_allclose(bend, (ahead - behind) / (2 * AROUND_PU), atol=1e-6)
 
 
 @given(seed=seeds, angle=st.floats(-3.0, 3.0))
 @few
 def test_slopes_of_currents_have_the_curves_in_them(seed, angle):
-    """The 2×2 blocks of ports are what a small step of all voltages along themselves does to the currents."""
+    """The 2×2 blocks are those of the powers held, and of what the curves' slopes add along the voltage."""
     net, _, s_kva = with_inverters(seed)
-    u = net.port_v * np.random.default_rng(seed).uniform(0.9, 1.1, len(s_kva)) * np.exp(1j * angle)
-    _, slopes = currents(net, s_kva, u)
-    along = net.port_v * np.exp(1j * angle)
-    ahead, behind = (currents(net, s_kva, u + sign * 1e-6 * along)[0] for sign in (1, -1))
-    change = (ahead - behind) / 2e-6
-    np.testing.assert_allclose(slopes[:, 0] * along.real + slopes[:, 1] * along.imag, change.real, atol=1e-3)
-    np.testing.assert_allclose(slopes[:, 2] * along.real + slopes[:, 3] * along.imag, change.imag, atol=1e-3)
+    r = np.random.default_rng(seed).uniform(0.9, 1.1, len(s_kva))
+    along = np.exp(1j * angle)
+    held, bend = followed(net.inverters, s_kva, r)
+    plain = replace(net, inverters=None)
+    wanted, slopes = currents(net, s_kva, net.port_v * r * along)
+    same, held_slopes = currents(plain, held, net.port_v * r * along)
+    np.testing.assert_allclose(wanted, same, atol=1e-12)
+    added, _ = currents(plain, bend, net.port_v * r * along)
+    more = slopes - held_slopes
+    np.testing.assert_allclose((more[:, 0] * along.real + more[:, 1] * along.imag) * net.port_v, added.real, atol=1e-9)
+    np.testing.assert_allclose((more[:, 2] * along.real + more[:, 3] * along.imag) * net.port_v, added.imag, atol=1e-9)
 
 
 @pytest.mark.parametrize("kind", KINDS)

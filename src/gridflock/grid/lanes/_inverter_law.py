@@ -6,8 +6,9 @@ import numpy as np
 
 from gridflock.grid.lanes._circuit import Complex, Float, Inverters
 
-NUDGE_PU = 1e-6
-"""Voltage difference over which the slope of the law is taken."""
+AROUND_PU = 0.03
+"""Distance over which the slope of the law is taken, up and down. A curve bends at its corners, and the lanes
+of one base point stand on either side of these: around half the width of a segment serves most of them best."""
 COLUMNS = (
     "p_low", "p_high", "watt_from", "watt_to", "watt_p", "watt_slope", "first_low", "first_high",
     "none_below", "full_from", "steady", "second_low", "second_high", "by_v", "by_p", "ratio", "q0",
@@ -51,9 +52,9 @@ def seen(c: Inverters, r: Float) -> Float:
 
 
 def followed(c: Inverters, s_kva: Complex, r: Float) -> tuple[Complex, Complex]:
-    """Injections (P,) with those of the inverters put in, kVA, and their derivatives by the voltage per unit.
+    """Injections (P,) with those of the inverters put in, kVA, and their mean slopes around, kVA per unit.
 
-    The derivative of a port supposes that the inverter's other ports move alike.
+    The slope of a port supposes that the inverter's other ports move alike.
 
     Args:
         c: inverters.
@@ -62,11 +63,11 @@ def followed(c: Inverters, s_kva: Complex, r: Float) -> tuple[Complex, Complex]:
     """
     available, v = np.add.reduceat(s_kva.real[c.port], c.start[:-1]) / c.kva, seen(c, r)
     share = (c.kva / c.count)[c.owner]
-    at = np.stack([v, v + NUDGE_PU, v - NUDGE_PU])
+    at = np.stack([v, v + AROUND_PU, v - AROUND_PU])
     p, q = powers(c, np.broadcast_to(available, at.shape), at)
     whole = (p + 1j * q)[:, c.owner] * share
     held, bend = s_kva.copy(), np.zeros_like(s_kva)
-    held[c.port], bend[c.port] = whole[0], (whole[1] - whole[2]) / (2.0 * NUDGE_PU)
+    held[c.port], bend[c.port] = whole[0], (whole[1] - whole[2]) / (2.0 * AROUND_PU)
     return held, bend
 
 
