@@ -2,8 +2,8 @@
 
 Steps sit in lanes and taps are sequential. So: walk through time with what is known, solve every
 (step, control state) at which the walk could be wrong, walk again, until a walk asks nothing more.
-Then every step is solved where it ends, and the answer stands if a walk that knows these ends asks
-nothing and moves nothing. A decision that lies nearer to its threshold than float32 lanes can tell is
+Then every step not yet solved where it ends is, and the answer stands if a walk that knows all ends asks
+nothing and ends there; only then is every node of every step looked at. A decision that lies nearer to its threshold than float32 lanes can tell is
 taken again in float64. What the walk does with exact sights is what the step-by-step engine does.
 """
 
@@ -37,10 +37,11 @@ LEVELS = 12
 """Levels of load at which the sensitivities are taken, each where the controls stand there."""
 FIRST_LEVELS = 3
 """The same before that is known, at the typical state."""
-BLOCK = 512
-"""Steps whose last states are solved in one go."""
+BLOCK = 4096
+"""Steps whose last states are solved in one go, alike in load."""
 SAMPLES = 5
 """Steps solved at the typical state for every number the fit to them has."""
+STAGES = (0.2, 1.0)
 WALKS = 60
 """After so many walks what is left goes step by step: by then almost nothing is."""
 
@@ -87,7 +88,7 @@ def in_lanes(
         answers = _decided(questions, start, rounds, out, progress, band_pu)
     else:
         out.quiet[:] = True
-        answers, _ = questions.end(np.arange(len(steps), dtype=np.int32), out.end, band_pu)
+        answers = questions.end(np.arange(len(steps), dtype=np.int32), out.end, band_pu)
     return _series(questions, out, answers, kept)
 
 
@@ -100,58 +101,37 @@ def _decided(
     seconds = np.array([steps.second_s(k) for k in range(total)], dtype=np.int32)
     memory = _Memory(total, start, len(start) + len(questions.network.capacitors.ids))
     rule = _guess(questions, memory, start, rounds, seconds, out)
-    ends = _Ends(questions, band_pu)
-    stands, at = 0, start
+    everything = np.arange(total, dtype=np.int32)
+    stands, at, stage = 0, start, 0
     for _ in range(WALKS):
-        asked, first = walk(rule, memory.known(), at, (stands, total), rounds, seconds, out)
-        if progress is not None:
+        last = stage + 1 == len(STAGES)
+        share = STAGES[stage]
+        staged = rule._replace(doubt=(share * rule.doubt[0], share * rule.doubt[1]))
+        asked, first = walk(staged, memory.known(), at, (stands, total), rounds, seconds, out)
+        if progress is not None and last:
             progress(first, total)
         if asked:
             memory.answer(questions, out.asked_step[:asked], out.asked_state[:asked])
-            if first > stands:
+            if last and first > stands:
                 stands, at = first, out.end[first - 1].copy()
             continue
-        if ends.stand(out.end):
-            return ends.answers()
-        ends.solve(out.end, memory)
-        stands, at = 0, start
+        open_ = np.flatnonzero(~memory.holds(everything, out.end)).astype(np.int32)
+        if last and not len(open_):
+            return _ends(questions, out.end, band_pu)
+        if len(open_):
+            memory.learn(questions, open_, out.end[open_], SOLVED)
+        stands, at, stage = 0, start, min(stage + 1, len(STAGES) - 1)
     _one_by_one(questions, out, (stands, at), rounds, progress)
-    ends.solve(out.end, memory)
-    return ends.answers()
+    return _ends(questions, out.end, band_pu)
 
 
-class _Ends:
-    """The operating points at which steps end, solved block by block: what moves costs its block alone."""
-
-    def __init__(self, questions: Questions, band_pu: tuple[float, float]) -> None:
-        self._questions, self._band = questions, band_pu
-        total = len(questions.steps)
-        self._parts = np.array_split(np.arange(total, dtype=np.int32), -(-total // BLOCK))
-        self._solved: list[tuple[States, Answers] | None] = [None] * len(self._parts)
-
-    def stand(self, end: States) -> bool:
-        """Whether all steps are solved at these states (T, K+M)."""
-        return all(self._holds(k, end) for k in range(len(self._parts)))
-
-    def _holds(self, k: int, end: States) -> bool:
-        solved = self._solved[k]
-        return solved is not None and bool((solved[0] == end[self._parts[k]]).all())
-
-    def solve(self, end: States, memory: _Memory) -> None:
-        """Solve the blocks in which a step ends elsewhere than before, and let the controls see it."""
-        questions = self._questions
-        for k, steps in enumerate(self._parts):
-            if self._holds(k, end):
-                continue
-            own = end[steps].copy()
-            answers, sights = questions.end(steps, own, self._band)
-            self._solved[k] = own, answers
-            new = ~memory.holds(steps, own)
-            memory.note(steps[new], own[new], sights[new], SOLVED)
-
-    def answers(self) -> Answers:
-        """Those of all steps."""
-        return together([solved[1] for solved in self._solved if solved is not None])
+def _ends(questions: Questions, end: States, band_pu: tuple[float, float]) -> Answers:
+    """The operating points at which steps end, so many at a time that their arrays stay near the cores."""
+    order = np.argsort(questions.total_kw, kind="stable").astype(np.int32)
+    parts = np.array_split(order, -(-len(order) // BLOCK))
+    back = np.empty_like(order)
+    back[order] = np.arange(len(order))
+    return together([questions.end(part, end[part], band_pu) for part in parts]).rows(back)
 
 
 def _guess(

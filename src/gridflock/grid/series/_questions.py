@@ -32,6 +32,7 @@ TIMES = 3.0
 MOST_FEATURES = 64
 MOST_ROUNDS = 30
 """Control rounds to a typical state; where it is not found by then it is near enough."""
+_ROWS = ("v", "converged", "residual_kva", "low_pu", "high_pu")
 ALIKE = 12
 """Decimals to which the courses of two inverters' powers must agree to be one."""
 
@@ -58,11 +59,15 @@ class Answers:
     below: NDArray[np.int64]
     above: NDArray[np.int64]
 
+    def rows(self, chosen: Rows) -> Answers:
+        """The operating points in another order; all of them."""
+        own = {name: getattr(self, name)[chosen] for name in _ROWS}
+        return replace(self, **own)
+
 
 def together(parts: list[Answers]) -> Answers:
     """The answers of several calls as one."""
-    rows = ("v", "converged", "residual_kva", "low_pu", "high_pu")
-    joined = {name: np.concatenate([getattr(part, name) for part in parts]) for name in rows}
+    joined = {name: np.concatenate([getattr(part, name) for part in parts]) for name in _ROWS}
     counts = {name: np.sum([getattr(part, name) for part in parts], axis=0) for name in ("below", "above")}
     return Answers(**joined, **counts)
 
@@ -169,16 +174,15 @@ class Questions:
         found = self._solved(step, state, dtype, self.watch.nodes, ROUGH_PU if rough else TOL_PU[dtype])
         return self.watch.sights(found.v, state), found.converged
 
-    def end(self, step: Rows, state: States, band_pu: tuple[float, float]) -> tuple[Answers, Float]:
-        """The operating points at which steps end, and what controls see there.
+    def end(self, step: Rows, state: States, band_pu: tuple[float, float]) -> Answers:
+        """The operating points at which steps end, with the voltages of ``nodes``.
 
         Args:
             step: (Q,) which steps.
             state: (Q, K+M) at which positions.
             band_pu: count nodes outside it.
         """
-        found = self._solved(step, state, "float32", self.nodes, TOL_PU["float32"], band_pu)
-        return found, self.watch.sights(found.v[:, self.place[self.watch.nodes]], state)
+        return self._solved(step, state, "float32", self.nodes, TOL_PU["float32"], band_pu)
 
     def _solved(
         self, step: Rows, state: States, dtype: str, nodes: Rows, tol: float,
