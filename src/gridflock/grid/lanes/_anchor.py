@@ -30,19 +30,24 @@ FEWER = 2
 """The same for the others, packed by the same code."""
 
 
-def frame(circuit: Circuit, dtype: str, tail: Rows, *, plain: bool) -> Frame:
-    """Order the eliminations, fit the load laws and lay the numbers out, once per network."""
-    laws, shape = classes(circuit.law, FIT_ACCURACY[dtype]), pattern(circuit, tail)
+def frame(circuit: Circuit, dtype: str, tail: Rows, like: Frame | None, *, plain: bool) -> Frame:
+    """Order the eliminations, fit the load laws and lay the numbers out, once per network.
+
+    ``like`` is a frame of the same network and tail in another precision: the order is the same.
+    """
+    laws = classes(circuit.law, FIT_ACCURACY[dtype])
+    shape = pattern(circuit, tail) if like is None else like.pattern
     plain, kind = plain or not works(), np.dtype(dtype)
     placed = layout(circuit, shape.order, laws, kind, _plain.LANES if plain else width(kind))
     return Frame(circuit, kind, tail, plain, shape, laws, elimination(shape.order, tail), placed)
 
 
-def anchor(shared: Frame, base_kva: Complex) -> Anchor:
-    """Find a base point from nothing, factor, pack and prove it."""
+def anchor(shared: Frame, base_kva: Complex, found: Point | None = None) -> Anchor:
+    """Find a base point from nothing, unless it is found already; factor, pack and prove it."""
     still = np.zeros(len(shared.steps.place), dtype=np.complex128)
     with np.errstate(all="ignore"):
-        made = _packed(shared, still, point(shared.circuit, shared.pattern, base_kva), RIGHT_SIDES)
+        found = point(shared.circuit, shared.pattern, base_kva) if found is None else found
+        made = _packed(shared, still, found, RIGHT_SIDES)
         return replace(made, proof_pu=_prove(made) if made.base.solved else np.inf)
 
 

@@ -45,6 +45,7 @@ class Lanes:
         dtype: str = "float32",
         tail: Rows | None = None,
         plain: bool = False,
+        like: Lanes | None = None,
     ) -> None:
         """Order, factor, pack and prove.
 
@@ -54,10 +55,14 @@ class Lanes:
             dtype: "float32", 16 lanes, or "float64", 8 lanes: for ungrounded or very stiff networks.
             tail: (T,) nodes whose admittances differ between scenarios (regulators, capacitors).
             plain: use plain loops even where vectors work.
+            like: lanes of the same circuit, base point and tail in another precision, whose order and base
+                point serve here too.
         """
         nodes = np.zeros(0, dtype=np.int32) if tail is None else np.asarray(tail, dtype=np.int32)
-        shared = frame(circuit, dtype, nodes, plain=plain)
-        self.anchor: Anchor = anchor(shared, np.asarray(base_kva, dtype=np.complex128))
+        known = None if like is None else like.anchor
+        shared = frame(circuit, dtype, nodes, None if known is None else known.frame, plain=plain)
+        base = np.asarray(base_kva, dtype=np.complex128)
+        self.anchor: Anchor = anchor(shared, base, None if known is None else known.base)
         self._reach = reach(circuit, self.anchor.base)
         self._prepared: list[Anchor] = []
         self._kept: dict[bytes, Anchor] = {}

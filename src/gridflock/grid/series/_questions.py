@@ -235,7 +235,8 @@ class Questions:
             if own is not None:
                 arrays = replace(arrays, inverters=table(own.curves, own.start, own.port))
             mean = self._demand(np.arange(len(self.steps), dtype=np.int32)).mean_kva()
-            self._lanes[dtype] = Lanes(arrays, mean, dtype=dtype, tail=self._positions.nodes)
+            like = next(iter(self._lanes.values()), None)
+            self._lanes[dtype] = Lanes(arrays, mean, dtype=dtype, tail=self._positions.nodes, like=like)
         return self._lanes[dtype]
 
     def _states(self, dtype: str, state: States) -> LaneStates | None:
