@@ -12,14 +12,17 @@ def factors(law: Laws, r: Float) -> tuple[Float, Float]:
     """Current factors g (P, 2) of p and q at the voltages r (P,) per unit, and their derivatives dg/dr."""
     r = r[:, None]
     with np.errstate(all="ignore"):
-        zip_g = law.zip[:, :, 0] / r + law.zip[:, :, 1] + law.zip[:, :, 2] * r
-        zip_slope = law.zip[:, :, 2] - law.zip[:, :, 0] / r**2
-        power_g = r ** (law.exponent - 1.0)
-        power_slope = (law.exponent - 1.0) * r ** (law.exponent - 2.0)
-    shares = np.isnan(law.exponent)
-    g = np.where(shares, zip_g, power_g)
-    slope = np.where(shares, zip_slope, power_slope)
+        g = law.zip[:, :, 0] / r + law.zip[:, :, 1] + law.zip[:, :, 2] * r
+        slope = law.zip[:, :, 2] - law.zip[:, :, 0] / r**2
+        powered = np.flatnonzero(~np.isnan(law.exponent).all(axis=1))
+        if len(powered):
+            e, at = law.exponent[powered], r[powered]
+            own = ~np.isnan(e)
+            g[powered] = np.where(own, at ** (e - 1.0), g[powered])
+            slope[powered] = np.where(own, (e - 1.0) * at ** (e - 2.0), slope[powered])
     low, high, floor = law.low[:, None], law.high[:, None], law.floor[:, None]
+    if not ((r > high) | (r < low)).any():
+        return g, slope
     above, rise = law.edge[:, 1:] / high, _rise(law)[:, None]
     outside = [r > high, r < floor, r < low]
     g = np.select(outside, [above * r, r, floor + rise * (r - floor)], g)

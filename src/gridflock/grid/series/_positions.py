@@ -29,23 +29,33 @@ class Positions:
     switched: Rows
     dividing: dict[int, tuple[int, ...]]
 
+    @property
+    def row(self) -> Rows:
+        """(E+F,) place in ``nodes`` of the row of each admittance that may change."""
+        return np.concatenate([self.tapped[:, 0], self.switched[:, 0]])
+
+    @property
+    def column(self) -> Rows:
+        """(E+F,) of its column."""
+        return np.concatenate([self.tapped[:, 1], self.switched[:, 1]])
+
     def change(self, states: States, base: States) -> Complex:
-        """Complex (S, T, T) change of the admittances against a base state, S."""
-        net, size = self.network, len(self.nodes)
+        """Complex (S, E+F) change of these admittances against a base state, S."""
+        net = self.network
         k = len(net.regulators.ids)
-        flat = np.zeros((len(states), size * size), dtype=np.complex128)
+        changes = np.zeros((len(states), len(self.tapped) + len(self.switched)), dtype=np.complex128)
         divided = 1.0 / (1.0 + net.regulators.step_pu * np.concatenate([base[None], states])[:, :k])
         row, column = net.branch_blocks.pairs()
-        for at, to, value in self.tapped.tolist():
+        for e, value in enumerate(self.tapped[:, 2].tolist()):
             both = np.ones(len(divided))
             for conductor in (row[value], column[value]):
                 for regulator in self.dividing[int(conductor)]:
                     both *= divided[:, regulator]
-            flat[:, at * size + to] += net.branch_blocks.y[value] * (both[1:] - both[0])
-        for at, to, value, cap in self.switched.tolist():
+            changes[:, e] = net.branch_blocks.y[value] * (both[1:] - both[0])
+        for f, (value, cap) in enumerate(self.switched[:, 2:].tolist(), len(self.tapped)):
             moved = states[:, k + cap].astype(np.float64) - base[k + cap]
-            flat[:, at * size + to] += net.shunt_blocks.y[value] * moved
-        return flat.reshape(len(states), size, size)
+            changes[:, f] = net.shunt_blocks.y[value] * moved
+        return changes
 
 
 def positions(network: Network) -> Positions:

@@ -253,7 +253,8 @@ class Questions:
         names = [one.tobytes() for one in distinct]
         new = np.array([k for k, name in enumerate(names) if name not in row], dtype=np.int64)
         if len(new):
-            rows = kept.add(self._positions.change(distinct[new], self._base))
+            there = self._positions
+            rows = kept.add_at(there.row, there.column, there.change(distinct[new], self._base))
             row.update((names[k], r) for k, r in zip(new.tolist(), rows.tolist(), strict=True))
         return LaneStates(np.array([row[name] for name in names], dtype=np.int32)[of.reshape(-1)], kept)
 
