@@ -27,6 +27,7 @@ from gridflock.grid.series._march import (
     Walk,
     holds,
     rules,
+    predicted,
     walk,
 )
 from gridflock.grid.series._questions import Answers, Questions, together
@@ -41,6 +42,7 @@ BLOCK = 4096
 """Steps whose last states are solved in one go, alike in load."""
 SAMPLES = 5
 """Steps solved at the typical state for every number the fit to them has."""
+CORRECTIONS = 1
 STAGES = (0.2, 1.0)
 WALKS = 60
 """After so many walks what is left goes step by step: by then almost nothing is."""
@@ -142,7 +144,8 @@ def _guess(
     everything = np.arange(len(total), dtype=np.int32)
     typical = questions.typical(start)
     questions.stand_at(typical)
-    memory.note(everything, np.tile(typical, (len(total), 1)), _roughly(questions, typical), ROUGH)
+    features = questions.features()
+    memory.note(everything, np.tile(typical, (len(total), 1)), _roughly(questions, features, typical), ROUGH)
     chosen = _levels(total, FIRST_LEVELS)
     rule = rules(questions.network, *_sensitivity(questions, chosen, np.tile(typical, (len(chosen), 1))))
     walk(rule, memory.known(), start, (0, len(total)), rounds, seconds, out)
@@ -150,13 +153,32 @@ def _guess(
     chosen = _levels(total, LEVELS)
     doubt = DOUBT if questions.inverters is None else DOUBT_ACTING
     better = rules(questions.network, *_sensitivity(questions, chosen, out.end[chosen]), doubt)
+    for _ in range(CORRECTIONS if len(total) > SAMPLES * features.shape[1] else 0):
+        _corrected(questions, memory, better, features, out.end)
+        walk(better, memory.known(), start, (0, len(total)), rounds, seconds, out)
     memory.learn(questions, everything, out.end, SOLVED)
     return better
 
 
-def _roughly(questions: Questions, typical: States) -> Float:
+def _corrected(questions: Questions, memory: _Memory, rule: Rules, features: Float, end: States) -> None:
+    """Better first knowledge at the states ``end`` (T, K+M): what some steps miss, fitted to all of them."""
+    total = len(features)
+    everything = np.arange(total, dtype=np.int32)
+    expected = predicted(rule, memory.known(), everything, end)
+    told = np.concatenate([features, end / np.maximum(np.abs(end).max(axis=0), 1)], axis=1)
+    count = min(total, SAMPLES * told.shape[1])
+    some = np.unique(np.linspace(0, total - 1, count)).astype(np.int32)
+    sights, good = questions.ask(some, end[some])
+    missed = (sights - expected[some])[good]
+    fit, *_ = np.linalg.lstsq(told[some][good], missed, rcond=1e-6)
+    memory.note(everything, end, expected + told @ fit, ROUGH)
+    memory.note(some[good], end[some][good], sights[good], SOLVED)
+
+
+
+
+def _roughly(questions: Questions, features: Float, typical: States) -> Float:
     """(T, K+2M) what controls see at the typical state: some steps solved, the others fitted to these."""
-    features = questions.features()
     total = len(features)
     some = np.unique(np.linspace(0, total - 1, min(total, SAMPLES * features.shape[1])).astype(np.int32))
     states = np.tile(typical, (len(some), 1))
