@@ -30,7 +30,7 @@ from gridflock.grid.series._march import (
     predicted,
     walk,
 )
-from gridflock.grid.series._questions import Answers, Questions, together
+from gridflock.grid.series._questions import Answers, Questions
 from gridflock.grid.series._steps import BAND_PU, ROUNDS, Progress, Series, Steps, phase_nodes
 from gridflock.units import Mask, Rows
 
@@ -42,8 +42,11 @@ BLOCK = 4096
 """Steps whose last states are solved in one go, alike in load."""
 SAMPLES = 5
 """Steps solved at the typical state for every number the fit to them has."""
-CORRECTIONS = 1
+CORRECTED_FROM = 8
+"""With so many times more steps than the fit takes, what it misses is fitted, too."""
 STAGES = (0.2, 1.0)
+"""Shares of the doubt: first what is likely to be wrong is asked, as much depends on it later on, then what
+might be."""
 WALKS = 60
 """After so many walks what is left goes step by step: by then almost nothing is."""
 
@@ -90,7 +93,8 @@ def in_lanes(
         answers = _decided(questions, start, rounds, out, progress, band_pu)
     else:
         out.quiet[:] = True
-        answers = questions.end(np.arange(len(steps), dtype=np.int32), out.end, band_pu)
+        everything = np.arange(len(steps), dtype=np.int32)
+        answers = questions.end(everything, out.end, band_pu)
     return _series(questions, out, answers, kept)
 
 
@@ -104,11 +108,11 @@ def _decided(
     memory = _Memory(total, start, len(start) + len(questions.network.capacitors.ids))
     rule = _guess(questions, memory, start, rounds, seconds, out)
     everything = np.arange(total, dtype=np.int32)
+    ends = _Ends(questions, band_pu, memory)
     stands, at, stage = 0, start, 0
     for _ in range(WALKS):
         last = stage + 1 == len(STAGES)
-        share = STAGES[stage]
-        staged = rule._replace(doubt=(share * rule.doubt[0], share * rule.doubt[1]))
+        staged = rule._replace(doubt=(STAGES[stage] * rule.doubt[0], STAGES[stage] * rule.doubt[1]))
         asked, first = walk(staged, memory.known(), at, (stands, total), rounds, seconds, out)
         if progress is not None and last:
             progress(first, total)
@@ -117,23 +121,53 @@ def _decided(
             if last and first > stands:
                 stands, at = first, out.end[first - 1].copy()
             continue
-        open_ = np.flatnonzero(~memory.holds(everything, out.end)).astype(np.int32)
-        if last and not len(open_):
-            return _ends(questions, out.end, band_pu)
-        if len(open_):
-            memory.learn(questions, open_, out.end[open_], SOLVED)
+        sure = last and bool(memory.holds(everything, out.end).all())
+        ends.solve(out.end)
+        if sure:
+            return ends.answers
         stands, at, stage = 0, start, min(stage + 1, len(STAGES) - 1)
     _one_by_one(questions, out, (stands, at), rounds, progress)
-    return _ends(questions, out.end, band_pu)
+    ends.solve(out.end)
+    return ends.answers
 
 
-def _ends(questions: Questions, end: States, band_pu: tuple[float, float]) -> Answers:
-    """The operating points at which steps end, so many at a time that their arrays stay near the cores."""
-    order = np.argsort(questions.total_kw, kind="stable").astype(np.int32)
-    parts = np.array_split(order, -(-len(order) // BLOCK))
-    back = np.empty_like(order)
-    back[order] = np.arange(len(order))
-    return together([questions.end(part, end[part], band_pu) for part in parts]).rows(back)
+class _Ends:
+    """The operating points at which steps end, every node looked at; the controls come to know them, too."""
+
+    def __init__(self, questions: Questions, band_pu: tuple[float, float], memory: _Memory) -> None:
+        self._questions, self._band, self._memory = questions, band_pu, memory
+        total = len(questions.steps)
+        self.answers = questions.blank(total)
+        self._at: States | None = None
+        self._all = np.argsort(questions.total_kw, kind="stable").astype(np.int32)
+
+    def solve(self, end: States) -> None:
+        """Solve the steps that end elsewhere than when they were last solved.
+
+        Counts of nodes outside the band change by those of a step's old end and of its new one.
+        """
+        before, self._at = self._at, end.copy()
+        if before is None:
+            self._take(self._all, end)
+            return
+        moved = self._all[(before != end).any(axis=1)[self._all]]
+        if len(moved):
+            old = self._questions.end(moved, before[moved], self._band)
+            self._take(moved, end)
+            for counts, less in ((self.answers.below, old.below), (self.answers.above, old.above)):
+                np.maximum(counts - less, 0, out=counts)
+
+    def _take(self, steps: Rows, end: States) -> None:
+        """Solve steps, so many at a time that their arrays stay near the cores."""
+        questions, memory = self._questions, self._memory
+        for part in np.array_split(steps, -(-len(steps) // BLOCK)):
+            found = questions.end(part, end[part], self._band)
+            self.answers.take(part, found)
+            new = np.sort(part[~memory.holds(part, end[part])])
+            place = np.searchsorted(part, new, sorter=np.argsort(part))
+            row = np.argsort(part)[place]
+            sights = questions.watch.sights(found.v[np.ix_(row, questions.seen)], end[new])
+            memory.note(new, end[new], sights, SOLVED)
 
 
 def _guess(
@@ -153,7 +187,7 @@ def _guess(
     chosen = _levels(total, LEVELS)
     doubt = DOUBT if questions.inverters is None else DOUBT_ACTING
     better = rules(questions.network, *_sensitivity(questions, chosen, out.end[chosen]), doubt)
-    for _ in range(CORRECTIONS if len(total) > SAMPLES * features.shape[1] else 0):
+    if len(total) > CORRECTED_FROM * SAMPLES * features.shape[1]:
         _corrected(questions, memory, better, features, out.end)
         walk(better, memory.known(), start, (0, len(total)), rounds, seconds, out)
     memory.learn(questions, everything, out.end, SOLVED)
@@ -173,8 +207,6 @@ def _corrected(questions: Questions, memory: _Memory, rule: Rules, features: Flo
     fit, *_ = np.linalg.lstsq(told[some][good], missed, rcond=1e-6)
     memory.note(everything, end, expected + told @ fit, ROUGH)
     memory.note(some[good], end[some][good], sights[good], SOLVED)
-
-
 
 
 def _roughly(questions: Questions, features: Float, typical: States) -> Float:

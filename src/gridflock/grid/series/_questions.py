@@ -32,7 +32,6 @@ TIMES = 3.0
 MOST_FEATURES = 64
 MOST_ROUNDS = 30
 """Control rounds to a typical state; where it is not found by then it is near enough."""
-_ROWS = ("v", "converged", "residual_kva", "low_pu", "high_pu")
 ALIKE = 12
 """Decimals to which the courses of two inverters' powers must agree to be one."""
 
@@ -59,17 +58,12 @@ class Answers:
     below: NDArray[np.int64]
     above: NDArray[np.int64]
 
-    def rows(self, chosen: Rows) -> Answers:
-        """The operating points in another order; all of them."""
-        own = {name: getattr(self, name)[chosen] for name in _ROWS}
-        return replace(self, **own)
-
-
-def together(parts: list[Answers]) -> Answers:
-    """The answers of several calls as one."""
-    joined = {name: np.concatenate([getattr(part, name) for part in parts]) for name in _ROWS}
-    counts = {name: np.sum([getattr(part, name) for part in parts], axis=0) for name in ("below", "above")}
-    return Answers(**joined, **counts)
+    def take(self, rows: Rows, found: Answers) -> None:
+        """Put some operating points in their rows, and add what they count."""
+        for name in ("v", "converged", "residual_kva", "low_pu", "high_pu"):
+            getattr(self, name)[rows] = getattr(found, name)
+        self.below[:] += found.below
+        self.above[:] += found.above
 
 
 class Questions:
@@ -79,6 +73,7 @@ class Questions:
         watch: what controls see.
         nodes: (W,) nodes whose voltages are known where a step ends.
         place: (n,) place of each node among these, -1 for none.
+        seen: (L,) places of the nodes that controls see.
         total_kw: (T,) sum of the active powers of all ports, the inverters' as available.
     """
 
@@ -103,6 +98,7 @@ class Questions:
         self.nodes: Rows = np.unique(np.concatenate(wanted)).astype(np.int32)
         self.place = np.full(network.n + 1, -1, dtype=np.int32)
         self.place[self.nodes] = np.arange(len(self.nodes))
+        self.seen = self.place[self.watch.nodes]
         self._ends = self.place[ends]
         self._phases = phase_nodes(network)
         self._spread, self._parts = spread, parts
@@ -183,6 +179,15 @@ class Questions:
             band_pu: count nodes outside it.
         """
         return self._solved(step, state, "float32", self.nodes, TOL_PU["float32"], band_pu)
+
+    def blank(self, count: int) -> Answers:
+        """Room for the operating points of ``count`` ends."""
+        n = self.network.n
+        return Answers(
+            np.full((count, len(self.nodes)), np.nan, dtype=np.complex128), np.zeros(count, dtype=np.bool_),
+            np.full(count, np.nan), np.full(count, np.nan), np.full(count, np.nan),
+            np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.int64),
+        )  # fmt: skip
 
     def _solved(
         self, step: Rows, state: States, dtype: str, nodes: Rows, tol: float,
