@@ -62,8 +62,8 @@ class Lanes:
         known = None if like is None else like.anchor
         shared = frame(circuit, dtype, nodes, None if known is None else known.frame, plain=plain)
         base = np.asarray(base_kva, dtype=np.complex128)
-        self.anchor: Anchor = anchor(shared, base, None if known is None else known.base)
-        self._reach = reach(circuit, self.anchor.base)
+        self.anchor: Anchor = anchor(shared, base, known)
+        self._reach = reach(circuit, self.anchor.base) if like is None else like._reach
         self._prepared: list[Anchor] = []
         self._kept: dict[bytes, Anchor] = {}
 

@@ -14,6 +14,8 @@ from gridflock.grid.lanes._plan import Reals
 from gridflock.grid.lanes._tail import UNCOUPLED, Elimination, entries, tail_values
 from gridflock.units import Mask, Rows
 
+FIRST_ROOM = 4096
+"""States there is room for at first: memory that nobody has written to costs nothing."""
 _Number = TypeVar("_Number", bound=np.generic)
 
 
@@ -108,9 +110,9 @@ class StateTable:
 
 
 def _grown(rows: NDArray[_Number], used: int, wanted: int) -> NDArray[_Number]:
-    """Room for ``wanted`` rows, twice as much at a time; the first ``used`` are kept, the rest is zero."""
+    """Room for ``wanted`` rows, much more at a time; the first ``used`` are kept, the rest is zero."""
     if wanted <= len(rows):
         return rows
-    grown = np.zeros((max(wanted, 2 * len(rows)), *rows.shape[1:]), dtype=rows.dtype)
+    grown = np.zeros((max(wanted, 4 * len(rows), FIRST_ROOM), *rows.shape[1:]), dtype=rows.dtype)
     grown[:used] = rows[:used]
     return grown

@@ -118,7 +118,7 @@ def _decided(
             progress(first, total)
         if asked:
             memory.answer(questions, out.asked_step[:asked], out.asked_state[:asked])
-            if last and first > stands:
+            if first > stands:
                 stands, at = first, out.end[first - 1].copy()
             continue
         sure = last and bool(memory.holds(everything, out.end).all())
