@@ -14,7 +14,7 @@ D, S = 60, 40
 
 
 def drawn(rng, modes=tuple(ReactiveMode)):
-    """Inverters of every mode, priority and kind, their curves anywhere, some at the edges of their ratings."""
+    """Inverters of every mode, priority and kind, curves anywhere, some at the edge of their rating."""
     s_kva = rng.uniform(1.0, 50.0, D)
     charge = np.where(rng.random(D) < 0.5, s_kva * rng.uniform(0.2, 1.0, D), 0.0)
     c = Curves.defaults(s_kva, Category(int(rng.integers(0, 2))), p_charge_kw=charge)
@@ -46,7 +46,7 @@ def drawn(rng, modes=tuple(ReactiveMode)):
 @settings(deadline=None, max_examples=200)
 @given(st.integers(0, 2**32 - 1))
 def test_one_law_holds_every_setting(seed):
-    """Each mode, priority and limit at random powers and voltages: the table's powers are those of the curves."""
+    """Every mode, priority and limit at random powers and voltages: the table answers as the curves do."""
     rng = np.random.default_rng(seed)
     curves = drawn(rng)
     wrong = [row for row, _, _ in faults(curves)]

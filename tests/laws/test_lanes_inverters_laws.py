@@ -97,7 +97,7 @@ def flow(net, curves, s_kva):
 @given(seed=seeds)
 @few
 def test_powers_and_slopes_are_those_of_the_curves(seed):
-    """Every port injects its share of what the curves say at the mean voltage; slopes are those of a chord."""
+    """Every port injects its share of what the curves say at the mean voltage; slopes are chords."""
     net, curves, s_kva = with_inverters(seed)
     r = np.random.default_rng(seed).uniform(0.85, 1.15, len(s_kva))
     held, bend = followed(net.inverters, s_kva, r)
@@ -123,8 +123,12 @@ def test_slopes_of_currents_have_the_curves_in_them(seed, angle):
     np.testing.assert_allclose(wanted, same, atol=1e-12)
     added, _ = currents(plain, bend, net.port_v * r * along)
     more = slopes - held_slopes
-    np.testing.assert_allclose((more[:, 0] * along.real + more[:, 1] * along.imag) * net.port_v, added.real, atol=1e-9)
-    np.testing.assert_allclose((more[:, 2] * along.real + more[:, 3] * along.imag) * net.port_v, added.imag, atol=1e-9)
+    np.testing.assert_allclose(
+        (more[:, 0] * along.real + more[:, 1] * along.imag) * net.port_v, added.real, atol=1e-9
+    )
+    np.testing.assert_allclose(
+        (more[:, 2] * along.real + more[:, 3] * along.imag) * net.port_v, added.imag, atol=1e-9
+    )
 
 
 @pytest.mark.parametrize("kind", KINDS)

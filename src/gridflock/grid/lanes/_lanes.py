@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from gridflock.grid.lanes._anchor import anchor, anchor_near, frame
 from gridflock.grid.lanes._answers import Answers
 from gridflock.grid.lanes._asked import TOLERANCE_PU, LaneFlows, Shaped, States, Wanted
-from gridflock.grid.lanes._bands import bands, reach
+from gridflock.grid.lanes._bands import Reach, bands, reach
 from gridflock.grid.lanes._circuit import Circuit, Complex, Float
 from gridflock.grid.lanes._frame import Anchor
 from gridflock.grid.lanes._plan import WIDEST, Reals, aligned
@@ -35,6 +35,7 @@ class Lanes:
 
     Attributes:
         anchor: the base point.
+        span: how iterations grow with the distance from it; None where nothing is known of that.
     """
 
     def __init__(
@@ -63,7 +64,7 @@ class Lanes:
         shared = frame(circuit, dtype, nodes, None if known is None else known.frame, plain=plain)
         base = np.asarray(base_kva, dtype=np.complex128)
         self.anchor: Anchor = anchor(shared, base, known)
-        self._reach = reach(circuit, self.anchor.base) if like is None else like._reach
+        self.span: Reach | None = reach(circuit, self.anchor.base) if like is None else like.span
         self._prepared: list[Anchor] = []
         self._kept: dict[bytes, Anchor] = {}
 
@@ -99,7 +100,7 @@ class Lanes:
         """
         total = _total_kw(demand)
         rows = np.flatnonzero(np.isfinite(total))
-        cut = bands(total[rows], _anchor_kw(self.anchor), self._reach, tol, times)
+        cut = bands(total[rows], _anchor_kw(self.anchor), self.span, tol, times)
         states = self._tabled(states, len(total))
         found = [self._made(demand, rows[part], states) for part in cut]
         self._prepared = sorted((made for made in found if made.ready), key=_anchor_kw)
@@ -149,7 +150,7 @@ class Lanes:
             own = np.searchsorted((levels[1:] + levels[:-1]) / 2.0, total)
             groups = [Group(made, np.flatnonzero(own == k)) for k, made in enumerate(self._prepared)]
         else:
-            cut = bands(total[known], _anchor_kw(self.anchor), self._reach, tol)
+            cut = bands(total[known], _anchor_kw(self.anchor), self.span, tol)
             groups = [Group(self._made(demand, known[part], states), known[part]) for part in cut]
             groups = groups or [Group(self.anchor, known)]
         return [Group(made, rows[np.argsort(total[rows], kind="stable")]) for made, rows in groups]

@@ -145,7 +145,9 @@ def _inverters(plan: Plan, demand: Demand, work: Work, lanes: int, iteration: in
             p, q = _powers(record, plan.sizes[5], p, v * record[SEGMENTS_FROM - 1])
             for e in rows:
                 share, kind = port[PORT * e + 14], -1 - plan.port_law[e]
-                _draw(port, law[kind:], plan.sizes[3], work, (e, lane, lanes), (p * share, q * share), iteration)
+                _draw(
+                    port, law[kind:], plan.sizes[3], work, (e, lane, lanes), (p * share, q * share), iteration
+                )
 
 
 @inlined

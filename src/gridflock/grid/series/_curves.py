@@ -219,7 +219,8 @@ def _returning(c: Curves) -> Mask:
             least = nearest**2 + (y[:, :-1] + slope * (nearest - x[:, :-1])) ** 2
             left = np.logical_or.accumulate(over[:, :-1], axis=1)
             returns |= (left & (least < 1.0)).any(axis=1)
-    return returns & (c.mode == ReactiveMode.WATT_VAR)
+    found: Mask = returns & (c.mode == ReactiveMode.WATT_VAR)
+    return found
 
 
 def along(x: Float, x_points: Float, y_points: Float) -> Float:

@@ -2,14 +2,19 @@
 
 Steps sit in lanes and taps are sequential. So: walk through time with what is known, solve every
 (step, control state) at which the walk could be wrong, walk again, until a walk asks nothing more.
-Then every step not yet solved where it ends is, and the answer stands if a walk that knows all ends asks
-nothing and ends there; only then is every node of every step looked at. A decision that lies nearer to its threshold than float32 lanes can tell is
-taken again in float64. What the walk does with exact sights is what the step-by-step engine does.
+Then every step is solved where it ends, and the answer stands if a walk that knows these ends asks
+nothing and ends there. First a walk asks only what is likely to be wrong, as everything after it depends
+on that; the last ones ask all that might be. A decision that lies nearer to its threshold than float32
+lanes can tell is taken again in float64. What the walk does with exact sights is what the step-by-step
+engine does. Inverters act within every solution of the lanes.
 """
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import numpy as np
+from numpy.typing import NDArray
 
 from gridflock.grid._batch import Spread
 from gridflock.grid._network import Float, Network
@@ -26,13 +31,15 @@ from gridflock.grid.series._march import (
     States,
     Walk,
     holds,
-    rules,
     predicted,
+    rules,
     walk,
 )
 from gridflock.grid.series._questions import Answers, Questions
 from gridflock.grid.series._steps import BAND_PU, ROUNDS, Progress, Series, Steps, phase_nodes
 from gridflock.units import Mask, Rows
+
+_Number = TypeVar("_Number", bound=np.generic)
 
 LEVELS = 12
 """Levels of load at which the sensitivities are taken, each where the controls stand there."""
@@ -47,6 +54,10 @@ CORRECTED_FROM = 8
 STAGES = (0.2, 1.0)
 """Shares of the doubt: first what is likely to be wrong is asked, as much depends on it later on, then what
 might be."""
+ROOM = 8
+"""Solved pairs for every step there is room for at first."""
+READ = 256
+"""Steps whose inverters' powers are read from their curves in one go: their arrays stay in the cache."""
 WALKS = 60
 """After so many walks what is left goes step by step: by then almost nothing is."""
 
@@ -277,10 +288,12 @@ class _Memory:
 
     def __init__(self, steps: int, start: States, seen: int) -> None:
         self._first = np.full(steps, -1, dtype=np.int32)
-        self._next = np.zeros(0, dtype=np.int32)
-        self._state = np.zeros((0, len(start)), dtype=np.int8)
-        self._sight = np.zeros((0, seen))
-        self._quality = np.zeros(0, dtype=np.int8)
+        room = ROOM * steps
+        self._next = np.zeros(room, dtype=np.int32)
+        self._state = np.zeros((room, len(start)), dtype=np.int8)
+        self._sight = np.zeros((room, seen))
+        self._quality = np.zeros(room, dtype=np.int8)
+        self._size = 0
 
     def known(self) -> Known:
         """As the walk reads it."""
@@ -308,16 +321,21 @@ class _Memory:
 
     def note(self, step: Rows, state: States, sights: Float, quality: int) -> None:
         """Remember what the controls see at pairs, the steps ascending."""
-        begin = len(self._next)
-        self._state = np.concatenate([self._state, state])
-        self._sight = np.concatenate([self._sight, sights])
-        self._quality = np.concatenate([self._quality, np.full(len(step), quality, dtype=np.int8)])
+        begin, self._size = self._size, self._size + len(step)
+        while self._size > len(self._next):
+            self._next, self._quality = _doubled(self._next), _doubled(self._quality)
+            self._state, self._sight = _doubled(self._state), _doubled(self._sight)
+        own = np.arange(begin, self._size, dtype=np.int32)
+        self._state[own], self._sight[own], self._quality[own] = state, sights, quality
         following = self._first[step].copy()
-        own = np.arange(begin, begin + len(step), dtype=np.int32)
         same = np.flatnonzero(np.diff(step, prepend=-1) == 0)
         following[same] = own[same] - 1
-        self._next = np.concatenate([self._next, following])
+        self._next[own] = following
         self._first[step] = own
+
+
+def _doubled(rows: NDArray[_Number]) -> NDArray[_Number]:
+    return np.concatenate([rows, np.zeros_like(rows)])
 
 
 def _blank_walk(steps: int, controls: int) -> Walk:
@@ -348,7 +366,9 @@ def _series(questions: Questions, out: Walk, answers: Answers, nodes: Rows) -> S
     found.v[good] = answers.v[:, questions.place[nodes]][good]
     if questions.inverters is not None:
         assert steps.p_kw is not None
-        own = questions.inverters
-        seen = own.seen_pu(questions.port_pu(answers.v[good]))
-        found.p_kw[good], found.q_kvar[good] = respond(own.curves, steps.p_kw[good], seen)
+        own, rows = questions.inverters, np.flatnonzero(good)
+        for begin in range(0, len(rows), READ):
+            part = rows[begin : begin + READ]
+            seen = own.seen_pu(questions.port_pu(answers.v[part]))
+            found.p_kw[part], found.q_kvar[part] = respond(own.curves, steps.p_kw[part], seen)
     return found
