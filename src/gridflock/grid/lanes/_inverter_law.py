@@ -8,7 +8,7 @@ from gridflock.grid.lanes._circuit import Complex, Float, Inverters
 
 AROUND_PU = 0.03
 """Distance over which the slope of the law is taken, up and down. A curve bends at its corners, and the
-lanes of one base point stand on either side of these: half the width of a segment serves most of them best."""
+lanes of one base point stand on either side of these: half the width of a segment serves most of them."""
 COLUMNS = (
     "p_low", "p_high", "watt_from", "watt_to", "watt_p", "watt_slope", "first_low", "first_high",
     "none_below", "full_from", "steady", "second_low", "second_high", "by_v", "by_p", "ratio", "q0",
