@@ -5,7 +5,12 @@ import re
 from collections import Counter
 from pathlib import Path
 
+import hypothesis
 import pytest
+
+# The first example of a law may have to compile; how fast the code is, `gridflock bench` says.
+hypothesis.settings.register_profile("laws", deadline=None)
+hypothesis.settings.load_profile("laws")
 
 ROOT = Path(__file__).resolve().parents[1]
 _DESELECTED = pytest.StashKey[int]()

@@ -90,9 +90,21 @@ INVERTERS = frozenset(
 )
 """Kinds behind a grid-support inverter, which gives reactive power on order (IEEE 1547-2018)."""
 
+
+class Enrolment(IntEnum):
+    """How far a resource has come in its life with the utility; only an enrolled one takes orders."""
+
+    APPLIED = 0
+    APPROVED = 1
+    COMMISSIONED = 2
+    ENROLLED = 3
+    SUSPENDED = 4
+    RETIRED = 5
+
+
 CUSTOMER_CLASSES = ("residential", "commercial", "industrial", "utility")
 
-ColumnType = Literal["str", "kind", "phases", "customer", "f4", "i8", "u1"]
+ColumnType = Literal["str", "kind", "phases", "customer", "enrolment", "f4", "i8", "u1"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,11 +113,12 @@ class Attribute:
 
     Attributes:
         name: column name; its suffix is the unit (CONVENTIONS §2).
-        dtype: ``str``; a coded text (``kind``, ``phases``, ``customer``); or a NumPy type.
+        dtype: ``str``; a coded text (``kind``, ``phases``, ``customer``, ``enrolment``); or a NumPy type.
         unit: ``""`` where there is none.
         low: smallest allowed value, included.
         high: largest allowed value, included.
-        default: value where the registry file is silent; ``None`` = the field must be given.
+        default: value where the registry file is silent, NaN or ``""`` = absent; ``None`` = the field
+            must be given.
         meaning: one sentence.
         clause: the standard's own name of the thing, where it has one.
     """
@@ -119,6 +132,11 @@ class Attribute:
     meaning: str
     clause: str = ""
 
+    @property
+    def may_be_absent(self) -> bool:
+        """Whether a resource may have none: the default is NaN or empty."""
+        return self.default == "" or (isinstance(self.default, float) and math.isnan(self.default))
+
 
 _INF = math.inf
 
@@ -130,6 +148,14 @@ REGISTRY: tuple[Attribute, ...] = (
     Attribute("phases", "phases", "", 1, 7, None, "Phases of the connection point, some of a, b, c."),
     Attribute("provider", "str", "", -_INF, _INF, "utility", "Who speaks for the resource: an aggregator or the utility."),
     Attribute("program", "str", "", -_INF, _INF, "none", "Programme the resource is enrolled in.", "2030.5 DERProgram"),
+    Attribute("enrolment", "enrolment", "", 0, 5, "enrolled", "How far its enrolment has come.", "2030.5 Registration"),
+    Attribute("feeder", "str", "", -_INF, _INF, "", "Feeder of the connection point, where several are told apart.", "CIM Feeder"),
+    Attribute("transformer", "str", "", -_INF, _INF, "", "Service transformer of the connection point.", "CIM PowerTransformer"),
+    Attribute("lat_deg", "f4", "deg", -90.0, 90.0, math.nan, "Latitude, north positive, WGS 84.", "CIM Location"),
+    Attribute("lon_deg", "f4", "deg", -180.0, 180.0, math.nan, "Longitude, east positive, WGS 84.", "CIM Location"),
+    Attribute("make", "str", "", -_INF, _INF, "", "Manufacturer.", "2030.5 DeviceInformation mfModel"),
+    Attribute("device", "str", "", -_INF, _INF, "", "Manufacturer's model."),
+    Attribute("firmware", "str", "", -_INF, _INF, "", "Firmware version.", "2030.5 DeviceInformation swVer"),
     Attribute("customer", "customer", "", 0, 3, "residential", "Customer class the bill is made for."),
     Attribute("p_max_kw", "f4", "kW", 0.0, 10_000.0, 0.0, "Largest injection.", "2030.5 setMaxW; 1547 nameplate" ),
     Attribute("p_min_kw", "f4", "kW", -10_000.0, 0.0, 0.0, "Largest consumption, as a negative number.", "2030.5 setMaxChargeRateW"),
@@ -146,6 +172,15 @@ REGISTRY: tuple[Attribute, ...] = (
     Attribute("cost_kwh", "f4", "money/kWh", 0.0, 100.0, 0.0, "Own cost per kWh moved: wear, fuel, or the payment for a paused process."),
 )
 """Nameplate and settings: the columns of the registry file, constant until changed."""
+
+IDENTITIES: tuple[Attribute, ...] = (
+    Attribute("mrid", "str", "", -_INF, _INF, "", "Master resource identifier, 32 hexadecimal digits or a UUID.", "61968 mRID"),
+    Attribute("lfdi", "str", "", -_INF, _INF, "", "Long-form device identifier, 40 hexadecimal digits.", "2030.5 lFDI"),
+    Attribute("serial", "str", "", -_INF, _INF, "", "Manufacturer's serial number.", "2030.5 DeviceInformation mfSerNum"),
+    Attribute("ocpp", "str", "", -_INF, _INF, "", "Charging-station identity.", "OCPP identity"),
+    Attribute("openadr", "str", "", -_INF, _INF, "", "Resource name towards a VTN.", "OpenADR 3 resourceName"),
+)
+"""Names a resource has with others, beside its id: columns of the registry file, no arrays of the fleet."""
 
 TELEMETRY: tuple[Attribute, ...] = (
     Attribute("p_kw", "f4", "kW", -50_000.0, 50_000.0, None, "Active power at the connection point.", "61968-5 activePower"),
@@ -174,4 +209,4 @@ def attribute(name: str) -> Attribute:
     return _BY_NAME[name]
 
 
-_BY_NAME = {entry.name: entry for entry in REGISTRY + TELEMETRY}
+_BY_NAME = {entry.name: entry for entry in REGISTRY + IDENTITIES + TELEMETRY}

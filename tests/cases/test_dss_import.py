@@ -357,6 +357,9 @@ def test_shapes_give_the_engines_power_over_a_day(write, tmp_path):
             assert mine == pytest.approx(theirs, abs=2e-2), (name, hours[step])
 
 
+BEHIND = "new transformer.t buses=(s b) kvs=(12.47 12.47)\nnew load.l bus1=b kw=1 kv=12.47"
+
+
 # ---- bad files -----------------------------------------------------------------------------------
 
 
@@ -412,6 +415,37 @@ def test_shapes_give_the_engines_power_over_a_day(write, tmp_path):
                 "new load.l bus1=b conn=delta kv=.4 kw=1"
             ),
             r"singular",
+        ),
+        ("new load.l bus1=s kv=12.47 kw=(1 0 /)", r"load\.l: kw: a number that is not finite.*m\.dss:3"),
+        ("new load.l bus1=s kv=12.47 kw=1e13", r"load\.l: kw: 10000000000000\.0 cannot be.*m\.dss:3"),
+        (
+            "new load.l bus1=s kv=12.47 kw=1 model=8 zipv=(0 0 1 (1 0 /) 0 1 0)",
+            r"load\.l: zipv: .*None.*m\.dss:3",
+        ),
+        ("new load.l bus1=s kv=12.47 kw=1 vminpu=1.2 vmaxpu=1.1", r"load\.l\.1: limits: .*m\.dss:3"),
+        ("new load.l bus1=s kv=12.47 kw=1\nset loadmult=(1 0 /)", r"load\.l\.1: kva: .*m\.dss:3"),
+        ("new capacitor.c bus1=s kvar=9 kv=0", r"capacitor\.c: y: .*not finite.*m\.dss:3"),
+        ("new capacitor.c bus1=s kvar=1e14 kv=.001", r"capacitor\.c: y: .*admittance above.*m\.dss:3"),
+        ("new line.a bus1=s bus2=b.1.2.100", r"line\.a.*a node is a number from 0 to 99.*m\.dss:3"),
+        *[
+            (
+                f"{BEHIND}\nnew regcontrol.r transformer=t winding=2 vreg=120 {words}",
+                rf"regcontrol\.r: {field}: .*m\.dss:5",
+            )
+            for words, field in (
+                ("ptratio=0", "pt_ratio"),
+                ("ctprim=0 r=3", "ct_a"),
+                ("band=-2", "band_v"),
+                ("delay=-1", "delay_s"),
+                ("band=(1 0 /)", "band"),
+            )
+        ],
+        (
+            (
+                "new line.a bus1=s bus2=b\nnew capacitor.c bus1=b kvar=9 kv=12.47\n"
+                "new capcontrol.k capacitor=c element=line.a type=kvar onsetting=(1 0 /) offsetting=1"
+            ),
+            r"capcontrol\.k: onsetting.*m\.dss:5",
         ),
     ],
 )

@@ -236,5 +236,5 @@ def test_a_feeder_with_single_phase_laterals_is_refused_by_its_first_bus():
 def test_a_missing_rival_is_an_error(monkeypatch):
     """Without power-grid-model there is no comparison and no figure."""
     monkeypatch.setitem(sys.modules, "power_grid_model", None)
-    with pytest.raises(ImportError, match="power_grid_model"):
+    with pytest.raises(ImportError, match="power-grid-model is not installed"):
         compare(from_document(document()), 8, 1.0, 1)

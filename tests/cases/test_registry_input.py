@@ -111,7 +111,7 @@ def test_every_attribute_has_its_column():
     assert not any(column.flags.writeable for column in fleet.columns.values())
     for entry in REGISTRY:
         if isinstance(entry.default, float) and entry.name not in GOOD:
-            assert fleet.columns[entry.name][0] == np.float32(entry.default)
+            assert np.array_equal(fleet.columns[entry.name][:1], [np.float32(entry.default)], equal_nan=True)
 
 
 def test_rows_are_sorted_by_kind_then_bus_then_id():

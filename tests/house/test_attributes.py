@@ -3,7 +3,17 @@
 import math
 from pathlib import Path
 
-from gridflock.schema import CUSTOMER_CLASSES, FAMILY, REGISTRY, TELEMETRY, Family, Kind, attribute
+from gridflock.schema import (
+    CUSTOMER_CLASSES,
+    FAMILY,
+    IDENTITIES,
+    REGISTRY,
+    TELEMETRY,
+    Enrolment,
+    Family,
+    Kind,
+    attribute,
+)
 
 PAGE = Path(__file__).resolve().parents[2] / "docs/attributes.md"
 HEAD = """# Attributes
@@ -17,12 +27,15 @@ of the name (§2). This page is written from `src/gridflock/schema.py` by
 
 def _range(entry):
     words = {"phases": "some of a, b, c", "kind": "[kinds](#kinds)", "customer": ", ".join(CUSTOMER_CLASSES)}
+    words["enrolment"] = ", ".join(state.name.lower() for state in Enrolment)
     if entry.dtype in words:
         return words[entry.dtype]
     return f"{entry.low:.15g} … {entry.high:.15g}" if math.isfinite(entry.low) else ""
 
 
 def _default(entry):
+    if entry.may_be_absent:
+        return "absent"
     if isinstance(entry.default, float):
         return f"{entry.default:.15g}"
     return entry.default or "must be given"
@@ -38,6 +51,10 @@ def page():
     text += _row("name", "unit", "range", "default", "meaning", "named elsewhere") + "|---" * 6 + "|\n"
     for e in REGISTRY:
         text += _row(f"`{e.name}`", e.unit, _range(e), _default(e), e.meaning, e.clause)
+    text += "\n## Identities\n\nNames with others, beside the id; columns of the registry file.\n\n"
+    text += _row("name", "meaning", "named elsewhere") + "|---" * 3 + "|\n"
+    for e in IDENTITIES:
+        text += _row(f"`{e.name}`", e.meaning, e.clause)
     text += "\n## Telemetry\n\nReadings; an absent one is NaN, -1 for `depart_s`, 0 for `ready` (§3).\n\n"
     text += _row("name", "unit", "range", "meaning", "named elsewhere") + "|---" * 5 + "|\n"
     for e in TELEMETRY:
@@ -62,9 +79,11 @@ def test_every_kind_has_a_family_and_every_family_a_kind():
 
 def test_attributes_are_found_by_name():
     """Names are unique, and a default lies inside its own range."""
-    entries = REGISTRY + TELEMETRY
+    entries = REGISTRY + IDENTITIES + TELEMETRY
     assert all(attribute(entry.name) is entry for entry in entries)
-    numbers = [entry for entry in entries if isinstance(entry.default, float)]
+    numbers = [
+        entry for entry in entries if isinstance(entry.default, float) and not math.isnan(entry.default)
+    ]
     assert all(entry.low <= entry.default <= entry.high for entry in numbers)
 
 

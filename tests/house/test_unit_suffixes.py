@@ -24,6 +24,7 @@ SCHEMA_SUFFIX = {
     "money/kWh": "_kwh",
     "pu": "_pu",
     "s": "_s",
+    "deg": "_deg",
 }
 """Unit of ``gridflock.schema`` -> suffix; a price is named after what it is paid for."""
 

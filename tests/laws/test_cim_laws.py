@@ -18,7 +18,13 @@ from gridflock.grid.build import FeederRejected, Parts, assemble
 sys.path.insert(0, str(Path(__file__).parent))
 document = importlib.import_module("cim_document")
 FEEDER, written = document.feeder(), document.written
-EDITABLE = [(k, prop) for k, (_, _, properties) in enumerate(FEEDER) for prop in properties]
+SWITCHED = FEEDER + [
+    ("SwitchPhase", f"pole{c}", {
+        "SwitchPhase.Switch": "->breaker", "SwitchPhase.closed": "true",
+        "SwitchPhase.phaseSide1": f"#SinglePhaseKind.{c}", "SwitchPhase.phaseSide2": f"#SinglePhaseKind.{c}",
+    })
+    for c in "ABC"
+]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -109,25 +115,121 @@ def test_order_and_spelling_of_identifiers_do_not_matter(read, things, prefix, c
     assert max(abs(found[k] - expected[k]) / abs(expected[k]) for k in expected) < 1e-9
 
 
-@settings(max_examples=120, deadline=None)
-@given(
-    st.lists(st.sampled_from(EDITABLE), min_size=1, max_size=3),
-    st.sampled_from((None, "", "nan", "1e999", "-1", "0", "abc", "->nowhere", "#Kind.Odd", "7.5")),
+NAMES = [name for _, name, _ in SWITCHED]
+ODD = (
+    *(
+        None,
+        "",
+        "nan",
+        "1e999",
+        "-1",
+        "0",
+        "abc",
+        "->nowhere",
+        "7.5",
+        "1e15",
+        "1e-300",
+        "1e-20",
+        "false",
+        "2",
+    ),
+    *("#Kind.Odd", "#SinglePhaseKind.N", "#SinglePhaseKind.B", "#SinglePhaseKind.s1", "#PhaseCode.ABC"),
+    *("#WindingConnection.D", "#WindingConnection.I", "#OrderedPhaseCodeKind.s12N", "99999999999999"),
 )
-def test_a_spoilt_file_is_read_or_refused_and_nothing_else(read, places, value):
-    """Whatever is missing, dangling, negative or no number: parts that fit together, or named faults."""
-    things = [(kind, name, dict(properties)) for kind, name, properties in FEEDER]
-    for k, prop in places:
-        if value is None:
-            things[k][2].pop(prop, None)
-        else:
-            things[k][2][prop] = value
+
+
+@st.composite
+def _spoilt(draw):
+    """The feeder with up to four things or properties lost, doubled, confused or replaced."""
+    things = [(kind, name, dict(properties)) for kind, name, properties in SWITCHED]
+    for _ in range(draw(st.integers(1, 4))):
+        k = draw(st.integers(0, len(things) - 1))
+        kind, name, properties = things[k]
+        what = draw(
+            st.sampled_from(("value", "value", "reference", "reference", "swap", "lose", "double", "class"))
+        )
+        if what == "lose":
+            things.pop(k)
+        elif what == "double":
+            things.append((kind, f"{name}too", dict(properties)))
+        elif what == "class":
+            things[k] = (draw(st.sampled_from([kind for kind, _, _ in SWITCHED])), name, properties)
+        elif properties:
+            _spoil(draw, what, properties)
+    return things
+
+
+def _spoil(draw, what, properties):
+    """One property referring elsewhere, exchanged with another, or of another value."""
+    prop, other = (draw(st.sampled_from(sorted(properties))) for _ in range(2))
+    if what == "reference":
+        properties[prop] = f"->{draw(st.sampled_from(NAMES))}"
+    elif what == "swap":
+        properties[prop], properties[other] = properties[other], properties[prop]
+    elif (value := draw(st.sampled_from(ODD))) is None:
+        del properties[prop]
+    else:
+        properties[prop] = value
+
+
+@settings(max_examples=300, deadline=None)
+@given(_spoilt())
+def test_a_spoilt_file_is_read_or_refused_and_nothing_else(read, things):
+    """Lost, dangling, doubled, confused, negative, no number: a network that is solved, or named faults."""
     rejected = ()
     try:
-        assemble(read(things))
+        network = assemble(read(things))
     except FeederRejected as error:
         rejected = error.rejected
+    else:
+        solve(network, network.load_kva, np.zeros(network.n, dtype=complex), initial(network))
     assert all(r.component and r.ids and r.reason for r in rejected)
+
+
+def _with_phases(*sides, **further):
+    """The feeder whose breaker has phases (side 1, side 2); no second side where it is None."""
+    phases = []
+    for n, (one, two) in enumerate(sides):
+        properties = {"SwitchPhase.Switch": "->breaker", **further}
+        for number, letter in ((1, one), (2, two)):
+            if letter is not None:
+                properties[f"SwitchPhase.phaseSide{number}"] = f"#SinglePhaseKind.{letter}"
+        phases.append(("SwitchPhase", f"pole{n}", properties))
+    return [*FEEDER, *phases]
+
+
+@pytest.mark.parametrize(
+    ("sides", "says"),
+    [
+        ([(None, "A"), (None, "B"), (None, "C")], "missing"),
+        ([("N", "N")], "none of its phases"),
+        ([("N", "A"), ("A", "N")], "none of its phases"),
+        ([("A", "A"), ("A", "B"), ("C", "C")], "meet at one conductor"),
+        ([("A", "B"), ("B", "B"), ("C", "C")], "meet at one conductor"),
+        ([("A", "A"), ("A", "A")], "meet at one conductor"),
+        ([("Q", "A")], "cannot be represented"),
+    ],
+)
+def test_a_switch_with_phases_that_cannot_be_is_refused(read, sides, says):
+    """No side, no phase but the neutral, two phases on one conductor: named, with the switch or its phase."""
+    faults = _rejected(read, _with_phases(*sides))
+    assert {r.component for r in faults} <= {"SwitchPhase", "Breaker"}
+    assert any(says in r.reason and "feeder.xml:" in r.reason for r in faults)
+
+
+def test_the_second_side_of_a_switch_follows_the_first(read):
+    """Without a second side a pole goes straight through: as with both sides, and as without phases."""
+    expected = _volts(read(FEEDER))
+    for sides in ([(c, c) for c in "ABC"], [(c, None) for c in "CAB"]):
+        found = _volts(read(_with_phases(*sides, **{"SwitchPhase.closed": "true"})))
+        assert max(abs(found[k] - v) / abs(v) for k, v in expected.items()) < 1e-9
+
+
+def test_a_switch_may_turn_the_phases(read):
+    """Sides of different letters connect those conductors: behind it the phases have changed places."""
+    turned = read(_with_phases(("A", "B"), ("B", "C"), ("C", "A")))
+    ends = next(b for b in turned.branches if b.id == "Breaker.breaker").ends
+    assert [end.conductors for end in ends] == [(1, 2, 3), (2, 3, 1)]
 
 
 def test_a_consumer_is_negative_and_a_photovoltaic_unit_positive(read):
@@ -269,7 +371,26 @@ SPOILT = [
     ("subend2", {"PowerTransformerEnd__connectionKind": "#WindingConnection.Z"}, "PowerTransformerEnd", "Z"),
     ("subend2", {"PowerTransformerEnd__phaseAngleClock": 2}, "PowerTransformer", "hours"),
     ("submesh", {f"TransformerMeshImpedance__{q}": 0 for q in "rx"}, "PowerTransformer", "short-circuit"),
+    (
+        "submesh",
+        {"TransformerMeshImpedance__ToTransformerEnd": "->subend1"},
+        "TransformerMeshImpedance",
+        "no other end",
+    ),
     ("poletest23", {"ShortCircuitTest__EnergisedEnd": None}, TANK, "usable test"),
+    (
+        "poletest23",
+        {"ShortCircuitTest__GroundedEnds": "->poleinfo2"},
+        "ShortCircuitTest",
+        "one other shorted",
+    ),
+    ("poletest23", {"TransformerTest__basePower": "1e-300"}, "ShortCircuitTest", "no number that can be"),
+    (
+        "zip",
+        {f"{LAW}__exponentModel": "true", f"{LAW}__pVoltageExponent": "1e9", f"{LAW}__qVoltageExponent": 2},
+        LAW,
+        "beyond 100",
+    ),
     ("poletest23", {"ShortCircuitTest__loss": -1}, "ShortCircuitTest", "negative"),
     ("poleend2", {f"{TANK}End__orderedPhases": "#OrderedPhaseCodeKind.ABs1"}, f"{TANK}End", "ABs1"),
     ("tapA", {"TapChanger__step": 99}, "regulator", "not in -16..16"),

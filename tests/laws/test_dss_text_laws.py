@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gridflock.field.opendss import _files
+from gridflock.field.opendss import _files, _text
 from gridflock.field.opendss._text import MOST_NESTED, read_script
 from gridflock.field.opendss._tokens import Token, tokens
 from gridflock.field.opendss._vocabulary import CLASSES, OPTIONS, VERBS, Fate, resolve
@@ -127,6 +127,10 @@ def test_reports_are_told_not_passed(tmp_path, verb):
         "new loadshape.l 3 1 (1 2 3)",
         "new loadshape.l npts=99999999999",
         "new line.l phases=100000",
+        "new reactor.l phases=31",
+        "new linecode.l nphases=31",
+        "new transformer.l windings=2 buses=(a b) phases=4",
+        "new xfmrcode.l 4",
         "new load.l 100000 a",
         "new line.l a b code 3 100000",
         "new line.l length=3 -1",
@@ -210,8 +214,122 @@ def test_limits_hold(tmp_path, monkeypatch):
     assert "nested" in _refused(tmp_path, "redirect m.dss")[0].reason
     assert MOST_NESTED < 100
     assert "binary" in _refused(tmp_path, "new circuit.c\0\1x y\n")[0].reason
+    assert "at most 255 characters" in _refused(tmp_path, f"new line.{'x' * 300}")[0].reason
     monkeypatch.setattr(_files, "MOST_BYTES", 10)
     assert "larger" in _refused(tmp_path, "new circuit.c basekv=12")[0].reason
+
+
+@pytest.mark.parametrize(
+    ("line", "module", "most", "field", "says"),
+    [
+        ("redirect big.dss", _text, {"MOST_LINES": 500}, "lines", "500 lines together"),
+        ("buscoords big.dss", _text, {"MOST_LINES": 500}, "lines", "500 lines together"),
+        ("redirect big.dss", _files, {"MOST_BYTES_TOGETHER": 9000}, "redirect", "again and again"),
+        ("redirect big.dss", _files, {"MOST_FILES": 9}, "redirect", "again and again"),
+        (
+            "new loadshape.l npts=2 mult=(file=big.dss)",
+            _files,
+            {"MOST_BYTES_TOGETHER": 9000},
+            "mult",
+            "again and again",
+        ),
+        ("new loadshape.l npts=9000", _text, {"MOST_POINTS": 100_000}, "npts", "100000 points"),
+        ("new loadshape.l like=other", _text, {"MOST_POINTS": 300_000}, "npts", "300000 points"),
+    ],
+)
+def test_the_same_file_again_and_again_is_refused(tmp_path, monkeypatch, line, module, most, field, says):
+    """A file read many times counts each time: lines, bytes, files and points of shapes have an end."""
+    for name, value in most.items():
+        monkeypatch.setattr(module, name, value)
+    text = "new loadshape.other npts=20000\n" + f"{line}\n" * 100
+    rejected = _refused(tmp_path, text, **{"big.dss": "! nothing\n" * 100})
+    assert rejected[0].field == field
+    assert says in rejected[0].reason
+    assert re.search(r"(m|big)\.dss:\d+", rejected[0].reason)
+    assert len(rejected) <= _text.MOST_FAULTS
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "edit load.b kw=3",
+        "load.b.kw=3",
+        "enable line.b",
+        "disable load.b",
+        "open line.b 1",
+        "close line.b 1",
+        "edit loadshape.b npts=2",
+        "edit linecode.b r1=1",
+        "edit vsource.b pu=1",
+    ],
+)
+def test_a_change_of_what_does_not_exist_is_refused(tmp_path, line):
+    """A misspelt name in a change is refused with element, file and line; defined before, it is taken."""
+    head = "new circuit.c\nnew line.a bus1=s bus2=t\nnew load.a bus1=t\nnew loadshape.a npts=1\n"
+    head += "new linecode.a\nnew vsource.a bus1=t\n"
+    (fault,) = _refused(tmp_path, head + line)
+    assert fault.ids == (re.search(r"\w+\.b", line)[0],)
+    assert "no such element" in fault.reason
+    assert "m.dss:7" in fault.reason
+    assert len(_texts(_script(tmp_path, head + line.replace(".b", ".a")))) == 7
+    assert _refused(tmp_path, f"{line.replace('.b', '.a')}\n{head}")
+
+
+def test_what_the_engine_has_by_itself_may_be_changed(tmp_path):
+    """The source of a circuit and the shapes of the engine exist without being written; clear ends others."""
+    lines = "new circuit.c\nvsource.source.pu=1.03\nedit loadshape.default npts=1\n"
+    assert len(_texts(_script(tmp_path, lines))) == 3
+    assert "no such element" in _refused(tmp_path, "new circuit.c\nclear\nvsource.source.pu=1")[0].reason
+
+
+def test_a_pattern_without_a_match_is_told(tmp_path):
+    """A batchedit that matches nothing changes nothing: passed on, with a note; one that matches has none."""
+    script = _script(
+        tmp_path, "new circuit.c\nnew load.a1\nbatchedit load.a.* kw=1\nbatchedit load.b.* kw=1\n"
+    )
+    assert len(_texts(script)) == 4
+    assert script.notes == ["batchedit load.b.* matches no element so far: at m.dss:4"]
+
+
+NOT_A_NUMBER = ("nan", "NaN", "inf", "-inf", "Infinity", "1e999", "-1e16", "12345678901234567")
+
+
+@pytest.mark.parametrize("written", NOT_A_NUMBER)
+@pytest.mark.parametrize(
+    ("line", "element", "field"),
+    [
+        ("new load.l bus1=a kw={}", "load.l", "kw"),
+        ("new load.l bus1=a\nload.l.kv={}", "load.l", "kv"),
+        ("new load.l bus1=a\n~ zipv=(1 0 0 {} 0 0 0.8)", "load.l", "zipv"),
+        ("new line.l a b length={}", "line.l", "length"),
+        ("new line.l a b code {}", "line.l", "value 4"),
+        ("new line.l rmatrix=[{}|0 1]", "line.l", "rmatrix"),
+        ("new transformer.t kvs=[12.47,{}]", "transformer.t", "kvs"),
+        ("new loadshape.s npts=2 mult=(1, {})", "loadshape.s", "mult"),
+        ("new regcontrol.r vreg={}", "regcontrol.r", "vreg"),
+        ("batchedit load..* kw={}", "load..*", "kw"),
+        ("set loadmult={}", "", "loadmult"),
+        ("set voltagebases=[{} 0.4]", "", "voltagebases"),
+    ],
+)
+def test_a_number_that_cannot_be_is_refused_by_element_and_property(tmp_path, line, element, field, written):
+    """Not a number, infinite, or larger than anything: refused with element, property, file and line."""
+    (fault,) = _refused(tmp_path, "new circuit.c\n" + line.format(written))
+    assert fault.field == field
+    assert re.search(r"m\.dss:\d", fault.reason)
+    if element:
+        assert fault.ids == (element,)
+        assert f"{written} is no number that can be" in fault.reason
+
+
+def test_names_may_look_like_numbers(tmp_path):
+    """A bus called inf, a code called nan, long digits as an identifier: names, where a name stands."""
+    lines = (
+        "new circuit.c bus1=inf\nnew line.nan inf 12345678901234567 nan\n"
+        "new line.x linec=nan bus1=1e999.1.2\nnew load.inf bus1=inf.1 daily=infinity\n"
+        "new transformer.t buses=(nan, inf)\n"
+    )
+    assert len(_texts(_script(tmp_path, lines))) == 5
 
 
 def test_missing_file_names_the_line(tmp_path):
@@ -236,11 +354,13 @@ def test_blocks_of_comment_and_short_words(tmp_path):
     """Block comments are skipped, verbs and options may be cut short, quoted names are names."""
     script = _script(
         tmp_path,
-        '/* new circuit.no\nnew line.no\n*/\nNew "Circuit.Yes"\nSet VoltageB=[12.47, 0.4] maxiter=9\ncalcv\n'
-        "Transformer.t.wdg=2 Tap=1.05\nSOLVE mode=daily loadmult=1.1\nset mode=snap\n",
+        '/* new circuit.no\nnew line.no\n*/\nNew "Circuit.Yes"\nNew Transformer.T\n'
+        "Set VoltageB=[12.47, 0.4] maxiter=9\ncalcv\nTransformer.t.wdg=2 Tap=1.05\n"
+        "SOLVE mode=daily loadmult=1.1\nset mode=snap\n",
     )
     assert _texts(script) == [
         "new circuit.yes",
+        "new transformer.t",
         "set voltagebases=[12.47, 0.4]",
         "calcvoltagebases",
         "edit transformer.t wdg=2 tap=1.05",

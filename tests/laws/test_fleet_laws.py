@@ -26,6 +26,16 @@ NAMEPLATE = {
 }
 
 
+@pytest.fixture(scope="module", autouse=True)
+def compiled():
+    """Loops are compiled, or read from their cache, before a law's first example is timed."""
+    fleet = one(Kind.LOAD)
+    told(fleet, p_kw=1.0)
+    groups = Groups.standard(fleet, SECTION, {})
+    for how in ("sum", "min"):
+        groups.aggregate(np.ones((5, 1)), how)
+
+
 def fleet_of(rng, n, kinds=tuple(Kind)):
     """A fleet of random kinds and places."""
     rows = []

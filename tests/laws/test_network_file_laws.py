@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import gridflock
-from gridflock.grid import initial, solve
+from gridflock.grid import initial, settle, solve
 from gridflock.grid.build import FeederRejected, from_document
 from gridflock.grid.change import LockTap, OpenSwitch, Outage, apply
 from gridflock.record import RecordError, load_network, save_network
@@ -239,6 +239,83 @@ def test_a_bad_column_is_named(written, read, name):
     with pytest.raises(FeederRejected) as refused:
         read(packed(entries.items()))
     assert name in {fault.field for fault in refused.value.rejected}
+
+
+def fewer(name, array):
+    """A column with its last row gone."""
+    return {name: array(name)[:-1]}
+
+
+DISAGREE = {
+    "an element more conductors than there are": lambda a, n: {
+        f"{n}.start": changed(a(f"{n}.start"), -1, 10_000)
+    },
+    "the last element has none": lambda a, n: {
+        f"{n}.start": changed(a(f"{n}.start"), -2, a(f"{n}.start")[-1])
+    },
+    "a conductor belongs to nobody": lambda a, n: {
+        f"{n}.start": a(f"{n}.start") - (np.arange(len(a(f"{n}.start"))) > 3)
+    },
+    "starts fall": lambda a, n: {f"{n}.start": changed(a(f"{n}.start"), 2, 0)},
+    "a conductor shifts to its neighbour": lambda a, n: {
+        f"{n}.start": changed(a(f"{n}.start"), 1, a(f"{n}.start")[1] + 1)
+    },
+    "a conductor is missing": lambda a, n: fewer(f"{n}.node", a) | fewer(f"{n}.end", a),
+    "a value is missing": lambda a, n: fewer(f"{n}.y", a),
+    "values shift to the neighbour": lambda a, n: {
+        f"{n}.y_start": changed(a(f"{n}.y_start"), 1, a(f"{n}.y_start")[1] + 1)
+    },
+    "more values than said": lambda a, n: {f"{n}.y": np.append(a(f"{n}.y"), 0j)},
+    "an element too few": lambda a, n: fewer(f"{n}.start", a) | fewer(f"{n}.y_start", a),
+}
+
+
+@pytest.mark.parametrize("name", ["branch_blocks", "shunt_blocks"])
+@pytest.mark.parametrize("what", DISAGREE)
+def test_starts_that_disagree_with_their_arrays_are_refused(written, read, name, what):
+    """Where the blocks' starts and arrays do not fit each other, one of the block's columns is named."""
+    entries = entries_of(written)
+    altered = DISAGREE[what](lambda column: array_of(entries[f"{column}.npy"]), name)
+    for column, array in altered.items():
+        entries[f"{column}.npy"] = entry_of(array)
+    with pytest.raises(FeederRejected) as refused:
+        read(packed(entries.items()))
+    assert any(fault.field.startswith(f"{name}.") for fault in refused.value.rejected)
+
+
+WHOLE = [column for column in COLUMNS if np.dtype(column.dtype).kind in "iu"]
+
+
+@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_whatever_rows_point_at_there_is_something(written, read, data):
+    """Up to three whole numbers replaced: refused by column, or a network that is solved without an error."""
+    entries = entries_of(written)
+    for column in data.draw(st.lists(st.sampled_from(WHOLE), min_size=1, max_size=3)):
+        array = array_of(entries[f"{column.name}.npy"])
+        if array.size:
+            place = data.draw(st.integers(0, array.size - 1))
+            bounds = np.iinfo(array.dtype)
+            values = st.one_of(
+                st.sampled_from(array.ravel().tolist()),
+                st.integers(-2, 12),
+                st.integers(bounds.min, bounds.max),
+            )
+            array.ravel()[place] = np.clip(data.draw(values), bounds.min, bounds.max)
+            entries[f"{column.name}.npy"] = entry_of(array)
+    try:
+        network = read(packed(entries.items()))
+    except FeederRejected:
+        return
+    settle(network, network.load_kva, np.zeros(network.n, dtype=complex), initial(network))
+
+
+def test_a_winding_held_up_by_stray_admittances_comes_back(tmp_path):
+    """Every kind of shunt that a reader makes is one the file has."""
+    kinds = np.array(NETWORK.shunt_kind)
+    network = dataclasses.replace(NETWORK, shunt_kind=("stray", *kinds[1:].tolist()))
+    save_network(tmp_path / "s.gfnet", network)
+    assert_same(network, load_network(tmp_path / "s.gfnet"))
 
 
 def test_every_bad_column_is_named_at_once(written, read):

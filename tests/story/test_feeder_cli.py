@@ -2,6 +2,8 @@
 
 import csv
 import json
+import math
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from typer.testing import CliRunner
 
 from gridflock.console._cli import app
 from gridflock.grid import initial, solve
+from gridflock.grid.change import OpenSwitch, apply
 from gridflock.runtime import feeder
 
 SMALL = """
@@ -26,6 +29,12 @@ calcvoltagebases
 solve
 show voltages
 """
+
+
+@dataclass
+class _Told:
+    in_: float
+    of: list
 
 
 def _run(*words, code=0):
@@ -171,3 +180,74 @@ def test_a_file_that_must_not_or_cannot_be_read_is_refused_by_line(master, line,
 def test_an_unknown_feeder_is_one_line():
     """A name that is neither a file nor a packed feeder says what would be."""
     assert "no such packed feeder" in _run("info", "ieee999", code=1).output
+
+
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        (("import", "ieee123"), "x.npz"),
+        (("import", "ieee123"), "x.json"),
+        (("import", "ieee123"), "gfnet"),
+        (("solve", "ieee123", "--out"), "x.txt"),
+        (("series", "ieee123", "--hours", 8000, "--out"), "x.xlsx"),
+        (("estimate", "ieee123", "--readings", "none.csv", "--out"), "x.png"),
+    ],
+)
+def test_a_file_of_another_ending_is_refused_before_anything_is_done(tmp_path, words, name):
+    """Only what will be read again by its ending, or drawn, is written; the rule is told, no file is left."""
+    output = _run(*words, tmp_path / name, code=1).output
+    assert f"{name}: cannot be written (rule: a name that ends in ." in output.replace("\n", "")
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_is_no_plain_file_is_not_replaced(tmp_path):
+    """A folder named like a network stays a folder."""
+    (tmp_path / "x.gfnet").mkdir()
+    assert "is not replaced" in _run("import", "ieee123", tmp_path / "x.gfnet", code=1).output
+    assert (tmp_path / "x.gfnet").is_dir()
+    assert "out:" in _run("solve", "ieee123", "--out", tmp_path / "none" / "x.csv", code=1).output
+
+
+@pytest.mark.parametrize("ending", [".dss", ".xml", ".json", ".gfnet"])
+def test_a_loop_of_links_is_one_line(require, tmp_path, ending):
+    """A feeder file that leads in a circle, as file, as folder or as target, is told in one line."""
+    from gridflock.field import opendss
+
+    require("dss-python (the opendss extra)", ending != ".dss" or opendss.available())
+    loop = tmp_path / f"a{ending}"
+    loop.symlink_to(tmp_path / f"b{ending}")
+    (tmp_path / f"b{ending}").symlink_to(loop)
+    (tmp_path / "folder").symlink_to(tmp_path / "folder")
+    for file in (loop, tmp_path / "folder" / f"c{ending}"):
+        assert file.name in _run("info", file, code=1).output
+    if ending == ".gfnet":
+        _run("import", "ieee123", tmp_path / "folder" / "c.gfnet", code=1)
+
+
+@pytest.mark.parametrize("text", ["[" * 200_000, '{"a":' * 200_000, "", "\0", "[]", "NaN", "\ud800"])
+def test_a_document_that_is_none_is_one_line(tmp_path, text):
+    """Nested without end, empty, binary, a list: the file is named and nothing else happens."""
+    path = tmp_path / "f.json"
+    path.write_bytes(text.encode("utf-8", "surrogatepass"))
+    output = _run("info", path, code=1).output
+    assert "f.json" in output
+    assert len(output) < 500
+
+
+def test_what_is_no_number_is_null():
+    """In answers NaN and both infinities are null, however deep, and everything else is itself."""
+    from gridflock.runtime import plain
+
+    value = {"a": [math.nan, (math.inf, -math.inf, 0.0)], 1: {"b": np.float64("nan"), "c": 1e308}, "d": "nan"}
+    told = json.dumps(plain(value), allow_nan=False)
+    assert json.loads(told) == {"a": [None, [None, None, 0.0]], "1": {"b": None, "c": 1e308}, "d": "nan"}
+    assert plain(_Told(math.nan, [_Told(math.inf, [])])) == {"in": None, "of": [{"in": None, "of": []}]}
+
+
+def test_commands_answer_with_strict_json(tmp_path):
+    """A feeder with an unfed island has absent figures: null, never a word that JSON does not know."""
+    path = tmp_path / "open.gfnet"
+    feeder.save(apply(feeder.read("ieee123"), OpenSwitch("sw-60-160")), path)
+    for words in (("info",), ("solve",), ("violations",), ("series", "--hours", 1, "--fixed")):
+        told = _run(words[0], path, *words[1:], "--json", code=0).output
+        json.loads(told, parse_constant=pytest.fail)

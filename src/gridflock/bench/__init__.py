@@ -1,11 +1,20 @@
 """Subjects measured against rivals in the same run, each with its own JSON.
 
-A missing rival is an error and never a silent skip; equal answers are shown before times.
+A missing rival is an error and never a silent skip. Times count only beside equal answers: where they do
+not, the figures say so (``counts``) and why (``why_not``).
 """
 
 from gridflock.bench._estimation import estimation
 from gridflock.bench._power_grid_model import against_power_grid_model
 from gridflock.bench._powerflow import WIDE_PU, powerflow
+from gridflock.bench._processors import ProcessorFailed
 from gridflock.bench._series import series
 
-__all__ = ["WIDE_PU", "against_power_grid_model", "estimation", "powerflow", "series"]
+__all__ = [
+    "WIDE_PU",
+    "ProcessorFailed",
+    "against_power_grid_model",
+    "estimation",
+    "powerflow",
+    "series",
+]

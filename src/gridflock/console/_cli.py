@@ -13,6 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from gridflock.console._feeder import app as feeder_app
+from gridflock.console._fleet import app as fleet_app
 from gridflock.console._remote import Remote
 
 app = typer.Typer(
@@ -22,13 +23,12 @@ app = typer.Typer(
 )
 users = typer.Typer(help="Named local users of a data folder.", no_args_is_help=True)
 audit = typer.Typer(help="The ledger's hash chain.", no_args_is_help=True)
-fleet = typer.Typer(help="Registry files.", no_args_is_help=True)
 bench = typer.Typer(help="Measured against rivals in the same run.", no_args_is_help=True)
 app.add_typer(feeder_app, name="feeder")
 app.add_typer(users, name="users")
 app.add_typer(bench, name="bench")
 app.add_typer(audit, name="audit")
-app.add_typer(fleet, name="fleet")
+app.add_typer(fleet_app, name="fleet")
 out = Console()
 
 Url = Annotated[str | None, typer.Option("--url", help="Server; default GRIDFLOCK_URL or the local one.")]
@@ -250,16 +250,33 @@ def bench_powerflow(
     controls: Annotated[
         bool, typer.Option("--controls", help="Regulators, capacitors and volt-var curves act on both sides.")
     ] = False,
+    processors: Annotated[
+        bool, typer.Option("--processors", help="Ours compiled for older processors and in plain loops, too.")
+    ] = False,
     against: Annotated[str, typer.Option(help="opendss or power-grid-model.")] = "opendss",
     as_json: AsJson = False,
 ) -> None:
-    """The batched power flow against a rival: the same scenarios in the same run, one thread each."""
+    """The batched power flow against a rival: the same scenarios in the same run, one thread each.
+
+    Ends with exit code 2 where the figures do not count: answers too far apart or not converged.
+    """
     from gridflock.console import _offline
 
     found = _offline.bench_powerflow(
-        feeder, root, scenarios, level, seed, widen=widen, controls=controls, against=against
+        feeder,
+        root,
+        scenarios,
+        level,
+        seed,
+        widen=widen,
+        controls=controls,
+        processors=processors,
+        against=against,
     )
     _show(found, as_json)
+    if not found.get("counts", True):
+        typer.echo(f"does not count: {found['why_not']}", err=True)
+        raise typer.Exit(2)
 
 
 @bench.command("estimation")
@@ -278,7 +295,7 @@ def bench_estimation(
     _show(_offline.bench_estimation(feeder, root, runs, level, missing, seed), as_json)
 
 
-# ---- users and registry files --------------------------------------------------------------------
+# ---- users ---------------------------------------------------------------------------------------
 
 
 @users.command("add")
@@ -311,33 +328,6 @@ def users_remove(name: str, data: Data = Path("gridflock-data")) -> None:
     from gridflock.console import _offline
 
     _offline.remove_user(data, name)
-
-
-@fleet.command("check")
-def fleet_check(file: Path, feeder: Feeder = "ieee123", as_json: AsJson = False) -> None:
-    """Check a registry file (CSV or JSON): every fault by row, field and rule; exit code 1 on any."""
-    from gridflock.console import _offline
-
-    answer = _offline.check_fleet(file, feeder)
-    _show(answer, as_json, rows=answer["rejected"])
-    raise typer.Exit(1 if answer["rejected"] else 0)
-
-
-@fleet.command("export")
-def fleet_export(
-    file: Path,
-    feeder: Feeder = "ieee123",
-    ders: Ders = 2000,
-    day: DayText = "2026-07-15",
-    seed: Seed = 1,
-    as_json: AsJson = False,
-) -> None:
-    """Write the registry of a simulated fleet as CSV: a file to start from."""
-    from gridflock.console import _offline
-
-    count = _offline.export_fleet(file, _offline.scenario(feeder, ders, day, seed))
-    told = {"file": str(file), "resources": count}
-    typer.echo(json.dumps(told) if as_json else f"{count} resources written to {file}")
 
 
 def _show(answer: Any, as_json: bool, rows: list[dict[str, Any]] | None = None) -> None:  # noqa: FBT001, ANN401 - JSON, and a flag passed on

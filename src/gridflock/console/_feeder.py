@@ -67,6 +67,7 @@ def import_(
     """
     from gridflock.runtime import feeder
 
+    _check_ending(target, {".gfnet"})
     network = _or_stop(lambda: feeder.read(file, root))
     _or_stop(lambda: feeder.save(network, target))
     size = {"buses": len(network.buses), "nodes": network.n}
@@ -116,6 +117,7 @@ def solve(
     """One operating point: head power, losses, extreme voltages, broken limits."""
     from gridflock.runtime import feeder
 
+    _check_ending(out, {".csv", *PICTURES})
     found, flow = feeder.solve_once(_or_stop(lambda: feeder.read(file, root)), load, controls=controls)
     if out is not None:
         _write_flow(flow, out)
@@ -174,6 +176,7 @@ def series(
     """Run a feeder through time: regulators and capacitors act, every step in lanes."""
     from gridflock.runtime import feeder
 
+    _check_ending(out, {".csv", *PICTURES})
     network, shapes = _or_stop(lambda: feeder.read_with_shapes(file, root))
     with _progress(as_json) as progress:
         found, steps = _or_stop(
@@ -213,12 +216,19 @@ def estimate(
     """The most likely state behind late, missing and wrong readings, and how sure it is."""
     from gridflock.runtime import feeder
 
+    _check_ending(out, {".csv"})
     network = _or_stop(lambda: feeder.read(file, root))
     found, state = _or_stop(lambda: feeder.estimate(network, readings, now, load, share))
     if out is not None:
         _write_rows(out, ["bus", "phase", "v_pu", "sigma_pu", "rests_on"], feeder.node_rows(state))
     _tell(_plain(found), as_json)
     raise typer.Exit(0 if found.converged else 2)
+
+
+def _check_ending(out: Path | None, endings: set[str]) -> None:
+    """Before anything is read or reckoned: whether what is to be written can be."""
+    if out is not None and out.suffix.lower() not in endings:
+        raise _stop([f"{out}: cannot be written (rule: a name that ends in {', '.join(sorted(endings))})"])
 
 
 def _reverse(given: list[str] | None) -> dict[str, float] | None:
@@ -247,8 +257,6 @@ def _progress(as_json: bool) -> Iterator[Callable[[int, int], None]]:  # noqa: F
 def _write_series(network: Any, steps: Any, step_s: int, out: Path) -> None:  # noqa: ANN401 the grid is loaded only by the commands that need it
     from gridflock.console import _profile
 
-    if out.suffix.lower() not in PICTURES | {".csv"}:
-        raise _stop([f"out: {out} (rule: .csv, {', '.join(sorted(PICTURES))})"])
     if out.suffix.lower() != ".csv":
         _or_file(out, lambda: _profile.draw_series(steps, step_s, out))
         return
@@ -277,8 +285,6 @@ def _or_file(out: Path, action: Callable[[], None]) -> None:
 def _write_flow(flow: Any, out: Path) -> None:  # noqa: ANN401 the grid is loaded only by the commands that need it
     from gridflock.console import _profile
 
-    if out.suffix.lower() not in PICTURES | {".csv"}:
-        raise _stop([f"out: {out} (rule: .csv, {', '.join(sorted(PICTURES))})"])
     if out.suffix.lower() == ".csv":
         _write_rows(out, ["bus", "phase", "v_pu", "v_v", "angle_deg"], _profile.rows(flow))
     else:

@@ -19,7 +19,7 @@ from rich.table import Table
 
 from gridflock.console import _report
 from gridflock.record import RecordError, open_record
-from gridflock.runtime import FileRejected, Role, System, Users, plain, read_rows, simulate
+from gridflock.runtime import FileRejected, Role, Users, plain, read_rows, simulate
 from gridflock.schema import REGISTRY
 from gridflock.sim import Scenario, UnknownFeeder, World, feeder_document
 
@@ -102,25 +102,48 @@ def bench_powerflow(
     *,
     widen: bool,
     controls: bool,
+    processors: bool,
     against: str,
 ) -> dict[str, Any]:
-    """Ours against a rival, or an end that names what is missing."""
+    """Ours against a rival, or an end that names what is missing, does not fit or was not solved."""
     from gridflock import bench  # noqa: PLC0415 - rivals are development dependencies
     from gridflock.grid.build import FeederRejected  # noqa: PLC0415 - only a bench reads files here
     from gridflock.runtime.feeder import collection  # noqa: PLC0415 - the same
 
-    limits = bench.WIDE_PU if widen else None
+    _check_powerflow(feeder, against, widen=widen, controls=controls, processors=processors)
     root = root or collection(Path(feeder))
+    asked = (feeder, root, scenarios, level, seed)
     try:
         if against == "power-grid-model":
-            return dict(bench.against_power_grid_model(feeder, root, scenarios, level, seed))
-        if against != "opendss":
-            raise _stop(f"against: {against!r} (rule: opendss or power-grid-model)")
-        if controls:
-            return dict(bench.series(feeder, root, scenarios, level, seed))
-        return dict(bench.powerflow(feeder, root, scenarios, level, seed, widen=limits))
-    except (ImportError, UnknownFeeder, FeederRejected, OSError) as error:
+            found = bench.against_power_grid_model(*asked)
+        elif controls:
+            found = bench.series(*asked)
+        else:
+            limits = bench.WIDE_PU if widen else None
+            found = bench.powerflow(*asked, widen=limits, processors=processors)
+    except (ImportError, UnknownFeeder, FeederRejected, OSError, bench.ProcessorFailed) as error:
         raise _stop(str(error)) from error
+    except ArithmeticError as error:
+        raise _stop(str(error), code=2) from error
+    answer: dict[str, Any] = plain(dict(found))
+    return answer
+
+
+def _check_powerflow(feeder: str, against: str, *, widen: bool, controls: bool, processors: bool) -> None:
+    """End where options contradict each other: one that would be left out quietly is refused."""
+    if against not in {"opendss", "power-grid-model"}:
+        raise _stop(f"against: {against!r} (rule: opendss or power-grid-model)")
+    options = {"--widen": widen, "--controls": controls, "--processors": processors}
+    given = [name for name, chosen in options.items() if chosen]
+    if given and against != "opendss":
+        raise _stop(f"against: {against} with {' and '.join(given)} (rule: with opendss only)")
+    if controls and len(given) > 1:
+        raise _stop(f"controls: together with {' and '.join(set(given) - {'--controls'})} (rule: alone)")
+    if controls and Path(feeder).suffix.lower() != ".dss":
+        raise _stop(
+            f"controls: feeder {feeder!r} (rule: an OpenDSS master, since OpenDSS's own controls are the "
+            "rival; a packed feeder is written for it with its taps held)"
+        )
 
 
 def bench_estimation(
@@ -154,15 +177,6 @@ def read_fleet(file: Path) -> RowList:
         fault = error.rejected
         place = f" line {fault.row}" if fault.row else ""
         raise _stop(f"{fault.field}{place}: {fault.reason}") from error
-
-
-def check_fleet(file: Path, feeder: str) -> dict[str, Any]:
-    """Every fault of a registry file."""
-    system = System.build(feeder_document(scenario(feeder, 1, "2026-07-15", 1).feeder), read_fleet(file))
-    rejected = [
-        {"row": f.row, "id": ", ".join(f.ids), "field": f.field, "reason": f.reason} for f in system.rejected
-    ]
-    return {"accepted": len(system.fleet.ids), "rejected": rejected}
 
 
 def export_fleet(file: Path, world: Scenario) -> int:
@@ -228,7 +242,7 @@ def remove_user(data: Path, name: str) -> None:
         raise _stop(f"name: no user {name!r} in {data}")
 
 
-def _stop(message: str) -> typer.Exit:
-    """Say what is wrong and end with exit code 1."""
+def _stop(message: str, code: int = 1) -> typer.Exit:
+    """Say what is wrong and end: with 1 where the input is at fault, with 2 where there is no full answer."""
     typer.echo(message, err=True)
-    return typer.Exit(1)
+    return typer.Exit(code)

@@ -12,12 +12,10 @@ sparse matrix. Nothing here loops over devices in a tick.
 
 from gridflock.fleet._capability import capability
 from gridflock.fleet._columns import Fleet, Image
-from gridflock.fleet._flexibility import arrivals_kwh, flexibility
-from gridflock.fleet._groups import Groups
 from gridflock.fleet._reactive import reactive_room
-from gridflock.fleet._shares import fair
-from gridflock.fleet._split import Split, split
-from gridflock.fleet._status import GroupStatus, group_status
+from gridflock.fleet.flexible import arrivals_kwh, flexibility
+from gridflock.fleet.groups import Groups, GroupStatus, group_status
+from gridflock.fleet.sharing import Split, fair, split
 
 __all__ = [
     "Fleet",

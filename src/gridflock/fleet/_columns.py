@@ -2,29 +2,34 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gridflock.fleet._registry import Registry, merged, read_registry
-from gridflock.model import Quality, Readings, Rejected
+from gridflock.fleet._ingest import FLOATS, FUTURE_S, TRUST_BITS, Hot, Verdict, counted, take_in
+from gridflock.fleet._quality import STANDING, ReadingQuality, reading_quality
+from gridflock.fleet.registry import Registry, merge, read_registry
+from gridflock.model import Readings, Rejected
 from gridflock.schema import QUANTITY, TELEMETRY, Family
 from gridflock.units import NEVER_S, Codes, Kvar, Kw, Kwh, Mask, Pu, Rows, Seconds
 
-FUTURE_S = 60
-"""A reading further ahead of our clock than this is impossible, s."""
 _SHOWN = 20
-_VOCABULARIES = 16
-# One slot per possible quantity code: an unknown code has an empty range, so every value fails it.
-_LOW = np.full(256, np.inf)
-_HIGH = np.full(256, -np.inf)
-_LOW[: len(TELEMETRY)] = [entry.low for entry in TELEMETRY]
-_HIGH[: len(TELEMETRY)] = [entry.high for entry in TELEMETRY]
-# Cells are ordered by (moment, trust): a key is 4 x unix seconds + trust.
-_TRUST_BITS = 2
+# What is remembered of vocabularies: so many, and so many ids in all besides twice the fleet's own.
+_VOCABULARIES, _VOCABULARY_IDS, _VOCABULARY_SHARE = 16, 100_000, 2
+_REASONS = {
+    Verdict.LATE: ("time_s", "late or repeated: a newer value, or this one, is already known"),
+    Verdict.STRANGER: ("id", "unknown resource"),
+    Verdict.NO_QUANTITY: ("quantity", "unknown quantity"),
+    Verdict.BEFORE_1970: ("time_s", "before 1970"),
+    Verdict.AHEAD: ("time_s", f"more than {FUTURE_S} s ahead of our clock"),
+    Verdict.NOT_FINITE: ("value", "not a finite number"),
+}
+_GIB = 2**30
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -85,24 +90,24 @@ class Fleet:
     """All resources: the registry's columns and the newest reading of each quantity.
 
     Attributes:
+        registry: nameplates and settings, as they were read.
         ids: outside identity of each row.
         row_of: row of each identity.
-        columns: registry columns by name, each (n,); ``bus``, ``provider`` and ``program`` are int32
-            codes into ``labels``.
+        columns: registry columns by name, each (n,); texts are int32 codes into ``labels``.
         labels: vocabularies of the coded columns.
         family: uint8 (n,) ``schema.Family``.
     """
 
     def __init__(self, registry: Registry) -> None:
-        self._registry = registry
+        self.registry = registry
         self.ids = registry.ids
         self.row_of = {name: row for row, name in enumerate(registry.ids)}
         self.columns = registry.columns
         self.labels = registry.labels
         self.family = registry.family
-        shape = (len(TELEMETRY), len(registry.ids))
-        self._cells = np.full(shape, np.nan)
-        self._keys = np.full(shape, NEVER_S, dtype=np.int64)
+        self._hot = Hot.empty(len(registry.ids))
+        self._frozen: dict[str, NDArray[Any]] = {}
+        self._own = np.arange(len(registry.ids), dtype=np.int32)
         self._vocabularies: dict[int, tuple[tuple[str, ...], Rows]] = {}
 
     @classmethod
@@ -136,15 +141,21 @@ class Fleet:
             The new fleet (this one where nothing changed), how many rows changed, and the faults.
         """
         news, rejected = read_registry(rows, places, first_row)
-        registry, changed = merged(self._registry, news)
-        if not changed:
-            return self, 0, rejected
+        done = merge(self.registry, news)
+        return self.with_registry(done.registry, done.before), done.count, rejected
+
+    def with_registry(self, registry: Registry, before: Rows | None = None) -> Fleet:
+        """A fleet of another version of the registry, into which the readings are carried over.
+
+        Args:
+            registry: the other version; the one this fleet has gives this fleet.
+            before: (n,) row here of each row there, -1 where it is new; None = found by id.
+        """
+        if registry is self.registry:
+            return self
         fleet = Fleet(registry)
-        before = np.fromiter((self.row_of.get(name, -1) for name in fleet.ids), np.int64, len(fleet.ids))
-        known = before >= 0
-        fleet._cells[:, known] = self._cells[:, before[known]]
-        fleet._keys[:, known] = self._keys[:, before[known]]
-        return fleet, changed, rejected
+        fleet._hot = self._hot.carried(self._rows_of(registry.ids) if before is None else before)
+        return fleet
 
     def ingest(self, readings: Readings, now_s: int) -> tuple[Rejected, ...]:
         """Take in a batch; what cannot be true or is not news is counted, never raised.
@@ -157,77 +168,117 @@ class Fleet:
             readings: house sign and units.
             now_s: our clock, unix seconds.
         """
-        index, quantity, value, time_s = readings.index, readings.quantity, readings.value, readings.time_s
-        vocabulary = self._vocabulary(readings.ids)
-        # The last slot of a vocabulary is -1: where a position outside of it leads.
-        row = vocabulary[np.where((index >= 0) & (index < len(readings.ids)), index, len(readings.ids))]
-        possible = (value >= _LOW[quantity]) & (value <= _HIGH[quantity])
-        timely = (time_s >= 0) & (time_s <= now_s + FUTURE_S)
-        fit = possible & timely & (row >= 0)
-        rejected: list[Rejected] = []
-        trust = (
-            Quality.SUBSTITUTED + 1 - np.minimum(readings.quality, Quality.SUBSTITUTED + 1).astype(np.int64)
-        )
-        key = (time_s << _TRUST_BITS) + trust
-        cell = quantity * np.int64(len(self.ids)) + row
-        if not fit.all():
-            rejected = _impossible(readings, row, possible, timely)
-            chosen = np.flatnonzero(fit)
-            kept = self._store(cell[chosen], key[chosen], value[chosen])
-            late = chosen[~kept]
-        else:
-            late = np.flatnonzero(~self._store(cell, key, value))
-        if len(late):
-            reason = "late or repeated: a newer value, or this one, is already known"
-            rejected.append(_count(readings, late, "time_s", reason))
+        batch = (readings.index, readings.quantity, readings.value, readings.time_s, readings.quality)
+        verdict, changed = take_in(self._hot, self._vocabulary(readings.ids), batch, now_s)
+        if changed.any():
+            self._frozen.pop("heard_s", None)
+        for code in np.flatnonzero(changed):
+            self._frozen.pop(TELEMETRY[code].name, None)
+        found = counted(verdict)
+        rejected = [_count(readings, at, *_REASONS[why]) for why, at in found.items() if why in _REASONS]
+        if Verdict.OUT_OF_RANGE in found:
+            rejected += _out_of_range(readings, found[Verdict.OUT_OF_RANGE])
         return tuple(rejected)
 
-    def _store(self, cell: NDArray[np.int64], key: NDArray[np.int64], value: NDArray[np.float64]) -> Mask:
-        """Keep the best reading of each cell; which of the batch were kept."""
-        keys, cells = self._keys.reshape(-1), self._cells.reshape(-1)
-        known = keys[cell]
-        newer = key > known
-        news = newer | ((key == known) & (value > cells[cell]))
-        np.maximum.at(keys, cell, key)
-        best = news & (key == keys[cell])
-        cells[cell[best & newer]] = -np.inf
-        np.maximum.at(cells, cell[best], value[best])
-        kept: Mask = best & (value == cells[cell])
-        return kept
-
     def _vocabulary(self, ids: tuple[str, ...]) -> Rows:
-        """Row of each identity, -1 where unknown, one more -1 at the end; cached by identity."""
+        """Row of each identity, -1 where unknown; found once for each vocabulary, known by identity."""
+        if ids is self.ids:
+            return self._own
         known = self._vocabularies.get(id(ids))
         if known is not None and known[0] is ids:
             return known[1]
-        rows = np.fromiter((self.row_of.get(name, -1) for name in (*ids, "")), np.int32, len(ids) + 1)
-        if len(self._vocabularies) >= _VOCABULARIES:
+        rows = self._rows_of(ids)
+        room = _VOCABULARY_IDS + _VOCABULARY_SHARE * len(self.ids) - len(ids)
+        while self._vocabularies and (
+            len(self._vocabularies) >= _VOCABULARIES
+            or sum(len(held) for held, _ in self._vocabularies.values()) > room
+        ):
             self._vocabularies.pop(next(iter(self._vocabularies)))
         self._vocabularies[id(ids)] = (ids, rows)
         return rows
 
+    def _rows_of(self, ids: tuple[str, ...]) -> Rows:
+        """Row of each identity, -1 where unknown."""
+        return np.fromiter(map(self.row_of.get, ids, repeat(-1)), np.int32, len(ids))
+
     def image(self, now_s: int) -> Image:
-        """A frozen snapshot; later readings never show in it."""
-        floats = self._cells.astype(np.float32)
-        floats.flags.writeable = False
-        columns: dict[str, NDArray[Any]] = {
-            entry.name: floats[code] for code, entry in enumerate(TELEMETRY) if entry.dtype == "f4"
-        }
-        depart = self._cells[QUANTITY["depart_s"]]
-        columns["depart_s"] = np.where(np.isnan(depart), NEVER_S, depart).astype(np.int64)
-        columns["ready"] = (self._cells[QUANTITY["ready"]] > 0).astype(np.uint8)
-        # An arithmetic shift keeps the absent moment: -1 >> 2 is -1.
-        columns["heard_s"] = self._keys.max(axis=0) >> _TRUST_BITS
+        """A frozen snapshot; later readings never show in it.
+
+        Each column that readings changed since the last image is copied; the others are shared with it.
+        """
+        for at, name in enumerate(FLOATS):
+            self._freeze(name, self._hot.cells[at])
         for name in ("depart_s", "ready", "heard_s"):
-            columns[name].flags.writeable = False
+            self._freeze(name, getattr(self._hot, name))
         return Image(
             ids=self.ids,
             columns=self.columns,
             kind=self.columns["kind"],
             family=self.family,
             now_s=now_s,
-            **columns,
+            **self._frozen,
         )
+
+    def _freeze(self, name: str, column: NDArray[Any]) -> None:
+        if name not in self._frozen:
+            copy = column.copy()
+            copy.flags.writeable = False
+            self._frozen[name] = copy
+
+    def moment_s(self, quantity: str) -> Seconds:
+        """Moment of each resource's reading of a quantity, int64 (n,); -1 where there is none.
+
+        Args:
+            quantity: ``schema.TELEMETRY`` name.
+
+        Raises:
+            KeyError: no such quantity.
+        """
+        # An arithmetic shift keeps the absent moment: -1 >> 2 is -1.
+        moments: Seconds = self._hot.keys[QUANTITY[quantity]] >> TRUST_BITS
+        return moments
+
+    def stale(self, quantity: str, now_s: int, stale_s: int) -> Mask:
+        """Rows without a reading of a quantity from the last ``stale_s`` seconds.
+
+        Args:
+            quantity: ``schema.TELEMETRY`` name.
+            now_s: our clock, unix seconds.
+            stale_s: age past which a reading says nothing of the present.
+
+        Raises:
+            KeyError: no such quantity.
+        """
+        moments = self.moment_s(quantity)
+        old: Mask = (moments == NEVER_S) | (now_s - moments > stale_s)
+        return old
+
+    def reading_quality(
+        self, now_s: int, standing: int = STANDING, stale_s: int | None = None
+    ) -> ReadingQuality:
+        """Age, clocks and standstills of each resource's readings; peers are of one kind and feeder.
+
+        Args:
+            now_s: our clock, unix seconds.
+            standing: so many repetitions of a value are a standstill, 1 to 255.
+            stale_s: values older than this are neither standing nor moving; None = however old.
+        """
+        feeders = len(self.labels["feeder"])
+        peer = self.columns["kind"].astype(np.int32) * feeders + self.columns["feeder"]
+        return reading_quality(self._hot, peer, now_s, standing, stale_s)
+
+    def hot_gib(self) -> float:
+        """Memory a running fleet holds, GiB: columns, readings, the last image, ids and vocabularies.
+
+        Not counted are the registry's names with others, which no tick reads.
+        """
+        arrays = [*self.columns.values(), self.family, *self._hot, *self._frozen.values(), self._own]
+        arrays += [rows for _, rows in self._vocabularies.values()]
+        texts = [self.ids, *self.labels.values(), *(ids for ids, _ in self._vocabularies.values())]
+        # Names stand once in memory however many tuples list them; a row number is a small object.
+        names = {id(name): sys.getsizeof(name) for listed in texts for name in listed}
+        total = sum(array.nbytes for array in arrays) + sum(map(sys.getsizeof, texts)) + sum(names.values())
+        return (total + sys.getsizeof(self.row_of) + sum(map(sys.getsizeof, self.row_of.values()))) / _GIB
 
 
 def filled(values: NDArray[Any]) -> NDArray[np.float64]:
@@ -243,24 +294,12 @@ def _count(readings: Readings, at: NDArray[np.intp], field: str, reason: str) ->
     return Rejected("reading", field, tuple(dict.fromkeys(known))[:_SHOWN], reason, count=len(at))
 
 
-def _impossible(readings: Readings, row: Rows, possible: Mask, timely: Mask) -> list[Rejected]:
-    """Counts of the readings that cannot be true, each under its first broken rule."""
-    found: list[Rejected] = []
-    left = np.ones(len(row), dtype=bool)
-
-    def take(broken: Mask, field: str, reason: str) -> None:
-        at = np.flatnonzero(left & broken)
-        if len(at):
-            left[at] = False
-            found.append(_count(readings, at, field, reason))
-
-    take(row < 0, "id", "unknown resource")
-    take(readings.quantity >= len(TELEMETRY), "quantity", "unknown quantity")
-    take(readings.time_s < 0, "time_s", "before 1970")
-    take(~timely, "time_s", f"more than {FUTURE_S} s ahead of our clock")
-    take(~np.isfinite(readings.value), "value", "not a finite number")
-    for code in np.unique(readings.quantity[left & ~possible]):
+def _out_of_range(readings: Readings, at: NDArray[np.intp]) -> list[Rejected]:
+    """Counts of the values outside their quantity's range, by quantity."""
+    found = []
+    quantity = readings.quantity[at]
+    for code in np.unique(quantity):
         entry = TELEMETRY[code]
         rule = f"outside [{entry.low:g}, {entry.high:g}] {entry.unit}".rstrip()
-        take(~possible & (readings.quantity == code), entry.name, rule)
+        found.append(_count(readings, at[quantity == code], entry.name, rule))
     return found

@@ -94,11 +94,13 @@ def most_taps(network: Network) -> NDArray[np.int8]:
 
 
 def capacitor_modes(network: Network) -> Codes:
-    """(M,) ``CapacitorMode``; fixed where the bank is out of service or stands at a dead node."""
-    caps, blocks = network.capacitors, network.shunt_blocks
+    """(M,) ``CapacitorMode``; fixed where the bank is out of service, dead, or looks at a dead node."""
+    caps, blocks, live = network.capacitors, network.shunt_blocks, network.topology.live
     dead = np.zeros(len(network.shunts), dtype=np.bool_)
-    dead[blocks.owner[(blocks.node >= 0) & ~network.topology.live[blocks.node]]] = True
+    dead[blocks.owner[(blocks.node >= 0) & ~live[blocks.node]]] = True
     rests = dead[caps.shunt] | network.shunt_out[caps.shunt]
+    looks = np.repeat(np.arange(len(caps.ids)), np.diff(caps.seen_start))
+    rests[looks[~live[caps.seen_node]]] = True
     return np.where(rests, CapacitorMode.FIXED, caps.mode).astype(np.uint8)
 
 

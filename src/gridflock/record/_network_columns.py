@@ -57,7 +57,7 @@ TEXTS = {
 UNIQUE = ("buses", "sources", "loads", "branches", "shunts", "regulators.ids", "capacitors.ids", "sections")
 CHOICES = {
     "branch_kind": frozenset({"line", "switch", "transformer", "regulator", "reactor"}),
-    "shunt_kind": frozenset({"capacitor", "reactor"}),
+    "shunt_kind": frozenset({"capacitor", "reactor", "stray"}),
 }
 
 

@@ -1,10 +1,11 @@
 """The one place of wiring: a data folder, a world and a system become a running ``Derms``.
 
-On a folder with a past, everything resumes: open proposals, the day's trail and peak from the
-ledger, the forecasts' past and the simulated world from their last snapshot, with the orders
-recorded since then replayed; what the meters say in the replay fills the image again. What the
-ledger does not hold begins anew: the conversation with each resource (orders in force are renewed
-by the first tick), regulator positions, and the plan, which the first tick makes.
+On a folder with a past, everything resumes: open proposals, the day's trail and peak, and the registry
+where the ledger has one, with every import since; the forecasts' past and the simulated world from
+their last snapshot, with the orders recorded since then replayed; what the meters say in the replay
+fills the image again. What the ledger does not hold begins anew: the conversation with each resource
+(orders in force are renewed by the first tick), regulator positions, and the plan, which the first
+tick makes.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from gridflock.runtime._clock import VirtualClock
 from gridflock.runtime._derms import Derms
 from gridflock.runtime._loop import Loop, Moment
 from gridflock.runtime._past import Past
+from gridflock.runtime._roll import take, versions
 from gridflock.runtime._settings import Settings
 from gridflock.runtime._sites import Sites
 from gridflock.runtime._system import System
@@ -83,7 +85,8 @@ def rehearse(
         settings: tempos and limits.
         speed: virtual seconds per wall second; 0 = as fast as it goes.
         stop: set to end a paced wait early.
-        registry: rows the system is told instead of the world's own.
+        registry: rows the system is told instead of the world's own; recorded, and on a folder with a
+            registry of its own an import into that.
         join_s: seconds after local midnight at which a new life begins; the world has lived
             unmanaged until then.
         wrap: the adapter around the world; tests listen in with their own.
@@ -103,12 +106,12 @@ def rehearse(
         _claim(folder, scenario)
         document = feeder_document(scenario.feeder)
         world, kept = _world(record, scenario)
-        system = System.build(document, world.registry if registry is None else registry)
+        trail, last = _trail(record)
+        start_s = world.start_s + (join_s or 0) if last is None else last.time_s + settings.tick_s
+        system = _system(record, document, world, registry, start_s)
         sites = Sites.of(system.charged_sites, system.groups, system.fleet.family)
         past = Past(system.groups, sites, system.fleet.family, system.fleet.columns["kind"])
         _learn(past, record, world, system)
-        trail, last = _trail(record)
-        start_s = world.start_s + (join_s or 0) if last is None else last.time_s + settings.tick_s
         _still_living(folder, world, start_s)
         _relive(record, kept, world, system, past)
         book = Book()
@@ -131,6 +134,34 @@ def rehearse(
         record.close()
         raise
     return derms, world
+
+
+def _system(
+    record: Record,
+    document: Mapping[str, object],
+    world: World,
+    rows: Sequence[Mapping[str, object]] | None,
+    start_s: int,
+) -> System:
+    """The system of the registry that the ledger holds, of given rows on top, or of the world's own."""
+    known = versions(record)
+    if rows is None:
+        return System.build(document, known.as_of(start_s) if known.changes else world.registry)
+    system = System.build(document, rows)
+    told = take(
+        record,
+        known,
+        system.fleet.registry,
+        None,
+        valid_s=start_s,
+        now_s=start_s,
+        author="operator",
+        source="rows given at the start",
+    )
+    if not known.changes:
+        return system
+    joined = System.build(document, told.registry)
+    return dataclasses.replace(joined, rejected=(*system.rejected, *told.rejected))
 
 
 def _claim(folder: Path, scenario: Scenario) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 from scipy import sparse
 
 from gridflock.fleet import Fleet, Groups, Image, reactive_room
+from gridflock.fleet.registry import Registry
 from gridflock.forecast import Site
 from gridflock.grid import Area, Flow, Network
 from gridflock.grid.build import FeederRejected, from_document
@@ -121,18 +122,17 @@ class System:
     rejected: tuple[Rejected, ...]
 
     @classmethod
-    def build(cls, document: Mapping[str, object], registry: Iterable[Mapping[str, object]]) -> System:
-        """Join a feeder document and registry rows; faults name rows of a file by its lines.
+    def build(
+        cls, document: Mapping[str, object], registry: Registry | Iterable[Mapping[str, object]]
+    ) -> System:
+        """Join a feeder document and a registry, or its rows; faults name rows of a file by its lines.
 
         Raises:
             FeederRejected: the feeder document is at fault; all faults listed.
         """
         network = from_document(document)
         _refuse_dead(network)
-        phases = {bus: int(mask) for bus, mask in zip(network.buses, network.bus_phases, strict=True)}
-        fleet, rejected = Fleet.from_rows(registry, phases)
-        if isinstance(registry, FileRows):
-            rejected = tuple(replace(f, row=registry.numbers[f.row - 1]) for f in rejected)
+        fleet, rejected = _fleet(network, registry)
         sections = {
             bus: network.sections[section]
             for bus, section in zip(network.buses, network.bus_section, strict=True)
@@ -149,6 +149,23 @@ class System:
         places = Places.of(fleet, network)
         title = str(document.get("title") or network.name)
         return cls(title, network, fleet, groups, places, rows_of, site, sites, rejected)
+
+
+def phases_of_buses(network: Network) -> dict[str, int]:
+    """Mask of the phases present at each bus: where a resource may be connected."""
+    return {bus: int(mask) for bus, mask in zip(network.buses, network.bus_phases, strict=True)}
+
+
+def _fleet(
+    network: Network, registry: Registry | Iterable[Mapping[str, object]]
+) -> tuple[Fleet, tuple[Rejected, ...]]:
+    """A fleet of a registry, or of rows, and the faults of these."""
+    if isinstance(registry, Registry):
+        return Fleet(registry), ()
+    fleet, rejected = Fleet.from_rows(registry, phases_of_buses(network))
+    if isinstance(registry, FileRows):
+        rejected = tuple(replace(f, row=registry.numbers[f.row - 1] if f.row else 0) for f in rejected)
+    return fleet, rejected
 
 
 def _refuse_dead(network: Network) -> None:

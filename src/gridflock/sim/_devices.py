@@ -14,7 +14,8 @@ Column = NDArray[Any]
 Columns = dict[str, Column]
 """Registry columns of some rows: text columns as object or str arrays, numbers as float64."""
 
-NUMBERS = tuple(entry.name for entry in REGISTRY if entry.dtype in ("f4", "u1"))
+NUMBERS = tuple(entry.name for entry in REGISTRY if entry.dtype in ("f4", "u1") and not entry.may_be_absent)
+"""Numbers every device has; what may be absent (its default is NaN) the simulated ones leave out."""
 
 
 class Devices:

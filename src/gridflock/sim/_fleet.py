@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from gridflock.grid import Network
 from gridflock.model import Json
-from gridflock.schema import CUSTOMER_CLASSES, FAMILY, REGISTRY, Family, Kind
+from gridflock.schema import CUSTOMER_CLASSES, FAMILY, Family, Kind, attribute
 from gridflock.sim._buildings import houses, tanks
 from gridflock.sim._devices import NUMBERS, Columns
 from gridflock.sim._makes import MAKES, Make
@@ -126,8 +126,7 @@ def fleet(scenario: Scenario, network: Network) -> Fleet:
 
 def registry(fleet: Fleet, network: Network) -> list[dict[str, Json]]:
     """What the utility's register says: one row per DER, load port and feeder-head phase."""
-    text = [entry.name for entry in REGISTRY if entry.dtype in ("f4", "u1")]
-    numbers = [{name: float(fleet.plate[name][row]) for name in text} for row in range(fleet.n)]
+    numbers = [{name: float(fleet.plate[name][row]) for name in NUMBERS} for row in range(fleet.n)]
     rows: list[dict[str, Json]] = [
         {
             "id": fleet.ids[row],
@@ -270,9 +269,7 @@ def _plate(rng: np.random.Generator, make: Make, n: int) -> Columns:
     rating = np.round(drawn, 1)
     energy = make.hours * rating * rng.uniform(*make.energy_spread, n)
     reserve = np.where(rng.random(n) < make.cautious, 0.8, make.reserve) * energy
-    values = {
-        entry.name: np.full(n, float(entry.default or 0.0)) for entry in REGISTRY if entry.name in NUMBERS
-    }
+    values = {name: np.full(n, float(attribute(name).default or 0.0)) for name in NUMBERS}
     values |= {
         "p_max_kw": make.up * rating,
         "p_min_kw": -make.down * rating,

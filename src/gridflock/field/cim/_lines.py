@@ -199,6 +199,8 @@ def read_switches(model: Model, places: Places, parts: Parts) -> None:
         closed = not switch.flag("Switch.open", default=switch.flag("Switch.normalOpen", default=False))
         closed = closed and places.is_connected(switch)
         poles = _poles(switch, places, rows, closed=closed)
+        if not poles:
+            continue
         mixed = len({pole[2] for pole in poles}) > 1
         groups = [[pole] for pole in poles] if mixed else [poles]
         for group in groups:
@@ -211,7 +213,7 @@ def read_switches(model: Model, places: Places, parts: Parts) -> None:
 
 
 def _poles(switch: Thing, places: Places, rows: list[int], *, closed: bool) -> list[tuple[int, int, bool]]:
-    """Conductor at either side, and whether the pole is closed."""
+    """Conductor at either side, and whether the pole is closed; none where the switch is at fault."""
     found = switch.referring("SwitchPhase.Switch")
     if not found:
         return [(c, c, closed) for c in (1, 2, 3)]
@@ -224,4 +226,10 @@ def _poles(switch: Thing, places: Places, rows: list[int], *, closed: bool) -> l
         pole_closed = phase.flag("SwitchPhase.closed", default=closed)
         if first and second:
             poles.append((first, second, closed and pole_closed))
+    sides = [{pole[side] for pole in poles} for side in (0, 1)]
+    if not poles:
+        switch.fault("SwitchPhase.phaseSide1", "none of its phases connects two conductors")
+    elif min(map(len, sides)) < len(poles):
+        switch.fault("SwitchPhase.phaseSide1", "two of its phases meet at one conductor")
+        return []
     return poles

@@ -18,6 +18,7 @@ from gridflock.grid.build import Parts, Port
 
 LIMITS = (0.5, 0.8, 1.2)
 """CIM says nothing of a voltage at which a load changes its law: it holds from 0.8 to 1.2 pu."""
+MOST_EXPONENT = 100
 SHUNT_KINDS = {"Y", "Yn", "D", "I"}
 Shares = tuple[float, float, float]
 
@@ -102,6 +103,9 @@ def _law(response: Thing) -> _Law:
     own = "LoadResponseCharacteristic"
     if response.flag(f"{own}.exponentModel", default=False):
         exponent = response.number(f"{own}.pVoltageExponent"), response.number(f"{own}.qVoltageExponent")
+        if max(map(abs, exponent)) > MOST_EXPONENT:
+            response.fault(f"{own}.pVoltageExponent", f"{exponent} is beyond {MOST_EXPONENT}")
+            return _Law()
         return _Law(exponent=exponent)
     shares = []
     for quantity in "pq":

@@ -9,8 +9,8 @@ from pathlib import Path
 from gridflock.field.cim._xml import NAMED, Limits, Raw, things
 from gridflock.grid.build import Parts
 
-MOST = 1e15
-"""Nothing on a feeder is larger, in any unit used."""
+LEAST, MOST = 1e-30, 1e15
+"""Nothing on a feeder is smaller, but 0, or larger, in any unit used."""
 
 
 class Model:
@@ -115,7 +115,7 @@ class Thing:
         except ValueError:
             self.fault(prop, f"expected a number, got {text!r}" if text else "missing")
             return 1.0
-        if not abs(value) <= MOST:
+        if not (value == 0.0 or LEAST <= abs(value) <= MOST):
             self.fault(prop, f"{text} is no number that can be")
             return 1.0
         if value <= above:

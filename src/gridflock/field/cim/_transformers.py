@@ -132,8 +132,10 @@ def _pair_impedances(transformer: Thing, ends: list[_End], kva: float) -> Pairs 
                 mesh.number("TransformerMeshImpedance.r"), mesh.number("TransformerMeshImpedance.x")
             )
             for target in mesh.values.get("TransformerMeshImpedance.ToTransformerEnd", ()):
-                if target not in row:
-                    mesh.fault("TransformerMeshImpedance.ToTransformerEnd", "is no end of this transformer")
+                if target not in row or target == end.thing.id:
+                    mesh.fault(
+                        "TransformerMeshImpedance.ToTransformerEnd", "is no other end of this transformer"
+                    )
                     return None
                 pair = tuple(sorted((row[end.thing.id], row[target])))
                 pairs[pair[0], pair[1]] = ohm * kva * 1000.0 / end.winding.rated_v**2
@@ -255,8 +257,8 @@ def _tests(tank: Thing, ends: list[_End]) -> tuple[Pairs, tuple[complex, int]] |
     for info in infos:
         for test in info.referring("ShortCircuitTest.EnergisedEnd") if info else ():
             shorted = test.values.get("ShortCircuitTest.GroundedEnds", [])
-            if info is None or len(shorted) != 1 or shorted[0] not in row:
-                test.fault("ShortCircuitTest.GroundedEnds", "expected one shorted end of the same tank")
+            if info is None or len(shorted) != 1 or shorted[0] not in row or shorted[0] == info.id:
+                test.fault("ShortCircuitTest.GroundedEnds", "expected one other shorted end of the same tank")
                 return None
             i, j = sorted((row[info.id], row[shorted[0]]))
             if (z := _test_impedance(test, info, infos[row[shorted[0]]], kva)) is not None:

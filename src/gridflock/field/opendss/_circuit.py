@@ -18,23 +18,39 @@ from gridflock.grid.build import Faults
 
 Complex = NDArray[np.complex128]
 NUMBERS = frozenset(
-    {
-        "kV",
-        "kW",
-        "kvar",
-        "kVA",
-        "Phases",
-        "BasekV",
-        "pu",
-        "Angle",
-        "VMinpu",
-        "VMaxpu",
-        "VLowpu",
-        "VReg",
-        "PTRatio",
-    }
+    (
+        *("kV", "kW", "kvar", "kVA", "Phases", "VMinpu", "VMaxpu", "VLowpu", "CVRWatts", "CVRVars", "ZIPV"),
+        *(
+            "BasekV",
+            "pu",
+            "Angle",
+            "Frequency",
+            "Length",
+            "R",
+            "X",
+            "kVs",
+            "kVAs",
+            "Taps",
+            "MinTap",
+            "MaxTap",
+        ),
+        *(
+            "VReg",
+            "Band",
+            "PTRatio",
+            "RemotePTRatio",
+            "CTPrim",
+            "Delay",
+            "LDC_Z",
+            "VLimit",
+            "Pmpp",
+            "Irradiance",
+        ),
+        *("CTRatio", "OnSetting", "OffSetting", "DelayOff", "VMin", "VMax", "PF"),
+    )
 )
 """Properties that, where an element has them, have to be finite."""
+_NOT_FINITE = re.compile(r"(?<=[\[,:\s])[+-]?(?:nan|inf(?:inity)?)(?=[\],}\s])", re.IGNORECASE)
 MOST = 1e12
 """Nothing on a feeder is larger, in any unit used."""
 
@@ -149,11 +165,7 @@ class Circuit:
     def _table(self, kind: str) -> list[dict[str, Any]]:
         if self.api.SetActiveClass(kind) <= 0 or not self.api.ActiveClass.Count:
             return []
-        try:
-            rows: list[dict[str, Any]] = json.loads(self.api.ActiveClass.ToJSON(1))
-        except json.JSONDecodeError:
-            self.faults.add("opendss", kind, "value", f"a value of some {kind} is not a finite number")
-            return []
+        rows: list[dict[str, Any]] = json.loads(_NOT_FINITE.sub("null", self.api.ActiveClass.ToJSON(1)))
         rows = [{**row, "Name": row["Name"].lower()} for row in rows if row.get("Enabled", True)]
         return [row for row in rows if self._is_finite(kind, row)]
 
@@ -161,7 +173,8 @@ class Circuit:
         """Whether the numbers an element cannot do without are numbers; else a fault names them."""
         wrong = [name for name in NUMBERS & row.keys() if not _finite(row[name])]
         for name in sorted(wrong):
-            self.fault(f"{kind}.{row['Name']}", name.lower(), f"{row[name]!r} is no number that can be")
+            shown = "a number that is not finite" if row[name] is None else repr(row[name])[:60]
+            self.fault(f"{kind}.{row['Name']}", name.lower(), f"{shown} cannot be")
         return not wrong
 
     def names(self, kind: str) -> list[str]:
@@ -179,6 +192,7 @@ class Circuit:
         flat = np.asarray(self.api.ActiveCktElement.Yprim, dtype=np.float64).view(np.complex128)
         size = round(len(flat) ** 0.5)
         block: Complex = flat.reshape(size, size).T.copy()
+        block[~np.isfinite(block)] = np.nan  # of infinities no sum can be made; whoever takes it refuses it
         return block
 
     def fault(self, element: str, what: str, reason: str) -> None:

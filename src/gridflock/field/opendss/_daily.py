@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gridflock.field.opendss._circuit import Circuit
+from gridflock.field.opendss._referee import NotConverged
 from gridflock.field.opendss._text import read_script
 from gridflock.grid import ControlState, Network
 from gridflock.grid.build import Faults
@@ -24,7 +25,8 @@ Float = NDArray[np.float64]
 class Daily:
     """One master file in one engine, its loads following shared shapes in daily mode.
 
-    Meters and monitors are off: with them OpenDSS takes twice as long.
+    There are no meters and monitors, with which OpenDSS takes twice as long: reading leaves them out.
+    What the engine does not solve is an error and never a voltage or a time.
 
     Args:
         path: the master file.
@@ -47,6 +49,11 @@ class Daily:
         self._faults = Faults()
         self._circuit = Circuit(read_script(path, root), self._faults, limits)
         self._faults.stop_if_any()
+        from dss import DSSException  # noqa: PLC0415 optional component, which is there by now
+
+        self._error: type[Exception] = DSSException
+        self._order: Rows | None = None
+        self._tolerance, self._at, self._number = 0.0, 0, 1
         self.steps = int(multipliers.shape[1])
         self._loads = [str(name).lower() for name in self._circuit.api.Loads.AllNames]
         shapes = self._circuit.api.LoadShapes
@@ -56,9 +63,6 @@ class Daily:
             shapes.Pmult = shape
         for row, name in enumerate(self._loads):
             self._circuit.command(f"edit load.{name} daily=gridflock_{row % len(multipliers)}")
-        present = {str(name).split(".", 1)[0].lower() for name in self._circuit.api.AllElementNames}
-        for kind in sorted(present & {"monitor", "energymeter"}):
-            self._circuit.command(f"batchedit {kind}..* enabled=no")
 
     def add(self, commands: Sequence[str]) -> None:
         """Put more into the circuit by commands of the engine's own.
@@ -91,27 +95,71 @@ class Daily:
             found.append(row[name] if name in row else row[name.rsplit(".", 1)[0]])
         return np.array(found, dtype=np.int32)
 
-    def run(self, tolerance: float, *, controls: bool = False) -> None:
-        """All steps in one call of the engine."""
-        self._prepare(tolerance, self.steps, 0, controls=controls)
-        self._circuit.api.Solution.Solve()
-
-    def begin(self, tolerance: float, rounds: int) -> None:
-        """Stand before the first step with the controls acting; each ``step`` then solves the next.
-
-        The engine puts its capacitors back as the file has them: ``hold`` comes after.
+    def run(self, tolerance: float) -> Iterator[int]:
+        """Solve all steps one by one at held controls, each judged before it is told.
 
         Args:
-            tolerance: of the engine's solution.
-            rounds: control rounds it may take within a step.
+            tolerance: of the engine's solution, per unit.
+
+        Yields:
+            The step just solved.
+
+        Raises:
+            NotConverged: naming the first step the engine does not solve.
         """
-        self._prepare(tolerance, 1, 0, controls=True)
-        self._circuit.command(f"set maxcontroliter={rounds}")
+        self.begin(tolerance)
+        for step in range(self.steps):
+            self.step()
+            yield step
+
+    @property
+    def iterations(self) -> int:
+        """The engine's iterations at the step just solved."""
+        return int(self._circuit.api.Solution.Iterations)
+
+    def begin(self, tolerance: float, rounds: int = 0) -> None:
+        """Stand before the first step; each ``step`` then solves the next ones.
+
+        With controls acting the engine puts its capacitors back as the file has them: ``hold`` comes
+        after.
+
+        Args:
+            tolerance: of the engine's solution, per unit.
+            rounds: control rounds it may take within a step; at 0 the controls are held.
+
+        Raises:
+            FeederRejected: the engine refuses the number of rounds.
+        """
+        self._prepare(tolerance, 0, controls=rounds > 0)
+        if rounds:
+            self._circuit.command(f"set maxcontroliter={rounds}")
         self._faults.stop_if_any()
 
-    def step(self) -> None:
-        """Solve the step at hand and go on to the next."""
-        self._circuit.api.Solution.Solve()
+    def step(self, number: int = 1) -> None:
+        """Solve the next steps in one call of the engine.
+
+        The engine tells only of the last step of a call whether it converged: ``run`` judges every one.
+
+        Args:
+            number: of steps.
+
+        Raises:
+            NotConverged: naming the step.
+        """
+        if number != self._number:
+            self._number = number
+            self._circuit.command(f"set number={number}")
+        self._at += number
+        solution = self._circuit.api.Solution
+        try:
+            solution.Solve()
+        except self._error as error:
+            raise NotConverged(f"OpenDSS stops at step {self._at - 1}: {error}") from error
+        if not solution.Converged:
+            raise NotConverged(
+                f"OpenDSS does not solve step {self._at - 1} to {self._tolerance:g} pu "
+                f"within {_MOST_ITERATIONS} iterations"
+            )
 
     def positions(self, network: Network) -> tuple[NDArray[np.int8], Mask]:
         """Where the regulators (K,) and capacitors (M,) of the same file's network stand now."""
@@ -126,26 +174,36 @@ class Daily:
             closed[row] = capacitors.States[0] == 1
         return taps, closed
 
-    def voltages(self, network: Network, steps: Sequence[int], tolerance: float = 1e-9) -> Complex:
-        """Complex (len(steps), n) node voltages in the network's order at chosen steps, controls fixed, V."""
-        place = {str(name).lower(): k for k, name in enumerate(self._circuit.api.YNodeOrder)}
-        order = [
-            place[f"{network.buses[bus]}.{conductor}".lower()]
-            for bus, conductor in zip(network.node_bus, network.node_conductor, strict=True)
-        ]
-        v = np.empty((len(steps), network.n), dtype=np.complex128)
-        for k, step in enumerate(steps):
-            self._prepare(tolerance, 1, step, controls=False)
-            self._circuit.api.Solution.Solve()
-            v[k] = np.asarray(self._circuit.api.YNodeVarray).view(np.complex128)[order]
+    def voltages(self, network: Network) -> Complex:
+        """Complex (n,) node voltages of the same file's network at the step just solved, V."""
+        if self._order is None:
+            place = {str(name).lower(): k for k, name in enumerate(self._circuit.api.YNodeOrder)}
+            pairs = zip(network.node_bus.tolist(), network.node_conductor.tolist(), strict=True)
+            rows = [place[f"{network.buses[bus]}.{wire}".lower()] for bus, wire in pairs]
+            self._order = np.array(rows, dtype=np.int32)
+        v: Complex = np.asarray(self._circuit.api.YNodeVarray).view(np.complex128)[self._order]
         return v
 
-    def _prepare(self, tolerance: float, number: int, first: int, *, controls: bool) -> None:
+    def voltages_at(self, network: Network, steps: Sequence[int], tolerance: float = 1e-9) -> Complex:
+        """Complex (len(steps), n) node voltages at chosen steps, controls held, V.
+
+        Raises:
+            NotConverged: naming the step.
+        """
+        v = np.empty((len(steps), network.n), dtype=np.complex128)
+        for k, step in enumerate(steps):
+            self._prepare(tolerance, step, controls=False)
+            self.step()
+            v[k] = self.voltages(network)
+        return v
+
+    def _prepare(self, tolerance: float, first: int, *, controls: bool) -> None:
         hours, seconds = divmod(first * STEP_S, 3600)
         for line in (
             f"set controlmode={'static' if controls else 'off'}",
             f"set tolerance={tolerance:g}",
             f"set maxiterations={_MOST_ITERATIONS}",
-            f"set mode=daily stepsize={STEP_S}s number={number} hour={hours} sec={seconds}",
+            f"set mode=daily stepsize={STEP_S}s number=1 hour={hours} sec={seconds}",
         ):
             self._circuit.command(line)
+        self._tolerance, self._at, self._number = tolerance, first, 1

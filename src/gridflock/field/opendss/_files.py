@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 MOST_BYTES = 64 * 2**20
 """Size of one file beyond which it is not read."""
+MOST_BYTES_TOGETHER = 512 * 2**20
+"""Size of all files beyond which no further one is read; one read twice counts twice."""
+MOST_FILES = 50_000
+_LINE = re.compile(r"([^\r\n]*)(?:\r\n|\n|\r|\Z)")
 
 
 class Refused(Exception):  # noqa: N818 becomes a `Rejected` value where it is caught
@@ -23,6 +28,8 @@ class Root:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder.resolve()
+        self.files = 0
+        self.bytes = 0
 
     def name(self, path: Path) -> str:
         """The path as messages show it."""
@@ -39,7 +46,8 @@ class Root:
             The resolved path.
 
         Raises:
-            Refused: outside the root (also through a symbolic link), missing, or not a plain file.
+            Refused: outside the root (also through a symbolic link), missing, not a plain file, or
+                more than may be read, alone or with all that were found before it.
         """
         if not written or "\0" in written:
             raise Refused("no file name")
@@ -56,6 +64,11 @@ class Root:
             raise Refused(f"missing file {written!r}")
         if path.stat().st_size > MOST_BYTES:
             raise Refused(f"{written!r} is larger than {MOST_BYTES // 2**20} MiB")
+        self.files += 1
+        self.bytes += path.stat().st_size
+        if self.bytes > MOST_BYTES_TOGETHER or self.files > MOST_FILES:
+            most = f"{MOST_FILES} files or {MOST_BYTES_TOGETHER // 2**20} MiB"
+            raise Refused(f"{written!r}: more than {most} together: is a file read again and again?")
         return path
 
     def _any_case(self, path: Path) -> Path:
@@ -72,11 +85,12 @@ class Root:
         return found
 
 
-def lines(path: Path) -> list[str]:
+def lines(path: Path) -> Iterator[str]:
     """The lines of a text file in whatever encoding: UTF-8, else Windows Western."""
     raw = path.read_bytes()[:MOST_BYTES]
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError:
         text = raw.decode("cp1252", errors="replace")
-    return re.split(r"\r\n|\n|\r", text)
+    for match in _LINE.finditer(text):
+        yield match[1]

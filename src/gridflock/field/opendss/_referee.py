@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,6 @@ from gridflock.field.opendss._script import (
 )
 from gridflock.grid import ControlState, Network, initial
 
-TAP_STEP = 0.00625
 TOLERANCE = 1e-9
 """OpenDSS's convergence tolerance, per unit; its default of 1e-4 is too coarse for a comparison."""
 Complex = NDArray[np.complex128]
@@ -26,6 +24,10 @@ Complex = NDArray[np.complex128]
 
 class OpenDssMissing(ImportError):  # noqa: N818 reads as what is wrong
     """The optional component is not installed."""
+
+
+class NotConverged(ArithmeticError):  # noqa: N818 reads as what is wrong
+    """OpenDSS did not solve what it was asked: neither its voltages nor its time mean anything."""
 
 
 def available() -> bool:
@@ -145,30 +147,3 @@ def _order(network: Network, circuit: Any) -> NDArray[np.int64]:  # noqa: ANN401
     """(n,) position of each of our nodes in OpenDSS's voltage vector."""
     place = {name.lower(): k for k, name in enumerate(circuit.YNodeOrder)}
     return np.array([place[node_name(network, node)] for node in range(network.n)])
-
-
-def read_voltages(master: Path, taps: dict[str, int]) -> dict[str, complex]:
-    """Compile a .dss file, fix the taps of its regulators, solve, and read every node.
-
-    Args:
-        master: path of the master file.
-        taps: position of each regulator transformer by name; winding 2 is the tapped one.
-
-    Returns:
-        Node voltages in V by ``bus.phase`` in lower case.
-
-    Raises:
-        OpenDssMissing: dss-python is not installed.
-    """
-    engine = _engine()
-    text = engine.Text
-    text.Command = f'compile "{master}"'
-    text.Command = "set controlmode=off"
-    for name, tap in taps.items():
-        text.Command = f"transformer.{name}.wdg=2 tap={1.0 + TAP_STEP * tap:.15g}"
-    text.Command = f"set tolerance={TOLERANCE}"
-    text.Command = "set maxiterations=200"
-    text.Command = "solve"
-    circuit = engine.ActiveCircuit
-    volts = np.asarray(circuit.YNodeVarray).view(np.complex128)
-    return {name.lower(): complex(v) for name, v in zip(circuit.YNodeOrder, volts, strict=True)}

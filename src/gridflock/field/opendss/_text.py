@@ -10,14 +10,15 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from gridflock.field.opendss._files import Refused, Root, lines
 from gridflock.field.opendss._tokens import Token, tokens
+from gridflock.field.opendss._values import disbelieved
 from gridflock.field.opendss._vocabulary import (
     CLASSES,
-    COUNTS,
     FILE_CLASSES,
     FILE_PROPERTIES,
     GUARDED,
@@ -31,13 +32,22 @@ from gridflock.field.opendss._vocabulary import (
 from gridflock.grid.build import Parts
 
 MOST_LINES = 3_000_000
+"""Of all files together; those of a file read twice count twice."""
 MOST_ELEMENTS = 1_000_000
 MOST_NESTED = 20
+MOST_NAME = 255
+"""Characters of a name."""
+MOST_POINTS = 100_000_000
+"""Of all load shapes together, for which the engine reserves memory."""
+MOST_PATTERNS = 200
+"""After this many it is no longer looked whether a pattern matches anything."""
 MOST_FAULTS = 50
 """After this many the reading stops: the file is something else."""
 MOST_UNNAMED = 6
 """Values by position of a class with properties that are not passed on."""
 
+BUILT_IN = frozenset({"loadshape.default", "growthshape.default"})
+"""Elements the engine has by itself, besides the source of a circuit."""
 _FILE_WORDS = frozenset({"file", "sngfile", "dblfile"})
 _BESIDE_FILE = frozenset({"column", "col", "header"})
 _NEGATIVE_NODE = re.compile(r"\.\s*-|\.\d{3}")
@@ -116,6 +126,9 @@ class _Reader:
         self.row = 0
         self.count = 0
         self.depth = 0
+        self.points = 0
+        self.largest_shape = 0
+        self.patterns = 0
         self.verb = ""
         self.folder = root.folder
         self.current: tuple[str, str] = ("", "")
@@ -187,10 +200,7 @@ class _Reader:
         comment, shown = False, self.root.name(path)
         for row, line in enumerate(lines(path), start=1):
             self.where, self.row = f"{shown}:{row}", row
-            self.count += 1
-            if self.count > MOST_LINES:
-                self.fault("", "lines", f"more than {MOST_LINES} lines")
-                raise _Stop
+            self.counted()
             if comment or line.lstrip().startswith("/*"):
                 comment = "*/" not in line
                 continue
@@ -200,6 +210,13 @@ class _Reader:
             self.line(line.strip("\0\x1a"))
             self.depth = depth
         self.where, self.row, self.folder = outer
+
+    def counted(self) -> None:
+        """Count a line of whatever file."""
+        self.count += 1
+        if self.count > MOST_LINES:
+            self.fault("", "lines", f"more than {MOST_LINES} lines together")
+            raise _Stop
 
     def line(self, line: str) -> None:
         """Take one line."""
@@ -236,7 +253,7 @@ class _Reader:
         if len(parts) < 3:
             self.fault("", words[0].name, "expected a command or class.element.property=value")
             return
-        target = Token("", ".".join(parts[:-1]))
+        target, self.verb = Token("", ".".join(parts[:-1])), "edit"
         self._edit([target, Token(parts[-1], words[0].raw), *words[1:]])
 
     def _target(self, words: list[Token]) -> tuple[str, str]:
@@ -245,8 +262,9 @@ class _Reader:
             self.fault("", "element", "expected class.name")
             return "", ""
         kind, name = words[0].value.lower().split(".", 1)
-        if not name or re.search(r"[\s\"'()\[\]{}=,!]", name):
-            self.fault(f"{kind}.{name}", "name", "expected a name without blanks, quotes and brackets")
+        if not 0 < len(name) <= MOST_NAME or re.search(r"[\s\"'()\[\]{}=,!]", name):
+            reason = f"expected a name of at most {MOST_NAME} characters without blanks, quotes and brackets"
+            self.fault(f"{kind}.{name[:MOST_NAME]}", "name", reason)
             return "", ""
         return kind, name
 
@@ -269,10 +287,10 @@ class _Reader:
 
     def _edit(self, words: list[Token]) -> None:
         kind, name = self.current = self._target(words)
-        if kind and self._known(kind, name):
-            self._element("edit", f"{kind}.{name}", words[1:], Token("", f"{kind}.{name}"))
-        else:
+        if not kind or not self._known(kind, name):
             self._passed_over(kind, name, words[1:])
+        elif self._exists(f"{kind}.{name}"):
+            self._element("edit", f"{kind}.{name}", words[1:], Token("", f"{kind}.{name}"))
 
     def _more(self, words: list[Token]) -> None:
         kind, name = self.current
@@ -290,7 +308,19 @@ class _Reader:
                 f"{kind}.{pattern}", "batchedit", "a pattern of letters, digits, dots and * is expected"
             )
             return
+        self._tell_unmatched(kind, pattern)
         self._element("batchedit", f"{kind}.{pattern}", words[1:], Token("", f"{kind}.{pattern}"))
+
+    def _tell_unmatched(self, kind: str, pattern: str) -> None:
+        """A pattern that no name matches changes nothing, which is allowed and worth a note."""
+        self.patterns += 1
+        if self.patterns > MOST_PATTERNS:
+            return
+        with suppress(re.error):
+            name = re.compile(pattern)
+            own = (e[len(kind) + 1 :] for e in self.script.places if e.startswith(f"{kind}."))
+            if not any(map(name.search, own)):
+                self.tell(f"batchedit {kind}.{pattern} matches no element so far")
 
     def _known(self, kind: str, name: str) -> bool:
         """Whether elements of a class are passed on; else say what becomes of them."""
@@ -301,10 +331,35 @@ class _Reader:
             self.fault(f"{kind}.{name}", "class", f"{kind!r} cannot be represented: take the element out")
         return fate is Fate.PASSED
 
+    def _exists(self, element: str) -> bool:
+        """Whether an element is defined so far: the engine takes changes of others in silence."""
+        exists = element in self.script.places or element in BUILT_IN
+        if not exists:
+            self.fault(element, self.verb, "no such element so far: is the name right?")
+        return exists
+
     def _element(self, verb: str, element: str, words: list[Token], *target: Token) -> None:
         checked = self._properties(element, words)
         if checked is not None:
+            self._reserve(element, checked)
             self.emit(verb, [*target, *checked], element)
+
+    def _reserve(self, element: str, words: list[Token]) -> None:
+        """Count the points of a shape, or of the one it is made like."""
+        if element.split(".", 1)[0] not in FILE_CLASSES:
+            return
+        for word in words:
+            if word.name == "npts":
+                points = int(float(word.value))
+                self.largest_shape = max(self.largest_shape, points)
+            elif word.name == "like":
+                points = self.largest_shape
+            else:
+                continue
+            self.points += points
+        if self.points > MOST_POINTS:
+            self.fault(element, "npts", f"more than {MOST_POINTS} points in all shapes together")
+            raise _Stop
 
     def _properties(self, element: str, words: list[Token]) -> list[Token] | None:
         """The values of an element with files made absolute; None if one is refused."""
@@ -319,7 +374,9 @@ class _Reader:
                 continue
             reason = self._wrong(kind, word, place, named=named)
             named = named or bool(word.name)
-            reason = reason or _too_many(word.name or (leading[at] if at < len(leading) else ""), word)
+            reason = reason or disbelieved(
+                kind, word.name or (leading[at] if at < len(leading) else ""), word
+            )
             if not reason:
                 try:
                     checked.append(self._with_files(kind, word))
@@ -381,7 +438,9 @@ class _Reader:
         kind = element.split(".", 1)[0]
         if not re.fullmatch(r"\w+\.[^\s\"'()\[\]{}=,!]+", element) or len(words) > 3:
             self.fault(element, self.verb, "expected class.name and at most a terminal and a conductor")
-        elif self._known(kind, element) and all(re.fullmatch(r"\d{1,3}", w.value) for w in words[1:]):
+        elif not all(re.fullmatch(r"\d{1,3}", w.value) for w in words[1:]):
+            self.fault(element, self.verb, "a terminal and a conductor are numbers")
+        elif self._known(kind, element) and self._exists(element):
             self.emit(self.verb, [Token("", element), *[Token("", w.value) for w in words[1:]]], element)
 
     def _passed_over(self, kind: str, name: str, words: list[Token]) -> None:
@@ -410,8 +469,9 @@ class _Reader:
                 return
             self.fault("", word.name or word.value, "unknown or not allowed option: take it out of the file")
         elif OPTIONS[option] is Fate.PASSED:
-            if "=" in word.value:
-                self.fault("", option, "a number or a list of numbers is expected")
+            reason = "a number or a list of numbers is expected" if "=" in word.value else ""
+            if reason := reason or disbelieved("", option, word):
+                self.fault("", option, reason)
                 return
             self.emit("set", [Token(option, word.raw)])
         elif OPTIONS[option] is Fate.TOLD:
@@ -452,6 +512,7 @@ class _Reader:
             return
         latitude_first = self.verb != "buscoords"
         for line in lines(path):
+            self.counted()
             values = [t.value for t in tokens(line)]
             if len(values) < 3:
                 continue
@@ -467,15 +528,3 @@ class _Reader:
             self.script.coordinates[given["bus"].lower()] = (float(given["x"]), float(given["y"]))
         except (KeyError, ValueError):
             self.fault("", "setbusxy", "expected bus=, x= and y=")
-
-
-def _too_many(name: str, word: Token) -> str:
-    """Why a count is not believed; empty if it is, or if the property is none."""
-    most = min((COUNTS[n] for n in COUNTS if name and n.startswith(name)), default=None)
-    if most is None:
-        return ""
-    try:
-        value = float(word.value)
-    except ValueError:
-        return f"{word.raw!r}: a plain number is expected"
-    return "" if 1 <= value <= most else f"{word.value} is not in 1..{most}"

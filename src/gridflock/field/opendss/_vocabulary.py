@@ -300,15 +300,22 @@ LEADING: dict[str, tuple[str, ...]] = {
 """First properties of a class in the engine's order, up to the last that is a count."""
 
 COUNTS: dict[str, int] = {
-    "phases": 100,
-    "nphases": 100,
-    "nconds": 100,
+    "phases": 30,
+    "nphases": 30,
+    "nconds": 30,
     "windings": 20,
     "numsteps": 1000,
     "seasons": 1000,
     "npts": 10_000_000,
 }
-"""Properties that make the engine reserve memory, and the most that is believed."""
+"""Properties that make the engine reserve memory, and the most that is believed.
+
+With 70 phases the engine writes beyond what it has reserved and takes the process with it.
+"""
+
+WOUND = frozenset(("transformer", "autotrans", "xfmrcode"))
+MOST_WOUND_PHASES = 3
+"""Phases of a transformer: given more after its windings, the engine writes beyond its memory."""
 
 
 def resolve(word: str, known: dict[str, Fate]) -> str | None:

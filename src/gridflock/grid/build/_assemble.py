@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from gridflock.grid._admittance import idle_voltages
 from gridflock.grid._network import Blocks, CapacitorMode, Capacitors, Network, Regulators
+from gridflock.grid.build._numbers import CONDUCTORS, MOST_CONDUCTORS, refuse_numbers
 from gridflock.grid.build._parts import Capacitor, End, Parts, Port, Regulator, Section
 from gridflock.units import Rows
 
-MOST_CONDUCTORS = 99
 MOST_TAPS = 100
 MOST_SIEMENS = 1e12
 """A larger admittance leaves no digit for any other at its node."""
@@ -66,6 +66,7 @@ def arranged(parts: Parts) -> Network:
         FeederRejected: with every fault found: unknown rows, matrices that do not fit their conductors.
     """
     _check_shapes(parts)
+    refuse_numbers(parts)
     parts.faults.stop_if_any()
     nodes = _Nodes(parts)
     if not parts.sources:
@@ -133,7 +134,7 @@ def _check_shapes(parts: Parts) -> None:
         if reason:
             faults.add(component, name, "y", reason + at)
         if any(not 0 <= c <= MOST_CONDUCTORS for end in ends for c in end.conductors):
-            faults.add(component, name, "phases", f"a conductor is a number from 0 to {MOST_CONDUCTORS}{at}")
+            faults.add(component, name, "phases", CONDUCTORS + at)
         if any(not 0 <= end.bus < nb for end in ends):
             faults.add(component, name, "bus", f"unknown bus{at}")
         if component in {"line", "switch", "transformer", "regulator"} and len(ends) < 2:

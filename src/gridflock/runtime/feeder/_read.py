@@ -87,13 +87,13 @@ def save(network: Network, target: Path) -> None:
     Raises:
         FeederUnreadable: another ending than ``.gfnet``, or the file cannot be written.
     """
-    if target.exists() and not target.is_file():
-        raise FeederUnreadable([f"{target}: no plain file, and is not replaced"])
     if target.suffix.lower() != ".gfnet":
         raise FeederUnreadable([f"{target}: a saved network ends in .gfnet, by which it is read again"])
     try:
+        if target.exists() and not target.is_file():
+            raise FeederUnreadable([f"{target}: no plain file, and is not replaced"])
         save_network(target, network)
-    except RecordError as error:
+    except (RecordError, OSError) as error:
         raise FeederUnreadable([str(error)]) from error
 
 

@@ -15,10 +15,12 @@ from numpy.typing import NDArray
 
 from gridflock.fleet._capability import laxity_s
 from gridflock.fleet._columns import Image, filled
-from gridflock.fleet._shares import fair, fill, off_the_hole, trim
+from gridflock.fleet.sharing._horizon import balance
+from gridflock.fleet.sharing._shares import gather, in_turn, off_holes, settle
+from gridflock.fleet.sharing._water import fair
 from gridflock.model import BoundSource, Capability
 from gridflock.schema import Family
-from gridflock.units import Kw, Kwh, Mask, Rows
+from gridflock.units import Codes, Kw, Kwh, Mask, Rows
 
 ROUNDING = "on/off rounding"
 SMALLEST_LEVEL = "minimum level"
@@ -68,8 +70,8 @@ class _Part:
         values: _Array = filled(self.image.e_kwh[self.rows])
         return values
 
-    def of(self, where: NDArray[Any]) -> _Part:
-        """Some of the rows, by mask or positions."""
+    def of(self, where: Rows | slice) -> _Part:
+        """Some of the rows, by their positions."""
         return _Part(
             self.image,
             self.rows[where],
@@ -82,57 +84,9 @@ class _Part:
         )
 
 
-def _levels_kw(part: _Part) -> _Array:
-    """What an on/off device can do, (3, m) ascending.
-
-    Sun and wind give all on offer or nothing, a process runs or pauses, others are at 0 or a rating.
-    """
-    image, rows = part.image, part.rows
-    low, high = part.column("p_min_kw"), part.column("p_max_kw")
-    offered = np.where(np.isnan(image.p_avail_kw[rows]), image.p_kw[rows], image.p_avail_kw[rows])
-    offered = filled(offered)
-    family = image.family[rows]
-    high = np.where(family == Family.RENEWABLE, np.clip(offered, 0.0, high), high)
-    runs = np.minimum(offered, 0.0)
-    shed = family == Family.SHED
-    pauses = np.minimum(runs - low, 0.0)
-    return np.stack([np.where(shed, runs, low), np.where(shed, pauses, 0.0), np.where(shed, pauses, high)])
-
-
-def _onto_levels(part: _Part) -> None:
-    """Tighten bounds to levels a device can hold: on/off, and nothing below the smallest level.
-
-    A row without any such level inside its bounds keeps them: lo == hi rows stay what they are.
-    """
-    free = part.lo < part.hi
-    if part.steps.any():
-        levels = _levels_kw(part)
-        inside = (levels >= part.lo) & (levels <= part.hi)
-        some = part.steps & free & inside.any(axis=0)
-        part.lo = np.where(some, np.where(inside, levels, np.inf).min(axis=0), part.lo)
-        part.hi = np.where(some, np.where(inside, levels, -np.inf).max(axis=0), part.hi)
-        stuck = part.steps & free & ~inside.any(axis=0)
-        hold = np.clip(part.state, part.lo, part.hi)
-        part.lo, part.hi = np.where(stuck, hold, part.lo), np.where(stuck, hold, part.hi)
-    if part.floor.any():
-        around = free & (part.lo <= 0) & (part.hi >= 0)
-        part.lo = np.where(around & (part.lo > -part.floor), 0.0, part.lo)
-        part.hi = np.where(around & (part.hi < part.floor), 0.0, part.hi)
-        part.lo = np.where(
-            free & (part.lo > 0), np.minimum(np.maximum(part.lo, part.floor), part.hi), part.lo
-        )
-        part.hi = np.where(
-            free & (part.hi < 0), np.maximum(np.minimum(part.hi, -part.floor), part.lo), part.hi
-        )
-
-
 def _in_turn(part: _Part, start: _Array, amount: float, key: _Array) -> _Array:
     """Move from ``start`` by an amount, smallest key first, on/off devices as a whole."""
-    room = part.hi - start if amount >= 0 else start - part.lo
-    least = np.where(part.steps, room, np.where(start == 0, np.minimum(part.floor, room), 0.0))
-    moved = fill(abs(amount), np.argsort(key, kind="stable"), room, least)
-    shares: _Array = start + moved if amount >= 0 else start - moved
-    return shares
+    return in_turn(start, amount, key, part.lo, part.hi, part.floor, part.steps)
 
 
 def _renewable(part: _Part, target: float) -> _Array:
@@ -149,18 +103,14 @@ def _renewable(part: _Part, target: float) -> _Array:
 
 def _storage(part: _Part, target: float) -> _Array:
     """Balancing states of charge: discharge by energy above the reserve, charge by room."""
-    rest = np.clip(0.0, part.lo, part.hi)
-    if target >= float(rest.sum()):
-        weight = (part.energy() - part.column("e_reserve_kwh")) * part.column("eff_discharge")
-        lo, hi = rest, part.hi
-    else:
-        weight = (part.column("e_max_kwh") - part.energy()) / part.column("eff_charge")
-        lo, hi = part.lo, rest
+    energy = part.energy()
+    spare = (energy - part.column("e_reserve_kwh")) * part.column("eff_discharge")
+    room = (part.column("e_max_kwh") - energy) / part.column("eff_charge")
     if part.steps.any():
-        return _in_turn(part, rest, target - float(rest.sum()), -weight)
-    # Nobody has weight 0: an empty one with room by its bounds still comes last.
-    weight = np.maximum(weight, 1e-6 * max(1.0, float(weight.max(initial=0.0))))
-    return fair(target, lo, hi, weight, rest)
+        rest = np.clip(0.0, part.lo, part.hi)
+        amount = target - float(rest.sum())
+        return _in_turn(part, rest, amount, -spare if amount >= 0 else -room)
+    return balance(target, part.lo, part.hi, spare, room)
 
 
 def _vehicle(part: _Part, target: float) -> _Array:
@@ -207,7 +157,7 @@ def _thermal(part: _Part, target: float) -> _Array:
     start = np.where(
         part.steps, np.where(part.state < middle, part.lo, part.hi), np.clip(part.state, part.lo, part.hi)
     )
-    start = off_the_hole(start, part.lo, part.hi, part.floor)
+    start = off_holes(start, part.lo, part.hi, part.floor)
     fullness = part.energy() / np.maximum(part.column("e_max_kwh"), 1e-9)
     amount = target - float(start.sum())
     return _in_turn(part, start, amount, -fullness if amount >= 0 else fullness)
@@ -234,11 +184,20 @@ def _unasked(part: _Part, family: Family) -> float:
     return float(np.clip(0.0, part.lo, part.hi).sum())
 
 
+def _by_family(codes: Codes) -> dict[Family, Rows | slice]:
+    """The rows of each family: one slice each where they stand in the fleet's own order."""
+    counts = np.bincount(codes, minlength=len(Family))
+    families = [Family(code) for code in np.flatnonzero(counts).tolist()]
+    if (codes[1:] >= codes[:-1]).all():
+        ends = np.cumsum(counts).tolist()
+        return {f: slice(ends[f] - int(counts[f]), ends[f]) for f in families}
+    return {f: np.flatnonzero(codes == f).astype(np.int32) for f in families}
+
+
 def _by_merit(part: _Part, target: float) -> _Array:
     """A mixed group: families by their mean cost, held-back sun and wind last, each by its rule."""
-    codes = part.image.family[part.rows]
-    families = [Family(code) for code in np.unique(codes).tolist()]
-    where = {f: np.flatnonzero(codes == f) for f in families}
+    where = _by_family(part.image.family[part.rows])
+    families = list(where)
     parts = {f: part.of(at) for f, at in where.items()}
     sums = {f: _unasked(parts[f], f) for f in families}
     missing = target - sum(sums.values())
@@ -247,18 +206,16 @@ def _by_merit(part: _Part, target: float) -> _Array:
     for family in sorted(families, key=lambda f: (f is Family.RENEWABLE, cost[f], f)):
         mine = parts[family]
         wanted = min(max(sums[family] + missing, float(mine.lo.sum())), float(mine.hi.sum()))
-        got = _settled(mine, _RULES[family](mine, wanted), wanted) if family in _RULES else mine.lo
+        got = _settled(mine, _RULES[family](mine, wanted), wanted)[0] if family in _RULES else mine.lo
         missing -= float(got.sum()) - sums[family]
         shares[where[family]] = got
     return shares
 
 
-def _settled(part: _Part, shares: _Array, target: float) -> _Array:
-    """Shares on levels that devices can hold, the rest trimmed over the smooth ones."""
-    shares = np.clip(shares, part.lo, part.hi)
-    if part.floor.any():
-        shares = off_the_hole(shares, part.lo, part.hi, part.floor)
-    return trim(shares, target - float(shares.sum()), part.lo, part.hi, part.floor, steps=part.steps)
+def _settled(part: _Part, shares: _Array, target: float) -> tuple[_Array, float]:
+    """Shares on levels that devices can hold, the rest trimmed over the smooth ones, and their sum."""
+    settled = np.array(shares, dtype=np.float64)
+    return settled, settle(settled, target, part.lo, part.hi, part.floor, part.steps)
 
 
 def split(
@@ -290,12 +247,11 @@ def split(
         Shares inside the capability; they add up to the target, or the shortfall is named.
     """
     part = _part(rows, image, capability, previous_kw, called_kwh)
-    _onto_levels(part)
     codes = image.family[rows]
     rule = _RULES.get(Family(int(codes[0]))) if len(rows) and (codes == codes[0]).all() else None
     shares = rule(part, target_kw) if rule else _by_merit(part, target_kw)
-    shares = _settled(part, shares, target_kw)
-    shortfall = target_kw - float(shares.sum())
+    shares, total = _settled(part, shares, target_kw)
+    shortfall = target_kw - total
     scale = max(1.0, abs(target_kw), float(np.abs(shares).sum()))
     if abs(shortfall) <= _REL * scale:
         return Split(shares, 0.0, MappingProxyType({}))
@@ -304,28 +260,26 @@ def split(
 
 
 def _part(rows: Rows, image: Image, capability: Capability, previous_kw: Kw, called_kwh: Kwh | None) -> _Part:
-    lo = np.asarray(capability.p_lo_kw, dtype=np.float64)[rows]
-    hi = np.asarray(capability.p_hi_kw, dtype=np.float64)[rows]
-    crossed = lo > hi
-    if crossed.any():
-        # Narrowing left no level: the one nearest to rest between the two bounds is the safe one.
-        safe = np.clip(0.0, hi, lo)
-        lo, hi = np.where(crossed, safe, lo), np.where(crossed, safe, hi)
-    state = np.asarray(previous_kw, dtype=np.float64)[rows]
-    unasked = np.isnan(state)
-    if unasked.any():
-        state[unasked] = filled(image.p_kw[rows[unasked]])
-    columns = image.columns
-    return _Part(
-        image,
+    names = ("p_min_kw", "p_max_kw", "p_floor_kw", "on_off")
+    doubles = [np.asarray(a, np.float64) for a in (capability.p_lo_kw, capability.p_hi_kw, previous_kw)]
+    singles = [np.asarray(a, np.float32) for a in (image.p_kw, image.p_avail_kw)]
+    columns: list[NDArray[Any]] = [
         rows,
-        lo,
-        hi,
-        state,
-        columns["p_floor_kw"][rows].astype(np.float64),
-        columns["on_off"][rows] == 1,
-        np.zeros(len(rows)) if called_kwh is None else np.asarray(called_kwh, dtype=np.float64)[rows],
-    )
+        *doubles,
+        *singles,
+        *(image.columns[name] for name in names),
+        image.family,
+    ]
+    low, high, state, floor, steps = gather(*[_frozen(column) for column in columns])
+    called = np.zeros(len(rows)) if called_kwh is None else np.asarray(called_kwh, dtype=np.float64)[rows]
+    return _Part(image, rows, low, high, state, floor, steps, called)
+
+
+def _frozen(column: NDArray[Any]) -> NDArray[Any]:
+    """A read-only view: one compiled loop serves columns of every origin."""
+    view = np.ascontiguousarray(column).view()
+    view.flags.writeable = False
+    return view
 
 
 def _causes(shortfall: float, target: float, part: _Part, capability: Capability) -> dict[str, float]:
