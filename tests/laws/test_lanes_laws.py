@@ -446,7 +446,7 @@ def test_base_points_made_in_advance_change_no_answer(kind):
     demand = _swinging(s_kva, 200, 14)
     lanes = Lanes(net, 0.6 * s_kva, **kind)
     before = lanes.solve(demand, Wanted(v_pu=True))
-    lanes._reach = lanes._reach._replace(contraction=0.5)
+    lanes.span = lanes.span._replace(contraction=0.5)
     assert lanes.prepare(demand, times=1e4) > 1
     after = lanes.solve(demand, Wanted(v_pu=True))
     assert after.converged.all()
@@ -463,7 +463,7 @@ def test_a_batch_is_answered_alike_whatever_was_asked_before(monkeypatch):
     demand, other = _swinging(s_kva, 90, 15), _swinging(s_kva, 70, 16)
     fresh, used = Lanes(net, 0.6 * s_kva), Lanes(net, 0.6 * s_kva)
     for lanes in (fresh, used):
-        lanes._reach = lanes._reach._replace(contraction=0.5)
+        lanes.span = lanes.span._replace(contraction=0.5)
     used.solve(other)
     assert len(used._kept) > 1
     first, second = fresh.solve(demand, Wanted(v_pu=True)), used.solve(demand, Wanted(v_pu=True))
@@ -479,7 +479,7 @@ def test_prepared_base_points_stand_at_their_scenarios_control_states(kind):
     delta_y, demand = _states(net, nodes, 4, 17), _swinging(s_kva, 60, 17)
     of = (np.arange(60) % 4).astype(np.int32)
     lanes = Lanes(net, 0.6 * s_kva, tail=nodes, **kind)
-    lanes._reach = lanes._reach._replace(contraction=0.5)
+    lanes.span = lanes.span._replace(contraction=0.5)
     lanes.prepare(demand, States(of, delta_y), times=1e4)
     flows = lanes.solve(demand, Wanted(v_pu=True), States(of, delta_y))
     own = lanes.solve(demand[:20], Wanted(v_pu=True))

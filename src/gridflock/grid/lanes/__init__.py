@@ -1,7 +1,7 @@
 """Many power flows of one feeder side by side, one scenario per vector lane.
 
-A ``Circuit`` is a network at one control state as plain arrays; with ``Curves`` some of its ports follow
-their own voltage (volt-var). ``Lanes`` orders, factors and proves it around one operating point;
+A ``Circuit`` is a network at one control state as plain arrays; the powers of its ``Inverters`` follow the
+voltage they see, within every solution. ``Lanes`` orders, factors and proves it around one operating point;
 ``solve`` then answers scenarios, given as shared multipliers (``Shaped``) or written out, each with a
 control state of its own if need be (``States``, kept with their factors in a ``StateTable``), and keeps of
 every node's voltage what is ``Wanted``. Many scenarios get base points of their own by bands of load, made
@@ -13,8 +13,8 @@ eight) neighbours stop together, so a scenario in other company agrees within th
 """
 
 from gridflock.grid.lanes._asked import LaneFlows, Shaped, States, Wanted
-from gridflock.grid.lanes._circuit import Circuit, Curves, Laws
+from gridflock.grid.lanes._circuit import Circuit, Inverters, Laws
 from gridflock.grid.lanes._lanes import Lanes
 from gridflock.grid.lanes._states import StateTable
 
-__all__ = ["Circuit", "Curves", "LaneFlows", "Lanes", "Laws", "Shaped", "StateTable", "States", "Wanted"]
+__all__ = ["Circuit", "Inverters", "LaneFlows", "Lanes", "Laws", "Shaped", "StateTable", "States", "Wanted"]

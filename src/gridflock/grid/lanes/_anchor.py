@@ -30,19 +30,25 @@ FEWER = 2
 """The same for the others, packed by the same code."""
 
 
-def frame(circuit: Circuit, dtype: str, tail: Rows, *, plain: bool) -> Frame:
-    """Order the eliminations, fit the load laws and lay the numbers out, once per network."""
-    laws, shape = classes(circuit.law, FIT_ACCURACY[dtype]), pattern(circuit, tail)
+def frame(circuit: Circuit, dtype: str, tail: Rows, like: Frame | None, *, plain: bool) -> Frame:
+    """Order the eliminations, fit the load laws and lay the numbers out, once per network.
+
+    ``like`` is a frame of the same network and tail in another precision: the order is the same.
+    """
+    laws = classes(circuit.law, FIT_ACCURACY[dtype])
+    shape = pattern(circuit, tail) if like is None else like.pattern
     plain, kind = plain or not works(), np.dtype(dtype)
     placed = layout(circuit, shape.order, laws, kind, _plain.LANES if plain else width(kind))
     return Frame(circuit, kind, tail, plain, shape, laws, elimination(shape.order, tail), placed)
 
 
-def anchor(shared: Frame, base_kva: Complex) -> Anchor:
-    """Find a base point from nothing, factor, pack and prove it."""
+def anchor(shared: Frame, base_kva: Complex, like: Anchor | None = None) -> Anchor:
+    """Find a base point from nothing, unless one ``like`` it is there already; factor, pack and prove it."""
     still = np.zeros(len(shared.steps.place), dtype=np.complex128)
     with np.errstate(all="ignore"):
-        made = _packed(shared, still, point(shared.circuit, shared.pattern, base_kva), RIGHT_SIDES)
+        found = point(shared.circuit, shared.pattern, base_kva) if like is None else like.base
+        made = _packed(shared, still, found, RIGHT_SIDES)
+        made = made if like is None else replace(made, truths=like.truths)
         return replace(made, proof_pu=_prove(made) if made.base.solved else np.inf)
 
 
@@ -67,7 +73,7 @@ def anchor_near(near: Anchor, base_kva: Complex, change: Complex) -> Anchor:
 def _packed(shared: Frame, change: Complex, base: Point, right_sides: int) -> Anchor:
     packed = pack(shared.circuit, base, shared.layout, shared.dtype)
     error = packed_error(packed.plan, base, shared.width, right_sides) if base.solved else np.inf
-    return Anchor(shared, change, base, packed, error, np.inf)
+    return Anchor(shared, change, base, packed, error, np.inf, {})
 
 
 def _prove(made: Anchor) -> float:
@@ -79,11 +85,12 @@ def _error_at(made: Anchor, swing: float) -> float:
     shared, base = made.frame, made.base.s_kva
     scale = np.abs(base) + 0.1 * (np.abs(base).mean() if base.any() else 0.1)
     asked = base + swing * scale * np.where(np.arange(len(base)) % 2, 1.0, -0.5)
-    truth = point(shared.circuit, shared.pattern, asked, near=made.base)
+    if swing not in made.truths:
+        truth = point(shared.circuit, shared.pattern, asked, near=made.base)
+        made.truths[swing] = np.abs(truth.v) if truth.solved else np.full(len(truth.v), np.nan)
     wanted = Wanted(v_pu=True)
     answers = Answers(len(shared.circuit.v_base), shared.dtype, 1, wanted)
     group = Group(replace(made, proof_pu=0.0), np.zeros(1, dtype=np.int64))
     solve_into(answers, [group], asked[None], wanted)
-    if not (truth.solved and answers.converged[0]):
-        return np.inf
-    return float(np.abs(np.abs(truth.v) / shared.circuit.v_base - answers.v_pu[0]).max(initial=0.0))
+    error = float(np.abs(made.truths[swing] / shared.circuit.v_base - answers.v_pu[0]).max(initial=0.0))
+    return error if answers.converged[0] and np.isfinite(error) else np.inf

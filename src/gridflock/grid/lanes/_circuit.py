@@ -42,26 +42,92 @@ class Laws:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Curves:
-    """Ports whose reactive power follows their own voltage (volt-var), C of them.
+class Inverters:
+    """Inverters whose powers follow the voltage they see, D of them, by one law for every setting.
 
-    Such a port of nominal injection s = p + jq injects p and, instead of q, the curve's value at its voltage
-    times ``kva``, held within ±q: its q is the most it may give or take in a scenario. Both follow the
-    voltage further by the port's law like the powers of any other.
+    An inverter stands at one or more ports, acts on the mean of the voltages across them and shares its
+    power equally among them. What its ports are asked to inject in active power is, in sum, what is
+    available to it (or wanted of it); their reactive power is not read. In parts of its rating ``kva``,
+    house sign, with p what is available and v the voltage it sees, per unit::
+
+        p = min(clip(p, p_low, p_high), watt_p + watt_slope·(clip(v, watt_from, watt_to) − watt_from))
+        p = clip(p, first_low, first_high)
+        part = max(0 if |p| < none_below else min(|p|/full_from, 1), steady)
+        p = clip(p, second_low, second_high)
+        q = q0 + ratio·p + Σ_k slope_k·clip(by_v·v + by_p·p − corner_k, 0, width_k)
+        q within −max(√(1−p²), keep_absorb) and max(√(1−p²), keep_inject)
+        q = clip(q, −part·absorb, part·inject)
+        p = clip(p, −√(1−q²), √(1−q²))
+
+    Both powers then follow the voltage further by the port's law, like those of any other port.
 
     Attributes:
-        port: (C,) the ports.
-        of: (C,) curve of each.
-        kva: (C,) rating to which the curve's values refer.
-        v_pu: (K, k) voltages of the curves' corners, per unit of the port's rated voltage, ascending.
-        q: (K, k) reactive power at the corners in parts of the rating, house sign; flat beyond the ends.
+        start: (D+1,) first entry of each inverter in ``port``.
+        port: (C,) the ports, each at most once.
+        kva: (D,) rating.
+        p_low: (D,) least active power; like all limits finite, a large number where there is none.
+        p_high: (D,) most.
+        watt_from: (D,) voltage at which volt-watt begins.
+        watt_to: (D,) voltage at which it ends.
+        watt_p: (D,) active power it leaves below; a large number where it is off.
+        watt_slope: (D,) by which this changes in between, 1/pu.
+        first_low: (D,) least active power before the capability is taken.
+        first_high: (D,) most.
+        second_low: (D,) least afterwards.
+        second_high: (D,) most.
+        none_below: (D,) active power below which there is no reactive power.
+        full_from: (D,) from which there is all of it.
+        steady: (D,) 1 where there always is, else 0.
+        absorb: (D,) most reactive power absorbed, positive.
+        inject: (D,) most injected.
+        keep_absorb: (D,) up to which reactive power goes first, absorbing; 2 for all of it.
+        keep_inject: (D,) the same, injecting.
+        by_v: (D,) 1 where the curve follows the voltage, else 0.
+        by_p: (D,) 1 where it follows the active power, else 0.
+        ratio: (D,) reactive to active power.
+        q0: (D,) reactive power below the first corner.
+        corner: (D, k) where the segments of the curve begin, ascending.
+        width: (D, k) how far they reach.
+        slope: (D, k) of them.
     """
 
+    start: Rows
     port: Rows
-    of: Rows
     kva: Float
-    v_pu: Float
-    q: Float
+    p_low: Float
+    p_high: Float
+    watt_from: Float
+    watt_to: Float
+    watt_p: Float
+    watt_slope: Float
+    first_low: Float
+    first_high: Float
+    second_low: Float
+    second_high: Float
+    none_below: Float
+    full_from: Float
+    steady: Float
+    absorb: Float
+    inject: Float
+    keep_absorb: Float
+    keep_inject: Float
+    by_v: Float
+    by_p: Float
+    ratio: Float
+    q0: Float
+    corner: Float
+    width: Float
+    slope: Float
+
+    @property
+    def count(self) -> Rows:
+        """(D,) ports of each inverter."""
+        return np.diff(self.start)
+
+    @property
+    def owner(self) -> Rows:
+        """(C,) inverter of each entry of ``port``."""
+        return np.repeat(np.arange(len(self.kva), dtype=np.int32), self.count)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -75,7 +141,7 @@ class Circuit:
         port_nodes: (P, 2) nodes between which a port stands, -1 for ground.
         port_v: (P,) rated voltage across the port, V.
         law: of each port.
-        curves: of ports whose reactive power follows their voltage; None where there are none.
+        inverters: at some of the ports, following their voltage; None where there are none.
         hidden: (n,) nodes whose voltage is no service voltage (neutrals, dead ones): left out of a
             scenario's extremes; None where all count.
     """
@@ -86,5 +152,5 @@ class Circuit:
     port_nodes: Rows
     port_v: Float
     law: Laws
-    curves: Curves | None = None
+    inverters: Inverters | None = None
     hidden: Mask | None = None

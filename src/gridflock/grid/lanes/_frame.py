@@ -8,7 +8,7 @@ import numpy as np
 from scipy import sparse
 
 from gridflock.grid.lanes import _plain
-from gridflock.grid.lanes._circuit import Circuit, Complex
+from gridflock.grid.lanes._circuit import Circuit, Complex, Float
 from gridflock.grid.lanes._fit import Classes
 from gridflock.grid.lanes._plan import Layout, Packed
 from gridflock.grid.lanes._point import Pattern, Point, changed
@@ -70,6 +70,7 @@ class Anchor:
         packed: the plan of the kernel.
         factor_error: largest relative difference of the packed factors from the float64 ones.
         proof_pu: largest error of a lane away from the base point against Newton's method in float64.
+        truths: (n,) what that found, by how far away the lane was: V, NaN where it found nothing.
     """
 
     frame: Frame
@@ -78,6 +79,7 @@ class Anchor:
     packed: Packed
     factor_error: float
     proof_pu: float
+    truths: dict[float, Float]
 
     @property
     def ready(self) -> bool:

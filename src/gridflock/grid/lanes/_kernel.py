@@ -23,8 +23,9 @@ from gridflock.grid.lanes._block import (
     settled,
 )
 from gridflock.grid.lanes._compiled import Place, Places, Vec, compiled, inlined
+from gridflock.grid.lanes._inverter_pass import inverters
 from gridflock.grid.lanes._plan import PORT, WIDEST, Plan
-from gridflock.grid.lanes._ports import answered, at_base, opened
+from gridflock.grid.lanes._ports import answered, moved, opened
 from gridflock.grid.lanes._simd import (
     after,
     begin,
@@ -80,15 +81,19 @@ def _first_currents(plan: Plan, demand: Demand, work: Work) -> None:
     """What the ports want at d = 0: they answer to the base voltages."""
     current, table = work.current, work.table
     port, power, shape_at = plan.port, demand.power, demand.shape_at
-    curves = (plan.curved, plan.curve, plan.sizes[5])
     lanes = lanes_of(current)
+    zero = zeros_like(load(current, 0))
     for e in range(plan.sizes[2]):
         k, at = PORT * e, e * (2 * lanes)
+        if pick(plan.port_law, e) < 0:
+            store(current, 2 * at + 2 * lanes, zero)
+            store(current, 2 * at + 3 * lanes, zero)
+            continue
         p = load(table, pick(shape_at, 2 * e)) * pick(power, 2 * e)
         q = load(table, pick(shape_at, 2 * e + 1)) * pick(power, 2 * e + 1)
-        q = at_base(curves, pick(plan.port_law, e), pick(port, k + 15), q)
         store(current, 2 * at, p * pick(port, k + 9) + q * pick(port, k + 10) - pick(port, k + 2))
         store(current, 2 * at + lanes, p * pick(port, k + 11) - q * pick(port, k + 12) - pick(port, k + 3))
+    inverters(plan, demand, work)
 
 
 @compiled
@@ -184,12 +189,11 @@ def _up(plan: Plan, demand: Demand, work: Work, solved: int, k: int) -> None:
     state, current = work.state, work.current
     start, column, block = plan.upper_start, plan.upper, plan.upper_block
     port_start, port_other = plan.port_start, plan.port_other
-    curves = (plan.curved, plan.curve, plan.sizes[5])
-    ports = (plan.port, plan.law, plan.port_law, plan.sizes[3], curves)
+    ports = (plan.port, plan.law, plan.port_law, plan.sizes[3])
     wanted = (work.table, demand.power, demand.shape_at)
     lanes = lanes_of(state)
     zero = zeros_like(load(current, 0))
-    seen = (zero, zero, zero)
+    step, miss, out = zero, zero, zero
     rows = plan.sizes[0] - plan.sizes[1]
     own = (plan.sizes[0] - 1) * (2 * lanes)
     for t in range(rows):
@@ -203,11 +207,14 @@ def _up(plan: Plan, demand: Demand, work: Work, solved: int, k: int) -> None:
             at, other = e * (4 * lanes) + 2 * lanes, pick(port_other, e)
             change = (re - load(state, other), im - load(state, other + lanes))
             before = (zero, zero) if k == 1 else (load(current, at), load(current, at + lanes))
-            seen = answered(ports, wanted, current, e, change, before, seen)
+            step = moved(plan.port, current, e, change, before, step)
+            if pick(plan.port_law, e) >= 0:
+                miss, out = answered(ports, wanted, current, e, change, miss, out)
         own -= 2 * lanes
-    store(work.measure, 0, seen[0])
-    store(work.measure, lanes, seen[1])
-    store(work.measure, 2 * lanes, seen[2])
+    store(work.measure, 0, step)
+    store(work.measure, lanes, miss)
+    store(work.measure, 2 * lanes, out)
+    inverters(plan, demand, work)
 
 
 @compiled
@@ -342,8 +349,9 @@ def run(
         begin(plan.return_start),
         begin(plan.returned),
         opened(plan.law),
-        begin(plan.curved),
-        opened(plan.curve),
+        begin(plan.inverter_start),
+        begin(plan.inverter_port),
+        begin(plan.inverter),
         begin(plan.far_start),
         begin(plan.far),
         begin(plan.far_block),

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from gridflock.grid.lanes._anchor import anchor, anchor_near, frame
 from gridflock.grid.lanes._answers import Answers
 from gridflock.grid.lanes._asked import TOLERANCE_PU, LaneFlows, Shaped, States, Wanted
-from gridflock.grid.lanes._bands import bands, reach
+from gridflock.grid.lanes._bands import Reach, bands, reach
 from gridflock.grid.lanes._circuit import Circuit, Complex, Float
 from gridflock.grid.lanes._frame import Anchor
 from gridflock.grid.lanes._plan import WIDEST, Reals, aligned
@@ -35,6 +35,7 @@ class Lanes:
 
     Attributes:
         anchor: the base point.
+        span: how iterations grow with the distance from it; None where nothing is known of that.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class Lanes:
         dtype: str = "float32",
         tail: Rows | None = None,
         plain: bool = False,
+        like: Lanes | None = None,
     ) -> None:
         """Order, factor, pack and prove.
 
@@ -54,11 +56,15 @@ class Lanes:
             dtype: "float32", 16 lanes, or "float64", 8 lanes: for ungrounded or very stiff networks.
             tail: (T,) nodes whose admittances differ between scenarios (regulators, capacitors).
             plain: use plain loops even where vectors work.
+            like: lanes of the same circuit, base point and tail in another precision, whose order and base
+                point serve here too.
         """
         nodes = np.zeros(0, dtype=np.int32) if tail is None else np.asarray(tail, dtype=np.int32)
-        shared = frame(circuit, dtype, nodes, plain=plain)
-        self.anchor: Anchor = anchor(shared, np.asarray(base_kva, dtype=np.complex128))
-        self._reach = reach(circuit, self.anchor.base)
+        known = None if like is None else like.anchor
+        shared = frame(circuit, dtype, nodes, None if known is None else known.frame, plain=plain)
+        base = np.asarray(base_kva, dtype=np.complex128)
+        self.anchor: Anchor = anchor(shared, base, known)
+        self.span: Reach | None = reach(circuit, self.anchor.base) if like is None else like.span
         self._prepared: list[Anchor] = []
         self._kept: dict[bytes, Anchor] = {}
 
@@ -94,7 +100,7 @@ class Lanes:
         """
         total = _total_kw(demand)
         rows = np.flatnonzero(np.isfinite(total))
-        cut = bands(total[rows], _anchor_kw(self.anchor), self._reach, tol, times)
+        cut = bands(total[rows], _anchor_kw(self.anchor), self.span, tol, times)
         states = self._tabled(states, len(total))
         found = [self._made(demand, rows[part], states) for part in cut]
         self._prepared = sorted((made for made in found if made.ready), key=_anchor_kw)
@@ -144,7 +150,7 @@ class Lanes:
             own = np.searchsorted((levels[1:] + levels[:-1]) / 2.0, total)
             groups = [Group(made, np.flatnonzero(own == k)) for k, made in enumerate(self._prepared)]
         else:
-            cut = bands(total[known], _anchor_kw(self.anchor), self._reach, tol)
+            cut = bands(total[known], _anchor_kw(self.anchor), self.span, tol)
             groups = [Group(self._made(demand, known[part], states), known[part]) for part in cut]
             groups = groups or [Group(self.anchor, known)]
         return [Group(made, rows[np.argsort(total[rows], kind="stable")]) for made, rows in groups]

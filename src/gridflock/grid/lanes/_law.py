@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import numpy as np
 
-from gridflock.grid.lanes._circuit import Circuit, Complex, Curves, Float, Laws
+from gridflock.grid.lanes._circuit import Circuit, Complex, Float, Laws
+from gridflock.grid.lanes._inverter_law import followed
 
 
 def factors(law: Laws, r: Float) -> tuple[Float, Float]:
     """Current factors g (P, 2) of p and q at the voltages r (P,) per unit, and their derivatives dg/dr."""
     r = r[:, None]
     with np.errstate(all="ignore"):
-        zip_g = law.zip[:, :, 0] / r + law.zip[:, :, 1] + law.zip[:, :, 2] * r
-        zip_slope = law.zip[:, :, 2] - law.zip[:, :, 0] / r**2
-        power_g = r ** (law.exponent - 1.0)
-        power_slope = (law.exponent - 1.0) * r ** (law.exponent - 2.0)
-    shares = np.isnan(law.exponent)
-    g = np.where(shares, zip_g, power_g)
-    slope = np.where(shares, zip_slope, power_slope)
+        g = law.zip[:, :, 0] / r + law.zip[:, :, 1] + law.zip[:, :, 2] * r
+        slope = law.zip[:, :, 2] - law.zip[:, :, 0] / r**2
+        powered = np.flatnonzero(~np.isnan(law.exponent).all(axis=1))
+        if len(powered):
+            e, at = law.exponent[powered], r[powered]
+            own = ~np.isnan(e)
+            g[powered] = np.where(own, at ** (e - 1.0), g[powered])
+            slope[powered] = np.where(own, (e - 1.0) * at ** (e - 2.0), slope[powered])
     low, high, floor = law.low[:, None], law.high[:, None], law.floor[:, None]
+    if not ((r > high) | (r < low)).any():
+        return g, slope
     above, rise = law.edge[:, 1:] / high, _rise(law)[:, None]
     outside = [r > high, r < floor, r < low]
     g = np.select(outside, [above * r, r, floor + rise * (r - floor)], g)
@@ -41,41 +45,12 @@ def port_voltage(circuit: Circuit, v: Complex) -> Complex:
     return across
 
 
-def segments(curves: Curves) -> tuple[Float, Float]:
-    """Widths (K, k-1) of the curves' segments, per unit, and slopes; a width of zero has none."""
-    width, rise = np.diff(curves.v_pu, axis=1), np.diff(curves.q, axis=1)
-    return width, np.divide(rise, width, out=np.zeros_like(rise), where=width > 0.0)
-
-
-def followed(circuit: Circuit, q_kvar: Float, r: Float) -> tuple[Float, Float]:
-    """Reactive powers (P,) kvar where curves rule, and their derivatives by the voltage per unit.
-
-    Args:
-        circuit: the network.
-        q_kvar: (P,) nominal; of ports on a curve the most they may give or take.
-        r: (P,) voltages, per unit of the rated ones.
-    """
-    bend = np.zeros_like(q_kvar)
-    if circuit.curves is None:
-        return q_kvar, bend
-    c = circuit.curves
-    width, slope = (part[c.of] for part in segments(c))
-    past = r[c.port, None] - c.v_pu[c.of, :-1]
-    wanted = c.kva * (c.q[c.of, 0] + (slope * np.clip(past, 0.0, width)).sum(axis=1))
-    most = np.abs(q_kvar[c.port])
-    q = q_kvar.copy()
-    q[c.port] = np.clip(wanted, -most, most)
-    on = (past > 0.0) & (past < width)
-    bend[c.port] = np.where(np.abs(wanted) < most, c.kva * (slope * on).sum(axis=1), 0.0)
-    return q, bend
-
-
 def currents(circuit: Circuit, s_kva: Complex, u: Complex) -> tuple[Complex, Float]:
     """Current of each port into its first node, and how it follows the port's voltage.
 
     Args:
         circuit: the network.
-        s_kva: complex (P,) nominal injections, house sign; ports on a curve as in ``Curves``.
+        s_kva: complex (P,) nominal injections, house sign; of inverters what is available to them.
         u: complex (P,) voltages across the ports, V.
 
     Returns:
@@ -85,11 +60,15 @@ def currents(circuit: Circuit, s_kva: Complex, u: Complex) -> tuple[Complex, Flo
     along = u / size
     g, slope = factors(circuit.law, size / circuit.port_v)
     scale = 1000.0 / circuit.port_v
-    q_kvar, bend = followed(circuit, s_kva.imag, size / circuit.port_v)
-    p, q = s_kva.real * scale, q_kvar * scale
+    if circuit.inverters is None:
+        bend = np.zeros_like(s_kva)
+    else:
+        s_kva, bend = followed(circuit.inverters, s_kva, size / circuit.port_v)
+    p, q = s_kva.real * scale, s_kva.imag * scale
     level = p * g[:, 0] - 1j * q * g[:, 1]
-    turned = q * slope[:, 1] + bend * scale * g[:, 1]
-    radial = (p * slope[:, 0] - 1j * turned) / circuit.port_v * along
+    p_turned = p * slope[:, 0] + bend.real * scale * g[:, 0]
+    q_turned = q * slope[:, 1] + bend.imag * scale * g[:, 1]
+    radial = (p_turned - 1j * q_turned) / circuit.port_v * along
     turning = 1j * level * along / size
     by_re = radial * along.real - turning * along.imag
     by_im = radial * along.imag + turning * along.real

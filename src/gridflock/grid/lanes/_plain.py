@@ -20,6 +20,7 @@ from gridflock.grid.lanes._block import (
 )
 from gridflock.grid.lanes._compiled import compiled, inlined
 from gridflock.grid.lanes._fit import HEAD
+from gridflock.grid.lanes._inverter_law import SEGMENTS_FROM
 from gridflock.grid.lanes._plan import PORT, WIDEST, Offsets, Plan, Reals
 
 LANES = 64
@@ -46,52 +47,107 @@ def _factors(law: Reals, at: int, size: int, m: float) -> tuple[float, float]:
     return p, q
 
 
-@inlined
-def _followed(curve: Reals, at: int, segments: int, kva: float, r: float, most: float) -> float:
-    """Reactive power of a port on the curve at ``at``, held within ±most."""
-    value = curve[at]
-    for s in range(at + 1, at + 1 + 3 * segments, 3):
-        value += min(max(r - curve[s], 0.0), curve[s + 1]) * curve[s + 2]
-    return float(max(min(value * kva, abs(most)), -abs(most)))
-
-
 @compiled
 def _currents(plan: Plan, demand: Demand, work: Work, lanes: int, iteration: int) -> None:
     """Every port answers to the voltage across it; leaves the measures (see ``_kernel``)."""
     state, current, port, table = work.state, work.current, plan.port, work.table
-    law, curve = plan.law.reshape(-1), plan.curve.reshape(-1)
+    law = plan.law.reshape(-1)
     work.measure[:] = 0.0
     rows = plan.sizes[0] - plan.sizes[1]
     for q in range(rows):
         own = (plan.sizes[1] + q) * 2 * lanes
         for e in range(plan.port_start[q], plan.port_start[q + 1]):
-            k, at, other = PORT * e, e * 4 * lanes, plan.port_other[e]
-            own_law = plan.port_law[e]
-            kind = plan.curved[-1 - own_law] if own_law < 0 else own_law
+            at, other, kind = e * 4 * lanes, plan.port_other[e], plan.port_law[e]
             for lane in range(lanes):
                 d_re = state[own + lane] - state[other + lane]
                 d_im = state[own + lanes + lane] - state[other + lanes + lane]
-                re, im = port[k] + d_re, port[k + 1] + d_im
-                square = re * re + im * im
-                m = square * port[k + 8]
-                f_p, f_q = _factors(law, kind, plan.sizes[3], m)
-                p = table[demand.shape_at[2 * e] + lane] * demand.power[2 * e] * f_p
-                r = table[demand.shape_at[2 * e + 1] + lane] * demand.power[2 * e + 1]
-                if own_law < 0:
-                    r = _followed(curve, plan.curved[-own_law], plan.sizes[5], port[k + 14], np.sqrt(m), r)
-                r *= f_q
-                i_re = p * re + r * im - port[k + 2] - (port[k + 4] * d_re + port[k + 5] * d_im)
-                i_im = p * im - r * re - port[k + 3] - (port[k + 6] * d_re + port[k + 7] * d_im)
                 if iteration > 0:
-                    miss = (i_re - current[at + lane]) ** 2 + (i_im - current[at + lanes + lane]) ** 2
                     move = (d_re - current[at + 2 * lanes + lane]) ** 2
                     move += (d_im - current[at + 3 * lanes + lane]) ** 2
-                    _raise(work.measure, lane, move * port[k + 8])
-                    _raise(work.measure, lanes + lane, miss * square)
-                    _raise(work.measure, 2 * lanes + lane, m - law[kind + 9])
-                    _raise(work.measure, 2 * lanes + lane, law[kind + 8] - m)
-                current[at + lane], current[at + lanes + lane] = i_re, i_im
+                    _raise(work.measure, lane, move * port[PORT * e + 8])
                 current[at + 2 * lanes + lane], current[at + 3 * lanes + lane] = d_re, d_im
+                if kind >= 0:
+                    p = table[demand.shape_at[2 * e] + lane] * demand.power[2 * e]
+                    r = table[demand.shape_at[2 * e + 1] + lane] * demand.power[2 * e + 1]
+                    _draw(port, law[kind:], plan.sizes[3], work, (e, lane, lanes), (p, r), iteration)
+    _inverters(plan, demand, work, lanes, iteration)
+
+
+@inlined
+def _across(port: Reals, current: Reals, e: int, lane: int, lanes: int) -> tuple[float, float]:
+    """Voltage across a port row, V."""
+    at = (4 * e + 2) * lanes + lane
+    return port[PORT * e] + current[at], port[PORT * e + 1] + current[at + lanes]
+
+
+@inlined
+def _draw(
+    port: Reals, law: Reals, size: int, work: Work, place: tuple[int, int, int],
+    power: tuple[float, float], iteration: int,
+) -> None:  # fmt: skip
+    """Current of one lane's port of some nominal power beyond its slope; its measures."""
+    e, lane, lanes = place
+    current, k, at = work.current, PORT * e, 4 * e * lanes + lane
+    d_re, d_im = current[at + 2 * lanes], current[at + 3 * lanes]
+    re, im = _across(port, current, e, lane, lanes)
+    square = re * re + im * im
+    m = square * port[k + 8]
+    f_p, f_q = _factors(law, 0, size, m)
+    p, q = power[0] * f_p, power[1] * f_q
+    i_re = p * re + q * im - port[k + 2] - (port[k + 4] * d_re + port[k + 5] * d_im)
+    i_im = p * im - q * re - port[k + 3] - (port[k + 6] * d_re + port[k + 7] * d_im)
+    if iteration > 0:
+        miss = (i_re - current[at]) ** 2 + (i_im - current[at + lanes]) ** 2
+        _raise(work.measure, lanes + lane, miss * square)
+        _raise(work.measure, 2 * lanes + lane, m - law[9])
+        _raise(work.measure, 2 * lanes + lane, law[8] - m)
+    current[at], current[at + lanes] = i_re, i_im
+
+
+@inlined
+def _clip(x: float, low: float, high: float) -> float:
+    return min(max(x, low), high)
+
+
+@compiled
+def _powers(c: Reals, segments: int, p: float, v: float) -> tuple[float, float]:
+    """Powers of an inverter in parts of its rating (see ``_inverter_law``)."""
+    p = _clip(p, c[0], c[1])
+    p = min(p, c[4] + c[5] * (_clip(v, c[2], c[3]) - c[2]))
+    p = _clip(p, c[6], c[7])
+    part = 0.0 if abs(p) < c[8] else min(abs(p) * c[9], 1.0)
+    part = max(part, c[10])
+    p = _clip(p, c[11], c[12])
+    x, q = c[13] * v + c[14] * p, c[15] * p + c[16]
+    for s in range(SEGMENTS_FROM, SEGMENTS_FROM + 3 * segments, 3):
+        q += c[s + 2] * _clip(x - c[s], 0.0, c[s + 1])
+    room = np.sqrt(max(1.0 - p * p, 0.0))
+    q = _clip(q, -max(room, c[17]), max(room, c[18]))
+    q = _clip(q, -part * c[19], part * c[20])
+    room = np.sqrt(max(1.0 - q * q, 0.0))
+    return _clip(p, -room, room), q
+
+
+@compiled
+def _inverters(plan: Plan, demand: Demand, work: Work, lanes: int, iteration: int) -> None:
+    """Every inverter answers to the mean voltage across its ports."""
+    port, law, width = plan.port, plan.law.reshape(-1), SEGMENTS_FROM + 3 * plan.sizes[5]
+    for d in range(plan.sizes[6]):
+        record = plan.inverter[d * width : (d + 1) * width]
+        rows = plan.inverter_port[plan.inverter_start[d] : plan.inverter_start[d + 1]]
+        for lane in range(lanes):
+            p, v = 0.0, 0.0
+            for e in rows:
+                re, im = _across(port, work.current, e, lane, lanes)
+                v += np.sqrt((re * re + im * im) * port[PORT * e + 8])
+                asked = work.table[demand.shape_at[2 * e] + lane] * demand.power[2 * e]
+                p += asked * port[PORT * e + 13]
+            p, q = _powers(record, plan.sizes[5], p, v * record[SEGMENTS_FROM - 1])
+            for e in rows:
+                share, kind = port[PORT * e + 14], -1 - plan.port_law[e]
+                _draw(
+                    port, law[kind:], plan.sizes[3], work, (e, lane, lanes), (p * share, q * share), iteration
+                )
 
 
 @inlined

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from gridflock.grid.lanes._circuit import Circuit, Float
 from gridflock.grid.lanes._compiled import exact
 from gridflock.grid.lanes._fit import Classes
-from gridflock.grid.lanes._law import currents, factors, followed, port_voltage, segments
+from gridflock.grid.lanes._inverter_law import SEGMENTS_FROM, records
+from gridflock.grid.lanes._law import currents, factors, port_voltage
 from gridflock.grid.lanes._order import Order
 from gridflock.grid.lanes._point import Point
 from gridflock.grid.lanes._simd import VECTOR_BYTES
@@ -24,9 +25,8 @@ Reals = NDArray[np.floating[Any]]
 Offsets = NDArray[np.int32]
 PORT = 16
 """Numbers per port: base voltage (re, im), base current (re, im), slope block (4), 1/v_rated²,
-first-pass coefficients (4), 1/v_rated, rating of its curve times 1000/v_rated² and what that gives at the
-base voltage: one cache line in float32."""
-
+first-pass coefficients (4), and of an inverter's what turns the power asked of it into a part of the
+inverter's rating and what turns that into its own share of the power: one cache line in float32."""
 
 NOWHERE_PU = 1e9
 """Added to a hidden node's voltage, or taken off it, so that it is never an extreme."""
@@ -39,7 +39,7 @@ class Plan(NamedTuple):
 
     Attributes:
         sizes: nodes, first position of the iteration, ports, numbers per law class, first position of
-            the tail, segments of a curve.
+            the tail, segments of an inverter's curve, inverters.
         lower_start: (m+1,) rows of G of the iterated positions.
         lower: offsets of the nodes they gather.
         lower_block: four numbers each.
@@ -49,13 +49,13 @@ class Plan(NamedTuple):
         upper_block: four numbers each.
         port_start: (m+1,) ports whose first end is each iterated position.
         port_other: (P,) offset of the second end.
-        port_law: (P,) offset of the law class; of a port on a curve -1 less its place in ``curved``.
+        port_law: (P,) offset of the law class; of an inverter's port -1 less that.
         port: (P·16) numbers.
         return_start: (m+1,) ports whose second end is each iterated position.
         returned: (…,) rows of those ports.
-        curved: per port on a curve the offset of its law class and that of its curve.
-        curve: (1, K·(1+3·segments)) value below the first corner, then start, width and slope of each
-            segment; one-dimensional and empty where there are none.
+        inverter_start: (D+1,) first port row of each inverter in
+        inverter_port: (…,) their port rows.
+        inverter: records of the inverters (see ``_inverter_law``).
         law: records of the law classes; one-dimensional for constant power, else (1, …).
         far_start: (T+1,) rows of G of the tail, up to where the tail begins.
         far: offsets of the nodes they gather.
@@ -69,7 +69,7 @@ class Plan(NamedTuple):
             out of the extremes: a voltage nobody has.
     """
 
-    sizes: tuple[int, int, int, int, int, int]
+    sizes: tuple[int, int, int, int, int, int, int]
     lower_start: Offsets
     lower: Offsets
     lower_block: Reals
@@ -84,8 +84,9 @@ class Plan(NamedTuple):
     return_start: Offsets
     returned: Offsets
     law: Reals
-    curved: Offsets
-    curve: Reals
+    inverter_start: Offsets
+    inverter_port: Offsets
+    inverter: Reals
     far_start: Offsets
     far: Offsets
     far_block: Reals
@@ -154,10 +155,11 @@ def layout(circuit: Circuit, o: Order, laws: Classes, dtype: np.dtype[Any], lane
     starts, in_tail = np.arange(quiet, n + 1), np.arange(o.loop, n + 1)
     shown = np.minimum(np.arange(-(-n // WIDEST) * WIDEST), n - 1)
     law = _copied(laws.record, dtype)
-    port_law, curved, curve, segment_count = _curves(circuit, laws, port_row)
+    port_law, inverter_start, inverter_port, record = _inverters(circuit, laws, port_row)
+    segments = (record.shape[1] - SEGMENTS_FROM) // 3
     none = np.zeros(0, dtype=dtype)
     plan = Plan(
-        sizes=(n, quiet, len(first), laws.record.shape[1], o.loop, segment_count),
+        sizes=(n, quiet, len(first), laws.record.shape[1], o.loop, segments, len(record)),
         lower_start=np.searchsorted(row_of[walked], starts).astype(np.int32),
         lower=o.lower[walked] * step,
         lower_block=none,
@@ -172,8 +174,9 @@ def layout(circuit: Circuit, o: Order, laws: Classes, dtype: np.dtype[Any], lane
         return_start=np.searchsorted(second[by_second], starts).astype(np.int32),
         returned=by_second.astype(np.int32),
         law=law if laws.degree < 0 else law.reshape(1, -1),
-        curved=curved,
-        curve=_copied(curve, dtype).reshape(1, -1) if len(curved) else none,
+        inverter_start=inverter_start,
+        inverter_port=inverter_port,
+        inverter=_copied(record, dtype),
         far_start=np.searchsorted(row_of[far], in_tail).astype(np.int32),
         far=o.lower[far] * step,
         far_block=none,
@@ -226,22 +229,16 @@ def _ends(circuit: Circuit, position: Offsets, n: int) -> tuple[Offsets, Offsets
     return early[row], late[row], row
 
 
-def _curves(circuit: Circuit, laws: Classes, row: Offsets) -> tuple[Offsets, Offsets, Float, int]:
-    """The fields of the plan about laws and curves of the port rows, and the segments of a curve."""
+def _inverters(circuit: Circuit, laws: Classes, row: Offsets) -> tuple[Offsets, Offsets, Offsets, Float]:
+    """The laws of the port rows, and where the inverters stand among these and what they follow."""
     port_law = (laws.of_port[row] * laws.record.shape[1]).astype(np.int32)
-    c = circuit.curves
+    c = circuit.inverters
     if c is None:
-        return port_law, np.zeros(0, dtype=np.int32), np.zeros((0, 1)), 0
-    width, slope = segments(c)
-    each = np.stack([c.v_pu[:, :-1], width, slope], axis=-1).reshape(len(width), -1)
-    record = np.column_stack([c.q[:, 0], each])
-    place = np.full(len(row), -1)
-    place[c.port] = np.arange(len(c.port))
-    here = np.flatnonzero(place[row] >= 0)
-    own = place[row[here]]
-    curved = np.column_stack([port_law[here], c.of[own] * record.shape[1]]).astype(np.int32)
-    port_law[here] = -1 - 2 * np.arange(len(here), dtype=np.int32)
-    return port_law, curved.reshape(-1), record, width.shape[1]
+        none = np.zeros(0, dtype=np.int32)
+        return port_law, np.zeros(1, dtype=np.int32), none, np.zeros((0, SEGMENTS_FROM))
+    here = np.argsort(row)[c.port].astype(np.int32)
+    port_law[here] = -1 - port_law[here]
+    return port_law, c.start.astype(np.int32), here, records(c)
 
 
 def _port_numbers(circuit: Circuit, base: Point, made: Layout) -> Float:
@@ -259,11 +256,9 @@ def _port_numbers(circuit: Circuit, base: Point, made: Layout) -> Float:
     numbers[:, 8] = rated**-2.0
     numbers[:, 9], numbers[:, 10] = f[:, 0] * u.real, f[:, 1] * u.imag
     numbers[:, 11], numbers[:, 12] = f[:, 0] * u.imag, f[:, 1] * u.real
-    numbers[:, 13] = 1.0 / rated
-    if circuit.curves is not None:
-        c, kva = circuit.curves, np.zeros(len(row))
-        kva[c.port] = c.kva
-        numbers[:, 14] = kva[row] * 1000.0 * rated**-2.0
-        wanted, _ = followed(circuit, np.where(kva > 0.0, np.inf, 0.0), r)
-        numbers[:, 15] = wanted[row] * 1000.0 * rated**-2.0
+    if circuit.inverters is not None:
+        c, kva, count = circuit.inverters, np.ones(len(row)), np.ones(len(row))
+        kva[c.port], count[c.port] = c.kva[c.owner], c.count[c.owner]
+        numbers[:, 13] = rated**2 / 1000.0 / kva[row]
+        numbers[:, 14] = kva[row] / count[row] * 1000.0 / rated**2
     return numbers

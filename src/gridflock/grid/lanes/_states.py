@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 from gridflock.grid.lanes._circuit import Complex
 from gridflock.grid.lanes._frame import Anchor
 from gridflock.grid.lanes._plan import Reals
-from gridflock.grid.lanes._tail import Elimination, entries, tail_values
+from gridflock.grid.lanes._tail import UNCOUPLED, Elimination, entries, tail_values
 from gridflock.units import Mask, Rows
 
+FIRST_ROOM = 4096
+"""States there is room for at first: memory that nobody has written to costs nothing."""
 _Number = TypeVar("_Number", bound=np.generic)
 
 
@@ -45,7 +47,34 @@ class StateTable:
         Raises:
             ValueError: a change between two nodes that the network does not couple.
         """
-        new = entries(self.steps, np.asarray(delta_y))
+        return self._add(entries(self.steps, np.asarray(delta_y)))
+
+    def add_at(self, rows: Rows, columns: Rows, values: Complex) -> Rows:
+        """Take in more states, given by the few admittances that they change.
+
+        Args:
+            rows: (F,) place in the tail of each changed admittance's row.
+            columns: (F,) of its column.
+            values: complex (states, F) changes, S; where two stand at one place both count.
+
+        Returns:
+            (states,) their rows.
+
+        Raises:
+            ValueError: a change between two nodes that the network does not couple.
+        """
+        size = len(self.steps.lower_start) - 1
+        entry = np.full(size * size, -1, dtype=np.int32)
+        entry[self.steps.place] = np.arange(len(self.steps.place))
+        at = entry[rows.astype(np.int64) * size + columns]
+        if values[:, at < 0].any():
+            raise ValueError(UNCOUPLED)
+        new = np.zeros((len(values), len(self.steps.place)), dtype=np.complex128)
+        for f in np.flatnonzero(at >= 0):
+            new[:, at[f]] += values[:, f]
+        return self._add(new)
+
+    def _add(self, new: Complex) -> Rows:
         begin, end = self._size, self._size + len(new)
         self.change = _grown(self.change, begin, end)
         self.change[begin:end] = new
@@ -81,9 +110,9 @@ class StateTable:
 
 
 def _grown(rows: NDArray[_Number], used: int, wanted: int) -> NDArray[_Number]:
-    """Room for ``wanted`` rows, twice as much at a time; the first ``used`` are kept, the rest is zero."""
+    """Room for ``wanted`` rows, much more at a time; the first ``used`` are kept, the rest is zero."""
     if wanted <= len(rows):
         return rows
-    grown = np.zeros((max(wanted, 2 * len(rows)), *rows.shape[1:]), dtype=rows.dtype)
+    grown = np.zeros((max(wanted, 4 * len(rows), FIRST_ROOM), *rows.shape[1:]), dtype=rows.dtype)
     grown[:used] = rows[:used]
     return grown

@@ -24,6 +24,7 @@ from gridflock.units import Rows
 
 FACTOR_LIMIT = 1e-3
 """Largest error, relative to the voltage, with which a rounded factor may give back a known answer."""
+UNCOUPLED = "a state changes an admittance between tail nodes that nothing couples"
 GOLDEN_ANGLE = 2.4
 """Radian from node to node in the known answer: no two nodes move together."""
 
@@ -104,7 +105,7 @@ def entries(steps: Elimination, delta_y: Complex) -> Complex:
     flat = np.ascontiguousarray(delta_y, dtype=np.complex128).reshape(len(delta_y), -1)
     found = np.empty((len(flat), len(steps.place)), dtype=np.complex128)
     if not _take(flat, steps.place, found):
-        raise ValueError("delta_y changes an admittance between tail nodes that nothing couples")
+        raise ValueError(UNCOUPLED)
     return found
 
 

@@ -176,6 +176,7 @@ def faults(curves: Curves) -> list[tuple[int, str, str]]:
         ("vv_v_pu", "do not ascend, or jump", _unordered(c.vv_v_pu, c.vv_q_pu)),
         ("wv_p_pu", "do not ascend, or jump", _unordered(c.wv_p_pu, c.wv_q_pu)),
         ("vw_v_pu", "do not ascend", ~(np.diff(c.vw_v_pu, axis=1)[:, 0] > 0)),
+        ("wv_q_pu", "leave the rating and come back into it with more active power", _returning(c)),
     ]
     return [(int(row), column, rule) for column, rule, bad in checks for row in np.flatnonzero(bad)]
 
@@ -185,6 +186,41 @@ def _unordered(x: Float, y: Float) -> Mask:
     jumps = (width == 0) & (np.diff(y, axis=1) != 0)
     bad: Mask = (~(width >= 0) | jumps).any(axis=1)
     return bad
+
+
+def watt_var_points(c: Curves) -> tuple[Float, Float]:
+    """(D, 7) active and reactive powers of the watt-var curve in parts of the rating, with one at zero."""
+    charge = np.where(c.p_charge_kw > 0, c.p_charge_kw, c.p_kw)
+    scale = np.where(c.wv_p_pu < 0, charge[:, None], c.p_kw[:, None]) / c.s_kva[:, None]
+    zero = np.zeros((c.n, 1))
+    at_zero = along(zero[:, 0], c.wv_p_pu, c.wv_q_pu)[:, None]
+    x, y = np.hstack([c.wv_p_pu * scale, zero]), np.hstack([c.wv_q_pu, at_zero])
+    order = np.argsort(x, axis=1, kind="stable")
+    return np.take_along_axis(x, order, axis=1), np.take_along_axis(y, order, axis=1)
+
+
+def _returning(c: Curves) -> Mask:
+    """(D,) whether the rating holds the watt-var curve again beyond a point at which it does not.
+
+    Between two points of the curve the apparent power is convex: it is largest at one of them, and
+    smallest where the line between them is nearest to zero.
+    """
+    returns = np.zeros(c.n, dtype=np.bool_)
+    points, values = watt_var_points(c)
+    with np.errstate(all="ignore"):
+        for sign in (1.0, -1.0):
+            x = np.sort(np.clip(sign * points, 0.0, 1.0), axis=1)
+            x = np.hstack([np.zeros((c.n, 1)), x, np.ones((c.n, 1))])
+            y = np.stack([along(sign * x[:, k], points, values) for k in range(x.shape[1])], axis=1)
+            over = x**2 + y**2 > 1.0
+            slope = np.nan_to_num(np.diff(y, axis=1) / np.diff(x, axis=1), posinf=0.0, neginf=0.0)
+            nearest = slope * (slope * x[:, :-1] - y[:, :-1]) / (1.0 + slope**2)
+            nearest = np.clip(nearest, x[:, :-1], x[:, 1:])
+            least = nearest**2 + (y[:, :-1] + slope * (nearest - x[:, :-1])) ** 2
+            left = np.logical_or.accumulate(over[:, :-1], axis=1)
+            returns |= (left & (least < 1.0)).any(axis=1)
+    found: Mask = returns & (c.mode == ReactiveMode.WATT_VAR)
+    return found
 
 
 def along(x: Float, x_points: Float, y_points: Float) -> Float:

@@ -3,17 +3,23 @@
 Steps sit in lanes and taps are sequential. So: walk through time with what is known, solve every
 (step, control state) at which the walk could be wrong, walk again, until a walk asks nothing more.
 Then every step is solved where it ends, and the answer stands if a walk that knows these ends asks
-nothing and moves nothing. A decision that lies nearer to its threshold than float32 lanes can tell is
-taken again in float64. What the walk does with exact sights is what the step-by-step engine does.
+nothing and ends there. First a walk asks only what is likely to be wrong, as everything after it depends
+on that; the last ones ask all that might be. A decision that lies nearer to its threshold than float32
+lanes can tell is taken again in float64. What the walk does with exact sights is what the step-by-step
+engine does. Inverters act within every solution of the lanes.
 """
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import numpy as np
+from numpy.typing import NDArray
 
 from gridflock.grid._batch import Spread
 from gridflock.grid._network import Float, Network
 from gridflock.grid._state import ControlState, initial
+from gridflock.grid.series._curves import respond
 from gridflock.grid.series._march import (
     DOUBT,
     DOUBT_ACTING,
@@ -25,21 +31,33 @@ from gridflock.grid.series._march import (
     States,
     Walk,
     holds,
+    predicted,
     rules,
     walk,
 )
-from gridflock.grid.series._questions import Answers, Questions, together
+from gridflock.grid.series._questions import Answers, Questions
 from gridflock.grid.series._steps import BAND_PU, ROUNDS, Progress, Series, Steps, phase_nodes
 from gridflock.units import Mask, Rows
+
+_Number = TypeVar("_Number", bound=np.generic)
 
 LEVELS = 12
 """Levels of load at which the sensitivities are taken, each where the controls stand there."""
 FIRST_LEVELS = 3
 """The same before that is known, at the typical state."""
-BLOCK = 512
-"""Steps whose last states are solved in one go."""
+BLOCK = 4096
+"""Steps whose last states are solved in one go, alike in load."""
 SAMPLES = 5
 """Steps solved at the typical state for every number the fit to them has."""
+CORRECTED_FROM = 8
+"""With so many times more steps than the fit takes, what it misses is fitted, too."""
+STAGES = (0.2, 1.0)
+"""Shares of the doubt: first what is likely to be wrong is asked, as much depends on it later on, then what
+might be."""
+ROOM = 8
+"""Solved pairs for every step there is room for at first."""
+READ = 256
+"""Steps whose inverters' powers are read from their curves in one go: their arrays stay in the cache."""
 WALKS = 60
 """After so many walks what is left goes step by step: by then almost nothing is."""
 
@@ -86,7 +104,8 @@ def in_lanes(
         answers = _decided(questions, start, rounds, out, progress, band_pu)
     else:
         out.quiet[:] = True
-        answers = questions.ask(np.arange(len(steps), dtype=np.int32), out.end, band_pu=band_pu)
+        everything = np.arange(len(steps), dtype=np.int32)
+        answers = questions.end(everything, out.end, band_pu)
     return _series(questions, out, answers, kept)
 
 
@@ -99,70 +118,79 @@ def _decided(
     seconds = np.array([steps.second_s(k) for k in range(total)], dtype=np.int32)
     memory = _Memory(total, start, len(start) + len(questions.network.capacitors.ids))
     rule = _guess(questions, memory, start, rounds, seconds, out)
-    ends = _Ends(questions, band_pu)
-    stands, at = 0, start
+    everything = np.arange(total, dtype=np.int32)
+    ends = _Ends(questions, band_pu, memory)
+    stands, at, stage = 0, start, 0
     for _ in range(WALKS):
-        asked, first = walk(rule, memory.known(), at, (stands, total), rounds, seconds, out)
-        if progress is not None:
+        last = stage + 1 == len(STAGES)
+        staged = rule._replace(doubt=(STAGES[stage] * rule.doubt[0], STAGES[stage] * rule.doubt[1]))
+        asked, first = walk(staged, memory.known(), at, (stands, total), rounds, seconds, out)
+        if progress is not None and last:
             progress(first, total)
         if asked:
             memory.answer(questions, out.asked_step[:asked], out.asked_state[:asked])
             if first > stands:
                 stands, at = first, out.end[first - 1].copy()
             continue
-        if ends.stand(out.end):
-            return ends.answers()
-        ends.solve(out.end, memory)
-        stands, at = 0, start
+        sure = last and bool(memory.holds(everything, out.end).all())
+        ends.solve(out.end)
+        if sure:
+            return ends.answers
+        stands, at, stage = 0, start, min(stage + 1, len(STAGES) - 1)
     _one_by_one(questions, out, (stands, at), rounds, progress)
-    ends.solve(out.end, memory)
-    return ends.answers()
+    ends.solve(out.end)
+    return ends.answers
 
 
 class _Ends:
-    """The operating points at which steps end, solved block by block: what moves costs its block alone."""
+    """The operating points at which steps end, every node looked at; the controls come to know them, too."""
 
-    def __init__(self, questions: Questions, band_pu: tuple[float, float]) -> None:
-        self._questions, self._band = questions, band_pu
+    def __init__(self, questions: Questions, band_pu: tuple[float, float], memory: _Memory) -> None:
+        self._questions, self._band, self._memory = questions, band_pu, memory
         total = len(questions.steps)
-        self._parts = np.array_split(np.arange(total, dtype=np.int32), -(-total // BLOCK))
-        self._solved: list[tuple[States, Answers] | None] = [None] * len(self._parts)
+        self.answers = questions.blank(total)
+        self._at: States | None = None
+        self._all = np.argsort(questions.total_kw, kind="stable").astype(np.int32)
 
-    def stand(self, end: States) -> bool:
-        """Whether all steps are solved at these states (T, K+M)."""
-        return all(self._holds(k, end) for k in range(len(self._parts)))
+    def solve(self, end: States) -> None:
+        """Solve the steps that end elsewhere than when they were last solved.
 
-    def _holds(self, k: int, end: States) -> bool:
-        solved = self._solved[k]
-        return solved is not None and bool((solved[0] == end[self._parts[k]]).all())
+        Counts of nodes outside the band change by those of a step's old end and of its new one.
+        """
+        before, self._at = self._at, end.copy()
+        if before is None:
+            self._take(self._all, end)
+            return
+        moved = self._all[(before != end).any(axis=1)[self._all]]
+        if len(moved):
+            old = self._questions.end(moved, before[moved], self._band)
+            self._take(moved, end)
+            for counts, less in ((self.answers.below, old.below), (self.answers.above, old.above)):
+                np.maximum(counts - less, 0, out=counts)
 
-    def solve(self, end: States, memory: _Memory) -> None:
-        """Solve the blocks in which a step ends elsewhere than before, and let the controls see it."""
-        questions = self._questions
-        for k, steps in enumerate(self._parts):
-            if self._holds(k, end):
-                continue
-            own = end[steps].copy()
-            answers = questions.ask(steps, own, band_pu=self._band)
-            self._solved[k] = own, answers
-            new = ~memory.holds(steps, own)
-            memory.note(steps[new], own[new], questions.watch.sights(answers.v, own)[new], SOLVED)
-
-    def answers(self) -> Answers:
-        """Those of all steps."""
-        return together([solved[1] for solved in self._solved if solved is not None])
+    def _take(self, steps: Rows, end: States) -> None:
+        """Solve steps, so many at a time that their arrays stay near the cores."""
+        questions, memory = self._questions, self._memory
+        for part in np.array_split(steps, -(-len(steps) // BLOCK)):
+            found = questions.end(part, end[part], self._band)
+            self.answers.take(part, found)
+            new = np.sort(part[~memory.holds(part, end[part])])
+            place = np.searchsorted(part, new, sorter=np.argsort(part))
+            row = np.argsort(part)[place]
+            sights = questions.watch.sights(found.v[np.ix_(row, questions.seen)], end[new])
+            memory.note(new, end[new], sights, SOLVED)
 
 
 def _guess(
     questions: Questions, memory: _Memory, start: States, rounds: int, seconds: Rows, out: Walk
 ) -> Rules:
     """First knowledge of every step: roughly at a typical state, then where a walk by that ends."""
-    total = questions.total_kw()
+    total = questions.total_kw
     everything = np.arange(len(total), dtype=np.int32)
     typical = questions.typical(start)
     questions.stand_at(typical)
-    questions.relate(typical)
-    memory.note(everything, np.tile(typical, (len(total), 1)), _roughly(questions, typical), ROUGH)
+    features = questions.features()
+    memory.note(everything, np.tile(typical, (len(total), 1)), _roughly(questions, features, typical), ROUGH)
     chosen = _levels(total, FIRST_LEVELS)
     rule = rules(questions.network, *_sensitivity(questions, chosen, np.tile(typical, (len(chosen), 1))))
     walk(rule, memory.known(), start, (0, len(total)), rounds, seconds, out)
@@ -170,27 +198,39 @@ def _guess(
     chosen = _levels(total, LEVELS)
     doubt = DOUBT if questions.inverters is None else DOUBT_ACTING
     better = rules(questions.network, *_sensitivity(questions, chosen, out.end[chosen]), doubt)
+    if len(total) > CORRECTED_FROM * SAMPLES * features.shape[1]:
+        _corrected(questions, memory, better, features, out.end)
+        walk(better, memory.known(), start, (0, len(total)), rounds, seconds, out)
     memory.learn(questions, everything, out.end, SOLVED)
     return better
 
 
-def _roughly(questions: Questions, typical: States) -> Float:
+def _corrected(questions: Questions, memory: _Memory, rule: Rules, features: Float, end: States) -> None:
+    """Better first knowledge at the states ``end`` (T, K+M): what some steps miss, fitted to all of them."""
+    total = len(features)
+    everything = np.arange(total, dtype=np.int32)
+    expected = predicted(rule, memory.known(), everything, end)
+    told = np.concatenate([features, end / np.maximum(np.abs(end).max(axis=0), 1)], axis=1)
+    count = min(total, SAMPLES * told.shape[1])
+    some = np.unique(np.linspace(0, total - 1, count)).astype(np.int32)
+    sights, good = questions.ask(some, end[some])
+    missed = (sights - expected[some])[good]
+    fit, *_ = np.linalg.lstsq(told[some][good], missed, rcond=1e-6)
+    memory.note(everything, end, expected + told @ fit, ROUGH)
+    memory.note(some[good], end[some][good], sights[good], SOLVED)
+
+
+def _roughly(questions: Questions, features: Float, typical: States) -> Float:
     """(T, K+2M) what controls see at the typical state: some steps solved, the others fitted to these."""
-    features = questions.features()
     total = len(features)
     some = np.unique(np.linspace(0, total - 1, min(total, SAMPLES * features.shape[1])).astype(np.int32))
     states = np.tile(typical, (len(some), 1))
-    answers = questions.ask(some, states, rough=True)
-    sights = questions.watch.sights(answers.v, states)
+    sights, good = questions.ask(some, states, rough=True)
     if len(some) == total:
         return sights
-    good = answers.converged
-    known = np.concatenate([sights, questions.seen_pu[some]], axis=1)[good]
-    fit, *_ = np.linalg.lstsq(features[some][good], known, rcond=1e-6)
+    fit, *_ = np.linalg.lstsq(features[some][good], sights[good], rcond=1e-6)
     everywhere: Float = features @ fit
-    fitted, seen_pu = np.split(everywhere, [sights.shape[1]], axis=1)
-    questions.suppose(typical, seen_pu)
-    return fitted
+    return everywhere
 
 
 def _levels(total: Float, count: int) -> Rows:
@@ -226,23 +266,20 @@ def _sensitivity(questions: Questions, chosen: Rows, stand: States) -> tuple[Flo
     Returns:
         (G, K+2M, K+M), of voltages in parts of themselves, and (T,).
     """
-    network, total, count = questions.network, questions.total_kw(), stand.shape[1]
+    network, total, count = questions.network, questions.total_kw, stand.shape[1]
     low = np.concatenate([network.regulators.tap_low, np.zeros(len(network.capacitors.ids), dtype=np.int8)])
     states = np.repeat(stand[:, None], count + 1, axis=1)
     for c in range(count):
         states[:, c + 1, c] += np.where(stand[:, c] <= low[c], 1, -1).astype(np.int8)
     every = states.reshape(-1, count)
-    answers = questions.ask(np.repeat(chosen, count + 1).astype(np.int32), every)
-    sights = questions.watch.sights(answers.v, every).reshape(len(chosen), count + 1, -1)
+    sights, _ = questions.ask(np.repeat(chosen, count + 1).astype(np.int32), every)
+    sights = sights.reshape(len(chosen), count + 1, -1)
     moved = (states[:, 1:].astype(np.float64) - states[:, :1]).sum(axis=2)
     change = (sights[:, 1:] - sights[:, :1]) / moved[:, :, None]
     volts = sights.shape[2] - len(network.capacitors.ids)
     change[:, :, :volts] /= np.maximum(sights[:, :1, :volts], 1.0)
     middle = (total[chosen][1:] + total[chosen][:-1]) / 2.0
     level = np.searchsorted(middle, total).astype(np.int32)
-    if questions.inverters is not None:
-        seen = questions.port_pu(answers.v).reshape(len(chosen), count + 1, -1)
-        questions.lean(chosen, seen, moved, level)
     return change.transpose(0, 2, 1), level
 
 
@@ -251,10 +288,12 @@ class _Memory:
 
     def __init__(self, steps: int, start: States, seen: int) -> None:
         self._first = np.full(steps, -1, dtype=np.int32)
-        self._next = np.zeros(0, dtype=np.int32)
-        self._state = np.zeros((0, len(start)), dtype=np.int8)
-        self._sight = np.zeros((0, seen))
-        self._quality = np.zeros(0, dtype=np.int8)
+        room = ROOM * steps
+        self._next = np.zeros(room, dtype=np.int32)
+        self._state = np.zeros((room, len(start)), dtype=np.int8)
+        self._sight = np.zeros((room, seen))
+        self._quality = np.zeros(room, dtype=np.int8)
+        self._size = 0
 
     def known(self) -> Known:
         """As the walk reads it."""
@@ -277,21 +316,26 @@ class _Memory:
     def learn(self, questions: Questions, step: Rows, state: States, quality: int) -> None:
         """Solve pairs and remember what their controls see."""
         dtype = "float64" if quality == EXACT else "float32"
-        answers = questions.ask(step, state, dtype, rough=quality == ROUGH)
-        self.note(step, state, questions.watch.sights(answers.v, state), quality)
+        sights, _ = questions.ask(step, state, dtype)
+        self.note(step, state, sights, quality)
 
     def note(self, step: Rows, state: States, sights: Float, quality: int) -> None:
         """Remember what the controls see at pairs, the steps ascending."""
-        begin = len(self._next)
-        self._state = np.concatenate([self._state, state])
-        self._sight = np.concatenate([self._sight, sights])
-        self._quality = np.concatenate([self._quality, np.full(len(step), quality, dtype=np.int8)])
+        begin, self._size = self._size, self._size + len(step)
+        while self._size > len(self._next):
+            self._next, self._quality = _doubled(self._next), _doubled(self._quality)
+            self._state, self._sight = _doubled(self._state), _doubled(self._sight)
+        own = np.arange(begin, self._size, dtype=np.int32)
+        self._state[own], self._sight[own], self._quality[own] = state, sights, quality
         following = self._first[step].copy()
-        own = np.arange(begin, begin + len(step), dtype=np.int32)
         same = np.flatnonzero(np.diff(step, prepend=-1) == 0)
         following[same] = own[same] - 1
-        self._next = np.concatenate([self._next, following])
+        self._next[own] = following
         self._first[step] = own
+
+
+def _doubled(rows: NDArray[_Number]) -> NDArray[_Number]:
+    return np.concatenate([rows, np.zeros_like(rows)])
 
 
 def _blank_walk(steps: int, controls: int) -> Walk:
@@ -321,8 +365,10 @@ def _series(questions: Questions, out: Walk, answers: Answers, nodes: Rows) -> S
     found.head_kva[good] = -(source * np.conj(from_source)).sum(axis=1)[good] / 1000.0
     found.v[good] = answers.v[:, questions.place[nodes]][good]
     if questions.inverters is not None:
-        own = questions.inverters
-        p = np.add.reduceat(answers.s_kva.real, own.start[:-1], axis=1)
-        q = np.add.reduceat(answers.s_kva.imag, own.start[:-1], axis=1)
-        found.p_kw[good], found.q_kvar[good] = p[good], q[good]
+        assert steps.p_kw is not None
+        own, rows = questions.inverters, np.flatnonzero(good)
+        for begin in range(0, len(rows), READ):
+            part = rows[begin : begin + READ]
+            seen = own.seen_pu(questions.port_pu(answers.v[part]))
+            found.p_kw[part], found.q_kvar[part] = respond(own.curves, steps.p_kw[part], seen)
     return found

@@ -243,6 +243,16 @@ def _recall(
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator] # numba carries no annotations
+def predicted(rule: Rules, known: Known, step: Rows, state: States) -> Float:
+    """(Q, K+2M) sights of steps at states, from the nearest that is known of each."""
+    sights = np.empty((len(step), known.sight.shape[1]))
+    doubt = np.empty(known.sight.shape[1])
+    for q in range(len(step)):
+        _recall(rule, known, step[q], state[q], (sights[q], doubt))
+    return sights
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator] # numba carries no annotations
 def _nearest(known: Known, step: int, state: States) -> tuple[int, int]:
     """The entry of a step to predict from, and how far it is; rough ones where there is no other."""
     nearest, least = -1, 1 << 30

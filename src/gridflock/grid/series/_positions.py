@@ -20,32 +20,38 @@ class Positions:
         nodes: (T,) the nodes.
         tapped: (E, 3) place in ``nodes`` of the row and of the column, value of the branch blocks.
         switched: (F, 4) the same two places, value of the shunt blocks, capacitor.
-        dividing: regulators whose taps divide a branch conductor's row and column.
+        dividing: (E, …) regulators whose taps divide each of ``tapped``, filled up with K for none.
     """
 
     network: Network
     nodes: Rows
     tapped: Rows
     switched: Rows
-    dividing: dict[int, tuple[int, ...]]
+    dividing: Rows
+
+    @property
+    def row(self) -> Rows:
+        """(E+F,) place in ``nodes`` of the row of each admittance that may change."""
+        return np.concatenate([self.tapped[:, 0], self.switched[:, 0]])
+
+    @property
+    def column(self) -> Rows:
+        """(E+F,) of its column."""
+        return np.concatenate([self.tapped[:, 1], self.switched[:, 1]])
 
     def change(self, states: States, base: States) -> Complex:
-        """Complex (S, T, T) change of the admittances against a base state, S."""
-        net, size = self.network, len(self.nodes)
+        """Complex (S, E+F) change of these admittances against a base state, S."""
+        net = self.network
         k = len(net.regulators.ids)
-        flat = np.zeros((len(states), size * size), dtype=np.complex128)
-        divided = 1.0 / (1.0 + net.regulators.step_pu * np.concatenate([base[None], states])[:, :k])
-        row, column = net.branch_blocks.pairs()
-        for at, to, value in self.tapped.tolist():
-            both = np.ones(len(divided))
-            for conductor in (row[value], column[value]):
-                for regulator in self.dividing[int(conductor)]:
-                    both *= divided[:, regulator]
-            flat[:, at * size + to] += net.branch_blocks.y[value] * (both[1:] - both[0])
-        for at, to, value, cap in self.switched.tolist():
+        changes = np.zeros((len(states), len(self.tapped) + len(self.switched)), dtype=np.complex128)
+        factors = 1.0 / (1.0 + net.regulators.step_pu * np.concatenate([base[None], states])[:, :k])
+        factors = np.concatenate([factors, np.ones((len(factors), 1))], axis=1)
+        both = factors[:, self.dividing].prod(axis=2)
+        changes[:, : len(self.tapped)] = net.branch_blocks.y[self.tapped[:, 2]] * (both[1:] - both[0])
+        for f, (value, cap) in enumerate(self.switched[:, 2:].tolist(), len(self.tapped)):
             moved = states[:, k + cap].astype(np.float64) - base[k + cap]
-            flat[:, at * size + to] += net.shunt_blocks.y[value] * moved
-        return flat.reshape(len(states), size, size)
+            changes[:, f] = net.shunt_blocks.y[value] * moved
+        return changes
 
 
 def positions(network: Network) -> Positions:
@@ -72,8 +78,12 @@ def positions(network: Network) -> Positions:
     at = [np.searchsorted(nodes, end) for end in ends]
     tapped = np.stack([at[0], at[1], np.flatnonzero(used)], axis=1).astype(np.int32)
     switched = np.stack([at[2], at[3], np.flatnonzero(fitted), cap_of[shunts.owner[srow[fitted]]]], axis=1)
-    dividing = {
-        c: tuple(np.flatnonzero((reg.branch == blocks.owner[c]) & (reg.end == blocks.end[c])).tolist())
+    own = {
+        c: np.flatnonzero((reg.branch == blocks.owner[c]) & (reg.end == blocks.end[c])).tolist()
         for c in np.unique(row[used]).tolist()
     }
+    both = [own[r] + own[c] for r, c in zip(row[used].tolist(), column[used].tolist(), strict=True)]
+    dividing = np.full((len(both), max(map(len, both), default=0)), len(reg.ids), dtype=np.int32)
+    for e, found in enumerate(both):
+        dividing[e, : len(found)] = found
     return Positions(network, nodes, tapped, switched.astype(np.int32), dividing)

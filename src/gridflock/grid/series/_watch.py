@@ -17,8 +17,7 @@ class Watch:
     """The controls of a network over ``nodes`` alone.
 
     Attributes:
-        nodes: (W,) nodes whose voltages are needed.
-        looked_at: (L,) places in ``nodes`` of those that sights depend on; what follows points into these.
+        nodes: (L,) nodes whose voltages sights depend on; what follows points into these.
         regulators: their rows of nodes and conductors point into this watch.
         capacitors: the same.
         at: (C,) node of each conductor needed.
@@ -27,7 +26,6 @@ class Watch:
     """
 
     nodes: Rows
-    looked_at: Rows
     regulators: Regulators
     capacitors: Capacitors
     at: Rows
@@ -37,12 +35,11 @@ class Watch:
         """(S, K+2M) regulated voltages, capacitors' voltages, capacitors' flows.
 
         Args:
-            v: complex (S, W) voltages of ``nodes``, V.
+            v: complex (S, L) voltages of ``nodes``, V.
             states: (S, K+M) where the controls stand.
         """
         reg = self.regulators
         factor = 1.0 / (1.0 + reg.step_pu * states[:, : len(reg.ids)])
-        v = v[:, self.looked_at]
         grounded = np.concatenate([v, np.zeros((len(v), 1))], axis=1)
         currents = np.zeros((len(v), len(self.rows)), dtype=np.complex128)
         for c, (nodes, y, dividing) in enumerate(self.rows):
@@ -52,8 +49,8 @@ class Watch:
         return np.concatenate([seen.regulated_v, seen.capacitor_v, seen.capacitor_flow], axis=1)
 
 
-def watch(network: Network, also: Rows) -> Watch:
-    """The watch of a network's controls; nodes ``also`` stand first in it, in their order."""
+def watch(network: Network) -> Watch:
+    """The watch of a network's controls."""
     reg, caps, blocks = network.regulators, network.capacitors, network.branch_blocks
     compensated = (reg.r_v != 0) | (reg.x_v != 0)
     flows = np.isin(caps.mode, (CapacitorMode.KVAR, CapacitorMode.CURRENT))
@@ -64,17 +61,13 @@ def watch(network: Network, also: Rows) -> Watch:
     inside = np.isin(owner, owner[conductors])
     wanted = np.concatenate([reg.node, reg.node_to, caps.seen_node, blocks.node[inside]])
     own = np.unique(wanted[wanted >= 0])
-    nodes = np.concatenate([also, np.setdiff1d(own, also)]).astype(np.int32)
-    among = np.full(network.n, -1, dtype=np.int32)
-    among[nodes] = np.arange(len(nodes))
     place = np.full(network.n + 1, -1, dtype=np.int32)
     place[own] = np.arange(len(own))
     row = np.full(len(blocks.node) + 1, -1, dtype=np.int32)
     row[conductors] = np.arange(len(conductors))
     counts = np.where(flows, np.diff(caps.flow_start), 0)
     return Watch(
-        nodes,
-        among[own],
+        own.astype(np.int32),
         replace(reg, node=place[reg.node], node_to=place[reg.node_to], conductor=row[reg.conductor]),
         replace(
             caps,
