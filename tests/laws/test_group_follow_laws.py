@@ -211,12 +211,54 @@ def test_zones_nobody_follows_and_torn_levels_are_told():
     apart = Zones.of_map("section", {"b0": "s0", "b1": "s1"})
     after, changes = groups.follow(fleet, (apart, Zones.of_map("island", {})), NOON_S)
     assert [(fault.field, fault.ids) for fault in changes.rejected] == [
-        ("parents", ("transformer/t",)),
         ("zones", ("island",)),
+        ("parents", ("transformer/t",)),
     ]
     assert groups.parents("transformer/t") == ("section/s0",)
     assert after.parents("transformer/t") == ()
     assert members(after)["section/s1"] == {"r1"}
+
+
+def test_zones_that_contradict_themselves_are_refused():
+    """Repeated buses and codes that do not fit are named, at the start and later; old zones then stay."""
+    fleet = fleet_of(drawn(np.random.default_rng(6), 20))
+    buses, code = ("b0", "b1"), np.array([0, 1], dtype=np.int32)
+    faulty = {
+        "buses are repeated": Zones("section", ("b0", "b0"), code, ("s0", "s1")),
+        "each of 1 buses": Zones("section", ("b0",), code, ("s0", "s1")),
+        "whole number": Zones("section", buses, np.array([0.0, np.nan]), ("s0", "s1")),
+        "outside": Zones("section", buses, code, ("s0",)),
+        "labels are repeated": Zones("section", buses, code, ("s0", "s0")),
+        "no printable texts": Zones("section", buses, code, ("s0", "\n")),
+    }
+    groups = Groups(fleet)
+    for words, zones in faulty.items():
+        assert [words in fault.reason for fault in groups.add_level("section", zones)] == [True], words
+    assert groups.levels == ()
+    assert groups.add_level("section", Zones("section", buses, code, ("s0", "s1"))) == ()
+    for words, zones in faulty.items():
+        after, changes = groups.follow(fleet, (zones,))
+        assert [words in fault.reason for fault in changes.rejected] == [True], words
+        assert members(after) == members(groups)
+
+
+def test_names_that_are_taken_later_are_told():
+    """A new resource called like a group, and a new value whose group exists, are named; nothing is mixed."""
+    rows = drawn(np.random.default_rng(7), 10)
+    groups = Groups(fleet_of(rows))
+    assert groups.add_level("transformer", "transformer") == ()
+    assert groups.add("transformer/new", "By hand", ["r0"]) == ()
+    assert groups.add("mine", "Mine", ["r0"]) == ()
+    news = [rows[0] | {"id": "mine"}, rows[0] | {"id": "r99", "transformer": "new"}]
+    after, changes = groups.follow(fleet_of(rows + news))
+    assert [(fault.field, fault.ids) for fault in changes.rejected] == [
+        ("by", ("transformer/new",)),
+        ("id", ("mine",)),
+    ]
+    assert members(after)["transformer/new"] == members(after)["mine"] == {"r0"}
+    assert not any(name.startswith("transformer/") for name in after.of("r99"))
+    fleet = fleet_of([rows[0] | {"id": "transformer/t0"}])
+    assert "ids of resources" in Groups(fleet).add_level("transformer", "transformer")[0].reason
 
 
 def test_a_changed_group_has_a_new_version_and_a_faulty_change_changes_nothing():

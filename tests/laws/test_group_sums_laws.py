@@ -221,7 +221,7 @@ def test_a_faulty_level_is_refused_and_changes_nothing():
         "groups with ids of level": groups.add_level("lane", "feeder"),
         "unknown levels or groups": groups.add_level("x", "feeder", parents=("nowhere",)),
         "is no attribute that divides": groups.add_level("x", "p_max_kw"),
-        "expected a code for each": groups.add_level("x", ByRow(("a",), none)),
+        "expected a whole number for each": groups.add_level("x", ByRow(("a",), none)),
         "outside": groups.add_level("x", ByRow(("a",), code + 1)),
         "repeated": groups.add_level("x", ByRow(("a", "a"), code)),
         "not all in one group": groups.add_level("x", ByRow(("a",), code), parents=("premise",)),

@@ -8,11 +8,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from gridflock.fleet._columns import Fleet
-from gridflock.fleet.groups._levels import COUNTED_BY, ByAttribute, ByRow, Level, Source
+from gridflock.fleet.groups._levels import COUNTED_BY, ByAttribute, ByBus, ByRow, Level, Source, Zones
 from gridflock.fleet.groups._rules import Rule
 from gridflock.fleet.groups._structure import Structure
 from gridflock.model import Rejected
 from gridflock.schema import Kind
+from gridflock.units import Rows
 
 _SHOWN = 20
 
@@ -102,13 +103,41 @@ def _wrong_source(source: Source, n: int) -> str:
     if isinstance(source, ByAttribute) and source.name not in COUNTED_BY:
         return f"{source.name!r} is no attribute that divides; expected one of {', '.join(COUNTED_BY)}"
     if isinstance(source, ByRow):
-        if source.code.shape != (n,):
-            return f"expected a code for each of {n} resources, got {source.code.shape}"
-        if len(set(source.labels)) < len(source.labels):
-            return "labels are repeated"
-        if ((source.code < -1) | (source.code >= len(source.labels))).any():
-            return f"codes are outside [-1, {len(source.labels) - 1}]"
-    return ""
+        return _wrong_codes(source.code, source.labels, n, "resources")
+    return _wrong_zones(source.zones) if isinstance(source, ByBus) else ""
+
+
+def _wrong_zones(zones: Zones) -> str:
+    if len(set(zones.buses)) < len(zones.buses):
+        return "buses are repeated"
+    return _wrong_codes(zones.code, zones.names, len(zones.buses), "buses")
+
+
+def _wrong_codes(code: Rows, labels: Sequence[str], n: int, of: str) -> str:
+    if code.shape != (n,) or code.dtype.kind != "i":
+        return f"expected a whole number for each of {n} {of}, got {code.dtype} {code.shape}"
+    if len(set(labels)) < len(labels):
+        return "labels are repeated"
+    if ((code < -1) | (code >= len(labels))).any():
+        return f"codes are outside [-1, {len(labels) - 1}]"
+    unfit = [label for label in labels if not label.strip() or not label.isprintable()]
+    return f"labels are no printable texts: {unfit[:_SHOWN]}" if unfit else ""
+
+
+def unusable(zones: Zones, held: Structure) -> list[Rejected]:
+    """Zones for no level that follows any, or that contradict themselves."""
+    level = held.levels.get(zones.level)
+    if level is None or not isinstance(level.source, ByBus):
+        return [Rejected("level", "zones", (zones.level,), "no level of that name follows zones")]
+    fault = _wrong_zones(zones)
+    return [Rejected("level", "zones", (zones.level,), fault)] if fault else []
+
+
+def shadowed(level: Level, held: Structure) -> list[Rejected]:
+    """Groups of a new level that would have the id of a resource."""
+    ids = [name for name in level.ids if name in held.fleet.row_of]
+    reason = f"would be groups of level {level.name!r}, and are ids of resources"
+    return [Rejected("level", "id", tuple(ids[:_SHOWN]), reason, count=len(ids))] if ids else []
 
 
 def across(level: Level, held: Structure) -> list[Rejected]:

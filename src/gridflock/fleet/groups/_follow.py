@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
+from itertools import repeat
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gridflock.fleet._columns import Fleet
-from gridflock.fleet.groups._checks import across
+from gridflock.fleet.groups._checks import across, unusable
 from gridflock.fleet.groups._levels import ByAttribute, ByBus, ByRow, Division, Level, Zones, grouped
 from gridflock.fleet.groups._structure import Structure, Version, frozen
 from gridflock.model import Rejected
@@ -97,20 +98,20 @@ def followed(held: Structure, fleet: Fleet, zones: Sequence[Zones], time_s: int)
     """The structure of a later fleet or topology, and what changed; the earlier one stays as it is."""
     moves = _Moves.between(held.fleet, fleet)
     after = held.copy(fleet)
-    by_name = {zone.level: zone for zone in zones}
+    rejected = [fault for zone in zones for fault in unusable(zone, held)]
+    refused = {name for fault in rejected for name in fault.ids}
+    by_name = {zone.level: zone for zone in zones if zone.level not in refused}
     for level in held.levels.values():
-        after.levels[level.name] = _renewed(level, after, moves, held.fleet, by_name.get(level.name))
+        renewed, taken = _renewed(level, after, moves, held.fleet, by_name.get(level.name))
+        after.levels[level.name] = renewed
+        rejected += taken
     may = grouped(fleet)
     for name, group in held.groups.items():
         listed, ruled, rows = (moves.rows(r) for r in (group.listed, group.ruled, group.rows))
         after.groups[name] = replace(group, listed=frozen(listed[may[listed]]), ruled=ruled, rows=rows)
     after.settle_all(attributes=fleet is not held.fleet)
-    rejected = [fault for level in after.levels.values() for fault in across(level, after)]
-    rejected += [
-        Rejected("level", "zones", (name,), "no level of that name follows zones")
-        for name in by_name
-        if name not in held.levels or not isinstance(held.levels[name].source, ByBus)
-    ]
+    rejected += [fault for level in after.levels.values() for fault in across(level, after)]
+    rejected += _namesakes(after, moves)
     lines = [*_level_lines(held, after, moves), *_group_lines(held, after, moves)]
     changes = _joined(lines, held, after, time_s, tuple(rejected))
     after.versions |= dict(zip(changes.groups, changes.versions, strict=True))
@@ -137,7 +138,7 @@ class _Moves:
         if one.ids is other.ids or one.ids == other.ids:
             rows = np.arange(n, dtype=np.int32)
             return cls(rows, rows, same=True)
-        after = np.fromiter((other.row_of.get(name, -1) for name in one.ids), np.int32, n)
+        after = np.fromiter(map(other.row_of.get, one.ids, repeat(-1)), np.int32, n)
         before = np.full(m, -1, dtype=np.int32)
         there = after >= 0
         before[after[there]] = np.flatnonzero(there)
@@ -151,22 +152,41 @@ class _Moves:
         return frozen(np.sort(moved[moved >= 0]))
 
 
-def _renewed(level: Level, after: Structure, moves: _Moves, earlier: Fleet, zones: Zones | None) -> Level:
-    """The level as its source divides the fleet now; labels it had keep their numbers."""
-    source = level.source
+def _renewed(
+    level: Level, after: Structure, moves: _Moves, earlier: Fleet, zones: Zones | None
+) -> tuple[Level, list[Rejected]]:
+    """The level as its source divides the fleet now; labels it had keep their numbers.
+
+    A new label whose group's id is taken by a group of its own makes no group.
+    """
+    source, rejected = level.source, list[Rejected]()
     if after.fleet is earlier and isinstance(source, ByAttribute | ByRow):
-        return level
+        return level, rejected
     if isinstance(source, ByBus) and zones is not None:
         source = replace(source, zones=zones)
     elif isinstance(source, ByRow) and not moves.same:
         source = source.moved(moves.before)
     new = source.divide(after.fleet, after.levels)
     if new.labels != level.labels:
-        labels = tuple(dict.fromkeys((*level.labels, *new.labels)))
+        known = set(level.labels)
+        taken = {x for x in new.labels if x not in known and f"{level.name}/{x}" in after.groups}
+        if taken:
+            ids = tuple(sorted(f"{level.name}/{label}" for label in taken))
+            reason = f"is the id of a group; level {level.name!r} makes none for that value"
+            rejected.append(Rejected("level", "by", ids[:_SHOWN], reason, count=len(ids)))
+        labels = tuple(x for x in dict.fromkeys((*level.labels, *new.labels)) if x not in taken)
         number = {label: at for at, label in enumerate(labels)}
-        place = np.array([*(number[label] for label in new.labels), -1], dtype=np.int32)
+        place = np.array([*(number.get(label, -1) for label in new.labels), -1], dtype=np.int32)
         new = Division(labels, place[new.code], {**level.titles, **new.titles})
-    return Level(level.name, new, source, level.parents, level.pattern)
+    return Level(level.name, new, source, level.parents, level.pattern), rejected
+
+
+def _namesakes(after: Structure, moves: _Moves) -> list[Rejected]:
+    """New resources with the id of a group: both stay, and whoever names that id means the group."""
+    new = np.flatnonzero(moves.before < 0).tolist()
+    ids = tuple(name for name in (after.fleet.ids[row] for row in new) if name in after)
+    reason = "a new resource has the id of a group"
+    return [Rejected("resource", "id", ids[:_SHOWN], reason, count=len(ids))] if ids else []
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from gridflock.fleet._columns import Fleet
 from gridflock.fleet.groups._checks import (
     across,
+    shadowed,
     wrong_change,
     wrong_level,
     wrong_members,
@@ -100,7 +101,7 @@ class Groups:
         if rejected:
             return tuple(rejected)
         level = Level(name, source.divide(held.fleet, held.levels), source, tuple(parents), title)
-        rejected = across(level, held)
+        rejected = [*shadowed(level, held), *across(level, held)]
         if rejected:
             return tuple(rejected)
         held.levels[name] = level
