@@ -215,3 +215,16 @@ def test_a_ledger_from_before_an_attribute_gives_its_default(tmp_path, monkeypat
     found = told(_roll.versions(record).as_of(1))["a"]
     assert (found["firmware"], found["eff_charge"]) == ("", 1.0)
     record.close()
+
+
+def test_an_import_cannot_bring_the_retired_back():
+    """A row that would change the enrolment by no legal move is refused whole; a legal one lands."""
+    first = [{**ROW, "enrolment": "retired"}, {**ROW, "id": "b", "enrolment": "enrolled"}]
+    change, _, _ = Versions().change(registry_of(first), 1, 1, "me")
+    news = [{**ROW, "firmware": "2", "enrolment": "enrolled"}, {**ROW, "id": "b", "enrolment": "suspended"}]
+    change, done, rejected = Versions().with_change(change).change(registry_of(news), 2, 2, "me")
+    assert [(f.field, f.ids, f.reason) for f in rejected] == [
+        ("enrolment", ("a",), "retired -> enrolled is no legal move")
+    ]
+    assert change.ids == ("b",)
+    assert told(done.registry)["a"]["firmware"] == ""

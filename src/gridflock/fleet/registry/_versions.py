@@ -19,11 +19,14 @@ from numpy.typing import NDArray
 
 from gridflock.fleet.registry._merge import Merge, merge
 from gridflock.fleet.registry._rows import DTYPES, IDENTITY_NAMES, TEXTS, Registry, ordered, sorted_codes
+from gridflock.fleet.registry.enrolment import LEGAL
 from gridflock.model import Rejected
+from gridflock.schema import Enrolment
 from gridflock.units import Codes, Mask, Rows, iso
 
 _WORDS = frozenset((*TEXTS, *IDENTITY_NAMES))
 _LISTED = 1_000
+_LEGAL = np.array([[target in LEGAL[source] for target in Enrolment] for source in Enrolment])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -136,7 +139,8 @@ class Versions:
 
         Returns:
             The change, which ``with_change`` adds; the registry of ``valid_s`` with it; and the rows
-            that are refused, because their resource is known from a later moment on only.
+            that are refused: their resource is known from a later moment on only, or it would go into
+            a state of enrolment that no legal move leads to.
         """
         later = {
             name: change.valid_s
@@ -154,6 +158,11 @@ class Versions:
         if early.any():
             news = chosen_rows(news, ~early)
         done = merge(before, news, given)
+        barred, faults = _illegal_moves(before, done)
+        if barred:
+            news = chosen_rows(news, np.array([name not in barred for name in news.ids], dtype=bool))
+            done = merge(before, news, given)
+            rejected = (*rejected, *faults)
         return _change_of(before, done, valid_s, known_s, author, source), done, rejected
 
     def of(self, name: str) -> tuple[Version, ...]:
@@ -178,6 +187,23 @@ def _too_early(names: Sequence[str], later: Mapping[str, int]) -> tuple[Rejected
     if len(names) > _LISTED:
         told.append(Rejected("resource", "valid_s", (), rule, count=len(names) - _LISTED))
     return tuple(told)
+
+
+def _illegal_moves(before: Registry, done: Merge) -> tuple[frozenset[str], tuple[Rejected, ...]]:
+    """Resources whose state of enrolment would change by no legal move."""
+    rows = done.changed.get("enrolment", np.empty(0, np.int32))
+    source = before.columns["enrolment"][done.before[rows]]
+    target = done.registry.columns["enrolment"][rows]
+    bad = rows[~_LEGAL[source, target]]
+    told = []
+    for row in bad[:_LISTED].tolist():
+        was = Enrolment(before.columns["enrolment"][done.before[row]]).name.lower()
+        now = Enrolment(done.registry.columns["enrolment"][row]).name.lower()
+        reason = f"{was} -> {now} is no legal move"
+        told.append(Rejected("resource", "enrolment", (done.registry.ids[row],), reason))
+    if len(bad) > _LISTED:
+        told.append(Rejected("resource", "enrolment", (), "is no legal move", count=len(bad) - _LISTED))
+    return frozenset(done.registry.ids[row] for row in bad.tolist()), tuple(told)
 
 
 def _versions_of(change: Change, resource: int) -> Iterator[Version]:
