@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from gridflock.units import HOUR_S, Kw, Kwh
 
-_BLOCK = 32_768
-"""Rows folded at a time: two columns of results stay in a core's own memory while the others stream by."""
+_BLOCK = 131_072
+"""Rows folded at a time: both results stay in a core's own memory while limits stream by one by one."""
 _Column = NDArray[Any]
 _NOTHING = np.zeros(0, dtype=np.float32)
 

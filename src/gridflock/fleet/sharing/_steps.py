@@ -60,14 +60,14 @@ def _fit(missing: float, share: _Array, top: _Array, step: _Array) -> None:
         missing -= float(step[best])
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator] # numba carries no annotations
+@njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator] # numba carries no annotations
 def _highest(lo: _Array, hi: _Array, step: _Array, top: _Array) -> None:
     """The highest level of each."""
     for i in range(len(lo)):
         top[i] = lo[i] + np.floor((hi[i] - lo[i]) / step[i] + _SLACK) * step[i]
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator] # numba carries no annotations
+@njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator] # numba carries no annotations
 def _cut(lo: _Array, step: _Array, top: _Array, share: _Array, room: _Array, remainder: _Array) -> float:
     """Cut shares to levels; one more step each can take, what each lost as a falling key, and the sum."""
     total = 0.0
@@ -81,7 +81,7 @@ def _cut(lo: _Array, step: _Array, top: _Array, share: _Array, room: _Array, rem
     return total
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator] # numba carries no annotations
+@njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator] # numba carries no annotations
 def _nearest(missing: float, share: _Array, top: _Array, step: _Array) -> tuple[int, float]:
     """Whose step comes nearest to what is missing, and what it would leave; -1 where nobody has one."""
     best, left = -1, np.inf
