@@ -203,6 +203,9 @@ def test_the_score_is_one_for_the_signal_itself_and_falls_with_delay_and_error()
     half = performance_score(signal, 0.5 * signal, 2)
     assert (half.correlation, half.delay, half.precision) == pytest.approx((1.0, 1.0, 0.5))
     assert performance_score(signal, -signal, 2).total < 0.5
+    for nothing in (signal[:300], np.zeros(900)):
+        with pytest.raises(ValueError, match="more than 10 min"):
+            performance_score(nothing, nothing, 2)
 
 
 @pytest.mark.parametrize("seed", [1, 2])

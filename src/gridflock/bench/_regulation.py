@@ -84,6 +84,9 @@ def performance_score(signal: Float, response: Float, every_s: int) -> Score:
         signal: (k,) wanted, any unit.
         response: (k,) given, same unit.
         every_s: spacing of both, a divisor of 10.
+
+    Raises:
+        ValueError: no window in which the signal moves, with five minutes of response after it.
     """
     step = SCORED_EVERY_S // every_s
     wanted, given = signal[::step], response[::step]
@@ -98,6 +101,8 @@ def performance_score(signal: Float, response: Float, every_s: int) -> Score:
         found = _correlation(reference, shifted)
         at = int(np.argmax(found + delays))
         best.append((max(float(found[at]), 0.0), float(delays[at])))
+    if not best:
+        raise ValueError("a score needs more than 10 min of a signal that moves")
     correlation, delay = np.mean(best, axis=0).tolist()
     error = float(np.abs(given - wanted).mean() / np.abs(wanted).mean())
     return Score(correlation, delay, max(0.0, 1.0 - error))
