@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gridflock.fleet.registry._rows import IDENTITY_NAMES, TEXTS, Registry, ordered, sorted_codes
+from gridflock.fleet.registry._rows import IDENTITY_NAMES, TEXTS, Registry, ordered, sorted_codes, texts_of
 from gridflock.units import Mask, Rows
 
 
@@ -42,6 +42,9 @@ def merge(old: Registry, new: Registry, given: Collection[str] | None = None) ->
         given: attributes that the import speaks of; the others of a known resource stay as they are.
             None = all: a row is replaced as a whole.
     """
+    if not old.ids and new.ids:
+        nowhere = np.full(len(new.ids), -1, dtype=np.int32)
+        return Merge(new, nowhere, MappingProxyType({}), len(new.ids))
     place = dict(zip(old.ids, range(len(old.ids)), strict=True))
     at = np.fromiter(map(place.get, new.ids, repeat(-1)), dtype=np.int32, count=len(new.ids))
     del place
@@ -105,20 +108,17 @@ def _identities(
     at: Rows,
     given: Collection[str] | None,
     differs: dict[str, Mask],
-) -> dict[str, list[str]]:
+) -> dict[str, NDArray[Any]]:
     """Names with others of the joint rows; what differs is added to ``differs``."""
-    known, added = np.flatnonzero(at >= 0), np.flatnonzero(at < 0).tolist()
-    joint: dict[str, list[str]] = {}
+    known, added = np.flatnonzero(at >= 0), np.flatnonzero(at < 0)
+    joint: dict[str, NDArray[Any]] = {}
     for name in IDENTITY_NAMES:
-        held, told = old.identities.get(name), new.identities.get(name)
-        if held is None and told is None:
+        if name not in old.identities and name not in new.identities:
             continue
-        texts = list(held or repeat("", len(old.ids)))
-        news = told or ("",) * len(new.ids)
+        held = texts_of(old.identities.get(name) or [""] * len(old.ids))
+        told = texts_of(new.identities.get(name) or [""] * len(new.ids))
+        joint[name] = np.concatenate([held, told[added]])
         if given is None or name in given:
-            pairs = list(zip(known.tolist(), at[known].tolist(), strict=True))
-            differs[name] = np.array([news[k] != texts[row] for k, row in pairs], dtype=bool)
-            for k, row in pairs:
-                texts[row] = news[k]
-        joint[name] = texts + [news[k] for k in added]
+            differs[name] = told[known] != held[at[known]]
+            joint[name][at[known]] = told[known]
     return joint

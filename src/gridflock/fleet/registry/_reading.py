@@ -21,7 +21,7 @@ from gridflock.fleet.registry._cells import (
     judged_texts,
 )
 from gridflock.fleet.registry._faults import Faults, shown
-from gridflock.fleet.registry._rows import DTYPES, IDENTITY_NAMES, TEXTS, Block, Registry, assembled
+from gridflock.fleet.registry._rows import DTYPES, IDENTITY_NAMES, TEXTS, Block, Registry, assembled, texts_of
 from gridflock.model import Rejected
 from gridflock.schema import IDENTITIES, REGISTRY, Attribute
 from gridflock.units import PHASES, Mask, phase_letters, phase_mask
@@ -99,13 +99,14 @@ class Reader:
     def done(self) -> tuple[Registry, tuple[Rejected, ...]]:
         """The good rows of everything read, and the faults in the order of the rows."""
         blocks, self._blocks = self._blocks, []
-        ids = [name for block in blocks for name in block.ids]
+        ids = np.concatenate([block.ids for block in blocks]) if blocks else texts_of([])
         numbers = np.concatenate([block.numbers for block in blocks]) if blocks else np.empty(0, np.int64)
-        twin = _twins(ids)
+        by_id = np.argsort(ids, kind="stable")
+        twin = _twins(ids, by_id)
         at = np.flatnonzero(twin)
-        self._faults.add("id", _TWIN_RULE, numbers[at], [ids[k] for k in at.tolist()])
+        self._faults.add("id", _TWIN_RULE, numbers[at], ids[at].tolist())
         words = {name: list(place) for name, place in self._words.items()}
-        return assembled(ids, blocks, words, ~twin), self._faults.report()
+        return assembled(ids, by_id, blocks, words, ~twin), self._faults.report()
 
 
 class _Part:
@@ -220,9 +221,9 @@ class _Part:
         kept = good.tolist()
         return Block(
             numbers=self._numbers[good],
-            ids=[self._ids[k] for k in kept],
+            ids=texts_of([self._ids[k] for k in kept]),
             columns={name: column[good] for name, column in self._parsed.items()},
-            identities={name: [texts[k] for k in kept] for name, texts in self._identities.items()},
+            identities={name: texts_of([texts[k] for k in kept]) for name, texts in self._identities.items()},
         )
 
     def _break(
@@ -254,16 +255,11 @@ def _filler(entry: Attribute) -> float:
     return float(values[0])
 
 
-def _twins(ids: list[str]) -> Mask:
-    """Rows whose identity an earlier row has."""
+def _twins(ids: NDArray[Any], by_id: NDArray[np.intp]) -> Mask:
+    """Rows whose identity an earlier row has; ``by_id`` keeps the order of equal ones."""
     twin = np.zeros(len(ids), dtype=bool)
-    hashes = np.fromiter(map(hash, ids), dtype=np.int64, count=len(ids))
-    order = np.sort(hashes)
-    shared = np.isin(hashes, order[1:][order[1:] == order[:-1]])
-    first: set[str] = set()
-    for k in np.flatnonzero(shared).tolist():
-        twin[k] = ids[k] in first
-        first.add(ids[k])
+    inorder = ids[by_id]
+    twin[by_id[1:]] = inorder[1:] == inorder[:-1]
     return twin
 
 

@@ -17,8 +17,8 @@ TEXTS = tuple(entry.name for entry in REGISTRY if entry.dtype == "str" and entry
 """Text columns that are held as codes into a sorted vocabulary."""
 IDENTITY_NAMES = tuple(entry.name for entry in IDENTITIES)
 """Names a resource has with others."""
-DTYPES: Mapping[str, type[np.generic]] = {
-    entry.name: {"f4": np.float32, "i8": np.int64, "str": np.int32}.get(entry.dtype, np.uint8)
+DTYPES: Mapping[str, np.dtype[Any]] = {
+    entry.name: np.dtype({"f4": "f4", "i8": "i8", "str": "i4"}.get(entry.dtype, "u1"))
     for entry in REGISTRY
     if entry.name != "id"
 }
@@ -51,25 +51,35 @@ class Block:
 
     Attributes:
         numbers: int64 (n,) number of each row in the input.
-        ids: identities.
+        ids: identities, as ``texts_of`` gives them.
         columns: by registry name, each (n,) of its own type; texts as int32 codes into a vocabulary
             that is not sorted yet.
         identities: texts by identity name.
     """
 
     numbers: NDArray[np.int64]
-    ids: Sequence[str]
+    ids: NDArray[Any]
     columns: dict[str, NDArray[Any]]
-    identities: Mapping[str, Sequence[str]]
+    identities: Mapping[str, NDArray[Any]]
+
+
+def texts_of(texts: Sequence[str]) -> NDArray[Any]:
+    """Texts as an array of NumPy's own strings: a quarter of the memory of Python's, in the same order."""
+    return np.array(texts, dtype=np.dtypes.StringDType())
 
 
 def assembled(
-    ids: Sequence[str], blocks: Sequence[Block], words: Mapping[str, Sequence[str]], chosen: Mask
+    ids: NDArray[Any],
+    by_id: NDArray[np.intp],
+    blocks: Sequence[Block],
+    words: Mapping[str, Sequence[str]],
+    chosen: Mask,
 ) -> Registry:
     """The chosen rows of all blocks in the registry's order.
 
     Args:
-        ids: of all rows of all blocks, n.
+        ids: of all rows of all blocks, n, as ``texts_of`` gives them.
+        by_id: (n,) rows in the order of their ids.
         blocks: checked rows; their columns are taken out as they are copied.
         words: vocabulary of each text column, which the blocks' codes mean.
         chosen: (n,) which rows.
@@ -82,13 +92,13 @@ def assembled(
         if name in TEXTS:
             column, labels[name] = sorted_codes(column, words[name])
         columns[name] = column
-    ids = [ids[k] for k in np.flatnonzero(chosen).tolist()]
-    identities: dict[str, Sequence[str]] = {}
+    identities: dict[str, NDArray[Any]] = {}
     for name in IDENTITY_NAMES:
         if any(name in block.identities for block in blocks):
-            texts = [text for block in blocks for text in block.identities.get(name) or [""] * len(block.ids)]
-            identities[name] = [texts[k] for k in np.flatnonzero(chosen).tolist()]
-    return ordered(ids, columns, labels, identities)[0]
+            texts = [block.identities.get(name, texts_of([""] * len(block.ids))) for block in blocks]
+            identities[name] = np.concatenate(texts)[chosen]
+    place = np.cumsum(chosen) - 1
+    return ordered(ids[chosen], columns, labels, identities, place[by_id[chosen[by_id]]])[0]
 
 
 def sorted_codes(codes: NDArray[Any], words: Sequence[str]) -> tuple[NDArray[np.int32], tuple[str, ...]]:
@@ -101,10 +111,11 @@ def sorted_codes(codes: NDArray[Any], words: Sequence[str]) -> tuple[NDArray[np.
 
 
 def ordered(
-    ids: Sequence[str],
+    ids: Sequence[str] | NDArray[Any],
     columns: dict[str, NDArray[Any]],
     labels: Mapping[str, tuple[str, ...]],
-    identities: Mapping[str, Sequence[str]],
+    identities: Mapping[str, Sequence[str] | NDArray[Any]],
+    by_id: NDArray[np.intp] | None = None,
 ) -> tuple[Registry, Rows]:
     """A registry of these rows, sorted, and where each of its rows stood.
 
@@ -113,28 +124,28 @@ def ordered(
         columns: by registry name, each (n,); taken out as they are sorted, which saves their memory.
         labels: vocabularies, sorted already.
         identities: n texts by identity name.
+        by_id: (n,) rows in the order of their ids, where that is known.
     """
-    by_id = np.array(sorted(range(len(ids)), key=ids.__getitem__), dtype=np.int32)
+    names = texts_of(ids) if not isinstance(ids, np.ndarray) else ids
+    if by_id is None:
+        by_id = np.argsort(names, kind="stable")
     keys = [columns[name][by_id] for name in ("bus", "feeder", "kind")]
-    order = by_id[np.lexsort(keys)]
+    order = by_id[np.lexsort(keys)].astype(np.int32)
     settled = {name: _frozen(columns.pop(name)[order]) for name in list(columns)}
-    at = order.tolist()
-    named = {name: side_by_side([texts[k] for k in at]) for name, texts in identities.items() if any(texts)}
+    named = {}
+    for name, texts in identities.items():
+        others = texts if isinstance(texts, np.ndarray) else texts_of(texts)
+        if (others != "").any():
+            named[name] = tuple(others[order].tolist())
     registry = Registry(
-        side_by_side([ids[k] for k in at]),
+        # Texts made one behind the other: a walk over them stays in the processor's cache.
+        tuple(names[order].tolist()),
         MappingProxyType(settled),
         MappingProxyType(dict(labels)),
         _frozen(_FAMILY[settled["kind"]]),
         MappingProxyType(named),
     )
     return registry, order
-
-
-def side_by_side(texts: Sequence[str]) -> tuple[str, ...]:
-    """The same printable texts, made anew one behind the other: a walk over them stays in the cache."""
-    fresh = tuple("\n".join(texts).split("\n")) if texts else ()
-    assert len(fresh) == len(texts)
-    return fresh
 
 
 def _frozen(array: NDArray[Any]) -> NDArray[Any]:

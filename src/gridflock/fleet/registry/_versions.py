@@ -275,6 +275,8 @@ def _plain(registry: Registry, name: str, rows: Rows, words: dict[str, int]) -> 
 
 def chosen_rows(registry: Registry, chosen: Mask) -> Registry:
     """Some rows of a registry, with the vocabularies of these rows only."""
+    if chosen.all():
+        return registry
     at = np.flatnonzero(chosen)
     columns: dict[str, NDArray[Any]] = {}
     labels: dict[str, tuple[str, ...]] = {}

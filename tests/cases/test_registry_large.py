@@ -1,0 +1,60 @@
+"""Ten million rows with one bad in a hundred: good rows land, each fault is counted, memory is bounded."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+ROWS = 10_000_000
+_WRITE = 100_000
+_CHILD = """
+import json, resource, sys
+from pathlib import Path
+from gridflock.runtime._registry import read_file
+
+told = []
+found = read_file(Path(sys.argv[1]), None, lambda rows, share: told.append((rows, share)))
+registry = found.registry
+own = sum(column.nbytes for column in registry.columns.values()) + registry.family.nbytes
+own += sum(map(sys.getsizeof, registry.ids)) + sys.getsizeof(registry.ids)
+print(json.dumps({
+    "rows": found.rows,
+    "good": len(registry.ids),
+    "listed": len([fault for fault in found.rejected if fault.row]),
+    "reported": len(found.rejected),
+    "faults": sum(found.faults.values()),
+    "told": sum(fault.count for fault in found.rejected),
+    "ascending": told == sorted(told) and told[-1] == (found.rows, 1.0),
+    "beyond_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20 - own / 2**30,
+}))
+"""
+
+
+def _lines(start):
+    """Narrow rows, every hundredth with a fault of its own value."""
+    for k in range(start, start + _WRITE):
+        kind = f"toaster {k}" if k % 200 == 7 else ("pv_rooftop", "ev_v1g", "thermostat")[k % 3]
+        power = f"x{k}" if k % 200 == 107 else str(k % 90 / 10)
+        yield f"der-{k:08d},{kind},bus-{k // 50},{'abc'[k % 3]},agg-{k % 12},{power}\n"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3_600)
+def test_ten_million_rows_stay_within_three_gib(tmp_path):
+    """The peak beyond the registry's own columns and ids stays below 3 GiB, and no fault is lost."""
+    file = tmp_path / "fleet.csv"
+    with file.open("w") as handle:
+        handle.write("id,kind,bus,phases,provider,p_max_kw\n")
+        for start in range(0, ROWS, _WRITE):
+            handle.writelines(_lines(start))
+    done = subprocess.run(
+        [sys.executable, "-c", _CHILD, str(file)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout)
+    bad = ROWS // 100
+    assert (answer["rows"], answer["good"]) == (ROWS, ROWS - bad)
+    assert (answer["listed"], answer["reported"], answer["ascending"]) == (10_000, 10_002, True)
+    assert answer["faults"] == answer["told"] == bad
+    assert answer["beyond_gib"] < 3.0
