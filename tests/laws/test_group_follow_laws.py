@@ -317,6 +317,27 @@ def test_a_rule_cannot_turn_in_circles():
     assert groups.ids == before
 
 
+def test_a_rule_may_choose_among_its_parent():
+    """A part of a section by rule stands below the section, follows it, and takes no guests for its own."""
+    rows = drawn(np.random.default_rng(8), 30)
+    groups = Groups.standard(fleet_of(rows), {f"b{i}": f"s{i % 2}" for i in range(8)}, {})
+    part = Rule("phases has a and not family = none", inside=("section/s0",))
+    assert groups.add("section/s0/a", "Phase a", rule=part, parents=("section/s0",)) == ()
+    assert groups.parents("section/s0/a") == ("section/s0",)
+    here, section = members(groups)["section/s0/a"], members(groups)["section/s0"]
+    assert here == section & members(groups)["phase/a"] - members(groups)["demand"]
+    guest = min(members(groups)["section/s1"] & members(groups)["phase/a"])
+    assert groups.add("guests", "Guests", [guest], parents=("section/s0",)) == ()
+    assert guest in members(groups)["section/s0"]
+    assert members(groups)["section/s0/a"] == here
+    after, changes = groups.follow(groups.fleet, (Zones.of_map("section", {"b1": "s0", "b3": "s1"}),))
+    now = members(after)
+    own = {name for name in after.fleet.ids if after.level("section").code[after.fleet.row_of[name]] == 0}
+    assert now["section/s0"] == own | {guest}
+    assert now["section/s0/a"] == own & now["phase/a"] - now["demand"]
+    assert "section/s0/a" in changes.groups
+
+
 @settings(deadline=None, max_examples=25)
 @given(seeds)
 def test_a_copy_is_changed_apart(seed):

@@ -60,7 +60,10 @@ def wrong_ties(
             found.append(Rejected("group", field, unknown, f"unknown groups in group {name!r}"))
     above = held.above([name, *parents])
     for field, others in (("children", children), ("rule", read)):
-        cycle = tuple(dict.fromkeys(other for other in others if other in above and other != name))
+        loops = [x for x in others if x in above and x != name]
+        if field == "rule":
+            loops = [x for x in loops if held.placed(x) is None]
+        cycle = tuple(dict.fromkeys(loops))
         if cycle:
             found.append(Rejected("group", field, cycle, f"would stand above and below {name!r}"))
     if any(name in others for others in (parents, children, read)):
@@ -74,7 +77,7 @@ def wrong_rule(held: Structure, name: str, rule: Rule) -> list[Rejected]:
     if len(known) < len(rule.groups):
         return []
     try:
-        rule.mask(held.fleet, held.rows)
+        rule.mask(held.fleet, held.seen_by_rules)
     except ValueError as fault:
         return [Rejected("group", "rule", (name,), str(fault))]
     return []

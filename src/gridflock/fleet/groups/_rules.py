@@ -33,8 +33,9 @@ class Rule:
         where: a query over any attribute (``"kind = ev_v1g and phases has b"``), or a mapping of
             attributes to a value or a collection of values.
         place: in this polygon.
-        inside: in at least one of these groups.
-        outside: in none of these groups.
+        inside: in at least one of these groups. Of a group of a level it sees those whom the level puts
+            there, not those who came with a group inside it; so a rule may choose among its own parent's.
+        outside: in none of these groups, in the same sense.
     """
 
     where: str | Mapping[str, object] = ""

@@ -131,19 +131,17 @@ class Structure:
     def rows(self, name: str) -> Rows:
         """All members, ascending."""
         group = self.groups.get(name)
-        if group is not None:
-            return group.rows
-        level, at = self.need(name) or (None, 0)
-        assert level is not None
-        return level.rows(at)
+        return self.seen_by_rules(name) if group is None else group.rows
+
+    def seen_by_rules(self, name: str) -> Rows:
+        """What a rule sees of a group: of a group of a level those whom the level puts there, no guests."""
+        found = self.placed(name)
+        return self.groups[name].rows if found is None else found[0].rows(found[1])
 
     def title(self, name: str) -> str:
         """Words for the screen."""
-        if name in self.groups:
-            return self.groups[name].title
-        level, at = self.need(name) or (None, 0)
-        assert level is not None
-        return level.title(at)
+        found = self.placed(name)
+        return self.groups[name].title if found is None else found[0].title(found[1])
 
     def version(self, name: str) -> Version:
         """Which state of the group this is."""
@@ -181,12 +179,16 @@ class Structure:
                 by_level += level.ids
         return (*by_level, *self.children.get(name, ()))
 
+    def looked_at(self, name: str) -> list[str]:
+        """Groups of their own that a group's rule looks at; levels follow no group."""
+        rule = self.groups[name].rule if name in self.groups else None
+        return [read for read in rule.groups if self.placed(read) is None] if rule is not None else []
+
     def readers(self) -> dict[str, list[str]]:
         """By group: those whose rule looks at it."""
         found: dict[str, list[str]] = {}
         for name in sorted(self.looking):
-            rule = self.groups[name].rule
-            for read in rule.groups if rule is not None else ():
+            for read in self.looked_at(name):
                 found.setdefault(read, []).append(name)
         return found
 
@@ -279,8 +281,7 @@ class Structure:
 
     def _below(self, name: str) -> list[str]:
         """What a group is made of, beside its own rows and whole levels."""
-        rule = self.groups[name].rule if name in self.groups else None
-        return [*self._parts(name), *(rule.groups if rule else ())]
+        return [*self._parts(name), *self.looked_at(name)]
 
     def _parts(self, name: str) -> list[str]:
         """Groups whose members count in it and might not be known by its levels."""
@@ -318,7 +319,7 @@ class Structure:
         """The same with whom its rule finds now."""
         if group.rule is None or not (attributes or group.rule.groups):
             return group
-        return replace(group, ruled=frozen(np.flatnonzero(group.rule.mask(self.fleet, self.rows))))
+        return replace(group, ruled=frozen(np.flatnonzero(group.rule.mask(self.fleet, self.seen_by_rules))))
 
 
 def holds(rows: Rows, row: int) -> bool:
