@@ -151,7 +151,9 @@ class Turns:
     def most_cost(self) -> float:
         """The largest cost of straying."""
         far = np.maximum(self.ease_kw, self.room_kw - self.ease_kw) ** 2
-        return float(0.5 * np.divide(far, self.room_kw, out=np.zeros_like(far), where=self.room_kw > 0.0).sum())
+        return float(
+            0.5 * np.divide(far, self.room_kw, out=np.zeros_like(far), where=self.room_kw > 0.0).sum()
+        )
 
     def devices(self, drawn_kw: Kw) -> Kw:
         """(m, T) injection of each load, 0 or minus its rating, for (H, T) powers within their rooms.

@@ -49,13 +49,13 @@ class Chains:
 
     rows: Rows
     hours: Array
-    p_lo_kw: Kw
-    p_hi_kw: Kw
+    p_lo_kw: Array
+    p_hi_kw: Array
     gain_h: Array
     loss_per_h: Array
-    e_lo_kwh: Kwh
-    e_hi_kwh: Kwh
-    missed_kwh: Kwh
+    e_lo_kwh: Array
+    e_hi_kwh: Array
+    missed_kwh: Array
 
     @classmethod
     def of(

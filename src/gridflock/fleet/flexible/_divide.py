@@ -153,7 +153,10 @@ class _Search:
         if left <= max(0.1 * self.pull * moved, 0.1 * TOLERANCE_KW):
             self.centre = self.price
             missing = float(np.abs(self.miss).max())
-            self.pull = max(min(max(_PULL * missing, _DROP * self.pull), 0.5 * self.pull), _LEAST_PULL * self.group.size_kw)
+            self.pull = max(
+                min(max(_PULL * missing, _DROP * self.pull), 0.5 * self.pull),
+                _LEAST_PULL * self.group.size_kw,
+            )
 
     def _along(self, move: Array, slope: float) -> None:
         """Go along a direction about as far as it goes down.

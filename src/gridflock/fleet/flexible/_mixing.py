@@ -61,7 +61,7 @@ class Mix:
     def _empty(self) -> highspy.Highs:
         """The program before any answer: what is missing or too much, and one row per step."""
         program = highspy.Highs()
-        program.setOptionValue("output_flag", False)
+        program.setOptionValue("output_flag", False)  # noqa: FBT003 # the solver's own signature
         program.setOptionValue("threads", 1)
         for name in ("primal_feasibility_tolerance", "dual_feasibility_tolerance"):
             program.setOptionValue(name, 1e-10)

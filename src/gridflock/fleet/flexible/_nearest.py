@@ -46,9 +46,11 @@ class _Curve(NamedTuple):
 
 
 @compiled
-def _power(slope: float, gain: float, ease: float, size: float, price: float, low: float, high: float) -> float:
+def _power(
+    slope: float, gain: float, ease: float, size: float, price: float, low: float, high: float
+) -> float:
     """Power at which price, straying and the worth of energy balance."""
-    return min(max(ease + size * (price + gain * slope), low), high)
+    return float(min(max(ease + size * (price + gain * slope), low), high))
 
 
 @compiled
@@ -141,19 +143,25 @@ def _step(curve: _Curve, t: int, here: float) -> tuple[float, bool]:
 
 
 @compiled
-def _react(reach: Array, share: Array, begin: int, end: int, size: float, pinned: bool) -> None:
-    """Add how the free steps of one stretch move: each by its price, together without energy if pinned.
+def _loose(reach: Array, share: Array, begin: int, end: int, size: float) -> None:
+    """Add how the free steps of a stretch move by their own prices.
 
-    ``share`` holds what each step's power takes from the stretch's last content, 0 where not free, and
-    -1 where it moves no energy.
+    ``share`` holds what a step's power takes from the stretch's last content: 0 where it is not free,
+    and -1 where it moves no energy.
     """
-    weight = 0.0
     for s in range(begin, end):
         if share[s] != 0.0:
             reach[s, s] += size
+
+
+@compiled
+def _pinned(reach: Array, share: Array, begin: int, end: int, size: float) -> None:
+    """Take back what of it would change the stretch's last content."""
+    weight = 0.0
+    for s in range(begin, end):
         if share[s] > 0.0:
             weight += share[s] * share[s]
-    if not pinned or weight == 0.0:
+    if weight == 0.0:
         return
     for s in range(begin, end):
         if share[s] > 0.0:
@@ -165,7 +173,15 @@ def _react(reach: Array, share: Array, begin: int, end: int, size: float, pinned
 
 @compiled
 def _forth(
-    k: int, of: Columns, ease: Array, size: float, price: Array, curve: _Curve, p: Array, reach: Array, share: Array
+    k: int,
+    of: Columns,
+    ease: Array,
+    size: float,
+    price: Array,
+    curve: _Curve,
+    p: Array,
+    reach: Array,
+    share: Array,
 ) -> None:
     """Schedule of member ``k`` from its polylines, and its derivative added to ``reach``."""
     steps = len(price)
@@ -190,14 +206,23 @@ def _forth(
         free = low + tiny < p[t] < high - tiny
         share[t] = (gain if gain > 0.0 else -1.0) if free else 0.0
         if pinned:
-            _react(reach, share, begin, t + 1, size, True)
+            _loose(reach, share, begin, t + 1, size)
+            _pinned(reach, share, begin, t + 1, size)
             begin = t + 1
-    _react(reach, share, begin, steps, size, False)
+    _loose(reach, share, begin, steps, size)
 
 
 @compiled
 def _rows(
-    first: int, last: int, of: Columns, sizes: Array, price: Array, schedule: Kw, total: Kw, worth: Array, reach: Array
+    first: int,
+    last: int,
+    of: Columns,
+    sizes: Array,
+    price: Array,
+    schedule: Kw,
+    total: Kw,
+    worth: Array,
+    reach: Array,
 ) -> None:
     """Schedules of the members ``first`` to ``last``; sums, worth and derivative are added to."""
     steps = len(price)
@@ -217,7 +242,7 @@ def _rows(
 
 
 def nearest(
-    chains: Chains, sizes_kw: Kw, price: Array, schedule: Kw, spread: Spread = map, parts: int = 1
+    chains: Chains, sizes_kw: Array, price: Array, schedule: Kw, spread: Spread = map, parts: int = 1
 ) -> Nearest:
     """The schedules that maximise ``sum(price·p) - |p - ease|²/(2·size)``, and how they move.
 
