@@ -21,7 +21,16 @@ from gridflock.fleet.registry._cells import (
     judged_texts,
 )
 from gridflock.fleet.registry._faults import Faults, shown
-from gridflock.fleet.registry._rows import DTYPES, IDENTITY_NAMES, TEXTS, Block, Registry, assembled, texts_of
+from gridflock.fleet.registry._rows import (
+    DTYPES,
+    IDENTITY_NAMES,
+    TEXTS,
+    Block,
+    Registry,
+    assembled,
+    joined,
+    texts_of,
+)
 from gridflock.model import Rejected
 from gridflock.schema import IDENTITIES, REGISTRY, Attribute
 from gridflock.units import PHASES, Mask, phase_letters, phase_mask
@@ -30,6 +39,7 @@ Row = Mapping[str, object]
 KNOWN = frozenset(entry.name for entry in REGISTRY + IDENTITIES)
 """Names that a column of a registry table may have."""
 _MOST_COLUMNS = 200
+_JOINED = 100
 _NUMERIC = ("f4", "i8", "u1")
 _UNKNOWN_RULE = "unknown column; the attribute table has no such field"
 _TWIN_RULE = "is a duplicate; the first row of that id is kept"
@@ -50,6 +60,7 @@ class Reader:
         self._places = places
         self._faults = Faults()
         self._blocks: list[Block] = []
+        self._fresh: list[Block] = []
         self._words: dict[str, dict[str, int]] = {name: {} for name in TEXTS}
         self._bus_masks = np.empty(0, dtype=np.int16)
 
@@ -75,7 +86,9 @@ class Reader:
                 part.read(entry)
         if self._places is not None:
             part.check_places(self._masks_of_buses(self._places))
-        self._blocks.append(part.block())
+        self._fresh.append(part.block())
+        if len(self._fresh) == _JOINED:
+            self._join()
 
     def add_rows(self, rows: Sequence[Row], numbers: NDArray[np.int64]) -> None:
         """As ``add``, of rows given as mappings; what a row does not name is empty."""
@@ -88,6 +101,12 @@ class Reader:
                 others[[row.get(name) is not None for row in rows]] = name
         self.add(columns, numbers)
 
+    def _join(self) -> None:
+        """Join the newest blocks: the memory of many small arrays serves the next ones."""
+        if self._fresh:
+            self._blocks.append(joined(self._fresh))
+            self._fresh = []
+
     def _masks_of_buses(self, places: Mapping[str, int]) -> NDArray[np.int16]:
         """Phases of each bus of the vocabulary, looked up when it first appears; all of the empty one."""
         news = islice(self._words["bus"], len(self._bus_masks), None)
@@ -98,6 +117,7 @@ class Reader:
 
     def done(self) -> tuple[Registry, tuple[Rejected, ...]]:
         """The good rows of everything read, and the faults in the order of the rows."""
+        self._join()
         blocks, self._blocks = self._blocks, []
         ids = np.concatenate([block.ids for block in blocks]) if blocks else texts_of([])
         numbers = np.concatenate([block.numbers for block in blocks]) if blocks else np.empty(0, np.int64)

@@ -68,6 +68,26 @@ def texts_of(texts: Sequence[str]) -> NDArray[Any]:
     return np.array(texts, dtype=np.dtypes.StringDType())
 
 
+def joined(blocks: Sequence[Block]) -> Block:
+    """Blocks of one vocabulary as one, in their order."""
+    return Block(
+        numbers=np.concatenate([block.numbers for block in blocks]),
+        ids=np.concatenate([block.ids for block in blocks]),
+        columns={name: np.concatenate([block.columns[name] for block in blocks]) for name in DTYPES},
+        identities=_joined_identities(blocks),
+    )
+
+
+def _joined_identities(blocks: Sequence[Block]) -> dict[str, NDArray[Any]]:
+    """Texts by the names that any block has."""
+    found: dict[str, NDArray[Any]] = {}
+    for name in IDENTITY_NAMES:
+        if any(name in block.identities for block in blocks):
+            texts = [block.identities.get(name, texts_of([""] * len(block.ids))) for block in blocks]
+            found[name] = np.concatenate(texts)
+    return found
+
+
 def assembled(
     ids: NDArray[Any],
     by_id: NDArray[np.intp],
@@ -92,11 +112,7 @@ def assembled(
         if name in TEXTS:
             column, labels[name] = sorted_codes(column, words[name])
         columns[name] = column
-    identities: dict[str, NDArray[Any]] = {}
-    for name in IDENTITY_NAMES:
-        if any(name in block.identities for block in blocks):
-            texts = [block.identities.get(name, texts_of([""] * len(block.ids))) for block in blocks]
-            identities[name] = np.concatenate(texts)[chosen]
+    identities = {name: texts[chosen] for name, texts in _joined_identities(blocks).items()}
     place = np.cumsum(chosen) - 1
     return ordered(ids[chosen], columns, labels, identities, place[by_id[chosen[by_id]]])[0]
 
