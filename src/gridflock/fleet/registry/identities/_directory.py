@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridflock.fleet.registry._rows import Registry
-from gridflock.fleet.registry.identities._forms import FORMS, canonical, canonical_column
+from gridflock.fleet.registry.identities._forms import FORMS, canonical, canonical_column, misfits
 from gridflock.schema import Enrolment
 from gridflock.units import Rows
 
@@ -29,25 +29,30 @@ class Directory:
         registry: whose names.
         hashes: sorted int64 by ``schema.IDENTITIES`` name.
         rows: int32, the row of each hash.
+        misfits: int32, rows whose name has not the form that its standard gives it.
     """
 
     registry: Registry
     hashes: Mapping[str, _Hashes]
     rows: Mapping[str, Rows]
+    misfits: Mapping[str, Rows]
 
     @classmethod
     def of(cls, registry: Registry) -> Directory:
         """Index every name of a registry."""
         hashes: dict[str, _Hashes] = {}
         rows: dict[str, Rows] = {}
+        wrong: dict[str, Rows] = {}
         for name, texts in registry.identities.items():
-            hashes[name], rows[name] = _sorted_hashes(canonical_column(name, texts))
-        return cls(registry, MappingProxyType(hashes), MappingProxyType(rows))
+            canonicals = canonical_column(name, texts)
+            hashes[name], rows[name] = _sorted_hashes(canonicals)
+            wrong[name] = misfits(name, canonicals)
+        return cls(registry, MappingProxyType(hashes), MappingProxyType(rows), MappingProxyType(wrong))
 
     @property
     def nbytes(self) -> int:
         """Memory of the index, bytes; the registry's texts not counted."""
-        arrays: list[NDArray[Any]] = [*self.hashes.values(), *self.rows.values()]
+        arrays: list[NDArray[Any]] = [*self.hashes.values(), *self.rows.values(), *self.misfits.values()]
         return sum(array.nbytes for array in arrays)
 
     def find(self, text: str) -> tuple[tuple[str, int], ...]:
