@@ -5,6 +5,7 @@ not, the figures say so (``counts``) and why (``why_not``).
 """
 
 from gridflock.bench._estimation import estimation
+from gridflock.bench._fleet import ImportFailed, fleet
 from gridflock.bench._power_grid_model import against_power_grid_model
 from gridflock.bench._powerflow import WIDE_PU, powerflow
 from gridflock.bench._processors import ProcessorFailed
@@ -12,9 +13,11 @@ from gridflock.bench._series import series
 
 __all__ = [
     "WIDE_PU",
+    "ImportFailed",
     "ProcessorFailed",
     "against_power_grid_model",
     "estimation",
+    "fleet",
     "powerflow",
     "series",
 ]

@@ -273,10 +273,22 @@ def bench_powerflow(
         processors=processors,
         against=against,
     )
-    _show(found, as_json)
-    if not found.get("counts", True):
-        typer.echo(f"does not count: {found['why_not']}", err=True)
-        raise typer.Exit(2)
+    _measured(found, as_json)
+
+
+@bench.command("fleet")
+def bench_fleet(
+    ders: Annotated[int, typer.Option(min=1_000, max=5_000_000, help="Resources.")] = 1_000_000,
+    seed: Seed = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Sums over groups, splits, switching, images, readings, import and queries of a synthetic fleet.
+
+    Sums beside polars and NumPy in the same run. Ends with exit code 2 where an answer is wrong.
+    """
+    from gridflock.console import _offline
+
+    _measured(_offline.bench_fleet(ders, seed), as_json)
 
 
 @bench.command("estimation")
@@ -293,6 +305,14 @@ def bench_estimation(
     from gridflock.console import _offline
 
     _show(_offline.bench_estimation(feeder, root, runs, level, missing, seed), as_json)
+
+
+def _measured(found: dict[str, Any], as_json: bool) -> None:  # noqa: FBT001 a flag passed on
+    """Show figures; exit code 2 where they do not count."""
+    _show(found, as_json)
+    if not found.get("counts", True):
+        typer.echo(f"does not count: {found['why_not']}", err=True)
+        raise typer.Exit(2)
 
 
 # ---- users ---------------------------------------------------------------------------------------

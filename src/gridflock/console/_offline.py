@@ -161,6 +161,16 @@ def bench_estimation(
         raise _stop(str(error)) from error
 
 
+def bench_fleet(ders: int, seed: int) -> dict[str, Any]:
+    """The fleet measured, or an end that names what is missing."""
+    from gridflock import bench  # noqa: PLC0415 - rivals are development dependencies
+
+    try:
+        return dict(bench.fleet(ders, seed))
+    except (ImportError, OSError, bench.ImportFailed) as error:
+        raise _stop(str(error)) from error
+
+
 def clock_time(text: str) -> int:
     """Seconds after local midnight of ``HH:MM``."""
     hours, _, minutes = text.partition(":")
