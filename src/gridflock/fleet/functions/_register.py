@@ -74,7 +74,7 @@ class GroupRegister:
         dispatches: open dispatches and controls by mRID.
         subscribers: who is told what happens.
         heard: events that have arrived, by sender.
-        seen: messages that were done, with their answers, by sender and id.
+        seen: requests that were done, with their answers, by sender and id.
     """
 
     groups: Groups
@@ -99,8 +99,8 @@ class GroupRegister:
     ) -> tuple[GroupRegister, GroupReply]:
         """The register after a message, and the answer.
 
-        A message that was done before gets the same answer again and does nothing; of one that is
-        refused nothing is done. Requests for status, forecasts and constrained dispatches need
+        A request that was done before gets the same answer again and does nothing, and so does an event
+        whose number has arrived; of what is refused nothing is done. Requests for status, forecasts and constrained dispatches need
         ``present``.
 
         Args:
@@ -201,14 +201,16 @@ class GroupRegister:
         self, draft: Draft, message: GroupMessage, now_s: int, reply: GroupReply
     ) -> tuple[GroupRegister, GroupReply]:
         """The register with a draft's changes, told to everybody; the answer says how groups are now."""
-        happened = tuple(_happened(draft))
+        told = message.verb in _PAST
+        # Who wants to hear of another system's groups asks that one: two that tell each other never end.
+        happened = () if told else tuple(_happened(draft))
         changed = dict.fromkeys(mrid for verb, mrid in draft.told if verb != Verb.DELETED)
         reply = replace(
             reply,
             groups=tuple(draft.definition(mrid) for mrid in changed if mrid in draft.records),
             withdrawn=tuple(draft.withdrawn),
         )
-        seen = {**self.seen, (message.sender, message.id): (message, reply)}
+        seen = dict(self.seen) if told else {**self.seen, (message.sender, message.id): (message, reply)}
         while len(seen) > REMEMBERED:
             del seen[next(iter(seen))]
         register = replace(
