@@ -156,7 +156,7 @@ def _scheduled(draft: Draft, dispatch: GroupDispatch, present: Present | None) -
             values, short = _clipped(schedule.parameter, values, bounds)
             shortfalls += short
         for k, (start_s, until_s) in enumerate(pairwise(edges.tolist())):
-            nominal, lo, hi = (curve[k] if len(curve) else math.nan for curve in values)
+            nominal, lo, hi = (float(curve[k]) if len(curve) else math.nan for curve in values)
             lo, hi = -math.inf if math.isnan(lo) else lo, math.inf if math.isnan(hi) else hi
             wishes.append(_wish(dispatch, schedule, k, (start_s, until_s), (nominal, lo, hi)))
     return Wanted(tuple(wishes), tuple(shortfalls))
