@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from gridflock.console._doctor import doctor
 from gridflock.console._feeder import app as feeder_app
 from gridflock.console._fleet import app as fleet_app
 from gridflock.console._remote import Remote
@@ -29,6 +30,7 @@ app.add_typer(users, name="users")
 app.add_typer(bench, name="bench")
 app.add_typer(audit, name="audit")
 app.add_typer(fleet_app, name="fleet")
+app.command()(doctor)
 out = Console()
 
 Url = Annotated[str | None, typer.Option("--url", help="Server; default GRIDFLOCK_URL or the local one.")]
