@@ -178,7 +178,7 @@ class Turns:
                 owed -= sums[count]
                 next_up = (next_up + count) % max(len(due), 1)
                 powers[due[:count], t : t + int(hold)] = 1
-        schedule: Kw = -powers * blocks.rated_kw[:, None]
+        schedule: Kw = -(powers * blocks.rated_kw[:, None])
         return schedule
 
 

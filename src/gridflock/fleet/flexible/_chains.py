@@ -26,10 +26,9 @@ class Columns(NamedTuple):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Chains:
-    """Members i with power ``p`` and stored energy ``e`` that obey, step by step,
+    """Members whose power ``p`` and stored energy ``e`` are bounded and move in a line.
 
     ``e[t+1] = exp(-loss·hours[t])·e[t] - gain[t]·p[t]``, ``p_lo <= p <= p_hi``, ``e_lo <= e <= e_hi``.
-
     Injection is positive, so charging (negative ``p``) fills the store. A lossless store has
     ``gain = hours``; one that only charges has ``hours·efficiency``; sun on offer, which stores
     nothing, has 0. The energy bounds are tight: from every content inside them the horizon's end can

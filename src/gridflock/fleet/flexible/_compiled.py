@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from itertools import pairwise
 from typing import Any, TypeVar, cast
 
 import numpy as np
@@ -23,5 +24,4 @@ def compiled(function: _Function) -> _Function:
 
 def cuts(count: int, parts: int) -> list[tuple[int, int]]:
     """``parts`` ranges of nearly equal length that cover ``range(count)``."""
-    edges = [count * k // parts for k in range(parts + 1)]
-    return list(zip(edges[:-1], edges[1:], strict=True))
+    return list(pairwise(count * k // parts for k in range(parts + 1)))

@@ -148,9 +148,10 @@ def _vehicle(sheet: _Sheet) -> Members:
 def _with_losses(sheet: _Sheet, charging: Mask) -> None:
     """Gains of stores with losses; two-way ones become linear from inside."""
     charge, discharge = sheet["eff_charge"][:, None], sheet["eff_discharge"][:, None]
-    draws, gives = (sheet.lo < 0.0).any(axis=1), (sheet.hi > 0.0).any(axis=1)
+    draws: Mask = np.any(sheet.lo < 0.0, axis=1)
+    gives: Mask = np.any(sheet.hi > 0.0, axis=1)
     sheet.gain = sheet.hours * np.where(gives[:, None], 1.0 / discharge, charge)
-    wasteful: Mask = (charge * discharge < 1.0).ravel()
+    wasteful = np.less(charge * discharge, 1.0).ravel()
     lossy = np.flatnonzero(draws & gives & wasteful)
     if not len(lossy):
         return
@@ -247,18 +248,18 @@ def _blocks(sheet: _Sheet, those: Rows, rated: Kw) -> Blocks:
 def _thermal(sheet: _Sheet) -> Members:
     """A comfort band filled by what is drawn and emptied by the usual demand.
 
-    One that only knows on and off follows a mean power by switching where the energy it is behind or
-    ahead reaches half of what its shortest time on or off moves; the band is narrowed by that much.
+    One that only knows on and off follows a mean power by switching where the energy it is ahead or
+    behind reaches half of what its shortest time on or off moves, or later if it is locked at first: the
+    band is narrowed on both sides by what that time moves.
     """
     usual = np.maximum(-sheet.unasked(), 0.0)
     rated = -sheet["p_min_kw"]
     sheet.hi[:] = 0.0
     sheet.drift = -np.minimum(usual, rated[:, None]) * sheet.hours
     shortest_h = np.maximum(sheet["min_on_s"], sheet["min_off_s"]) / HOUR_S
-    margin = np.where(sheet["on_off"] > 0, 0.5 * rated * shortest_h, 0.0)
+    margin = np.where(sheet["on_off"] > 0, rated * shortest_h, 0.0)
     wide = sheet["e_max_kwh"]
-    low, high = np.minimum(margin, sheet.e_now), np.maximum(wide - margin, sheet.e_now)
-    sheet.e_lo[:], sheet.e_hi[:] = low[:, None], high[:, None]
+    sheet.e_lo[:], sheet.e_hi[:] = margin[:, None], np.maximum(wide - margin, margin)[:, None]
     sheet.inner = margin > 0.0
     _locked(sheet, rated)
     sheet.only(-np.minimum(usual, rated[:, None]), 2.0 * margin >= wide)

@@ -50,7 +50,7 @@ def _power(
     slope: float, gain: float, ease: float, size: float, price: float, low: float, high: float
 ) -> float:
     """Power at which price, straying and the worth of energy balance."""
-    return float(min(max(ease + size * (price + gain * slope), low), high))
+    return min(max(ease + size * (price + gain * slope), low), high)
 
 
 @compiled
@@ -58,7 +58,8 @@ def _between(curve: _Curve, t: int, content: float, j: int) -> float:
     """Slope at a content before step ``t`` that lies on the line from point ``j`` to the next."""
     x, s = curve.before[t], curve.slope[t]
     wide = x[j + 1] - x[j]
-    return s[j] + (content - x[j]) / wide * (s[j + 1] - s[j]) if wide > 0.0 else s[j]
+    slope: float = s[j] + (content - x[j]) / wide * (s[j + 1] - s[j]) if wide > 0.0 else s[j]
+    return slope
 
 
 @compiled

@@ -15,6 +15,7 @@ from gridflock.fleet.flexible._compiled import Array, Spread
 from gridflock.fleet.flexible._divide import TOLERANCE_KW, Division, Group, Outside, divide
 from gridflock.fleet.flexible._members import Members, Outlook, members_of, willing
 from gridflock.fleet.flexible._room import Room, room_of
+from gridflock.fleet.flexible._vertex import best
 from gridflock.units import Kw, Mask, Rows, TimeGrid
 
 
@@ -82,13 +83,12 @@ class FlexibilitySet:
 
         On/off loads are whole here without rounding: none of a turn's loads is on, or all.
         """
-        group = self._group(spread, parts)
-        group.best(worth)
-        return self._schedules(group.schedule.copy(), group.drawn.copy(), 0.0, rounding_kw=0.0)
+        _, stores, drawn = self._answer(worth, spread, parts)
+        return self._schedules(stores, drawn, 0.0, rounding_kw=0.0)
 
     def most(self, worth: Array, spread: Spread = map, parts: int = 1) -> float:
         """The largest weighted sum of a trajectory in the set: its support function."""
-        return float(worth @ self._group(spread, parts).best(worth))
+        return float(worth @ self._answer(worth, spread, parts)[0])
 
     def most_kwh(self, steps: Mask) -> float:
         """The most energy that can be injected over any set of steps: the upper set function."""
@@ -133,10 +133,19 @@ class FlexibilitySet:
             raise ValueError(f"a trajectory has {self.grid.n} finite powers")
         return divide(self._group(spread, parts), wanted)
 
+    def _answer(self, worth: Array, spread: Spread, parts: int) -> tuple[Kw, Kw, Kw]:
+        """Sum of the best schedules, those of the chains in float32, and what blocks draw at their turns."""
+        chains, turns = self.members.chains, Turns(self.members.blocks)
+        stores = np.empty(chains.p_lo_kw.shape, dtype=np.float32)
+        drawn = turns.best(worth)
+        return best(chains, worth, stores, spread, parts) + turns.power(drawn), stores, drawn
+
     def _group(self, spread: Spread, parts: int) -> Group:
         return Group(self.members.chains, self.members.blocks, spread, parts)
 
     def _schedules(self, stores: Kw, drawn: Kw, residual_kw: float, rounding_kw: float) -> Schedules:
+        if not self.members.blocks.n:
+            return Schedules(self.members.chains.rows, stores, residual_kw, rounding_kw)
         loads = Turns(self.members.blocks).devices(drawn)
         rows = np.concatenate([self.members.chains.rows, self.members.blocks.rows])
         return Schedules(rows, np.concatenate([stores, loads]), residual_kw, rounding_kw)
