@@ -15,6 +15,7 @@ from gridflock.units import Mask, Rows
 
 _FLAGS = tuple(DerFunction)
 _DISPATCHABLE = (Family.STORAGE, Family.VEHICLE, Family.GENERATOR, Family.SHED, Family.THERMAL)
+_READ = ("kind", "enrolment", "on_off", "s_max_kva", "ramp_kw_s")
 _LIMITED = (Family.RENEWABLE, Family.STORAGE, Family.VEHICLE, Family.GENERATOR)
 
 
@@ -36,7 +37,7 @@ def functions_by_row(fleet: Fleet, rows: Rows | slice = slice(None)) -> NDArray[
     frequency-watt curves, and with an apparent-power rating volt-var, voltage regulation and reactive
     power; sun and wind can be limited, but not dispatched; a ramp is controlled where one is set.
     """
-    column = {name: values[rows] for name, values in fleet.columns.items()}
+    column = {name: fleet.columns[name][rows] for name in _READ}
     family = fleet.family[rows]
     takes = (family != Family.NONE) & (column["enrolment"] == Enrolment.ENROLLED)
     steps = column["on_off"] == 1

@@ -52,6 +52,10 @@ _NEEDS: Mapping[Parameter, DerFunction] = {
 """Functions of which a group must have one for an order of a parameter; regulation takes dispatch."""
 _SIGNED = (Parameter.ACTIVE_POWER, Parameter.REACTIVE_POWER)
 _TOLERANCE = 1e-9
+_LATEST_S = 2**40
+"""Later moments are no dates, unix seconds."""
+_MOST_VALUES = 100_000
+"""Of one parameter: a year of five minutes, nearly."""
 _LOWEST_PU, _HIGHEST_PU = 0.5, 1.5
 _DECLARED, _FORETOLD, _ABLE = range(3)
 _WHY = (
@@ -275,13 +279,15 @@ def _wrong_control(draft: Draft, control: Control, time_s: int) -> Iterator[Reje
         yield _fault("mrid", control.mrid, "is open already")
     if not control.author.strip():
         yield _fault("author", control.mrid, "somebody must have asked")
-    if control.start_s < 0:
-        yield _fault("start_s", control.mrid, "before 1970")
+    if not 0 <= control.start_s <= _LATEST_S:
+        yield _fault("start_s", control.mrid, f"{control.start_s} is outside [0, {_LATEST_S}]")
     if isinstance(control, GroupDispatch):
         if control.interval_s <= 0:
             yield _fault("interval_s", control.mrid, "expected a positive length")
     elif control.until_s <= control.start_s:
         yield _fault("until_s", control.mrid, "ends before it begins")
+    if _end_s(control) > _LATEST_S:
+        yield _fault("until_s", control.mrid, f"is later than {_LATEST_S}")
     if _end_s(control) <= time_s:
         yield _fault("until_s", control.mrid, "is over")
 
@@ -344,7 +350,9 @@ def _wrong_schedules(dispatch: GroupDispatch) -> Iterator[Rejected]:
     length, least = len(dispatch.schedules[0].nominal), 1 + (dispatch.style == CurveStyle.STRAIGHT_LINE)
     for what, nominal, lowest, highest in dispatch.schedules:
         fault = ""
-        if length < least or len(nominal) != length or {len(lowest), len(highest)} - {0, length}:
+        if length > _MOST_VALUES:
+            fault = f"more than {_MOST_VALUES} values"
+        elif length < least or len(nominal) != length or {len(lowest), len(highest)} - {0, length}:
             fault = f"expected {max(length, least)} values in each curve"
         elif not all(math.isfinite(value) for value in (*nominal, *lowest, *highest)):
             fault = "a value is not a finite number"

@@ -100,8 +100,8 @@ class GroupRegister:
         """The register after a message, and the answer.
 
         A request that was done before gets the same answer again and does nothing, and so does an event
-        whose number has arrived; of what is refused nothing is done. Requests for status, forecasts and constrained dispatches need
-        ``present``.
+        whose number has arrived; of what is refused nothing is done. Requests for status, forecasts and
+        constrained dispatches need ``present``.
 
         Args:
             message: of anybody; who may ask for what has been judged before.
