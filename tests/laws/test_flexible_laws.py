@@ -223,10 +223,16 @@ def test_power_plane_is_delivered(seed):
     assert (np.abs(found[1]) <= 0.44 * s * able + 1e-6).all()
     assert (found[0] >= low - 1e-6).all()
     assert (found[0] <= high + 1e-6).all()
-    corner = int(rng.integers(len(plane.p_kw)))
-    assert plane.divide(plane.p_kw[corner] * 1.01 + 1e-3, plane.q_kvar[corner] * 1.01 + 1e-3) is None or (
-        plane.p_kw[corner] * plane.q_kvar[corner] < 0
-    )
+    assert plane.divide(plane.p_kw.max() + 1e-3, 0.0) is None
+    # No powers of the members reach further in the directions asked.
+    angle = 2 * np.pi * np.arange(64) / 64
+    reach = plane.p_kw * np.cos(angle) + plane.q_kvar * np.sin(angle)
+    some_p = np.clip(rng.uniform(low, high, (500, 6)), -s, s)
+    some_p = np.where(able, some_p, rng.uniform(low, high, (500, 6)))
+    most_q = np.where(able, np.minimum(0.44 * s, np.sqrt(np.maximum(s**2 - some_p**2, 0))), 0)
+    some_q = rng.choice([-1, 1], (500, 1)) * most_q
+    sums = np.outer(some_p.sum(axis=1), np.cos(angle)) + np.outer(some_q.sum(axis=1), np.sin(angle))
+    assert (sums <= reach + 1e-6).all()
 
 
 @settings(max_examples=40, deadline=None)

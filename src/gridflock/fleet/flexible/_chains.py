@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from gridflock.fleet.flexible._compiled import Array, compiled
-from gridflock.units import Kw, Kwh, Rows
+from gridflock.units import Kw, Kwh, Mask, Rows
 
 
 class Columns(NamedTuple):
@@ -122,6 +122,11 @@ class Chains:
             if field.name != "hours"
         }
         return Chains(hours=self.hours, **joined)
+
+    def some(self, which: Mask) -> Chains:
+        """The members of a mask."""
+        names = (field.name for field in fields(self) if field.name != "hours")
+        return Chains(hours=self.hours, **{name: getattr(self, name)[which] for name in names})
 
     @classmethod
     def none(cls, hours: Array) -> Chains:

@@ -5,12 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.optimize import linprog
 
 from gridflock.fleet._columns import Image
 from gridflock.fleet._reactive import REACTIVE_SHARE
 from gridflock.fleet.flexible._compiled import Array
 from gridflock.schema import INVERTERS
 from gridflock.units import Kvar, Kw, Rows
+
+_OPTIMAL = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,30 +40,11 @@ class PowerPlane:
 
     def divide(self, p_kw: float, q_kvar: float) -> tuple[Kw, Kvar] | None:
         """(m,) powers of the members for a point of the polygon, or None for one outside."""
-        weights = _weights(self.p_kw, self.q_kvar, p_kw, q_kvar)
-        if weights is None:
+        corners = np.array([self.p_kw, self.q_kvar, np.ones(len(self.p_kw))])
+        mixed = linprog(np.zeros(corners.shape[1]), A_eq=corners, b_eq=[p_kw, q_kvar, 1.0], method="highs")
+        if mixed.status != _OPTIMAL:
             return None
-        return self.members_p_kw @ weights, self.members_q_kvar @ weights
-
-
-def _weights(x: Array, y: Array, px: float, py: float) -> Array | None:
-    """Weights of three corners of a convex polygon, the first among them, for a point inside."""
-    ax, ay = x - x[0], y - y[0]
-    bx, by, dx, dy = np.roll(ax, -1), np.roll(ay, -1), px - x[0], py - y[0]
-    area = ax * by - ay * bx
-    size = float(np.abs(area).max(initial=0.0))
-    good = area > 1e-12 * max(size, 1e-300)
-    u = np.divide(dx * by - dy * bx, area, out=np.full(len(x), -np.inf), where=good)
-    v = np.divide(ax * dy - ay * dx, area, out=np.full(len(x), -np.inf), where=good)
-    best = np.minimum(np.minimum(u, v), 1.0 - u - v)
-    k = int(best.argmax())
-    weights = np.zeros(len(x))
-    if best[k] < -1e-9:
-        return None
-    weights[k], weights[(k + 1) % len(x)] = max(u[k], 0.0), max(v[k], 0.0)
-    weights[0] += max(1.0 - weights.sum(), 0.0)
-    mixed: Array = weights / weights.sum()
-    return mixed
+        return self.members_p_kw @ mixed.x, self.members_q_kvar @ mixed.x
 
 
 def power_plane(image: Image, rows: Rows, p_lo_kw: Kw, p_hi_kw: Kw, directions: int = 64) -> PowerPlane:

@@ -59,22 +59,37 @@ def room_of(grid: TimeGrid, chains: Chains, turns: Turns) -> Room:
     low, high = _held(chains, keep)
     off = turns.power(np.zeros(turns.room_kw.shape))
     on = turns.power(turns.room_kw)
-    first = np.array([_first(grid, chains, turns, t) for t in range(grid.n)]).reshape(grid.n, 2)
+    least, most = _energies(grid, chains, turns)
     taken = (high * np.cumsum(chains.gain_h, axis=1)).clip(min=0.0)
     return Room(
-        grid, p_lo + on, p_hi + off, first[:, 0], first[:, 1],
+        grid, p_lo + on, p_hi + off, least, most,
         low.sum(axis=0) + np.maximum.accumulate(on), high.sum(axis=0) + np.minimum.accumulate(off),
         _recovery(chains, grid, taken),
     )  # fmt: skip
 
 
-def _first(grid: TimeGrid, chains: Chains, turns: Turns, t: int) -> tuple[float, float]:
-    """Least and most energy through step ``t``."""
-    price = np.where(np.arange(grid.n) <= t, grid.hours, 0.0)
-    schedule = np.empty(chains.p_lo_kw.shape, dtype=np.float32)
-    most = price @ (best(chains, price, schedule) + turns.power(turns.best(price)))
-    least = price @ (best(chains, -price, schedule) + turns.power(turns.best(-price)))
-    return float(least), float(most)
+def _energies(grid: TimeGrid, chains: Chains, turns: Turns) -> tuple[Kwh, Kwh]:
+    """Least and most energy through each step, (T,) each.
+
+    A store that keeps what it holds and has one gain for all steps tells it by its content; what
+    stores nothing tells it by its power; the others are asked step by step.
+    """
+    rate = chains.gain_h / grid.hours
+    straight = (rate == rate[:, :1]).all(axis=1) & (chains.loss_per_h == 0.0)
+    stores, still = straight & (rate[:, 0] > 0.0), straight & (rate[:, 0] == 0.0)
+    told, free = chains.some(stores), chains.some(still)
+    per = rate[stores, :1]
+    least = ((told.e_lo_kwh[:, :1] - told.e_hi_kwh[:, 1:]) / per).sum(axis=0)
+    most = ((told.e_lo_kwh[:, :1] - told.e_lo_kwh[:, 1:]) / per).sum(axis=0)
+    least += np.cumsum((free.p_lo_kw * grid.hours).sum(axis=0))
+    most += np.cumsum((free.p_hi_kw * grid.hours).sum(axis=0))
+    others = chains.some(~straight)
+    schedule = np.empty(others.p_lo_kw.shape, dtype=np.float32)
+    for t in range(grid.n):
+        price = np.where(np.arange(grid.n) <= t, grid.hours, 0.0)
+        most[t] += price @ (best(others, price, schedule) + turns.power(turns.best(price)))
+        least[t] += price @ (best(others, -price, schedule) + turns.power(turns.best(-price)))
+    return least, most
 
 
 def _held(chains: Chains, keep: Array) -> tuple[Array, Array]:
