@@ -86,26 +86,19 @@ def _document(visit: Visit) -> dict[str, Any]:
 
 
 def _print(visit: Visit) -> None:
-    """Findings as a table, then what could not be looked at."""
-    from rich.console import Console  # noqa: PLC0415 - JSON needs no tables
-    from rich.markup import escape  # noqa: PLC0415 - the same
-    from rich.table import Table  # noqa: PLC0415 - the same
-
-    seen, out = visit.examination, Console()
-    table = Table("", "rule", "number", "resources", "what is wrong", "what to do", header_style="bold")
+    """Findings, two lines each, then what could not be looked at."""
+    seen = visit.examination
     for finding in seen.findings:
-        more = ", …" if len(finding.rows) > _SHOWN else ""
+        more = f" and {len(finding.rows) - _SHOWN} more" if len(finding.rows) > _SHOWN else ""
         names = ", ".join(finding.ids[:_SHOWN]) + more
-        cells = (finding.severity.name.lower(), finding.rule, str(len(finding.rows)), names)
-        table.add_row(*map(escape, (*cells, finding.reason, finding.remedy)))
-    if seen.findings:
-        out.print(table)
+        typer.echo(f"{finding.severity.name.lower():<8} {finding.rule} ({finding.field}): {names}")
+        typer.echo(f"         {finding.reason}; {finding.remedy}")
     refused = sum(fault.count for fault in visit.rejected)
-    told = f", {refused} faults of rows that are none" if refused else ""
-    out.print(f"{seen.rows} resources, {len(seen.findings)} findings{told}", highlight=False)
+    told = f"; faults in rows that were refused: {refused}" if refused else ""
+    typer.echo(f"{seen.rows} resources, {len(seen.findings)} findings{told}")
     for why in dict.fromkeys(seen.skipped.values()):
         rules = ", ".join(rule for rule, reason in seen.skipped.items() if reason == why)
-        out.print(f"[dim]not looked at, since {escape(why)}: {rules}[/dim]", highlight=False)
+        typer.echo(f"not looked at, since {why}: {rules}")
 
 
 @contextmanager

@@ -104,7 +104,7 @@ def see_demo(ders: int, seed: int) -> Visit:
     fleet, rejected = Fleet.from_rows(world.registry, phases_of_buses(network))
     heard: dict[str, list[_Floats]] = {name: [] for name in _TRACED}
     image = fleet.image(world.start_s)
-    for now_s in range(world.start_s + _STEP_S, world.end_s + 1, _STEP_S):
+    for now_s in range(world.start_s + _STEP_S, world.end_s, _STEP_S):
         world.advance(now_s)
         fleet.ingest(world.read(now_s), now_s)
         image = fleet.image(now_s)
