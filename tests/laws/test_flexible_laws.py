@@ -23,7 +23,8 @@ def published(seed, kinds=world.KINDS, most=8):
     rng = np.random.default_rng(seed)
     image = world.mixed(rng, int(rng.integers(1, most + 1)), kinds)
     grid = world.uneven(rng, int(rng.integers(3, 11)))
-    return rng, image, grid, flexibility_set(image, np.arange(image.n, dtype=np.int32), grid)
+    guide = Outlook(worth=rng.normal(size=grid.n) if rng.random() < 0.5 else None)
+    return rng, image, grid, flexibility_set(image, np.arange(image.n, dtype=np.int32), grid, guide)
 
 
 @settings(max_examples=210, deadline=None)
@@ -76,7 +77,8 @@ def test_what_is_outside_is_proven_outside(seed):
 @given(seeds, st.integers(1, 4))
 def test_sets_of_groups_are_the_set_of_all_members(seed, parts):
     """A group of groups promises what the flat group promises, in every direction and whatever the cuts."""
-    rng, image, grid, offered = published(seed)
+    rng, image, grid, _ = published(seed)
+    offered = flexibility_set(image, np.arange(image.n, dtype=np.int32), grid)
     dealt = rng.integers(parts, size=image.n)
     groups = [np.flatnonzero(dealt == k).astype(np.int32) for k in range(parts)]
     joined = together([flexibility_set(image, rows, grid) for rows in groups])

@@ -116,7 +116,7 @@ class _Search:
     """
 
     group: Group
-    wanted: Kw
+    wanted_kw: Kw
     price: Array
     centre: Array
     at: Nearest
@@ -130,13 +130,13 @@ class _Search:
 
     @property
     def miss(self) -> Array:
-        missing: Array = self.at.p_kw - self.wanted
+        missing: Array = self.at.p_kw - self.wanted_kw
         return missing
 
     @property
     def height(self) -> float:
         """The dual: at the prices of a trajectory that can be divided never below minus the largest cost."""
-        return self.at.worth - float(self.price @ self.wanted)
+        return self.at.worth - float(self.price @ self.wanted_kw)
 
     def _slope(self) -> Array:
         """Gradient of the dual with its pull."""
