@@ -6,6 +6,7 @@ not, the figures say so (``counts``) and why (``why_not``).
 
 from gridflock.bench._estimation import estimation
 from gridflock.bench._fleet import ImportFailed, fleet
+from gridflock.bench._flexibility import flexibility
 from gridflock.bench._power_grid_model import against_power_grid_model
 from gridflock.bench._powerflow import WIDE_PU, powerflow
 from gridflock.bench._processors import ProcessorFailed
@@ -18,6 +19,7 @@ __all__ = [
     "against_power_grid_model",
     "estimation",
     "fleet",
+    "flexibility",
     "powerflow",
     "series",
 ]

@@ -293,6 +293,22 @@ def bench_fleet(
     _measured(_offline.bench_fleet(ders, seed), as_json)
 
 
+@bench.command("flexibility")
+def bench_flexibility(
+    members: Annotated[int, typer.Option(min=1_000, max=1_000_000, help="Stores and vehicles.")] = 100_000,
+    prices: Annotated[int, typer.Option(min=3, max=1_000, help="Price vectors.")] = 20,
+    seed: Seed = 0,
+    as_json: AsJson = False,
+) -> None:
+    """What a group of stores and vehicles can do over a day, with every member's schedule.
+
+    Beside a greedy in NumPy and HiGHS in the same run. Ends with exit code 2 where an answer is wrong.
+    """
+    from gridflock.console import _offline
+
+    _measured(_offline.bench_flexibility(members, prices, seed), as_json)
+
+
 @bench.command("estimation")
 def bench_estimation(
     feeder: Annotated[str, typer.Option(help="OpenDSS master, or a packed feeder.")] = "ieee123",

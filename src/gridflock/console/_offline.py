@@ -171,6 +171,13 @@ def bench_fleet(ders: int, seed: int) -> dict[str, Any]:
         raise _stop(str(error)) from error
 
 
+def bench_flexibility(members: int, prices: int, seed: int) -> dict[str, Any]:
+    """Vertices of a flexibility set measured."""
+    from gridflock import bench  # noqa: PLC0415 - a bench loads what it measures
+
+    return dict(bench.flexibility(members, prices, seed))
+
+
 def clock_time(text: str) -> int:
     """Seconds after local midnight of ``HH:MM``."""
     hours, _, minutes = text.partition(":")

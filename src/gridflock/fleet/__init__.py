@@ -6,8 +6,11 @@ resources into virtual DERs with the same face upwards (``group_status``) as a r
 downwards ``split`` shares a group's target among its members, and adding the shares up again gives
 the target or a shortfall with its causes. ``flexibility`` looks ahead: the bands a plan may use.
 
-Rows are sorted by kind, so that a family is one slice; columns are contiguous; groups are one
-sparse matrix. Nothing here loops over devices in a tick.
+Each room has a face of its own beside these names: ``registry`` (with ``enrolment`` and ``identities``),
+``groups``, ``functions``, ``sharing`` (with ``switching``), ``flexible``, ``claims`` and ``doctor``.
+
+Rows are sorted by kind, so that a family is one slice; columns are contiguous; a level of groups is one
+code per row. Nothing here loops over devices in a tick.
 """
 
 from gridflock.fleet._capability import capability
