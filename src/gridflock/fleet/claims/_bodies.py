@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridflock.fleet.claims._steps import Steps
-from gridflock.units import Rows
+from gridflock.units import Mask, Rows
 
 QuantityClass = tuple[int, int]
 """Number of a quantity and of a class of services."""
@@ -28,6 +28,7 @@ class Body:
         crosses: bodies that share some rows with it, and each of the two has others.
         own: what is claimed of this very body, over time.
         within: what is claimed of this body and of all below it, over time.
+        across: what is claimed of all that cross it, over time.
     """
 
     rows: Rows
@@ -38,10 +39,15 @@ class Body:
     crosses: list[Body] = field(default_factory=list)
     own: dict[QuantityClass, Steps] = field(default_factory=dict)
     within: dict[QuantityClass, Steps] = field(default_factory=dict)
+    across: dict[QuantityClass, Steps] = field(default_factory=dict)
 
     def active(self, quantity: int, start_s: int, until_s: int) -> bool:
         """Whether anything of this very body is claimed between."""
         return any(steps.peak(start_s, until_s) for (q, _), steps in self.own.items() if q == quantity)
+
+    def most(self, what: dict[QuantityClass, Steps], quantity: int, start_s: int, until_s: int) -> int:
+        """No less than what is claimed at any moment between, over all classes."""
+        return sum(steps.peak(start_s, until_s) for (q, _), steps in what.items() if q == quantity)
 
 
 class Bodies:
@@ -78,9 +84,8 @@ class Bodies:
             whole = body.above if rows_shared == len(rows) else body.crosses
             (body.below if rows_shared == len(other.rows) else whole).append(other)
         body.below += [self._single[row] for row in rows[self._is_single[rows]].tolist()]
-        for other in body.below:
-            for key, steps in other.own.items():
-                body.within.setdefault(key, Steps()).include(steps)
+        body.within = _together(body.below)
+        body.across = _together(body.crosses)
         return body
 
     def enter(self, body: Body) -> Body:
@@ -122,3 +127,19 @@ class Bodies:
         body.within.setdefault(key, Steps()).add(start_s, until_s, size)
         for other in body.above:
             other.within.setdefault(key, Steps()).add(start_s, until_s, size)
+        for other in body.crosses:
+            other.across.setdefault(key, Steps()).add(start_s, until_s, size)
+
+
+def _together(bodies: list[Body]) -> dict[QuantityClass, Steps]:
+    whole: dict[QuantityClass, Steps] = {}
+    for body in bodies:
+        for key, steps in body.own.items():
+            whole.setdefault(key, Steps()).include(steps)
+    return whole
+
+
+def within(rows: NDArray[np.int32], many: Rows) -> Mask:
+    """Which of some rows are among many, ascending and at least one."""
+    found: Mask = many[np.minimum(np.searchsorted(many, rows), len(many) - 1)] == rows
+    return found

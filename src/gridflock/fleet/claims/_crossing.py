@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
 from gridflock.fleet.claims._bodies import Body
 from gridflock.fleet.groups import parted
@@ -36,13 +37,13 @@ class Regions:
     Attributes:
         rows: all rows, ascending.
         region: region of each.
-        holds: (K, P) which regions each body consists of.
+        holds: (K, P) 1.0 where a region belongs to a body.
         size: (3, P) W up, W down and Wh.
     """
 
     rows: Rows
     region: Rows
-    holds: Mask
+    holds: csr_array
     size: Watts
 
     @classmethod
@@ -51,11 +52,10 @@ class Regions:
         rows = np.unique(np.concatenate([body.rows for body in bodies]))
         places = {str(k): np.searchsorted(rows, body.rows) for k, body in enumerate(bodies)}
         parts = parted({k: place.astype(np.int32) for k, place in places.items()}, len(rows))
-        holds = parts.holds.toarray() > 0
-        size = np.zeros((len(watts), holds.shape[1]), dtype=np.int64)
+        size = np.zeros((len(watts), len(parts.rows)), dtype=np.int64)
         for quantity in range(len(watts)):
             np.add.at(size[quantity], parts.part, watts[quantity, rows])
-        return cls(rows, parts.part, holds, size)
+        return cls(rows, parts.part, parts.holds, size)
 
     def region_of(self, row: NDArray[np.integer[Any]]) -> NDArray[np.int32]:
         """Region of each row; -1 of those in none."""
@@ -64,88 +64,162 @@ class Regions:
         return found
 
 
-def room_beside(holds: Mask, room: Watts, need: Watts, asked: Mask) -> tuple[int, Mask, Mask]:
-    """How much one more need can have beside others that must be met.
+class Arcs(NamedTuple):
+    """Which needs can be served by which regions, both ways; the last need is the one asked about.
+
+    Attributes:
+        start: (K+1,) first arc of each need.
+        region: (E,) where an arc ends.
+        need: (E,) where it begins.
+        back_start: (P+1,) first place of each region in ``back``.
+        back: (E,) arcs by region.
+    """
+
+    start: Watts
+    region: Watts
+    need: Watts
+    back_start: Watts
+    back: Watts
+
+
+def arcs_of(holds: csr_array, asked: NDArray[np.integer[Any]]) -> Arcs:
+    """Arcs of needs on bodies, and of one more need.
 
     Args:
-        holds: (K, P) which regions can serve each need.
+        holds: (K, P) regions of each body.
+        asked: regions of the one more.
+    """
+    count, regions = holds.shape
+    start = np.append(holds.indptr, holds.indptr[-1] + len(asked)).astype(np.int64)
+    region = np.append(holds.indices, asked).astype(np.int64)
+    need = np.repeat(np.arange(count + 1), np.diff(start))
+    back = np.argsort(region, kind="stable")
+    back_start = np.searchsorted(region[back], np.arange(regions + 1))
+    return Arcs(start, region, need, back_start, back)
+
+
+def room_beside(arcs: Arcs, room: Watts, need: Watts) -> tuple[int, Mask, Mask]:
+    """How much the last need can have beside the others, which must be met.
+
+    Args:
+        arcs: who can be served where.
         room: (P,) what each region has, >= 0.
         need: (K,) the others.
-        asked: (P,) which regions can serve the one more.
 
     Returns:
         Room (what is missing, negative, where the others cannot be met by themselves), and the needs
         (K,) and regions (P,) of a set that has no more.
     """
-    every = np.vstack([holds, asked])
-    room_left, needs, regions = _fill(every, room.copy(), np.append(need, np.iinfo(np.int64).max))
-    return int(room_left), needs, regions
+    left = np.append(need, 0)
+    room_left = room.copy()
+    flow = np.zeros(len(arcs.region), dtype=np.int64)
+    _serve(arcs, left, room_left, flow)
+    missing = int(left.sum())
+    before = int(room_left.sum())
+    left[-1] = before + 1  # never all of it, so that the last search tells what bounds it
+    seen, reached = _serve(arcs, left, room_left, flow)
+    return -missing if missing else before - int(room_left.sum()), seen[:-1] >= 0, reached >= 0
 
 
 @_compiled
-def _fill(holds: Mask, room: Watts, need: Watts) -> tuple[int, Mask, Mask]:
-    """Meet one need after the other along shortest paths of exchange; the last one as far as it goes."""
-    count, regions = holds.shape
-    flow = np.zeros((count, regions), dtype=np.int64)
-    via_need = np.full(regions, -1, dtype=np.int64)
-    via_region = np.full(count, -1, dtype=np.int64)
-    seen = np.zeros(count, dtype=np.bool_)
-    missing, got = 0, 0
-    for asker in range(count):
-        left = need[asker]
-        while left > 0:
-            end = _search(asker, holds, room, flow, seen, via_need, via_region)
-            if end < 0:
-                break
-            step = _exchange(end, left, room, flow, via_need, via_region)
-            left -= step
-            if asker == count - 1:
-                got += step
-        if asker < count - 1:
-            missing += left
-    return (-missing if missing else got), seen[:-1].copy(), via_need >= 0
+def _serve(arcs: Arcs, left: Watts, room: Watts, flow: Watts) -> tuple[Watts, Watts]:
+    """Serve as much as there is room for, along shortest exchanges first (Dinic 1970).
+
+    Returns:
+        Levels of needs and of regions that what is still left reaches; -1 of all others.
+    """
+    at, back_at = arcs.start[:-1].copy(), arcs.back_start[:-1].copy()
+    path = np.empty(2 * len(left), dtype=np.int64)
+    while True:
+        level, deep, open_ended = _levels(arcs, left, room, flow)
+        if not open_ended:
+            return level, deep
+        at[:], back_at[:] = arcs.start[:-1], arcs.back_start[:-1]
+        for source in range(len(left)):
+            while left[source] > 0:
+                length = _path(arcs, source, room, flow, level, deep, at, back_at, path)
+                if length == 0:
+                    break
+                _exchange(arcs, path[:length], source, left, room, flow)
 
 
 @_compiled
-def _search(
-    asker: int, holds: Mask, room: Watts, flow: Watts, seen: Mask, via_need: Watts, via_region: Watts
-) -> int:
-    """The nearest region with room that a need can reach by others giving way, or -1."""
-    count, regions = holds.shape
-    seen[:], via_need[:], via_region[:] = False, -1, -1
-    queue = np.empty(count, dtype=np.int64)
-    seen[asker], queue[0] = True, asker
-    head, tail = 0, 1
+def _levels(arcs: Arcs, left: Watts, room: Watts, flow: Watts) -> tuple[Watts, Watts, bool]:
+    """Steps of exchange from any need that is left to each need and region; -1 where none leads."""
+    level = np.full(len(left), -1, dtype=np.int64)
+    deep = np.full(len(room), -1, dtype=np.int64)
+    queue = np.empty(len(left), dtype=np.int64)
+    head, tail, found = 0, 0, False
+    for k in range(len(left)):
+        if left[k] > 0:
+            level[k], queue[tail] = 0, k
+            tail += 1
     while head < tail:
         k = queue[head]
         head += 1
-        for p in range(regions):
-            if not holds[k, p] or via_need[p] >= 0:
+        for arc in range(arcs.start[k], arcs.start[k + 1]):
+            p = arcs.region[arc]
+            if deep[p] >= 0:
                 continue
-            via_need[p] = k
-            if room[p] > 0:
-                return p
-            for other in range(count):
-                if flow[other, p] > 0 and not seen[other]:
-                    seen[other], via_region[other] = True, p
-                    queue[tail] = other
+            deep[p] = level[k]
+            found = found or room[p] > 0
+            for place in range(arcs.back_start[p], arcs.back_start[p + 1]):
+                other = arcs.need[arcs.back[place]]
+                if flow[arcs.back[place]] > 0 and level[other] < 0:
+                    level[other], queue[tail] = level[k] + 1, other
                     tail += 1
-    return -1
+    return level, deep, found
 
 
 @_compiled
-def _exchange(end: int, most: int, room: Watts, flow: Watts, via_need: Watts, via_region: Watts) -> int:
-    """Take as much as the path that was found allows; how much that is."""
-    step, k = min(most, int(room[end])), via_need[end]
-    while via_region[k] >= 0:
-        step = min(step, int(flow[k, via_region[k]]))
-        k = via_need[via_region[k]]
+def _path(
+    arcs: Arcs,
+    source: int,
+    room: Watts,
+    flow: Watts,
+    level: Watts,
+    deep: Watts,
+    at: Watts,
+    back_at: Watts,
+    path: Watts,
+) -> int:
+    """Arcs, forth and back in turn, from a need to a region with room; their number, 0 where none leads."""
+    k, length = source, 0
+    while True:
+        while at[k] < arcs.start[k + 1] and deep[arcs.region[at[k]]] != level[k]:
+            at[k] += 1
+        if at[k] == arcs.start[k + 1]:
+            if length == 0:
+                return 0
+            length -= 2
+            back_at[arcs.region[path[length]]] += 1
+            k = arcs.need[path[length]]
+            continue
+        p = arcs.region[at[k]]
+        path[length] = at[k]
+        if room[p] > 0:
+            return length + 1
+        while back_at[p] < arcs.back_start[p + 1]:
+            arc = arcs.back[back_at[p]]
+            if flow[arc] > 0 and level[arcs.need[arc]] == deep[p] + 1:
+                break
+            back_at[p] += 1
+        if back_at[p] == arcs.back_start[p + 1]:
+            at[k] += 1
+            continue
+        path[length + 1] = arcs.back[back_at[p]]
+        k = arcs.need[path[length + 1]]
+        length += 2
+
+
+@_compiled
+def _exchange(arcs: Arcs, path: Watts, source: int, left: Watts, room: Watts, flow: Watts) -> None:
+    """Serve as much as a path allows."""
+    end = arcs.region[path[-1]]
+    step = min(left[source], room[end])
+    for place in range(1, len(path), 2):
+        step = min(step, flow[path[place]])
+    left[source] -= step
     room[end] -= step
-    k = via_need[end]
-    flow[k, end] += step
-    while via_region[k] >= 0:
-        p = via_region[k]
-        flow[k, p] -= step
-        k = via_need[p]
-        flow[k, p] += step
-    return step
+    for place in range(len(path)):
+        flow[path[place]] += step if place % 2 == 0 else -step

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import Any
+from itertools import pairwise
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gridflock.fleet.claims._accounts import WATTS, Accounts, whole_watts
-from gridflock.fleet.claims._bodies import Bodies, Body
+from gridflock.fleet.claims._bodies import Bodies, Body, within
 from gridflock.fleet.claims._claim import (
     QUANTITIES,
     Answer,
@@ -55,6 +54,7 @@ class Claims:
         self._bodies = Bodies(accounts.watts())
         self._table = Table()
         self._room = Room(self._bodies, self._table, self._stacking)
+        self._named: dict[str, Body] = {}
         self._held: dict[str, Held] = {}
         self._slot: dict[str, int] = {}
         self._at: dict[int, str] = {}
@@ -171,14 +171,15 @@ class Claims:
         """
         body, sold = self._body(where), self._stacking.of(service)
         found = np.zeros((len(QUANTITIES), grid.n))
-        rooms: dict[tuple[int, int, int], float] = {}
-        for k in range(grid.n if len(body.rows) else 0):
-            when = held_when(int(grid.edges_s[k]), int(grid.edges_s[k + 1]), self.accounts.interval_s)
-            for quantity, span in enumerate(when):
-                key = (quantity, *span)
-                if key not in rooms:
-                    rooms[key] = self._room.free(Ask(body, quantity, sold, *span)) / WATTS
-                found[quantity, k] = rooms[key]
+        steps = [
+            held_when(int(start_s), int(until_s), self.accounts.interval_s)
+            for start_s, until_s in pairwise(grid.edges_s.tolist())
+        ]
+        for quantity in range(len(QUANTITIES) if len(body.rows) else 0):
+            spans = sorted({when[quantity] for when in steps})
+            ask = Ask(body, quantity, sold, spans[0][0], max(until_s for _, until_s in spans))
+            rooms = dict(zip(spans, self._room.free_over(ask, spans), strict=True))
+            found[quantity] = [rooms[when[quantity]] / WATTS for when in steps]
         return Free(grid, *found)
 
     def size(self, where: str | Rows) -> tuple[float, float, float]:
@@ -235,9 +236,16 @@ class Claims:
 
     def _body(self, where: str | Rows) -> Body:
         """What was asked about by name is asked about again, so it is kept up to date from then on."""
-        rows: NDArray[Any] = self._rows_of(where) if isinstance(where, str) else np.unique(where)
-        body = self._bodies.probe(np.ascontiguousarray(rows, dtype=np.int32))
-        return self._bodies.enter(body) if isinstance(where, str) and len(rows) else body
+        if not isinstance(where, str):
+            return self._bodies.probe(np.unique(where).astype(np.int32))
+        rows = np.ascontiguousarray(self._rows_of(where), dtype=np.int32)
+        known = self._named.get(where)
+        if known is not None and np.array_equal(known.rows, rows):
+            return known
+        body = self._bodies.probe(rows)
+        if len(rows):
+            self._named[where] = self._bodies.enter(body)
+        return body
 
     def _make_room(self, claim: Claim, body: Body, *, displace: bool) -> tuple[Refusal | None, list[Claim]]:
         """Take weaker claims out until one fits, and put back those that need not go."""
@@ -321,7 +329,4 @@ class Claims:
 def _share(one: Rows, other: Rows) -> bool:
     """Whether two ascending sets of rows have one in common."""
     few, many = (one, other) if len(one) <= len(other) else (other, one)
-    if not len(few):
-        return False
-    place = np.minimum(np.searchsorted(many, few), len(many) - 1)
-    return bool((many[place] == few).any())
+    return bool(len(few) and within(few, many).any())

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from gridflock.fleet.claims._bodies import Bodies, Body
-from gridflock.fleet.claims._crossing import Regions, Watts, room_beside
+from gridflock.fleet.claims._bodies import Bodies, Body, within
+from gridflock.fleet.claims._crossing import Regions, Watts, arcs_of, room_beside
 from gridflock.fleet.claims._stacking import Stacking, room_stacked
 from gridflock.fleet.claims._steps import Steps
 from gridflock.fleet.claims._table import Slots, Table
@@ -25,6 +25,8 @@ _KEPT = 64
 """Partitions of crossing bodies kept for the next question."""
 Blocks = Callable[[Slots], bool]
 _INSIDE, _OUTSIDE = -1, -2
+_FEW = 64
+"""So many bodies that cross another one are looked at one by one."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -75,28 +77,58 @@ class Room:
 
     def free(self, ask: Ask) -> int:
         """W or Wh that fit throughout the time asked for."""
+        return self.free_over(ask, [(ask.start_s, ask.until_s)])[0]
+
+    def free_over(self, ask: Ask, spans: Sequence[tuple[int, int]]) -> list[int]:
+        """W or Wh that fit throughout each of some spans, all inside the time asked for."""
         if self._stacks(ask):
-            return self._free_stacked(ask)
-        room = ask.body.size[ask.quantity]
+            return [self._free_stacked(ask.over(*span)) for span in spans]
+        rooms = [ask.body.size[ask.quantity]] * len(spans)
         for bodies in self._chain(ask):
             if len(bodies) == 1:
-                claimed = _all_of(bodies[0], ask.quantity).peak(ask.start_s, ask.until_s)
-                room = min(room, bodies[0].size[ask.quantity] - claimed)
+                claimed, size = _all_of(bodies[0], ask.quantity), bodies[0].size[ask.quantity]
+                found = [size - claimed.peak(*span) for span in spans]
             else:
-                crossing = _Crossing(self, bodies, ask)
-                room = min(room, *(crossing.room(slots) for _, _, slots in crossing.stretches()))
-        return max(room, 0)
+                found = _Crossing(self, bodies, ask).rooms(spans)
+            rooms = [max(min(pair), 0) for pair in zip(rooms, found, strict=True)]
+        return rooms
 
     def short(self, ask: Ask) -> Short | None:
         """Where a need does not fit first, smaller bodies first; None if it fits."""
         found = None
-        for bodies in self._chain(ask):
+        for bodies in [] if self._surely_fits(ask) else self._chain(ask):
             found = self._short_one(bodies[0], ask) if len(bodies) == 1 else self._short_crossing(bodies, ask)
             if found is not None:
                 break
         if found is not None and self._stacks(ask):
             return self._short_stacked(ask)
         return found
+
+    def _surely_fits(self, ask: Ask) -> bool:
+        """Whether a need fits even if all that crosses a body above is served inside that body.
+
+        Enough, because a set of needs that has too little has a largest body A that holds what is asked;
+        the rest of the set has what it needs outside of A but for what crosses A.
+        """
+        when = (ask.quantity, ask.start_s, ask.until_s)
+        for body in (ask.body, *ask.body.above):
+            if body is ask.body or body.active(*when):
+                spare = body.size[ask.quantity] - body.most(body.within, *when) - ask.need
+                if body.most(body.across, *when) > spare and not self._spares(body, ask, spare):
+                    return False
+        return True
+
+    def _spares(self, body: Body, ask: Ask, spare: int) -> bool:
+        """Whether all that crosses a body takes no more of it than is spare, each at most what they share."""
+        if spare < 0 or len(body.crosses) > _FEW:
+            return False
+        watts = self._bodies.watts[ask.quantity]
+        for other in body.crosses:
+            own = other.most(other.own, ask.quantity, ask.start_s, ask.until_s)
+            if own:
+                shared = body.rows[within(body.rows, other.rows)]
+                spare -= min(own, int(watts[shared].sum()))
+        return spare >= 0
 
     # ---- bodies that nest ------------------------------------------------------------------------------
 
@@ -138,9 +170,8 @@ class Room:
         """Claims on a body and on those below it; none that are in force cross it."""
         table = self._table
         slots = table.between(ask.quantity, moment_s, moment_s + 1)
-        place = np.minimum(np.searchsorted(body.rows, table.first[slots]), len(body.rows) - 1)
         above = np.array([other.number for other in body.above], dtype=np.int32)
-        inside = (body.rows[place] == table.first[slots]) & ~np.isin(table.body[slots], above)
+        inside = within(table.first[slots], body.rows) & ~np.isin(table.body[slots], above)
         found: Slots = slots[inside]
         return found
 
@@ -233,12 +264,11 @@ class Room:
         return found
 
     def cut_in_time(self, slots: Slots, ask: Ask) -> list[tuple[int, int, Slots]]:
-        """Stretches of the time asked for with the claims in force in each, equal ones once."""
-        found: dict[bytes, tuple[int, int, Slots]] = {}
-        for start_s, until_s in self._table.stretches(slots, ask.quantity, ask.start_s, ask.until_s):
-            here = self._table.at(slots, ask.quantity, start_s)
-            found.setdefault(here.tobytes(), (start_s, until_s, here))
-        return list(found.values())
+        """Stretches of the time asked for with the claims in force in each."""
+        return [
+            (start_s, until_s, self._table.at(slots, ask.quantity, start_s))
+            for start_s, until_s in self._table.stretches(slots, ask.quantity, ask.start_s, ask.until_s)
+        ]
 
 
 class _Crossing:
@@ -255,9 +285,8 @@ class _Crossing:
         region = self._regions.region_of(first)
         self.slots = every[(self._number[on] >= 0) | ((self._number[on] == _INSIDE) & (region >= 0))]
         self._size = self._regions.size[ask.quantity]
-        asked = np.zeros(len(self._size), dtype=np.bool_)
-        asked[self._regions.region[np.searchsorted(self._regions.rows, ask.body.rows)]] = True
-        self._asked: Mask = asked
+        asked = np.unique(self._regions.region_of(ask.body.rows))
+        self._arcs = arcs_of(self._regions.holds, asked)
 
     def stretches(self) -> list[tuple[int, int, Slots]]:
         """The time asked for, cut where claims begin or end."""
@@ -266,6 +295,11 @@ class _Crossing:
     def room(self, slots: Slots) -> int:
         """Room beside some claims; negative where even these do not fit."""
         return self._solve(slots)[0]
+
+    def rooms(self, spans: Sequence[tuple[int, int]]) -> list[int]:
+        """Room throughout each of some spans."""
+        known = [(start_s, until_s, self.room(slots)) for start_s, until_s, slots in self.stretches()]
+        return [min(r for start, until, r in known if start < span[1] and until > span[0]) for span in spans]
 
     def cut(self, slots: Slots) -> tuple[int, Slots]:
         """Room beside some claims, and those of them that bound it."""
@@ -283,7 +317,7 @@ class _Crossing:
         np.add.at(need, number[number >= 0], size[number >= 0])
         left = self._size.copy()
         np.subtract.at(left, self._regions.region_of(first[number < 0]), size[number < 0])
-        return room_beside(self._regions.holds, np.maximum(left, 0), need, self._asked)
+        return room_beside(self._arcs, np.maximum(left, 0), need)
 
 
 class _Stacked:
@@ -299,7 +333,7 @@ class _Stacked:
         known = {body.number: k for k, body in enumerate(bodies)}
         self._place = np.array([known.get(number, -1) for number in range(len(self._number))], dtype=np.int64)
         self.slots = every[self._place[on] >= 0] if len(every) else every
-        self._asked: Mask = self._regions.holds[0]
+        self._holds = self._regions.holds.toarray() > 0
 
     def stretches(self) -> list[tuple[int, int, Slots]]:
         """The time asked for, cut where claims begin or end."""
@@ -311,10 +345,9 @@ class _Stacked:
         keys, where = np.unique(np.stack([self._place[on], sold]), axis=1, return_inverse=True)
         need = np.zeros(keys.shape[1], dtype=np.int64)
         np.add.at(need, where.ravel(), self._owner.needs(slots, self._ask.quantity))
-        holds, size = self._regions.holds[keys[0]], self._regions.size[self._ask.quantity]
-        return room_stacked(
-            holds, size, need, keys[1].tolist(), self._asked, self._ask.sold, self._owner.stacking
-        )
+        size = self._regions.size[self._ask.quantity]
+        holds, asked = self._holds[keys[0]], self._holds[0]
+        return room_stacked(holds, size, need, keys[1].tolist(), asked, self._ask.sold, self._owner.stacking)
 
 
 def _all_of(body: Body, quantity: int) -> Steps:
@@ -334,6 +367,7 @@ def smallest(short: Short, need: Watts) -> Slots:
     The shortest blocking prefix ends in a claim that is needed; then the same again before it (the
     deletion filter by bisection, as in QuickXplain, Junker 2004).
     """
+    assert short.blocks(short.slots), "what bounds the room does not"
     left = short.slots[np.argsort(-need[short.slots], kind="stable")]
     needed = left[:0]
     while not short.blocks(needed):
