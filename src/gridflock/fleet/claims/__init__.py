@@ -11,7 +11,7 @@ them, so that a later claim on one member is refused only if the others cannot s
 
 from gridflock.fleet.claims._accounts import Accounts, nameplate_accounts
 from gridflock.fleet.claims._claim import Answer, Claim, ClaimKind, Free, Held, Refusal
-from gridflock.fleet.claims._ledger import Claims
+from gridflock.fleet.claims._ledger import Claims, RowsOf
 
 __all__ = [
     "Accounts",
@@ -22,5 +22,6 @@ __all__ = [
     "Free",
     "Held",
     "Refusal",
+    "RowsOf",
     "nameplate_accounts",
 ]

@@ -202,6 +202,10 @@ class Claims:
         """The life of a claim. Raises ``KeyError`` for one that was never held."""
         return self._held[claim_id]
 
+    def __contains__(self, claim_id: object) -> bool:
+        """Whether it was ever held."""
+        return claim_id in self._held
+
     def __len__(self) -> int:
         """How many are in force."""
         return len(self._slot)
