@@ -27,7 +27,15 @@ LIFE = {
 }
 """Public members that are not verbs, and who may call them without a scope."""
 
-COMMAND = {"verify": "audit verify", "feeder": "feeder map"}
+COMMAND = {
+    "verify": "audit verify",
+    "feeder": "feeder map",
+    "group": "group show",
+    "define_group": "group define",
+    "change_group": "group change",
+    "delete_group": "group delete",
+    "examine": "doctor",
+}
 """Where the command is not the verb's own name."""
 
 

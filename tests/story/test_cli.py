@@ -19,7 +19,7 @@ from gridflock.sim import Scenario
 
 SMALL = ("--ders", "100", "--seed", "7")
 VERBS = [
-    "status", "feeder map", "state", "groups", "group type/battery_home", "resources --limit 3", "timeline",
+    "status", "feeder map", "state", "groups", "group show type/battery_home", "resources --limit 3", "timeline",
     "events --limit 5", "proposals", "propose type/battery_home --p-kw 3 --minutes 5 --why [bold]x --dry-run",
     "audit verify",
 ]  # fmt: skip
@@ -397,7 +397,7 @@ def test_refusals_are_told_with_field_and_rule(monkeypatch):
     assert "group: " in told
     assert "minutes: " in told
     assert "(rule: " in told
-    assert "nothing?" in _run("group", "nothing?#", code=1).stderr
+    assert "nothing?" in _run("group", "show", "nothing?#", code=1).stderr
     monkeypatch.setenv("GRIDFLOCK_TOKEN", "gf_wrong")
     assert "gridflock users add" in _run("status", code=1).stderr
 

@@ -140,7 +140,7 @@ def test_lists_hold_what_they_say(site):
     assert {"all", HOMES} <= {group["id"] for group in groups}
     assert all(set(group) == GROUP for group in groups)
     detail = site.get(f"groups/{HOMES}")
-    assert set(detail) == GROUP | {"children", "forecast", "members_sample"}
+    assert set(detail) == GROUP | {"children", "forecast", "members_sample", "definition"}
     some = site.get(f"resources?group={HOMES}&limit=3")
     assert len(some) == 3
     assert all(set(resource) == RESOURCE and resource["kind"] == "battery_home" for resource in some)

@@ -8,14 +8,14 @@ from typing import Annotated, Any
 from urllib.parse import quote
 
 import typer
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from gridflock.console._doctor import doctor
 from gridflock.console._feeder import app as feeder_app
 from gridflock.console._fleet import app as fleet_app
+from gridflock.console._groups import app as group_app
+from gridflock.console._groups import claim, claims, release
 from gridflock.console._remote import Remote
+from gridflock.console._screen import AsJson, Token, Url, show
 
 app = typer.Typer(
     help="Gridflock: an open, grid-aware DERMS. Positive power is injection into the grid.",
@@ -30,12 +30,10 @@ app.add_typer(users, name="users")
 app.add_typer(bench, name="bench")
 app.add_typer(audit, name="audit")
 app.add_typer(fleet_app, name="fleet")
+app.add_typer(group_app, name="group")
 app.command()(doctor)
-out = Console()
-
-Url = Annotated[str | None, typer.Option("--url", help="Server; default GRIDFLOCK_URL or the local one.")]
-Token = Annotated[str | None, typer.Option("--token", help="Bearer token; default GRIDFLOCK_TOKEN.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+for command in (claims, claim, release):
+    app.command()(command)
 Data = Annotated[Path, typer.Option("--data", help="Data folder: ledger, history, users.")]
 Feeder = Annotated[str, typer.Option("--feeder", help="Packed feeder.")]
 Ders = Annotated[int, typer.Option("--ders", min=1, max=20_000, help="How many DERs.")]
@@ -108,7 +106,7 @@ def simulate(
 @app.command()
 def status(url: Url = None, token: Token = None, as_json: AsJson = False) -> None:
     """The system at a glance."""
-    _show(Remote(url, token).ask("GET", "/api/status"), as_json)
+    show(Remote(url, token).ask("GET", "/api/status"), as_json)
 
 
 @app.command()
@@ -116,7 +114,7 @@ def state(url: Url = None, token: Token = None, as_json: AsJson = False) -> None
     """Voltages, loadings, taps and broken limits as estimated now."""
     answer = Remote(url, token).ask("GET", "/api/feeder/state")
     rows = [{"bus": bus, "a": v[0], "b": v[1], "c": v[2]} for bus, v in answer["v_pu"].items()]
-    _show(answer, as_json, rows=rows)
+    show(answer, as_json, rows=rows)
 
 
 @app.command()
@@ -124,32 +122,22 @@ def groups(url: Url = None, token: Token = None, as_json: AsJson = False) -> Non
     """All virtual DERs with status and capability."""
     answer = Remote(url, token).ask("GET", "/api/groups")
     columns = ("id", "members", "online", "p_kw", "p_lo_kw", "p_hi_kw", "e_kwh", "lo_source", "hi_source")
-    _show(answer, as_json, rows=[{c: group[c] for c in columns} for group in answer])
-
-
-@app.command()
-def group(
-    group_id: Annotated[str, typer.Argument(metavar="GROUP")],
-    url: Url = None,
-    token: Token = None,
-    as_json: AsJson = False,
-) -> None:
-    """One virtual DER: status, capability, forecast, children, members."""
-    answer = Remote(url, token).ask("GET", f"/api/groups/{quote(group_id)}")
-    _show(answer, as_json, rows=answer["members_sample"])
+    show(answer, as_json, rows=[{c: group[c] for c in columns} for group in answer])
 
 
 @app.command()
 def resources(
     group_id: Annotated[str, typer.Option("--group", help="Group id.")] = "all",
     limit: Annotated[int, typer.Option(min=1, max=10_000)] = 100,
+    query: Annotated[str, typer.Option(help="Query over any attribute, as `fleet query` takes it.")] = "",
     url: Url = None,
     token: Token = None,
     as_json: AsJson = False,
 ) -> None:
-    """Members of a group."""
-    answer = Remote(url, token).ask("GET", "/api/resources", params={"group": group_id, "limit": limit})
-    _show(answer, as_json, rows=answer)
+    """Members of a group that fulfil a query."""
+    params = {"group": group_id, "limit": limit, "query": query}
+    answer = Remote(url, token).ask("GET", "/api/resources", params=params)
+    show(answer, as_json, rows=answer)
 
 
 @app.command()
@@ -157,7 +145,7 @@ def timeline(url: Url = None, token: Token = None, as_json: AsJson = False) -> N
     """Net load of the day: actual, forecast, plan."""
     answer = Remote(url, token).ask("GET", "/api/timeline")
     plan = answer["plan"] or {"t": [], "net_kw": []}
-    _show(
+    show(
         answer,
         as_json,
         rows=[{"t": t, "planned_kw": p} for t, p in zip(plan["t"], plan["net_kw"], strict=True)],
@@ -175,14 +163,14 @@ def events(
     """The newest events first."""
     answer = Remote(url, token).ask("GET", "/api/events", params={"after": after, "limit": limit})
     columns = ("seq", "time", "kind", "author", "text")
-    _show(answer, as_json, rows=[{c: event[c] for c in columns} for event in answer])
+    show(answer, as_json, rows=[{c: event[c] for c in columns} for event in answer])
 
 
 @app.command()
 def proposals(url: Url = None, token: Token = None, as_json: AsJson = False) -> None:
     """Wishes in force or to come."""
     answer = Remote(url, token).ask("GET", "/api/proposals")
-    _show(answer, as_json, rows=answer)
+    show(answer, as_json, rows=answer)
 
 
 @app.command()
@@ -208,7 +196,7 @@ def propose(
         "why": why,
     }
     answer = Remote(url, token).ask("POST", "/api/proposals", params={"dry_run": dry_run}, body=body)
-    _show(answer, as_json, rows=answer["members"][:20])
+    show(answer, as_json, rows=answer["members"][:20])
 
 
 @app.command()
@@ -219,7 +207,7 @@ def withdraw(
     as_json: AsJson = False,
 ) -> None:
     """Take a proposal back."""
-    _show(Remote(url, token).ask("DELETE", f"/api/proposals/{quote(proposal_id)}"), as_json)
+    show(Remote(url, token).ask("DELETE", f"/api/proposals/{quote(proposal_id)}"), as_json)
 
 
 @audit.command()
@@ -235,7 +223,7 @@ def verify(
     from gridflock.console import _offline
 
     answer = _offline.verify(data) if data else Remote(url, token).ask("GET", "/api/audit")
-    _show(answer, as_json)
+    show(answer, as_json)
     raise typer.Exit(0 if answer["ok"] else 2)
 
 
@@ -322,12 +310,12 @@ def bench_estimation(
     """The state estimator against the power flow of the same readings, and planted bad meters."""
     from gridflock.console import _offline
 
-    _show(_offline.bench_estimation(feeder, root, runs, level, missing, seed), as_json)
+    show(_offline.bench_estimation(feeder, root, runs, level, missing, seed), as_json)
 
 
 def _measured(found: dict[str, Any], as_json: bool) -> None:  # noqa: FBT001 a flag passed on
     """Show figures; exit code 2 where they do not count."""
-    _show(found, as_json)
+    show(found, as_json)
     if not found.get("counts", True):
         typer.echo(f"does not count: {found['why_not']}", err=True)
         raise typer.Exit(2)
@@ -357,7 +345,7 @@ def users_list(data: Data = Path("gridflock-data"), as_json: AsJson = False) -> 
     from gridflock.console import _offline
 
     found = _offline.user_names(data)
-    _show(found, as_json)
+    show(found, as_json)
 
 
 @users.command("remove")
@@ -366,28 +354,6 @@ def users_remove(name: str, data: Data = Path("gridflock-data")) -> None:
     from gridflock.console import _offline
 
     _offline.remove_user(data, name)
-
-
-def _show(answer: Any, as_json: bool, rows: list[dict[str, Any]] | None = None) -> None:  # noqa: FBT001, ANN401 - JSON, and a flag passed on
-    """JSON, or a table of rows, or name-value lines."""
-    if as_json:
-        typer.echo(json.dumps(answer, indent=1))
-        return
-    if isinstance(answer, dict):
-        for name, value in answer.items():
-            if (
-                not isinstance(value, list | dict)
-                or not value
-                or (isinstance(value, dict) and len(value) <= 8)
-            ):
-                out.print(f"[dim]{name:>16}[/dim]  {escape(str(value))}", highlight=False)
-    if rows:
-        table = Table(header_style="bold")
-        for name in rows[0]:
-            table.add_column(name)
-        for row in rows:
-            table.add_row(*("" if value is None else escape(str(value)) for value in row.values()))
-        out.print(table)
 
 
 def main() -> None:

@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from gridflock.console._remote import Remote
+from gridflock.console._screen import AsJson, Token, Url
+
 if TYPE_CHECKING:
     from gridflock.runtime._doctor import Visit
 
@@ -31,14 +34,20 @@ def doctor(
     ] = None,
     ders: Annotated[int, typer.Option("--ders", min=1, max=20_000, help="Of the demo.")] = 600,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of the demo.")] = 1,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    url: Url = None,
+    token: Token = None,
+    as_json: AsJson = False,
 ) -> None:
     """Examine a fleet: missing and impossible values, lost telemetry, wrong phases; each with its remedy.
 
-    Give one of FILE, --data and --demo. Exit code 1 where something cannot be right.
+    Give one of FILE, --data and --demo, or none for the fleet of a running server. Exit code 1 where
+    something cannot be right.
     """
-    if sum((file is not None, data is not None, demo)) != 1:
+    asked = sum((file is not None, data is not None, demo))
+    if asked > 1:
         raise _stop("doctor: give one of FILE, --data and --demo")
+    if not asked:
+        raise _living(Remote(url, token).ask("GET", "/api/doctor"), as_json)
     from gridflock.fleet.doctor import Severity  # noqa: PLC0415 - other commands must not wait for it
     from gridflock.runtime import _doctor as visits  # noqa: PLC0415 - the same
 
@@ -53,6 +62,17 @@ def doctor(
         _print(visit)
     grave = any(finding.severity == Severity.ERROR for finding in visit.examination.findings)
     raise typer.Exit(1 if grave or visit.rejected else 0)
+
+
+def _living(answer: dict[str, Any], as_json: bool) -> typer.Exit:  # noqa: FBT001 - a flag passed on
+    """Show what a running server says of its fleet."""
+    if as_json:
+        typer.echo(json.dumps(answer, indent=1))
+    else:
+        for finding in answer["findings"]:
+            _tell(finding)
+        _close(answer["resources"], len(answer["findings"]), "", answer["skipped"])
+    return typer.Exit(1 if any(finding["severity"] == "error" for finding in answer["findings"]) else 0)
 
 
 def _document(visit: Visit) -> dict[str, Any]:
@@ -87,17 +107,25 @@ def _document(visit: Visit) -> dict[str, Any]:
 
 def _print(visit: Visit) -> None:
     """Findings, two lines each, then what could not be looked at."""
-    seen = visit.examination
-    for finding in seen.findings:
-        more = f" and {len(finding.rows) - _SHOWN} more" if len(finding.rows) > _SHOWN else ""
-        names = ", ".join(finding.ids[:_SHOWN]) + more
-        typer.echo(f"{finding.severity.name.lower():<8} {finding.rule} ({finding.field}): {names}")
-        typer.echo(f"         {finding.reason}; {finding.remedy}")
-    refused = sum(fault.count for fault in visit.rejected)
-    told = f"; faults in rows that were refused: {refused}" if refused else ""
-    typer.echo(f"{seen.rows} resources, {len(seen.findings)} findings{told}")
-    for why in dict.fromkeys(seen.skipped.values()):
-        rules = ", ".join(rule for rule, reason in seen.skipped.items() if reason == why)
+    document = _document(visit)
+    for finding in document["findings"]:
+        _tell(finding)
+    refused = document["refused"]
+    told = f", {refused} faults of rows that are none" if refused else ""
+    _close(document["resources"], len(document["findings"]), told, document["skipped"])
+
+
+def _tell(finding: dict[str, Any]) -> None:
+    names, more = ", ".join(finding["resources"][:_SHOWN]), finding["count"] - _SHOWN
+    names += f" and {more} more" if more > 0 else ""
+    typer.echo(f"{finding['severity']:<8} {finding['rule']} ({finding['attribute']}): {names}")
+    typer.echo(f"         {finding['reason']}; {finding['remedy']}")
+
+
+def _close(resources: int, findings: int, told: str, skipped: dict[str, str]) -> None:
+    typer.echo(f"{resources} resources, {findings} findings{told}")
+    for why in dict.fromkeys(skipped.values()):
+        rules = ", ".join(rule for rule, reason in skipped.items() if reason == why)
         typer.echo(f"not looked at, since {why}: {rules}")
 
 

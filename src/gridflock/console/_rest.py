@@ -21,7 +21,7 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from gridflock import __version__
 from gridflock.record import RecordError
-from gridflock.runtime import AccessDenied, Derms, ProposalRejected, Scope, UnknownName, Users, plain
+from gridflock.runtime import AccessDenied, Derms, RequestRejected, Scope, UnknownName, Users, plain
 
 LARGEST_BODY = 1_048_576
 _LOOK_S = 0.1
@@ -53,6 +53,62 @@ class ProposalBody(BaseModel):
     why: str = Field("", description="In words; kept in the ledger.")
 
 
+_Ids = Annotated[list[str], Field(max_length=100_000)]
+
+
+class GroupBody(BaseModel):
+    """A virtual DER: of resources, of groups, by rule, or all of these."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    group: str = Field(description="Its id.", max_length=200)
+    title: str = Field("", description="For the screen.", max_length=255)
+    members: _Ids = Field([], description="Resource ids.")
+    children: _Ids = Field([], description="Groups inside it.")
+    parents: _Ids = Field([], description="Defined groups it becomes part of.")
+    rule: str = Field("", description="Query over any attribute: who fulfils it is a member.")
+    place: dict[str, Any] | None = Field(None, description="GeoJSON Polygon or MultiPolygon.")
+    inside: _Ids = Field([], description="By rule only who is in one of these groups.")
+    outside: _Ids = Field([], description="By rule only who is in none of these groups.")
+
+
+class GroupChangeBody(BaseModel):
+    """What is to be different with a virtual DER; what is absent stays."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    version: str = Field("", description="The version the author knows; another is refused.", max_length=40)
+    title: str | None = Field(None, description="For the screen.", max_length=255)
+    join: _Ids = Field([], description="Resources that become members.")
+    leave: _Ids = Field([], description="Resources that are members no longer.")
+    children: _Ids | None = Field(None, description="All groups inside it from now on.")
+    parents: _Ids | None = Field(None, description="All defined groups it is part of from now on.")
+    rule: str | None = Field(None, description="Instead of the query it follows.")
+    place: dict[str, Any] | None = Field(None, description="Instead of the polygon it follows.")
+    inside: _Ids | None = Field(None, description="Instead of the groups its rule looks into.")
+    outside: _Ids | None = Field(None, description="Instead of the groups its rule keeps out.")
+
+
+class ClaimBody(BaseModel):
+    """Something of a group or resource that is to be promised over a time."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    group: str = Field(description="Group or resource id.", max_length=200)
+    kind: str = Field(description="What for: programme, offer, reserve, award …", max_length=40)
+    up_kw: float = Field(0.0, description="Power to inject more or draw less, kW.")
+    down_kw: float = Field(0.0, description="Power to inject less or draw more, kW.")
+    e_kwh: float = Field(0.0, description="Energy in every day (UTC) that the time touches, kWh.")
+    start: str = Field("", description="ISO 8601; now where empty.", max_length=40)
+    minutes: float = Field(60.0, description="How long.")
+    owner: str = Field("", description="To whom; the user where empty.")
+    priority: str = Field("market", description="operator, event, market, schedule or regulation.")
+    service: str = Field("", description="Name of the service; the kind where empty.")
+    why: str = Field("", description="In words; kept in the ledger.")
+    displace: bool = Field(default=False, description="Claims of weaker priority give way.")
+    replaces: str = Field("", description="Id of a claim that goes if this one is held.")
+
+
 def build(derms: Derms, users: Users) -> FastAPI:
     """The application of one running system."""
     app: FastAPI = FastAPIOffline(
@@ -75,6 +131,7 @@ def build(derms: Derms, users: Users) -> FastAPI:
     _reads(app, derms, authority)
     _lists(app, derms, authority)
     _writes(app, derms, authority)
+    _regroups(app, derms, authority)
     _stream(app, derms, users)
     _pages(app)
     return app
@@ -131,8 +188,8 @@ def _refusals(app: FastAPI) -> None:
     async def denied(_: Request, error: AccessDenied) -> Response:
         return _fault(403, "Authorization", "authority over the group", str(error))
 
-    @app.exception_handler(ProposalRejected)
-    async def rejected(_: Request, error: ProposalRejected) -> Response:
+    @app.exception_handler(RequestRejected)
+    async def rejected(_: Request, error: RequestRejected) -> Response:
         return JSONResponse({"detail": [plain(fault) for fault in error.faults]}, 422)
 
     @app.exception_handler(RecordError)
@@ -185,10 +242,18 @@ def _lists(app: FastAPI, derms: Derms, authority: Authority) -> None:
 
     @app.get("/api/resources", tags=["read"])
     def resources(
-        group: str = "all", limit: Annotated[int, Query(ge=1, le=10_000)] = 100, scope: Scope = who
+        group: str = "all",
+        limit: Annotated[int, Query(ge=1, le=10_000)] = 100,
+        query: str = "",
+        scope: Scope = who,
     ) -> Any:
-        """Members of a group."""
-        return plain(derms.resources(scope, group, limit))
+        """Members of a group that fulfil a query over any attribute."""
+        return plain(derms.resources(scope, group, limit, query))
+
+    @app.get("/api/doctor", tags=["read"])
+    def examine(scope: Scope = who) -> Any:
+        """What cannot be right in the data of the fleet."""
+        return plain(derms.examine(scope))
 
     @app.get("/api/timeline", tags=["read"])
     def timeline(scope: Scope = who) -> Any:
@@ -204,6 +269,11 @@ def _lists(app: FastAPI, derms: Derms, authority: Authority) -> None:
     def proposals(scope: Scope = who) -> Any:
         """Wishes in force or to come."""
         return plain(derms.proposals(scope))
+
+    @app.get("/api/claims", tags=["read"])
+    def claims(scope: Scope = who) -> Any:
+        """What is promised, now or to come."""
+        return plain(derms.claims(scope))
 
     @app.get("/api/audit", tags=["read"])
     def verify(scope: Scope = who) -> Any:
@@ -224,6 +294,36 @@ def _writes(app: FastAPI, derms: Derms, authority: Authority) -> None:
     def withdraw(proposal_id: str, scope: Scope = who) -> Any:
         """Take a proposal back."""
         return plain(derms.withdraw(scope, proposal_id))
+
+
+def _regroups(app: FastAPI, derms: Derms, authority: Authority) -> None:
+    """Virtual DERs defined, changed and deleted; claims made and given up."""
+    who = Depends(authority)
+
+    @app.post("/api/groups", tags=["write"])
+    def define_group(body: GroupBody, scope: Scope = who) -> Any:
+        """Make a virtual DER; it can be proposed on at once."""
+        return plain(derms.define_group(scope, **body.model_dump()))
+
+    @app.patch("/api/groups/{group:path}", tags=["write"])
+    def change_group(group: str, body: GroupChangeBody, scope: Scope = who) -> Any:
+        """Change a virtual DER that was defined; a stale version is refused."""
+        return plain(derms.change_group(scope, group, **body.model_dump()))
+
+    @app.delete("/api/groups/{group:path}", tags=["write"])
+    def delete_group(group: str, *, version: str = "", cascade: bool = False, scope: Scope = who) -> Any:
+        """Delete a virtual DER that was defined; with ``cascade`` proposals on it end."""
+        return plain(derms.delete_group(scope, group, version=version, cascade=cascade))
+
+    @app.post("/api/claims", tags=["write"])
+    def claim(body: ClaimBody, scope: Scope = who) -> Any:
+        """Promise something, if it can be served beside all that is promised."""
+        return plain(derms.claim(scope, **body.model_dump()))
+
+    @app.delete("/api/claims/{claim_id}", tags=["write"])
+    def release(claim_id: str, scope: Scope = who) -> Any:
+        """Give a claim up."""
+        return plain(derms.release(scope, claim_id))
 
 
 def _stream(app: FastAPI, derms: Derms, users: Users) -> None:

@@ -7,9 +7,11 @@ and sending.
 """
 
 from gridflock.runtime._access import LOCAL, AccessDenied, Role, Scope, Users
-from gridflock.runtime._derms import Derms, ProposalRejected, UnknownName
+from gridflock.runtime._derms import Derms
+from gridflock.runtime._life import UnknownName
 from gridflock.runtime._open import FolderMismatch, Rehearsal, rehearse
 from gridflock.runtime._registry import FileRejected, read_rows
+from gridflock.runtime._requests import ProposalRejected, RequestRejected
 from gridflock.runtime._settings import Settings
 from gridflock.runtime._show import plain
 from gridflock.runtime._study import Account, Study, simulate
@@ -24,6 +26,7 @@ __all__ = [
     "FolderMismatch",
     "ProposalRejected",
     "Rehearsal",
+    "RequestRejected",
     "Role",
     "Scope",
     "Settings",

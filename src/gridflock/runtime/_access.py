@@ -14,10 +14,14 @@ import logging
 import os
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
+
+import numpy as np
+
+from gridflock.units import Rows
 
 _LOG = logging.getLogger(__name__)
 _NAME = re.compile(r"[a-z][a-z0-9_.-]{1,39}")
@@ -73,6 +77,32 @@ class Scope:
         if "all" not in self.groups and not (self.groups & lineage):
             message = f"user {self.user!r} has no authority over this group"
             raise AccessDenied(message)
+
+    def holds(self, rows: Rows, mine: Iterable[Rows]) -> bool:
+        """Whether there are rows and all are among those that the scope's groups hold."""
+        return len(rows) > 0 and not len(_beyond(rows, mine))
+
+    def require_members(self, rows: Rows, mine: Iterable[Rows]) -> None:
+        """Refuse members outside the scope.
+
+        Args:
+            rows: of all members.
+            mine: rows of the groups in the scope.
+
+        Raises:
+            AccessDenied: some members are in none of them.
+        """
+        lacking = 0 if "all" in self.groups else len(_beyond(rows, mine))
+        if lacking:
+            message = f"user {self.user!r} has no authority over {lacking} of its members"
+            raise AccessDenied(message)
+
+
+def _beyond(rows: Rows, mine: Iterable[Rows]) -> Rows:
+    """Those that are in none of the others."""
+    held = np.concatenate([np.empty(0, dtype=np.int32), *mine])
+    left: Rows = np.setdiff1d(rows, held)
+    return left
 
 
 LOCAL = Scope("local", Role.ADMIN, frozenset({"all"}))

@@ -5,28 +5,46 @@ Python, REST, command line and console are thin skins over this class; a test ke
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
-from threading import Condition, Event, Lock
+from typing import Any
 
 import numpy as np
 
 from gridflock.dispatch import Decision
 from gridflock.grid import Flow, violations
-from gridflock.model import Entry, Priority, Proposal, Rejected
-from gridflock.ports import Clock, Field, Record
+from gridflock.model import Entry, Json, Priority, Proposal
 from gridflock.runtime import _show
 from gridflock.runtime._access import AccessDenied, Role, Scope
-from gridflock.runtime._book import Book, to_head
-from gridflock.runtime._loop import Loop, Moment
-from gridflock.runtime._settings import Settings
+from gridflock.runtime._book import to_head
+from gridflock.runtime._doctor import see_life
+from gridflock.runtime._life import Life, UnknownName
+from gridflock.runtime._loop import Moment
+from gridflock.runtime._requests import (
+    ClaimWords,
+    ProposalRejected,
+    RequestRejected,
+    Want,
+    chosen,
+    claim_faults,
+    group_faults,
+    promised,
+    read_claim,
+    resting,
+    wrong_want,
+)
+from gridflock.runtime._system import RowsOf
 from gridflock.runtime._views import (
     AuditView,
+    ClaimAnswer,
+    ClaimView,
     Day,
     EventView,
+    ExaminationView,
     Fault,
     FeederView,
+    GroupAnswer,
     GroupDetail,
     GroupView,
     ProposalAnswer,
@@ -37,155 +55,17 @@ from gridflock.runtime._views import (
     TimelineView,
     number,
 )
-from gridflock.schema import Family
-from gridflock.units import iso
+from gridflock.runtime._virtual import Alteration, Definition, Step, Terms
+from gridflock.runtime._virtual_kept import entry_of
+from gridflock.units import Rows, iso
 
-EVENT_KINDS = frozenset({"proposal", "withdrawal", "plan", "alarm", "change", "refusal"})
-_LONGEST_MINUTES = 24 * 60.0
-_WHY_CHARS = 500
 _MOST_OPEN = 200
 """Proposals of one author in force: each costs every tick, and a stolen token can send many."""
 _SAMPLE = 50
 
 
-class ProposalRejected(Exception):  # noqa: N818 - bad input as values
-    """A proposal that cannot be taken; ``faults`` names every field and rule."""
-
-    def __init__(self, faults: tuple[Fault, ...]) -> None:
-        super().__init__("; ".join(f"{f.field}: {f.reason}" for f in faults))
-        self.faults = faults
-
-
-class UnknownName(Exception):  # noqa: N818 - bad input as values
-    """No such group, resource or proposal."""
-
-
-class Derms:
-    """One running system. Thread-safe: one thread ticks, any thread asks.
-
-    Args:
-        loop: the ticking system.
-        book: open proposals.
-        record: the ledger.
-        settings: tempos and limits.
-        clock: the time it lives in.
-        day: first and last moment.
-        on_tick: called after each tick, for snapshots of a simulated world.
-        trail: moments and head powers, kW, of the ticks before.
-    """
-
-    def __init__(
-        self,
-        loop: Loop,
-        book: Book,
-        record: Record,
-        settings: Settings,
-        clock: Clock,
-        day: tuple[int, int],
-        on_tick: Callable[[Moment], None] | None = None,
-        trail: Iterable[tuple[int, float]] = (),
-    ) -> None:
-        self._loop = loop
-        self._book = book
-        self._record = record
-        self._settings = settings
-        self._clock = clock
-        self._day = day
-        self._on_tick = on_tick
-        self._moment: Moment | None = None
-        self._changed = Condition()
-        self._deciding = Lock()
-        self._previewing = Lock()
-        self._over = False
-        self._events: deque[EventView] = deque(maxlen=2_000)
-        self._trail = list(trail)
-        self._peak_kw = max((-p for _, p in self._trail), default=0.0)
-        self._refused = 0
-        self._last_event = 0
-        self._proposed = 0
-        self._collect_events()
-
-    # ---- life -------------------------------------------------------------------------------
-
-    def tick(self) -> Moment:
-        """Live through one fast tick at the clock's present moment."""
-        with self._deciding:
-            moment = self._loop.tick(self._clock.now_s())
-            self._refused += sum(r.count for r in moment.rejected)
-            self._trail.append((moment.now_s, moment.head_kw))
-            self._peak_kw = max(self._peak_kw, -moment.head_kw)
-            self._collect_events()
-            # Published before others may decide: a moment and the loop's state belong together.
-            with self._changed:
-                self._moment = moment
-                self._changed.notify_all()
-        if self._on_tick is not None:
-            self._on_tick(moment)
-        return moment
-
-    def run(self, stop: Event, until_s: int | None = None) -> None:
-        """Tick until ``stop`` is set or the clock passes ``until_s``; after that nothing can be asked."""
-        while not stop.is_set():
-            moment = self.tick()
-            if until_s is not None and moment.now_s + self._settings.tick_s > until_s:
-                self._over = True
-                return
-            self._clock.sleep_until(moment.now_s + self._settings.tick_s)
-
-    def close(self) -> None:
-        """Flush and release the record."""
-        self._record.close()
-
-    def wait(self, after_tick: int, timeout_s: float) -> Moment | None:
-        """The newest moment once its tick exceeds ``after_tick``, or None after ``timeout_s``."""
-        with self._changed:
-            fresh = self._changed.wait_for(
-                lambda: self._moment is not None and self._moment.tick > after_tick, timeout_s
-            )
-            return self._moment if fresh else None
-
-    @property
-    def moment(self) -> Moment:
-        """The newest moment.
-
-        Raises:
-            UnknownName: before the first tick.
-        """
-        if self._moment is None:
-            message = "the system has not ticked yet"
-            raise UnknownName(message)
-        return self._moment
-
-    @property
-    def clock(self) -> Clock:
-        """The time it lives in."""
-        return self._clock
-
-    @property
-    def field(self) -> Field:
-        """The devices' side."""
-        return self._loop.field
-
-    @property
-    def day(self) -> tuple[int, int]:
-        """First and last moment of what is lived through, unix seconds."""
-        return self._day
-
-    @property
-    def refused_rows(self) -> tuple[Rejected, ...]:
-        """Registry rows that were not taken."""
-        return self._loop.system.rejected
-
-    def summary(self) -> str:
-        """One line for a terminal."""
-        if self._moment is None:
-            return "waiting for the first tick"
-        m = self._moment
-        worst = f"{np.nanmin(m.flow.v_pu):.3f}–{np.nanmax(m.flow.v_pu):.3f} pu"
-        orders = 0 if m.decision is None else len(m.decision.orders.index)
-        broken = f"{len(m.violations.kind)} limits broken"
-        told = "  RECORD FULL: nothing is ordered" if m.halted else ""
-        return f"{iso(m.now_s)}  head {m.head_kw:,.0f} kW  {worst}  {broken}  {orders} orders{told}"
+class Derms(Life):
+    """One running system, and what people and programs can ask of it. Thread-safe."""
 
     # ---- verbs ------------------------------------------------------------------------------
 
@@ -240,7 +120,7 @@ class Derms:
             UnknownName: no such group or resource.
         """
         scope.require(Role.VIEWER)
-        system, moment = self._loop.system, self.moment
+        system, moment, virtual = self._loop.system, self.moment, self._virtual
         if group in system.fleet.row_of:
             view, children = _show.alone(system, moment, system.fleet.row_of[group]), []
         else:
@@ -252,20 +132,30 @@ class Derms:
             children=children,
             forecast=_show.outlook(system, moment, system.rows_of[group]),
             members_sample=self.resources(scope, group, _SAMPLE),
+            definition=_show.definition(virtual.definition(group)) if group in virtual else None,
         )
 
-    def resources(self, scope: Scope, group: str = "all", limit: int = 100) -> list[ResourceView]:
-        """Members of a group, at most ``limit``.
+    def resources(
+        self, scope: Scope, group: str = "all", limit: int = 100, query: str = ""
+    ) -> list[ResourceView]:
+        """Members of a group that fulfil a query over any attribute, at most ``limit``.
 
         Raises:
             UnknownName: no such group.
+            RequestRejected: no query; the position is told.
         """
         scope.require(Role.VIEWER)
         system = self._loop.system
         if group not in system.rows_of:
             message = f"no group or resource {group!r}"
             raise UnknownName(message)
-        return _show.resources(system, self.moment, system.rows_of[group][:limit], self._loop.response)
+        rows = chosen(system, system.rows_of[group], query)
+        return _show.resources(system, self.moment, rows[:limit], self._loop.response)
+
+    def examine(self, scope: Scope) -> ExaminationView:
+        """What cannot be right in the data of the fleet, from the registry, the present and the last week."""
+        scope.require(Role.VIEWER)
+        return _show.examination(see_life(self._record, self._loop.system, self.moment.image))
 
     def timeline(self, scope: Scope) -> TimelineView:
         """Net load of the day: actual, forecast and plan."""
@@ -313,7 +203,8 @@ class Derms:
             AccessDenied: recorded as a refusal.
         """
         self._authorise(scope, group, "propose")
-        faults = self._faults(group, p_kw, p_lo_kw, p_hi_kw, minutes, why)
+        want, now_kw = Want(group, p_kw, p_lo_kw, p_hi_kw, minutes, why), self.moment.image.p_kw
+        faults = wrong_want(want, self._loop.system, now_kw, self._settings.tick_s)
         faults += self._closed(scope.user)
         if faults:
             raise ProposalRejected(faults)
@@ -338,8 +229,11 @@ class Derms:
         if dry_run:
             return answer
         head = to_head(proposal) | {"text": _show.wish_text(proposal), "given_kw": answer.given_kw}
-        seq = self._record.append([Entry("proposal", moment.now_s, head)])
-        self._book.add(proposal)
+        with self._writing:
+            if group not in self._loop.system.rows_of:
+                raise ProposalRejected((Fault("group", "must exist", f"group {group!r} was just deleted"),))
+            seq = self._record.append([Entry("proposal", moment.now_s, head)])
+            self._book.add(proposal)
         self._collect_events()
         return replace(answer, dry_run=False, seq=seq)
 
@@ -355,11 +249,202 @@ class Derms:
             message = f"no proposal {proposal_id!r} in force"
             raise UnknownName(message)
         self._authorise(scope, found.group, "withdraw")
-        head = {"id": found.id, "group": found.group, "author": scope.user, "text": f"withdrawn: {found.id}"}
-        self._record.append([Entry("withdrawal", self.moment.now_s, head)])
+        self._record.append([self._withdrawal(found, scope.user)])
         self._book.withdraw(proposal_id)
         self._collect_events()
         return _show.proposal(found)
+
+    def define_group(
+        self,
+        scope: Scope,
+        group: str,
+        title: str = "",
+        *,
+        members: Sequence[str] = (),
+        children: Sequence[str] = (),
+        parents: Sequence[str] = (),
+        rule: str = "",
+        place: Mapping[str, Any] | None = None,
+        inside: Sequence[str] = (),
+        outside: Sequence[str] = (),
+    ) -> GroupAnswer:
+        """Make a virtual DER of resources, of groups, by rule, or all of these; proposable at once.
+
+        Args:
+            scope: authority; operators over all its members.
+            group: its id.
+            title: for the screen; no two groups have the same.
+            members: resource ids.
+            children: groups inside it.
+            parents: groups that it becomes part of; not the system's own.
+            rule: query over any attribute; who fulfils it is a member.
+            place: GeoJSON polygon; of those by rule only who is in there.
+            inside: of those by rule only who is in at least one of these groups.
+            outside: of those by rule only who is in none of these groups.
+
+        Raises:
+            RequestRejected: with every fault.
+            AccessDenied: recorded as a refusal.
+        """
+        with self._writing, self._refusals(scope, group, "define_group"):
+            terms = Terms(rule, place, tuple(inside), tuple(outside))
+            asked = Definition(group, title, tuple(members), tuple(children), tuple(parents), terms)
+            step = self._virtual.define(asked, scope.user, self.moment.now_s)
+            return self._regroup(scope, "define", group, step)
+
+    def change_group(
+        self,
+        scope: Scope,
+        group: str,
+        *,
+        version: str = "",
+        title: str | None = None,
+        join: Sequence[str] = (),
+        leave: Sequence[str] = (),
+        children: Sequence[str] | None = None,
+        parents: Sequence[str] | None = None,
+        rule: str | None = None,
+        place: Mapping[str, Any] | None = None,
+        inside: Sequence[str] | None = None,
+        outside: Sequence[str] | None = None,
+    ) -> GroupAnswer:
+        """Change a virtual DER that was defined; what is not given stays.
+
+        Args:
+            scope: authority; operators over all members before and after.
+            group: its id.
+            version: the state that the author knows (``"1.0.0"``); another is refused. Empty = any.
+            title: for the screen.
+            join: resources that become members.
+            leave: resources that are so no longer.
+            children: all groups inside it from now on.
+            parents: all groups it is part of from now on.
+            rule: instead of the query it follows.
+            place: instead of the polygon it follows.
+            inside: instead of the groups its rule looks into.
+            outside: instead of the groups its rule keeps out.
+
+        Raises:
+            RequestRejected: with every fault; also where a claim could not be served any more.
+            AccessDenied: recorded as a refusal.
+        """
+        with self._writing, self._refusals(scope, group, "change_group"):
+            ties = [None if names is None else tuple(names) for names in (children, parents, inside, outside)]
+            asked = Alteration(
+                group, version, title, tuple(join), tuple(leave), ties[0], ties[1], rule, place, *ties[2:]
+            )
+            step = self._virtual.change(asked, scope.user, self.moment.now_s)
+            return self._regroup(scope, "change", group, step)
+
+    def delete_group(
+        self, scope: Scope, group: str, *, version: str = "", cascade: bool = False
+    ) -> GroupAnswer:
+        """Delete a virtual DER that was defined; its members and the groups inside it stay.
+
+        Args:
+            scope: authority; operators over all its members.
+            group: its id.
+            version: the state that the author knows; another is refused. Empty = any.
+            cascade: also end the proposals on it and take it out of the groups it is part of; without,
+                either is a reason to refuse. Claims on it must be released before.
+
+        Raises:
+            RequestRejected: with every fault.
+            AccessDenied: recorded as a refusal.
+        """
+        with self._writing, self._refusals(scope, group, "delete_group"):
+            wishes = tuple(wish for wish in self._book.open() if wish.group == group)
+            step = self._virtual.delete(group, version, scope.user, self.moment.now_s, cascade=cascade)
+            faults = () if cascade else resting(wishes)
+            return self._regroup(scope, "delete", group, step, faults, wishes)
+
+    def claims(self, scope: Scope) -> list[ClaimView]:
+        """What is promised of resources and groups, now or to come."""
+        scope.require(Role.VIEWER)
+        with self._writing:
+            return [_show.claim(life) for life in self._promises.open(self.moment.now_s)]
+
+    def claim(
+        self,
+        scope: Scope,
+        group: str,
+        *,
+        kind: str,
+        up_kw: float = 0.0,
+        down_kw: float = 0.0,
+        e_kwh: float = 0.0,
+        start: str = "",
+        minutes: float = 60.0,
+        owner: str = "",
+        priority: str = "market",
+        service: str = "",
+        why: str = "",
+        displace: bool = False,
+        replaces: str = "",
+    ) -> ClaimAnswer:
+        """Promise something of a group or resource, if it can be served beside all that is promised.
+
+        Args:
+            scope: authority; operators over the group.
+            group: group or resource id.
+            kind: what for: programme, offer, reserve, award, event, envelope, backup or limit.
+            up_kw: power to inject more or draw less.
+            down_kw: power to inject less or draw more.
+            e_kwh: energy, in every day (UTC) that the time touches.
+            start: ISO 8601; now where empty.
+            minutes: how long.
+            owner: to whom; the user where empty.
+            priority: operator, event, market, schedule or regulation.
+            service: name of the service; the kind where empty.
+            why: in words, kept in the ledger.
+            displace: claims of weaker priority give way.
+            replaces: id of a claim that goes if this one is held.
+
+        Raises:
+            RequestRejected: with every fault, or with the holders in its way.
+            AccessDenied: recorded as a refusal.
+        """
+        self._authorise(scope, group, "claim")
+        with self._writing:
+            now_s = self.moment.now_s
+            words = ClaimWords(
+                group,
+                kind,
+                owner or scope.user,
+                start,
+                minutes,
+                up_kw,
+                down_kw,
+                e_kwh,
+                priority,
+                service,
+                why,
+            )
+            asked = read_claim(words, self._new_id(scope.user), now_s)
+            answer = self._promises.make(asked, now_s, displace=displace, replaces=replaces)
+            self._collect_events()
+            if not answer.held:
+                raise RequestRejected(claim_faults(answer))
+            displaced = [_show.claim(self._promises[other.id]) for other in answer.displaced]
+            return ClaimAnswer(_show.claim(self._promises[asked.id]), displaced)
+
+    def release(self, scope: Scope, claim_id: str) -> ClaimView:
+        """Give a claim up.
+
+        Raises:
+            UnknownName: it is not in force.
+            AccessDenied: recorded as a refusal.
+        """
+        with self._writing:
+            now_s = self.moment.now_s
+            found = next((life for life in self._promises.open(now_s) if life.claim.id == claim_id), None)
+            if found is None:
+                message = f"no claim {claim_id!r} in force"
+                raise UnknownName(message)
+            self._authorise(scope, found.claim.on, "release")
+            self._promises.release(claim_id, now_s)
+            self._collect_events()
+            return _show.claim(found)
 
     def verify(self, scope: Scope) -> AuditView:
         """Walk the ledger's hash chain."""
@@ -378,7 +463,7 @@ class Derms:
         return "automatic" if self._settings.managed else "watching"
 
     def _known_group(self, group: str) -> None:
-        if group not in self._loop.system.groups.ids:
+        if group not in self._loop.system.groups:
             message = f"no group {group!r}"
             raise UnknownName(message)
 
@@ -390,44 +475,76 @@ class Derms:
     def _authorise(self, scope: Scope, group: str, verb: str) -> None:
         """Check role and subtree; record a refusal before raising it."""
         system = self._loop.system
-        try:
+        with self._refusals(scope, group, verb):
             scope.require(Role.OPERATOR)
-            scope.require_group(_show.lineage(system.groups, system.fleet.row_of, group))
+            rows = system.rows_of.get(group)
+            if rows is None or not scope.holds(rows, self._mine(scope)):
+                scope.require_group(_show.lineage(system.groups, system.fleet.row_of, group))
+
+    @contextmanager
+    def _refusals(self, scope: Scope, group: str, verb: str) -> Iterator[None]:
+        """Record what is refused for want of authority."""
+        try:
+            yield
         except AccessDenied as refusal:
-            head = {"author": scope.user, "group": group, "verb": verb, "text": str(refusal)}
+            head: dict[str, Json] = {
+                "author": scope.user,
+                "group": group,
+                "verb": verb,
+                "text": str(refusal),
+            }
             self._record.append([Entry("refusal", self.moment.now_s, head)])
             self._collect_events()
             raise
 
-    def _faults(
+    def _mine(self, scope: Scope, *, own: bool = False) -> list[Rows]:
+        """Rows of the groups that a scope names; ``own``: of the system's own groups only."""
+        rows_of, virtual = self._loop.system.rows_of, self._virtual
+        named = [name for name in scope.groups if name in rows_of and not (own and name in virtual)]
+        return [rows_of[name] for name in named]
+
+    def _withdrawal(self, wish: Proposal, author: str) -> Entry:
+        head = {"id": wish.id, "group": wish.group, "author": author, "text": f"withdrawn: {wish.id}"}
+        return Entry("withdrawal", self.moment.now_s, head)
+
+    def _regroup(
         self,
+        scope: Scope,
+        verb: str,
         group: str,
-        p_kw: float | None,
-        p_lo_kw: float | None,
-        p_hi_kw: float | None,
-        minutes: float,
-        why: str,
-    ) -> tuple[Fault, ...]:
-        faults: list[Fault] = []
-        given = {"p_kw": p_kw, "p_lo_kw": p_lo_kw, "p_hi_kw": p_hi_kw}
-        rows = self._loop.system.rows_of.get(group)
-        if rows is None:
-            faults.append(Fault("group", "must exist", f"no group or resource {group!r}"))
-        if all(value is None for value in given.values()):
-            faults.append(Fault("p_kw", "a want or a bound", "give p_kw, p_lo_kw or p_hi_kw"))
-        for name, value in given.items():
-            if value is not None and not np.isfinite(value):
-                faults.append(Fault(name, "a finite number", f"{value} is not finite"))
-        if p_lo_kw is not None and p_hi_kw is not None and p_lo_kw > p_hi_kw:
-            faults.append(Fault("p_lo_kw", "not above p_hi_kw", f"{p_lo_kw} > {p_hi_kw}"))
-        shortest = self._settings.tick_s / 60
-        if not shortest < minutes <= _LONGEST_MINUTES:
-            rule = f"longer than a tick ({shortest:g}), at most {_LONGEST_MINUTES:.0f}"
-            faults.append(Fault("minutes", rule, f"{minutes:g} is not"))
-        faults += _wrong_words(why)
-        if rows is not None and p_kw is not None and np.isfinite(p_kw):
-            faults += self._beyond(group, p_kw)
-        return tuple(faults)
+        step: Step,
+        faults: tuple[Fault, ...] = (),
+        ends: tuple[Proposal, ...] = (),
+    ) -> GroupAnswer:
+        """Let another state of the groups hold: judged, recorded, then published as one reference."""
+        scope.require(Role.OPERATOR)
+        faults = (*group_faults(step.rejected), *faults)
+        if faults:
+            raise RequestRejected(faults)
+        before, after, now_s = self._virtual, step.after, self.moment.now_s
+        # Who may reach a group because it was defined so must not widen it: only the system's own count.
+        scope.require_members(before.touched(step, group), self._mine(scope, own=True))
+        broken = self._promises.follow(RowsOf(after.groups), now_s)
+        if broken:
+            raise RequestRejected(promised(broken))
+        told = before if step.gone is not None else after
+        rows, definition = told.groups.rows(group), _show.definition(told.definition(group))
+        head: dict[str, Json] = {"group": group, "verb": verb, "author": scope.user}
+        head["version"] = definition.version
+        head["text"] = f"{verb}: {group}, version {definition.version}, {len(rows)} members"
+        entries = [*(self._withdrawal(wish, scope.user) for wish in ends), entry_of(step, head, now_s)]
+        try:
+            seq = self._record.append(entries)
+        except BaseException:
+            self._promises.follow(RowsOf(before.groups), now_s)
+            raise
+        for wish in ends:
+            self._book.withdraw(wish.id)
+        with self._deciding:
+            self._loop.system = replace(self._loop.system, groups=after.groups)
+        self._virtual = after
+        self._collect_events()
+        return GroupAnswer(definition, len(rows), [wish.id for wish in ends], seq)
 
     def _closed(self, author: str) -> tuple[Fault, ...]:
         """Why nothing more can be asked, whatever it is."""
@@ -438,18 +555,6 @@ class Derms:
             return ()
         reason = f"{author!r} has {mine} in force; withdraw some"
         return (Fault("group", f"at most {_MOST_OPEN} proposals of one author", reason),)
-
-    def _beyond(self, group: str, p_kw: float) -> list[Fault]:
-        """A want outside nameplate is an error; one outside the moment's capability a shortfall."""
-        fleet, rows = self._loop.system.fleet, self._loop.system.rows_of[group]
-        fixed = fleet.family[rows] == Family.NONE
-        demand = float(np.nansum(self.moment.image.p_kw[rows[fixed]]))
-        lowest = demand + float(fleet.columns["p_min_kw"][rows[~fixed]].sum())
-        highest = demand + float(fleet.columns["p_max_kw"][rows[~fixed]].sum())
-        if lowest - 1e-6 <= p_kw <= highest + 1e-6:
-            return []
-        reason = f"{p_kw:g} kW is outside what demand and nameplates leave, [{lowest:.1f}, {highest:.1f}] kW"
-        return [Fault("p_kw", "within capability", reason)]
 
     def _answer(self, proposal: Proposal, decision: Decision, moment: Moment, after: Flow) -> ProposalAnswer:
         grant = next(g for g in decision.grants if g.proposal.id == proposal.id)
@@ -470,20 +575,3 @@ class Derms:
             default="each device's own default when its order expires "
             f"({self._settings.policy.valid_s} s after the last renewal)",
         )
-
-    def _collect_events(self) -> None:
-        """Bring the event list up to the ledger's end."""
-        with self._changed:
-            for entry in self._record.entries(self._last_event, EVENT_KINDS):
-                self._events.append(_show.event(entry))
-                self._last_event = max(self._last_event, entry.seq)
-
-
-def _wrong_words(why: str) -> list[Fault]:
-    """What keeps a reason from being shown on every screen as it was typed."""
-    faults = []
-    if len(why) > _WHY_CHARS:
-        faults.append(Fault("why", f"at most {_WHY_CHARS} characters", f"{len(why)} characters"))
-    if not why.isprintable():
-        faults.append(Fault("why", "printable characters", "holds control characters"))
-    return faults

@@ -10,17 +10,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gridflock.fleet import Fleet
+from gridflock.fleet import Fleet, Image
 from gridflock.fleet.doctor import Examination, Facts, Trace, examine
 from gridflock.grid import Network
 from gridflock.grid.build import from_document
 from gridflock.model import Readings, Rejected
+from gridflock.ports import Record
 from gridflock.record import open_record
 from gridflock.runtime._import import _scenario as scenario_of
 from gridflock.runtime._import import places_of, registry_of
 from gridflock.runtime._registry import Progress, read_file
-from gridflock.runtime._roll import present_s
-from gridflock.runtime._system import phases_of_buses
+from gridflock.runtime._roll import KIND, present_s
+from gridflock.runtime._system import System, phases_of_buses
 from gridflock.schema import QUANTITY
 from gridflock.sim import Scenario, World, feeder_document
 from gridflock.units import DAY_S, Rows
@@ -80,16 +81,33 @@ def see_folder(folder: Path) -> Visit:
     if scenario is not None and network is not None and not known.changes:
         fleet, _ = Fleet.from_rows(World(scenario).registry, phases_of_buses(network))
     since_s = max((change.known_s for change in known.changes), default=0)
-    t_s, columns = _history(folder, len(fleet.ids), since_s)
+    record = open_record(folder, read_only=True)
+    try:
+        t_s, columns = _history(record, present_s(record), len(fleet.ids), since_s)
+    finally:
+        record.close()
     trace = None
     now_s = int(t_s[-1]) if len(t_s) else 0
     if len(t_s):
         _tell(fleet, t_s, columns)
-        # One moment has no length, and says nothing over time either.
-        step_s = int(np.median(np.diff(t_s))) if len(t_s) > 1 else 1
-        trace = Trace(_all(fleet), step_s, *(columns[name] for name in _TRACED))
+        trace = _trace(fleet, t_s, columns)
     facts = Facts() if network is None else _facts(fleet, network)
     return Visit(fleet, examine(fleet, fleet.image(now_s), trace, facts))
+
+
+def see_life(record: Record, system: System, image: Image) -> Examination:
+    """A system that lives: its present, and the last week of its history.
+
+    Args:
+        record: its ledger and history.
+        system: it.
+        image: its present.
+    """
+    fleet = system.fleet
+    since_s = max((entry.time_s for entry in record.entries(0, {KIND})), default=0)
+    t_s, columns = _history(record, image.now_s, len(fleet.ids), since_s)
+    trace = _trace(fleet, t_s, columns) if len(t_s) else None
+    return examine(fleet, image, trace, _facts(fleet, system.network))
 
 
 def see_demo(ders: int, seed: int) -> Visit:
@@ -126,14 +144,17 @@ def _facts(fleet: Fleet, network: Network) -> Facts:
     return Facts(phases_of_buses(network), area=of_bus[fleet.columns["bus"]])
 
 
-def _history(folder: Path, n: int, since_s: int) -> tuple[NDArray[np.int64], Mapping[str, _Floats]]:
-    """Moments (T,) and readings (T, n) of the last days of a folder's history."""
-    record = open_record(folder, read_only=True)
-    try:
-        last_s = present_s(record)
-        rows = record.history("resources", max(since_s, last_s - _DAYS * DAY_S), last_s + 1)
-    finally:
-        record.close()
+def _trace(fleet: Fleet, t_s: NDArray[np.int64], columns: Mapping[str, _Floats]) -> Trace:
+    # One moment has no length, and says nothing over time either.
+    step_s = int(np.median(np.diff(t_s))) if len(t_s) > 1 else 1
+    return Trace(_all(fleet), step_s, *(columns[name] for name in _TRACED))
+
+
+def _history(
+    record: Record, last_s: int, n: int, since_s: int
+) -> tuple[NDArray[np.int64], Mapping[str, _Floats]]:
+    """Moments (T,) and readings (T, n) of the days before a moment."""
+    rows = record.history("resources", max(since_s, last_s - _DAYS * DAY_S), last_s + 1)
     if not rows:
         return np.empty(0, np.int64), {}
     t_s, at = np.unique(rows["t_s"], return_inverse=True)

@@ -1,11 +1,11 @@
 """The one place of wiring: a data folder, a world and a system become a running ``Derms``.
 
-On a folder with a past, everything resumes: open proposals, the day's trail and peak, and the registry
-where the ledger has one, with every import since; the forecasts' past and the simulated world from
-their last snapshot, with the orders recorded since then replayed; what the meters say in the replay
-fills the image again. What the ledger does not hold begins anew: the conversation with each resource
-(orders in force are renewed by the first tick), regulator positions, and the plan, which the first
-tick makes.
+On a folder with a past, everything resumes: open proposals, claims, the groups that were defined, the
+day's trail and peak, and the registry where the ledger has one, with every import since; the forecasts'
+past and the simulated world from their last snapshot, with the orders recorded since then replayed; what
+the meters say in the replay fills the image again. What the ledger does not hold begins anew: the
+conversation with each resource (orders in force are renewed by the first tick), regulator positions, and
+the plan, which the first tick makes.
 """
 
 from __future__ import annotations
@@ -26,11 +26,13 @@ from gridflock.dispatch import Response
 from gridflock.model import Entry, Orders, Outcomes, Readings
 from gridflock.ports import Record
 from gridflock.record import RecordFull, open_record
+from gridflock.runtime import _virtual_kept
 from gridflock.runtime._book import Book
 from gridflock.runtime._clock import VirtualClock
 from gridflock.runtime._derms import Derms
 from gridflock.runtime._loop import Loop, Moment
 from gridflock.runtime._past import Past
+from gridflock.runtime._promises import Promises
 from gridflock.runtime._roll import take, versions
 from gridflock.runtime._settings import Settings
 from gridflock.runtime._sites import Sites
@@ -109,6 +111,11 @@ def rehearse(
         trail, last = _trail(record)
         start_s = world.start_s + (join_s or 0) if last is None else last.time_s + settings.tick_s
         system = _system(record, document, world, registry, start_s)
+        virtual, regrouped = _virtual_kept.rebuilt(
+            system.groups, record.entries(0, {_virtual_kept.KIND}), start_s
+        )
+        system = dataclasses.replace(system, groups=virtual.groups)
+        promises, released = Promises.rebuilt(record, system.fleet, system.rows_of, start_s)
         sites = Sites.of(system.charged_sites, system.groups, system.fleet.family)
         past = Past(system.groups, sites, system.fleet.family, system.fleet.columns["kind"])
         _learn(past, record, world, system)
@@ -125,11 +132,21 @@ def rehearse(
         snapshots = _Snapshots(record, world, past, system.fleet.ids, start_s)
         snapshots.keep(0 if last is None else last.seq)
         derms = Derms(
-            loop, book, record, settings, clock, (world.start_s, world.end_s), snapshots.after, trail
+            loop,
+            book,
+            virtual,
+            promises,
+            record,
+            settings,
+            clock,
+            (world.start_s, world.end_s),
+            snapshots.after,
+            trail,
         )
         what = "resumed" if ticks else "started"
         head = {"text": f"{what}: {scenario.feeder}, {len(system.places.der_rows)} resources", "tick": ticks}
-        record.append([Entry("change", start_s, head)])  # type: ignore[arg-type]  # JSON values
+        began = Entry("change", start_s, head)  # type: ignore[arg-type]  # JSON values
+        record.append([began, *regrouped, *released])
     except BaseException:
         record.close()
         raise

@@ -11,6 +11,8 @@ import numpy as np
 
 from gridflock.dispatch import Decision, Response
 from gridflock.fleet import Groups, group_status
+from gridflock.fleet.claims import Held
+from gridflock.fleet.doctor import Examination
 from gridflock.grid import Flow, Violations
 from gridflock.model import BoundSource, Entry, Forecast, Proposal
 from gridflock.runtime._loop import Moment
@@ -19,10 +21,14 @@ from gridflock.runtime._system import System
 from gridflock.runtime._views import (
     BranchView,
     BusView,
+    ClaimView,
+    DefinitionView,
     EventView,
+    ExaminationView,
     Fan,
     FeederGlance,
     FeederView,
+    FindingView,
     GroupView,
     LimitsView,
     MoveView,
@@ -36,6 +42,7 @@ from gridflock.runtime._views import (
     number,
     numbers,
 )
+from gridflock.runtime._virtual import Definition
 from gridflock.schema import Family, Kind
 from gridflock.units import Rows, iso, phase_letters
 
@@ -300,7 +307,7 @@ def event(entry: Entry) -> EventView:
         kind=entry.kind,
         text=str(head.pop("text", entry.kind)),
         author=str(head.pop("author", "gridflock")),
-        group=str(head.pop("group", "")),
+        group=str(head.pop("group", head.get("on", ""))),
         data=head,
     )
 
@@ -341,6 +348,63 @@ def glance(flow: Flow, found: Violations) -> FeederGlance:
         number(float(np.nanmax(flow.v_pu))),
         len(found.kind),
     )
+
+
+def definition(found: Definition) -> DefinitionView:
+    """How a group of people was defined."""
+    assert found.version is not None
+    since_s, *numbers = found.version
+    return DefinitionView(
+        id=found.id,
+        title=found.title or found.id,
+        version=".".join(map(str, numbers)),
+        since=iso(since_s),
+        members=list(found.members),
+        children=list(found.children),
+        parents=list(found.parents),
+        rule=found.terms.where,
+        place=None if found.terms.place is None else dict(found.terms.place),
+        inside=list(found.terms.inside),
+        outside=list(found.terms.outside),
+    )
+
+
+def claim(life: Held) -> ClaimView:
+    """A claim."""
+    found = life.claim
+    return ClaimView(
+        id=found.id,
+        owner=found.owner,
+        kind=str(found.kind),
+        group=found.on,
+        start=iso(found.start_s),
+        until=iso(found.until_s),
+        up_kw=found.up_kw,
+        down_kw=found.down_kw,
+        e_kwh=found.e_kwh,
+        priority=found.priority.name.lower(),
+        service=found.sold,
+        why=found.why,
+        made=iso(life.made_s),
+    )
+
+
+def examination(seen: Examination) -> ExaminationView:
+    """What the doctor found, each finding with the first of its resources."""
+    findings = [
+        FindingView(
+            rule=finding.rule,
+            severity=finding.severity.name.lower(),
+            attribute=finding.field,
+            count=len(finding.rows),
+            resources=list(finding.ids),
+            reason=finding.reason,
+            remedy=finding.remedy,
+        )
+        for finding in seen.findings
+    ]
+    skipped = dict(seen.skipped)
+    return ExaminationView(seen.rows, findings, skipped, seen.phases_judged, seen.transformers_judged)
 
 
 def lineage(tree: Groups, resources: Container[str], group: str) -> frozenset[str]:

@@ -15,6 +15,7 @@ import numpy as np
 from scipy import sparse
 
 from gridflock.fleet import Fleet, Groups, Image
+from gridflock.fleet.groups import Rule
 from gridflock.market import Tariff
 from gridflock.model import Envelope, Flexibility
 from gridflock.schema import CUSTOMER_CLASSES, Family
@@ -36,8 +37,9 @@ def add_sites(groups: Groups, fleet: Fleet, tariffs: Mapping[str, Tariff]) -> tu
         bus, customer = divmod(int(code), len(CUSTOMER_CLASSES))
         words = fleet.labels["bus"][bus], CUSTOMER_CLASSES[customer]
         name = f"site/{words[0]}/{words[1]}"
-        members = [fleet.ids[row] for row in np.flatnonzero(key == code)]
-        faults = groups.add(name, f"{words[1]} customers at bus {words[0]}", members)
+        bus_text = words[0].replace("'", "''")
+        rule = Rule(f"bus = '{bus_text}' and customer = {words[1]}")
+        faults = groups.add(name, f"{words[1]} customers at bus {words[0]}", rule=rule)
         assert not faults, faults
         names.append(name)
     if names:

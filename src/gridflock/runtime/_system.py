@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import sparse
 
 from gridflock.fleet import Fleet, Groups, Image, reactive_room
+from gridflock.fleet.groups import Rule
 from gridflock.fleet.registry import Registry
 from gridflock.forecast import Site
 from gridflock.grid import Area, Flow, Network
@@ -96,6 +97,29 @@ class Places:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class RowsOf(Mapping[str, Rows]):
+    """Rows of every group and resource, found when asked; a group goes before a resource of its name."""
+
+    groups: Groups
+
+    def __getitem__(self, name: str) -> Rows:
+        """Rows, ascending. Raises ``KeyError`` for an unknown name."""
+        if name in self.groups:
+            return self.groups.rows(name)
+        return np.array([self.groups.fleet.row_of[name]], dtype=np.int32)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.groups or name in self.groups.fleet.row_of
+
+    def __iter__(self) -> Iterator[str]:
+        yield from self.groups.ids
+        yield from (name for name in self.groups.fleet.ids if name not in self.groups)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class System:
     """Network, fleet and groups of one feeder.
 
@@ -103,9 +127,8 @@ class System:
         title: what people call the feeder.
         network: the feeder as the utility knows it.
         fleet: state of every resource.
-        groups: virtual DERs.
+        groups: virtual DERs; another state of them is another system.
         places: rows to nodes.
-        rows_of: every group's and resource's rows.
         site: where the feeder stands.
         charged_sites: groups of connection points whose bill has a demand charge.
         rejected: registry rows that were refused.
@@ -116,7 +139,6 @@ class System:
     fleet: Fleet
     groups: Groups
     places: Places
-    rows_of: Mapping[str, Rows]
     site: Site
     charged_sites: tuple[str, ...]
     rejected: tuple[Rejected, ...]
@@ -140,15 +162,17 @@ class System:
         groups = Groups.standard(
             fleet, sections, dict(zip(network.sections, network.section_titles, strict=True))
         )
-        _add_phase_areas(groups, fleet, sections)
+        _add_phase_areas(groups)
         sites = add_sites(groups, fleet, tariffs(network.timezone))
-        rows_of = {group: groups.rows(group) for group in groups.ids}
-        for name, row in fleet.row_of.items():
-            rows_of.setdefault(name, np.array([row], dtype=np.int32))
         site = Site(network.latitude, network.longitude, network.timezone)
         places = Places.of(fleet, network)
         title = str(document.get("title") or network.name)
-        return cls(title, network, fleet, groups, places, rows_of, site, sites, rejected)
+        return cls(title, network, fleet, groups, places, site, sites, rejected)
+
+    @property
+    def rows_of(self) -> RowsOf:
+        """Every group's and resource's rows."""
+        return RowsOf(self.groups)
 
 
 def phases_of_buses(network: Network) -> dict[str, int]:
@@ -181,18 +205,14 @@ def _refuse_dead(network: Network) -> None:
         )
 
 
-def _add_phase_areas(groups: Groups, fleet: Fleet, section_of_bus: Mapping[str, str]) -> None:
+def _add_phase_areas(groups: Groups) -> None:
     """``section/<s>/<phase>``: the resources that act on one phase of one section."""
-    columns = fleet.columns
-    section = np.array([section_of_bus[bus] for bus in fleet.labels["bus"]])[columns["bus"]]
-    orderable = fleet.family != Family.NONE
-    for name in sorted(set(section.tolist())):
-        for k, phase in enumerate(PHASES):
-            there = np.flatnonzero((section == name) & orderable & (columns["phases"] >> k & 1 == 1))
-            if len(there):
-                members = [fleet.ids[row] for row in there]
-                title = f"{groups.title(f'section/{name}')}, phase {phase}"
-                faults = groups.add(f"section/{name}/{phase}", title, members, parents=(f"section/{name}",))
+    for section in groups.level("section").ids:
+        for phase in PHASES:
+            name, title = f"{section}/{phase}", f"{groups.title(section)}, phase {phase}"
+            rule = Rule(f"phases has {phase} and not family = none", inside=(section,))
+            if rule.mask(groups.fleet, groups.rows).any():
+                faults = groups.add(name, title, rule=rule, parents=(section,))
                 assert not faults, faults
 
 

@@ -173,13 +173,41 @@ class GroupView:
 
 
 @dataclass(frozen=True, slots=True)
+class DefinitionView:
+    """How a group was defined, and which state of it this is."""
+
+    id: str
+    title: str
+    version: str
+    since: str
+    members: list[str]
+    children: list[str]
+    parents: list[str]
+    rule: str
+    place: dict[str, Any] | None
+    inside: list[str]
+    outside: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class GroupAnswer:
+    """What became of a request on groups."""
+
+    definition: DefinitionView
+    count: int
+    withdrawn: list[str]
+    seq: int
+
+
+@dataclass(frozen=True, slots=True)
 class GroupDetail:
-    """A group with its neighbours, forecast and some of its members."""
+    """A group with its neighbours, forecast, some of its members, and how it was defined, if by people."""
 
     group: GroupView
     children: list[str]
     forecast: Fan | None
     members_sample: list[ResourceView]
+    definition: DefinitionView | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,6 +303,57 @@ class ProposalAnswer:
     after: FeederGlance
     expires: str
     default: str
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimView:
+    """Something of a group or resource that is promised over a time."""
+
+    id: str
+    owner: str
+    kind: str
+    group: str
+    start: str
+    until: str
+    up_kw: float
+    down_kw: float
+    e_kwh: float
+    priority: str
+    service: str
+    why: str
+    made: str
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimAnswer:
+    """A claim that is held, and those that had to go for it."""
+
+    claim: ClaimView
+    displaced: list[ClaimView]
+
+
+@dataclass(frozen=True, slots=True)
+class FindingView:
+    """Something in the data that cannot be right, or ought to be known."""
+
+    rule: str
+    severity: str
+    attribute: str
+    count: int
+    resources: list[str]
+    reason: str
+    remedy: str
+
+
+@dataclass(frozen=True, slots=True)
+class ExaminationView:
+    """What the doctor says of the fleet."""
+
+    resources: int
+    findings: list[FindingView]
+    skipped: dict[str, str]
+    phases_judged: int
+    transformers_judged: int
 
 
 @dataclass(frozen=True, slots=True)
