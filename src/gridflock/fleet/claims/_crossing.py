@@ -49,9 +49,13 @@ class Regions:
     @classmethod
     def of(cls, bodies: Sequence[Body], watts: Watts) -> Regions:
         """The regions of some bodies."""
-        rows = np.unique(np.concatenate([body.rows for body in bodies]))
-        places = {str(k): np.searchsorted(rows, body.rows) for k, body in enumerate(bodies)}
-        parts = parted({k: place.astype(np.int32) for k, place in places.items()}, len(rows))
+        held = np.zeros(watts.shape[1], dtype=np.bool_)
+        for body in bodies:
+            held[body.rows] = True
+        rows = np.flatnonzero(held).astype(np.int32)
+        place = np.empty(watts.shape[1], dtype=np.int32)
+        place[rows] = np.arange(len(rows), dtype=np.int32)
+        parts = parted({str(k): place[body.rows] for k, body in enumerate(bodies)}, len(rows))
         size = np.zeros((len(watts), len(parts.rows)), dtype=np.int64)
         for quantity in range(len(watts)):
             np.add.at(size[quantity], parts.part, watts[quantity, rows])

@@ -119,15 +119,23 @@ class Room:
         return True
 
     def _spares(self, body: Body, ask: Ask, spare: int) -> bool:
-        """Whether all that crosses a body takes no more of it than is spare, each at most what they share."""
+        """Whether all that crosses a body need take no more of it than is spare.
+
+        What crosses takes at most what the two share, and nothing if all that touches it, wherever it is
+        served, fits into its rest: then its own claims can be served there.
+        """
         if spare < 0 or len(body.crosses) > _FEW:
             return False
+        when = (ask.quantity, ask.start_s, ask.until_s)
         watts = self._bodies.watts[ask.quantity]
         for other in body.crosses:
-            own = other.most(other.own, ask.quantity, ask.start_s, ask.until_s)
+            own = other.most(other.own, *when)
             if own:
-                shared = body.rows[within(body.rows, other.rows)]
-                spare -= min(own, int(watts[shared].sum()))
+                shared = int(watts[body.rows[within(body.rows, other.rows)]].sum())
+                touching = other.most(other.within, *when) + other.most(other.across, *when)
+                touching += sum(above.most(above.own, *when) for above in other.above)
+                if touching > other.size[ask.quantity] - shared:
+                    spare -= min(own, shared)
         return spare >= 0
 
     # ---- bodies that nest ------------------------------------------------------------------------------
