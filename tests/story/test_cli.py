@@ -19,9 +19,9 @@ from gridflock.sim import Scenario
 
 SMALL = ("--ders", "100", "--seed", "7")
 VERBS = [
-    "status", "feeder map", "state", "groups", "group show type/battery_home", "resources --limit 3", "timeline",
-    "events --limit 5", "proposals", "propose type/battery_home --p-kw 3 --minutes 5 --why [bold]x --dry-run",
-    "audit verify",
+    "status", "feeder map", "state", "groups", "group show type/battery_home", "resources --limit 3",
+    "resources --query kind=load", "doctor", "claims", "timeline", "events --limit 5", "proposals",
+    "propose type/battery_home --p-kw 3 --minutes 5 --why [bold]x --dry-run", "audit verify",
 ]  # fmt: skip
 
 
@@ -388,6 +388,32 @@ def test_a_wish_goes_and_comes_back_by_command():
     assert [p["id"] for p in json.loads(_run("proposals", "--json").stdout)] == [name]
     assert json.loads(_run("withdraw", name, "--json").stdout)["id"] == name
     assert "must exist" in _run("withdraw", name, code=1).stderr
+
+
+@pytest.mark.usefixtures("told")
+def test_a_group_and_a_claim_on_it_come_and_go_by_command(tmp_path):
+    """Define, change, look, promise, release and delete; people read what scripts parse."""
+    place = tmp_path / "place.geojson"
+    corners = [[[4.0, 50.0], [6.0, 50.0], [6.0, 54.0]]]
+    place.write_text(json.dumps({"type": "Feature", "geometry": {"type": "Polygon", "coordinates": corners}}))
+    rule = ("--rule", "family = vehicle", "--inside", "section/s1", "--place", place)
+    told = _run("group", "define", "cli/evs", "--child", "type/pv_rooftop", "--member", "wh-0001", *rule)
+    assert "1.0.0" in told.stdout
+    assert "section/s1" in told.stdout
+    changed = json.loads(_run("group", "change", "cli/evs", "--title", "EVs [b]", "--json").stdout)
+    assert changed["definition"]["version"] == "1.0.1"
+    assert "stale" in _run("group", "change", "cli/evs", "--version", "1.0.0", "--join", "x", code=1).stderr
+    shown = json.loads(_run("group", "show", "cli/evs", "--json").stdout)
+    assert shown["definition"]["place"] == {"type": "Polygon", "coordinates": corners}
+    words = ("claim", "cli/evs", "--kind", "offer", "--down-kw", "0.1", "--owner", "ISO")
+    held = json.loads(_run(*words, "--json").stdout)["claim"]["id"]
+    assert "9999 kW down" in _run(*words[:4], "--down-kw", "9999", code=1).stderr
+    assert held in _run("group", "delete", "cli/evs", code=1).stderr
+    assert json.loads(_run("claims", "--json").stdout)[0]["id"] == held
+    assert "ISO" in _run("release", held).stdout
+    assert "cli/evs" in _run("group", "delete", "cli/evs").stdout
+    place.write_text("{")
+    assert "GeoJSON" in _run("group", "define", "x", "--place", place, code=1).stderr
 
 
 @pytest.mark.usefixtures("told")

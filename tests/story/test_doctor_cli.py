@@ -71,7 +71,7 @@ def test_a_simulated_day():
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ([], "give one of FILE, --data and --demo"),
+        ([], "Is it running?"),
         (["x.csv", "--demo"], "give one of FILE, --data and --demo"),
         (["x.csv"], "no such file"),
         (["x.csv", "--feeder", "moon"], "moon"),

@@ -111,7 +111,7 @@ def _print(visit: Visit) -> None:
     for finding in document["findings"]:
         _tell(finding)
     refused = document["refused"]
-    told = f", {refused} faults of rows that are none" if refused else ""
+    told = f"; faults in rows that were refused: {refused}" if refused else ""
     _close(document["resources"], len(document["findings"]), told, document["skipped"])
 
 

@@ -14,7 +14,14 @@ MADE, REFUSED, WITHDRAWN = "claim", "claim refused", "claim withdrawn"
 
 
 def make(
-    record: Record, claims: Claims, claim: Claim, now_s: int, *, displace: bool = False, replaces: str = ""
+    record: Record,
+    claims: Claims,
+    claim: Claim,
+    now_s: int,
+    *,
+    displace: bool = False,
+    replaces: str = "",
+    author: str = "gridflock",
 ) -> Answer:
     """Ask for a claim as ``Claims.add`` does and append what is answered; what is known already is not.
 
@@ -25,12 +32,13 @@ def make(
         now_s: moment of the answer, unix seconds.
         displace: let claims of weaker priority give way.
         replaces: id of a claim that goes if this one is held.
+        author: who asks.
     """
     known = claim.id in claims
     answer = claims.add(claim, now_s, displace=displace, replaces=replaces)
     if answer.rejected or (known and answer.held):
         return answer
-    head = _to_head(claim)
+    head = {**_to_head(claim), "author": author}
     if answer.refusal is not None:
         holders: list[Json] = [holder.id for holder in answer.refusal.holders]
         head |= {"text": answer.refusal.text, "holders": holders}
@@ -42,12 +50,16 @@ def make(
     return answer
 
 
-def withdraw(record: Record, claims: Claims, claim_id: str, now_s: int) -> tuple[Rejected, ...]:
+def withdraw(
+    record: Record, claims: Claims, claim_id: str, now_s: int, *, author: str = "gridflock"
+) -> tuple[Rejected, ...]:
     """Give a claim up as ``Claims.withdraw`` does and append it, where it was in force."""
     in_force = claim_id in claims and claims[claim_id].how == ""
     rejected = claims.withdraw(claim_id, now_s)
     if in_force:
-        record.append([Entry(WITHDRAWN, now_s, {"id": claim_id, "text": f"claim {claim_id} withdrawn"})])
+        claim = claims[claim_id].claim
+        head: dict[str, Json] = {"id": claim_id, "on": claim.on, "author": author}
+        record.append([Entry(WITHDRAWN, now_s, head | {"text": f"withdrawn: {claim.text}"})])
     return rejected
 
 

@@ -421,7 +421,7 @@ class Derms(Life):
                 why,
             )
             asked = read_claim(words, self._new_id(scope.user), now_s)
-            answer = self._promises.make(asked, now_s, displace=displace, replaces=replaces)
+            answer = self._promises.make(asked, now_s, scope.user, displace=displace, replaces=replaces)
             self._collect_events()
             if not answer.held:
                 raise RequestRejected(claim_faults(answer))
@@ -442,7 +442,7 @@ class Derms(Life):
                 message = f"no claim {claim_id!r} in force"
                 raise UnknownName(message)
             self._authorise(scope, found.claim.on, "release")
-            self._promises.release(claim_id, now_s)
+            self._promises.release(claim_id, now_s, scope.user)
             self._collect_events()
             return _show.claim(found)
 

@@ -22,7 +22,6 @@ class Promises:
         record: ledger.
         accounts: what each resource has.
         rows_of: rows of each group and resource.
-        claims: as the ledger has them; they ask ``rows_of`` here.
     """
 
     def __init__(self, record: Record, accounts: Accounts, rows_of: Mapping[str, Rows]) -> None:
@@ -67,21 +66,29 @@ class Promises:
 
     # ---- made and given up -------------------------------------------------------------------------
 
-    def make(self, claim: Claim, now_s: int, *, displace: bool, replaces: str) -> Answer:
+    def make(self, claim: Claim, now_s: int, author: str, *, displace: bool, replaces: str) -> Answer:
         """Hold a claim, or say who stands in its way; what could not be recorded was never held."""
         self._claims.expire(now_s)
         before = self._claims.lives
         try:
-            return make(self._record, self._claims, claim, now_s, displace=displace, replaces=replaces)
+            return make(
+                self._record,
+                self._claims,
+                claim,
+                now_s,
+                displace=displace,
+                replaces=replaces,
+                author=author,
+            )
         except BaseException:
             self._claims, _ = Claims.restored(self._accounts, self._rows, before)
             raise
 
-    def release(self, claim_id: str, now_s: int) -> None:
+    def release(self, claim_id: str, now_s: int, author: str) -> None:
         """Give a claim up; what could not be recorded is still held."""
         before = self._claims.lives
         try:
-            withdraw(self._record, self._claims, claim_id, now_s)
+            withdraw(self._record, self._claims, claim_id, now_s, author=author)
         except BaseException:
             self._claims, _ = Claims.restored(self._accounts, self._rows, before)
             raise
