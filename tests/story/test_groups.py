@@ -27,6 +27,33 @@ def test_a_resource_answers_as_a_group_does(derms):
     assert "type/pv_rooftop" in resource.group.parents
 
 
+def test_a_group_of_people_answers_as_the_systems_own_do(derms):
+    """Made of the same members it has the same status, capability and forecast; parts add up to it."""
+    made = derms.define_group(LOCAL, "roofs", "Roofs", rule="kind = pv_rooftop")
+    own, other = derms.group(LOCAL, "type/pv_rooftop"), derms.group(LOCAL, "roofs")
+    assert plain(own).keys() == plain(other).keys()
+    assert (own.definition, other.definition) == (None, made.definition)
+    assert (other.group.p_kw, other.group.p_hi_kw) == (own.group.p_kw, own.group.p_hi_kw)
+    assert other.forecast == own.forecast
+    parts = [f"roofs/{section.id}" for section in derms.feeder(LOCAL).sections]
+    for part in parts:
+        rule = {"rule": "kind = pv_rooftop", "inside": [part.replace("roofs", "section")]}
+        derms.define_group(LOCAL, part, parents=["roofs"], **rule)
+    views = {view.id: view for view in derms.groups(LOCAL)}
+    assert sum(views[part].members for part in parts) == views["roofs"].members == made.count
+    assert sum(views[part].p_kw for part in parts) == pytest.approx(own.group.p_kw, abs=0.01 * len(parts))
+    assert derms.group(LOCAL, "roofs").children == parts
+
+
+def test_phase_areas_and_sites_are_rules_over_the_registry(derms):
+    """What the plan and the voltages rest on follows the registry: no list of members is kept."""
+    groups = derms._loop.system.groups
+    areas = [name for name in groups.ids if name.startswith("section/") and name.count("/") == 2]
+    assert areas
+    assert all(groups.rule(name) is not None for name in (*areas, *derms._loop.system.charged_sites))
+    assert all(set(groups.rows(a)) <= set(groups.rows(a.rpartition("/")[0])) for a in areas)
+
+
 def test_sections_add_up_to_the_whole(derms):
     """Power, bounds and the median outlook of all sections sum to those of the fleet with its demand."""
     views = {view.id: view for view in derms.groups(LOCAL)}

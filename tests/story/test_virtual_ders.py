@@ -153,6 +153,7 @@ def test_a_change_rests_on_the_version_its_author_knows(derms):
         ({"parents": ["all"]}, "parents", "system's own"),
         ({"rule": "kind ="}, "rule", "character 7"),
         ({"rule": "__import__('os')"}, "rule", "expected an attribute"),
+        ({"rule": "provider = '\x1b[2J'"}, "rule", "printable"),
         ({"inside": ["nothing"]}, "rule", "nothing"),
         ({"inside": ["new"]}, "id", "no part of itself"),
         ({"place": {"type": "Point"}}, "place", "Polygon"),
@@ -175,7 +176,8 @@ def test_cycles_and_the_systems_own_groups_are_refused(derms):
     assert "above and below" in _faults(derms.change_group, "lower", inside=["upper"])["rule"]
     for ask in (derms.change_group, derms.delete_group):
         assert "system's own" in _faults(ask, "type/pv_rooftop")["id"]
-        assert "unknown" in _faults(ask, "nothing")["id"]
+        with pytest.raises(UnknownName):
+            ask(LOCAL, "nothing")
 
 
 def test_a_group_with_proposals_goes_only_by_cascade(derms):

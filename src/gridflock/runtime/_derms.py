@@ -325,10 +325,12 @@ class Derms(Life):
             outside: instead of the groups its rule keeps out.
 
         Raises:
+            UnknownName: no such group.
             RequestRejected: with every fault; also where a claim could not be served any more.
             AccessDenied: recorded as a refusal.
         """
         with self._writing, self._refusals(scope, group, "change_group"):
+            self._known_group(group)
             ties = [None if names is None else tuple(names) for names in (children, parents, inside, outside)]
             asked = Alteration(
                 group, version, title, tuple(join), tuple(leave), ties[0], ties[1], rule, place, *ties[2:]
@@ -349,10 +351,12 @@ class Derms(Life):
                 either is a reason to refuse. Claims on it must be released before.
 
         Raises:
+            UnknownName: no such group.
             RequestRejected: with every fault.
             AccessDenied: recorded as a refusal.
         """
         with self._writing, self._refusals(scope, group, "delete_group"):
+            self._known_group(group)
             wishes = tuple(wish for wish in self._book.open() if wish.group == group)
             step = self._virtual.delete(group, version, scope.user, self.moment.now_s, cascade=cascade)
             faults = () if cascade else resting(wishes)
@@ -532,9 +536,9 @@ class Derms(Life):
         head: dict[str, Json] = {"group": group, "verb": verb, "author": scope.user}
         head["version"] = definition.version
         head["text"] = f"{verb}: {group}, version {definition.version}, {len(rows)} members"
-        entries = [*(self._withdrawal(wish, scope.user) for wish in ends), entry_of(step, head, now_s)]
         try:
-            seq = self._record.append(entries)
+            ended = [self._withdrawal(wish, scope.user) for wish in ends]
+            seq = self._record.append([*ended, entry_of(step, head, now_s)])
         except BaseException:
             self._promises.follow(RowsOf(before.groups), now_s)
             raise

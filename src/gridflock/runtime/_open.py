@@ -37,6 +37,7 @@ from gridflock.runtime._roll import take, versions
 from gridflock.runtime._settings import Settings
 from gridflock.runtime._sites import Sites
 from gridflock.runtime._system import System
+from gridflock.runtime._virtual import VirtualDers
 from gridflock.sim import Scenario, World, feeder_document
 
 _SNAPSHOT_EVERY_S = 900
@@ -111,11 +112,7 @@ def rehearse(
         trail, last = _trail(record)
         start_s = world.start_s + (join_s or 0) if last is None else last.time_s + settings.tick_s
         system = _system(record, document, world, registry, start_s)
-        virtual, regrouped = _virtual_kept.rebuilt(
-            system.groups, record.entries(0, {_virtual_kept.KIND}), start_s
-        )
-        system = dataclasses.replace(system, groups=virtual.groups)
-        promises, released = Promises.rebuilt(record, system.fleet, system.rows_of, start_s)
+        system, virtual, promises, told = _remembered(record, system, start_s)
         sites = Sites.of(system.charged_sites, system.groups, system.fleet.family)
         past = Past(system.groups, sites, system.fleet.family, system.fleet.columns["kind"])
         _learn(past, record, world, system)
@@ -146,7 +143,7 @@ def rehearse(
         what = "resumed" if ticks else "started"
         head = {"text": f"{what}: {scenario.feeder}, {len(system.places.der_rows)} resources", "tick": ticks}
         began = Entry("change", start_s, head)  # type: ignore[arg-type]  # JSON values
-        record.append([began, *regrouped, *released])
+        record.append([began, *told])
     except BaseException:
         record.close()
         raise
@@ -179,6 +176,17 @@ def _system(
         return system
     joined = System.build(document, told.registry)
     return dataclasses.replace(joined, rejected=(*system.rejected, *told.rejected))
+
+
+def _remembered(
+    record: Record, system: System, start_s: int
+) -> tuple[System, VirtualDers, Promises, list[Entry]]:
+    """A system with the groups of people and the claims of its ledger, and what is to be told of them."""
+    kept = record.entries(0, {_virtual_kept.KIND})
+    virtual, regrouped = _virtual_kept.rebuilt(system.groups, kept, start_s)
+    system = dataclasses.replace(system, groups=virtual.groups)
+    promises, released = Promises.rebuilt(record, system.fleet, system.rows_of, start_s)
+    return system, virtual, promises, [*regrouped, *released]
 
 
 def _claim(folder: Path, scenario: Scenario) -> None:

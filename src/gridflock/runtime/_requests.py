@@ -23,7 +23,7 @@ _WHY_CHARS = 500
 _NAME_CHARS = 100
 _PRIORITIES = tuple(p for p in Priority if p >= Priority.OPERATOR)
 _GROUP_RULES: Mapping[str, str] = {
-    "id": "a free and printable name",
+    "id": "a printable name that is free, or a group that was defined",
     "members": "registered resources",
     "children": "other groups",
     "parents": "groups that were defined, none of the system's own",

@@ -352,6 +352,8 @@ def _followed(
 
 
 def _ruled(group: str, terms: Terms) -> tuple[Rule | None, list[Rejected]]:
+    if not terms.where.isprintable():
+        return None, [Rejected("group", "rule", (group,), "expected a printable text")]
     try:
         return terms.rule(), []
     except PlaceRejected as fault:
