@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from scipy import sparse
@@ -96,20 +96,24 @@ class Places:
         return s
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 class RowsOf(Mapping[str, Rows]):
-    """Rows of every group and resource, found when asked; a group goes before a resource of its name."""
+    """Rows of every group and resource, found once when asked; a group goes before a resource of its name."""
 
-    groups: Groups
+    def __init__(self, groups: Groups) -> None:
+        self.groups = groups
+        self._found: dict[str, Rows] = {}
 
     def __getitem__(self, name: str) -> Rows:
         """Rows, ascending. Raises ``KeyError`` for an unknown name."""
-        if name in self.groups:
-            return self.groups.rows(name)
-        return np.array([self.groups.fleet.row_of[name]], dtype=np.int32)
+        rows = self._found.get(name)
+        if rows is None:
+            known = name in self.groups
+            rows = self.groups.rows(name) if known else np.array([self.groups.fleet.row_of[name]], np.int32)
+            self._found[name] = rows
+        return rows
 
     def __contains__(self, name: object) -> bool:
-        return name in self.groups or name in self.groups.fleet.row_of
+        return name in self._found or name in self.groups or name in self.groups.fleet.row_of
 
     def __iter__(self) -> Iterator[str]:
         yield from self.groups.ids
@@ -132,6 +136,7 @@ class System:
         site: where the feeder stands.
         charged_sites: groups of connection points whose bill has a demand charge.
         rejected: registry rows that were refused.
+        rows_of: every group's and resource's rows.
     """
 
     title: str
@@ -142,6 +147,11 @@ class System:
     site: Site
     charged_sites: tuple[str, ...]
     rejected: tuple[Rejected, ...]
+    rows_of: RowsOf = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Another state of the groups has other rows."""
+        object.__setattr__(self, "rows_of", RowsOf(self.groups))
 
     @classmethod
     def build(
@@ -168,11 +178,6 @@ class System:
         places = Places.of(fleet, network)
         title = str(document.get("title") or network.name)
         return cls(title, network, fleet, groups, places, site, sites, rejected)
-
-    @property
-    def rows_of(self) -> RowsOf:
-        """Every group's and resource's rows."""
-        return RowsOf(self.groups)
 
 
 def phases_of_buses(network: Network) -> dict[str, int]:
