@@ -185,7 +185,7 @@ def test_claims_that_no_longer_fit_are_named():
     claims = book()
     claims.add(claim("first", "street", up_kw=8), 0)
     claims.add(claim("later", "street", up_kw=5), 1)
-    again, broken = Claims.restored(
+    _again, broken = Claims.restored(
         Accounts(claims.accounts.up_kw * 0.6, claims.accounts.down_kw, claims.accounts.e_kwh),
         rows_of,
         claims.lives,
