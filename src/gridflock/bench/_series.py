@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from gridflock.bench._case import shortest
 from gridflock.bench._powerflow import SHAPES, STEPS_PER_DAY, YEAR_STEPS, daily_shapes
 from gridflock.field import opendss
 from gridflock.grid import ControlState, Network, Shaped, initial, settle
@@ -179,7 +180,7 @@ def _measured(race: _Race, scenarios: int, suffix: str) -> dict[str, float | int
     begun = time.process_time()
     own = in_lanes(network, steps, state, rounds=ROUNDS)
     first_s = time.process_time() - begun
-    ours = _best(lambda: in_lanes(network, steps, state, rounds=ROUNDS))
+    ours = shortest(lambda: in_lanes(network, steps, state, rounds=ROUNDS))
     usual = [_judge(race.network, rival, state, USUAL_TOLERANCE) for _ in range(REPEATS)]
     theirs = min(taken for taken, *_ in usual)
     tight = _judge(race.network, race.rival(scenarios, judged, TIGHT_INVERTERS), state, TIGHT_TOLERANCE)
@@ -242,13 +243,3 @@ def _year(race: _Race, shape: Rows, state: ControlState) -> tuple[float, float]:
         wall, cpu = time.perf_counter(), time.process_time()
         in_lanes(network, steps, state, rounds=ROUNDS, spread=pool.map, parts=2)
         return time.perf_counter() - wall, time.process_time() - cpu
-
-
-def _best(action: Callable[[], object]) -> float:
-    """Shortest of a few runs in processor time, s."""
-    found = []
-    for _ in range(REPEATS):
-        begun = time.process_time()
-        action()
-        found.append(time.process_time() - begun)
-    return min(found)

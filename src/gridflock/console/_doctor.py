@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from gridflock.console._remote import Remote
-from gridflock.console._screen import AsJson, Token, Url
+from gridflock.console._screen import AsJson, Token, Url, file_faults, stop
 
 if TYPE_CHECKING:
     from gridflock.runtime._doctor import Visit
@@ -45,13 +43,13 @@ def doctor(
     """
     asked = sum((file is not None, data is not None, demo))
     if asked > 1:
-        raise _stop("doctor: give one of FILE, --data and --demo")
+        raise stop("doctor: give one of FILE, --data and --demo")
     if not asked:
         raise _living(Remote(url, token).ask("GET", "/api/doctor"), as_json)
     from gridflock.fleet.doctor import Severity  # noqa: PLC0415 - other commands must not wait for it
     from gridflock.runtime import _doctor as visits  # noqa: PLC0415 - the same
 
-    with _faults():
+    with file_faults():
         if file is not None:
             visit = visits.see_file(file, feeder)
         else:
@@ -127,27 +125,3 @@ def _close(resources: int, findings: int, told: str, skipped: dict[str, str]) ->
     for why in dict.fromkeys(skipped.values()):
         rules = ", ".join(rule for rule, reason in skipped.items() if reason == why)
         typer.echo(f"not looked at, since {why}: {rules}")
-
-
-@contextmanager
-def _faults() -> Iterator[None]:
-    """Faults of files and folders as one line and exit code 1."""
-    from gridflock.record import RecordError  # noqa: PLC0415 - other commands must not wait for it
-    from gridflock.runtime import FileRejected  # noqa: PLC0415 - the same
-    from gridflock.sim import UnknownFeeder  # noqa: PLC0415 - the same
-
-    try:
-        yield
-    except FileRejected as error:
-        fault = error.rejected
-        place = f" line {fault.row}" if fault.row else ""
-        raise _stop(f"{fault.field}{place}: {fault.reason}") from error
-    except UnknownFeeder as error:
-        raise _stop(f"feeder: {error.args[0]} (rule: a packed feeder)") from error
-    except (RecordError, OSError) as error:
-        raise _stop(f"data: {error}") from error
-
-
-def _stop(message: str) -> typer.Exit:
-    typer.echo(message, err=True)
-    return typer.Exit(1)

@@ -14,6 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
+from gridflock.console._screen import file_faults, stop
 from gridflock.schema import CUSTOMER_CLASSES, REGISTRY, Enrolment, Kind
 from gridflock.units import iso, phase_letters, unix_s
 
@@ -42,7 +43,7 @@ def check(
     from gridflock.runtime._import import places_of
     from gridflock.runtime._registry import read_file
 
-    with _faults(), _progress(as_json) as progress:
+    with file_faults(), _progress(as_json) as progress:
         found = read_file(file, places_of(feeder), progress)
     answer = {"accepted": len(found.registry.ids), "rejected": _told(found.rejected)}
     if as_json:
@@ -91,7 +92,7 @@ def import_(
     from gridflock.runtime._import import import_file
 
     valid_s = _moment(since, "from")
-    with _faults(), _progress(as_json) as progress:
+    with file_faults(), _progress(as_json) as progress:
         done = import_file(
             file=file, folder=data, feeder=feeder, valid_s=valid_s, author=author, progress=progress
         )
@@ -142,7 +143,7 @@ def query(
     try:
         condition = parse(expression)
     except QueryRejected as error:
-        raise _stop(str(error)) from error
+        raise stop(str(error)) from error
     registry = _registry(data, file, as_of)
     rows = select(registry, condition).tolist()
     if count:
@@ -168,7 +169,7 @@ def show(
     """One resource: every attribute at a moment, and every version of its settings."""
     from gridflock.runtime._import import registry_of
 
-    with _faults():
+    with file_faults():
         registry, versions = registry_of(data, _moment(as_of, "as-of"))
     found = [
         {
@@ -183,7 +184,7 @@ def show(
         for version in versions.of(resource)
     ]
     if not found:
-        raise _stop(f"id: no resource {resource!r} in {data}")
+        raise stop(f"id: no resource {resource!r} in {data}")
     known = resource in registry.ids
     attributes = _attributes(registry, registry.ids.index(resource)) if known else None
     if as_json:
@@ -202,7 +203,7 @@ def _registry(data: Path, file: Path | None, as_of: str) -> Any:  # noqa: ANN401
     from gridflock.runtime._import import registry_of
     from gridflock.runtime._registry import read_file
 
-    with _faults():
+    with file_faults():
         if file is None:
             return registry_of(data, _moment(as_of, "as-of"))[0]
         with _progress(quiet=False) as progress:
@@ -273,29 +274,10 @@ def _moment(text: str, option: str) -> int | None:
     try:
         moment = unix_s(text)
     except (ValueError, OverflowError) as error:
-        raise _stop(f"{option}: {text!r} (rule: ISO 8601, as 2026-07-15T12:00)") from error
+        raise stop(f"{option}: {text!r} (rule: ISO 8601, as 2026-07-15T12:00)") from error
     if moment < 0:
-        raise _stop(f"{option}: {text!r} (rule: not before 1970)")
+        raise stop(f"{option}: {text!r} (rule: not before 1970)")
     return moment
-
-
-@contextmanager
-def _faults() -> Iterator[None]:
-    """Faults of files and folders as one line and exit code 1."""
-    from gridflock.record import RecordError
-    from gridflock.runtime import FileRejected
-    from gridflock.sim import UnknownFeeder
-
-    try:
-        yield
-    except FileRejected as error:
-        fault = error.rejected
-        place = f" line {fault.row}" if fault.row else ""
-        raise _stop(f"{fault.field}{place}: {fault.reason}") from error
-    except UnknownFeeder as error:
-        raise _stop(f"feeder: {error.args[0]} (rule: a packed feeder)") from error
-    except (RecordError, OSError, ValueError) as error:
-        raise _stop(f"data: {error}") from error
 
 
 @contextmanager
@@ -307,8 +289,3 @@ def _progress(quiet: bool) -> Iterator[Callable[[int, float], None]]:  # noqa: F
     with Progress(*columns, console=Console(stderr=True), disable=quiet, transient=True) as bar:
         task = bar.add_task("reading", total=1.0)
         yield lambda rows, share: bar.update(task, completed=share, description=f"{rows:,} rows")
-
-
-def _stop(message: str) -> typer.Exit:
-    typer.echo(message, err=True)
-    return typer.Exit(1)

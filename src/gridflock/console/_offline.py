@@ -18,6 +18,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from gridflock.console import _report
+from gridflock.console._screen import stop
 from gridflock.record import RecordError, open_record
 from gridflock.runtime import FileRejected, Role, Users, plain, read_rows, simulate
 from gridflock.schema import REGISTRY
@@ -33,11 +34,11 @@ def scenario(feeder: str, ders: int, day: str, seed: int) -> Scenario:
         feeder_document(feeder)
         found = Scenario(feeder=feeder, ders=ders, day=date.fromisoformat(day), seed=seed)
     except UnknownFeeder as error:
-        raise _stop(f"feeder: {error.args[0]} (rule: a packed feeder)") from error
+        raise stop(f"feeder: {error.args[0]} (rule: a packed feeder)") from error
     except ValueError as error:
-        raise _stop(f"day: {error} (rule: YYYY-MM-DD)") from error
+        raise stop(f"day: {error} (rule: YYYY-MM-DD)") from error
     if not _FIRST_YEAR <= found.day.year <= _LAST_YEAR:
-        raise _stop(f"day: {day} (rule: a year from {_FIRST_YEAR} to {_LAST_YEAR})")
+        raise stop(f"day: {day} (rule: a year from {_FIRST_YEAR} to {_LAST_YEAR})")
     return found
 
 
@@ -46,7 +47,7 @@ def study(world: Scenario, folder: Path, *, as_json: bool) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise _stop(f"out: {folder}: {error.strerror} (rule: a folder that can be written)") from error
+        raise stop(f"out: {folder}: {error.strerror} (rule: a folder that can be written)") from error
     screen = Console(stderr=as_json)
     with tempfile.TemporaryDirectory(prefix="gridflock-") as data, Progress(console=screen) as bar:
         task = bar.add_task("preparing", total=1.0)
@@ -122,9 +123,9 @@ def bench_powerflow(
             limits = bench.WIDE_PU if widen else None
             found = bench.powerflow(*asked, widen=limits, processors=processors)
     except (ImportError, UnknownFeeder, FeederRejected, OSError, bench.ProcessorFailed) as error:
-        raise _stop(str(error)) from error
+        raise stop(str(error)) from error
     except ArithmeticError as error:
-        raise _stop(str(error), code=2) from error
+        raise stop(str(error), code=2) from error
     answer: dict[str, Any] = plain(dict(found))
     return answer
 
@@ -132,15 +133,15 @@ def bench_powerflow(
 def _check_powerflow(feeder: str, against: str, *, widen: bool, controls: bool, processors: bool) -> None:
     """End where options contradict each other: one that would be left out quietly is refused."""
     if against not in {"opendss", "power-grid-model"}:
-        raise _stop(f"against: {against!r} (rule: opendss or power-grid-model)")
+        raise stop(f"against: {against!r} (rule: opendss or power-grid-model)")
     options = {"--widen": widen, "--controls": controls, "--processors": processors}
     given = [name for name, chosen in options.items() if chosen]
     if given and against != "opendss":
-        raise _stop(f"against: {against} with {' and '.join(given)} (rule: with opendss only)")
+        raise stop(f"against: {against} with {' and '.join(given)} (rule: with opendss only)")
     if controls and len(given) > 1:
-        raise _stop(f"controls: together with {' and '.join(set(given) - {'--controls'})} (rule: alone)")
+        raise stop(f"controls: together with {' and '.join(set(given) - {'--controls'})} (rule: alone)")
     if controls and Path(feeder).suffix.lower() != ".dss":
-        raise _stop(
+        raise stop(
             f"controls: feeder {feeder!r} (rule: an OpenDSS master, since OpenDSS's own controls are the "
             "rival; a packed feeder is written for it with its taps held)"
         )
@@ -158,7 +159,7 @@ def bench_estimation(
     try:
         return dict(bench.estimation(feeder, root, runs, level, missing, seed))
     except (ImportError, UnknownFeeder, FeederRejected, OSError) as error:
-        raise _stop(str(error)) from error
+        raise stop(str(error)) from error
 
 
 def bench_fleet(ders: int, seed: int) -> dict[str, Any]:
@@ -168,7 +169,7 @@ def bench_fleet(ders: int, seed: int) -> dict[str, Any]:
     try:
         return dict(bench.fleet(ders, seed))
     except (ImportError, OSError, bench.ImportFailed) as error:
-        raise _stop(str(error)) from error
+        raise stop(str(error)) from error
 
 
 def bench_flexibility(members: int, prices: int, seed: int) -> dict[str, Any]:
@@ -182,7 +183,7 @@ def clock_time(text: str) -> int:
     """Seconds after local midnight of ``HH:MM``."""
     hours, _, minutes = text.partition(":")
     if not (hours.isdigit() and minutes.isdigit() and int(hours) < 24 and int(minutes) < 60):
-        raise _stop(f"start: {text!r} is not a time of day (rule: HH:MM)")
+        raise stop(f"start: {text!r} is not a time of day (rule: HH:MM)")
     return int(hours) * 3_600 + int(minutes) * 60
 
 
@@ -193,7 +194,7 @@ def read_fleet(file: Path) -> RowList:
     except FileRejected as error:
         fault = error.rejected
         place = f" line {fault.row}" if fault.row else ""
-        raise _stop(f"{fault.field}{place}: {fault.reason}") from error
+        raise stop(f"{fault.field}{place}: {fault.reason}") from error
 
 
 def export_fleet(file: Path, world: Scenario) -> int:
@@ -214,7 +215,7 @@ def export_fleet(file: Path, world: Scenario) -> int:
     except OSError as error:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
-        raise _stop(f"file: {file}: {error.strerror} (rule: a file that can be written)") from error
+        raise stop(f"file: {file}: {error.strerror} (rule: a file that can be written)") from error
     return len(rows)
 
 
@@ -223,7 +224,7 @@ def verify(data: Path) -> dict[str, Any]:
     try:
         record = open_record(data, read_only=True)
     except RecordError as error:
-        raise _stop(str(error)) from error
+        raise stop(str(error)) from error
     try:
         answer: dict[str, Any] = plain(record.verify())
     finally:
@@ -236,9 +237,9 @@ def add_user(data: Path, name: str, role: str, groups: list[str]) -> str:
     try:
         return Users(data).add(name, Role[role.upper()], frozenset(groups))
     except KeyError as error:
-        raise _stop(f"role: {role!r} (rule: viewer, operator or admin)") from error
+        raise stop(f"role: {role!r} (rule: viewer, operator or admin)") from error
     except (ValueError, OSError) as error:
-        raise _stop(str(error)) from error
+        raise stop(str(error)) from error
 
 
 def user_names(data: Path) -> dict[str, str]:
@@ -246,7 +247,7 @@ def user_names(data: Path) -> dict[str, str]:
     try:
         return Users(data).names()
     except (ValueError, OSError) as error:
-        raise _stop(str(error)) from error
+        raise stop(str(error)) from error
 
 
 def remove_user(data: Path, name: str) -> None:
@@ -254,12 +255,6 @@ def remove_user(data: Path, name: str) -> None:
     try:
         found = Users(data).remove(name)
     except (ValueError, OSError) as error:
-        raise _stop(str(error)) from error
+        raise stop(str(error)) from error
     if not found:
-        raise _stop(f"name: no user {name!r} in {data}")
-
-
-def _stop(message: str, code: int = 1) -> typer.Exit:
-    """Say what is wrong and end: with 1 where the input is at fault, with 2 where there is no full answer."""
-    typer.echo(message, err=True)
-    return typer.Exit(code)
+        raise stop(f"name: no user {name!r} in {data}")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
@@ -36,3 +38,28 @@ def show(answer: Any, as_json: bool, rows: list[dict[str, Any]] | None = None) -
         for row in rows:
             table.add_row(*("" if value is None else escape(str(value)) for value in row.values()))
         out.print(table)
+
+
+def stop(message: str, code: int = 1) -> typer.Exit:
+    """Say what is wrong and end: with 1 where the input is at fault, with 2 where there is no full answer."""
+    typer.echo(message, err=True)
+    return typer.Exit(code)
+
+
+@contextmanager
+def file_faults() -> Iterator[None]:
+    """Faults of files and folders as one line and exit code 1."""
+    from gridflock.record import RecordError  # noqa: PLC0415 - other commands must not wait for it
+    from gridflock.runtime import FileRejected  # noqa: PLC0415 - the same
+    from gridflock.sim import UnknownFeeder  # noqa: PLC0415 - the same
+
+    try:
+        yield
+    except FileRejected as error:
+        fault = error.rejected
+        place = f" line {fault.row}" if fault.row else ""
+        raise stop(f"{fault.field}{place}: {fault.reason}") from error
+    except UnknownFeeder as error:
+        raise stop(f"feeder: {error.args[0]} (rule: a packed feeder)") from error
+    except (RecordError, OSError, ValueError) as error:
+        raise stop(f"data: {error}") from error
