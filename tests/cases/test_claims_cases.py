@@ -66,11 +66,26 @@ def test_a_stronger_claim_displaces_the_weaker_and_tells_whom():
         assert claims.add(claim(name, "a" if name == "one" else "street", up_kw=size), 0).held
     event = claim("event", "street", up_kw=9, priority=Priority.EVENT)
     assert not claims.add(event, 5).held
-    answer = claims.add(event, 5, displace=True)
+    answer = claims.add(event, 5, displace=lambda _: True)
     assert [other.id for other in answer.displaced] == ["two"]
     assert claims["two"].how == "displaced by event"
     assert len(claims) == 3
     assert {held.id for held in claims.as_of(4)} == {"one", "two", "three"}
+
+
+def test_only_claims_that_may_go_are_displaced():
+    """A weaker claim beyond the author's authority stays and is named; one within it goes instead."""
+    claims = book()
+    kept = claim("kept", "a", up_kw=1, priority=Priority.MARKET)
+    assert claims.add(kept, 0).held
+    free = claims.free("a", TimeGrid.uniform(kept.start_s, kept.until_s - kept.start_s, 1)).up_kw[0]
+    assert claims.add(claim("goes", "a", up_kw=free, priority=Priority.MARKET), 1).held
+    event = claim("event", "a", up_kw=free, priority=Priority.OPERATOR)
+    assert [c.id for c in claims.add(event, 2, displace=lambda c: c.id != "kept").displaced] == ["goes"]
+    more = claim("more", "a", up_kw=1, priority=Priority.SAFETY)
+    refused = claims.add(more, 3, displace=lambda c: c.id not in {"kept", "event"})
+    assert refused.refusal is not None
+    assert {c.id for c in claims.as_of(3)} == {"kept", "event"}
 
 
 def test_a_claim_is_replaced_in_one_step_or_not_at_all():
@@ -137,7 +152,11 @@ def test_the_same_claim_again_changes_nothing_and_an_id_is_given_once():
     [
         ({"up_kw": float("nan")}, "up_kw", "nan is no size: finite and not negative"),
         ({"e_kwh": -1.0}, "e_kwh", "-1 is no size: finite and not negative"),
-        ({"up_kw": 0.0}, "up_kw", "claims nothing: no kW up, kW down or kWh"),
+        ({"e_kwh": 1e306}, "e_kwh", "1e+306 is no size: more than 1e+12"),
+        ({"up_kw": 0.0}, "up_kw", "claims nothing: no kW up, kW down or kWh, of 0.001 at least"),
+        ({"up_kw": 1e-9}, "up_kw", "claims nothing: no kW up, kW down or kWh, of 0.001 at least"),
+        ({"start_s": -(10**12), "until_s": 1 - 10**12}, "start_s", "is no date"),
+        ({"until_s": 10**12}, "until_s", "is later than 9999-01-01T00:00:00Z"),
         ({"until_s": 0}, "until_s", "1970-01-01T00:00:00Z is not after its start 1970-01-01T17:00:00Z"),
         ({"start_s": -9, "until_s": -5}, "until_s", "1969-12-31T23:59:55Z is past"),
         ({"on": "elsewhere"}, "on", "no resource or group 'elsewhere'"),
@@ -168,7 +187,7 @@ def test_a_restart_finds_the_claims_in_the_ledger(tmp_path):
     assert not _claims.make(record, claims, claim("big", "a", up_kw=6), 2).held
     assert _claims.make(record, claims, claim("four", "street", up_kw=1), 3, replaces="two").held
     event = claim("event", "street", up_kw=10, priority=Priority.EVENT)
-    assert _claims.make(record, claims, event, 4, displace=True).held
+    assert _claims.make(record, claims, event, 4, displace=lambda _: True).held
     assert _claims.withdraw(record, claims, "event", 5) == ()
     assert _claims.withdraw(record, claims, "event", 6) == ()
     kinds = [entry.kind for entry in record.entries()]

@@ -283,7 +283,7 @@ def test_the_stronger_displaces_the_weaker_and_nobody_more_than_needed(kw, asked
     book, held = ledger(kw), {}
     for claim in asked:
         before = state(book)
-        answer = book.add(claim, 0, displace=True)
+        answer = book.add(claim, 0, displace=lambda _: True)
         if not answer.held:
             assert state(book) == before
             strong = [other for other in held.values() if other.priority <= claim.priority]
@@ -309,7 +309,7 @@ def test_lives_rebuild_the_same_ledger(kw, first, second):
     book.withdraw(first[0].id, 20)
     known = book.as_of(10)
     for claim in second:
-        book.add(Claim(**{**_fields(claim), "id": f"later {claim.id}"}), 30, displace=True)
+        book.add(Claim(**{**_fields(claim), "id": f"later {claim.id}"}), 30, displace=lambda _: True)
     again, broken = Claims.restored(book.accounts, rows_of, book.lives)
     assert broken == ()
     assert state(again)[0] == state(book)[0]

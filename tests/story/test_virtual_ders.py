@@ -272,6 +272,25 @@ def test_a_claim_is_held_refused_with_the_holder_and_released(derms):
     ]
 
 
+def test_a_claim_ends_no_other_beyond_its_authors_authority(derms):
+    """Neither by taking its place nor by displacing it; what the author may release gives way."""
+    lucy = Scope("lucy", Role.OPERATOR, frozenset({"section/s2"}))
+    whole, part = (derms._promises._claims.size(group)[0] for group in ("all", "section/s2"))
+    theirs = derms.claim(LOCAL, "all", kind="reserve", up_kw=whole - part / 4).claim.id
+    with pytest.raises(AccessDenied):
+        derms.claim(lucy, "section/s2", kind="offer", up_kw=0.001, replaces=theirs)
+    assert derms.events(LOCAL, 0, 1)[0].kind == "refusal"
+    hers = derms.claim(lucy, "section/s2", kind="offer", up_kw=part / 8).claim.id
+    urgent = {"kind": "event", "priority": "operator", "displace": True}
+    with pytest.raises(RequestRejected):
+        derms.claim(lucy, "section/s2", up_kw=part / 2, **urgent)
+    done = derms.claim(lucy, "section/s2", up_kw=part / 5, **urgent)
+    assert [claim.id for claim in done.displaced] == [hers]
+    assert theirs in [claim.id for claim in derms.claims(LOCAL)]
+    after = derms.claim(LOCAL, "section/s2", up_kw=part / 2, **urgent)
+    assert [claim.id for claim in after.displaced] == [theirs]
+
+
 @pytest.mark.parametrize(
     ("words", "field"),
     [
@@ -284,6 +303,10 @@ def test_a_claim_is_held_refused_with_the_holder_and_released(derms):
         ({"up_kw": -1.0}, "up_kw"),
         ({"up_kw": 0.0}, "up_kw"),
         ({"up_kw": float("inf")}, "up_kw"),
+        ({"up_kw": 1e306}, "up_kw"),
+        ({"up_kw": 1e-9}, "up_kw"),
+        ({"start": "9999-12-31T23:59:00"}, "minutes"),
+        ({"start": "0001-01-01T00:00:00+14:00"}, "start"),
         ({"group": "nothing"}, "group"),
         ({"replaces": "nothing"}, "replaces"),
         ({"why": "\x1b[2J"}, "why"),

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, replace
 from typing import Any
 
-from gridflock.fleet.claims import Accounts, Answer, Claim, ClaimKind, Claims, Held, RowsOf
+from gridflock.fleet.claims import Accounts, Answer, Claim, ClaimKind, Claims, Held, RowsOf, Yields
 from gridflock.model import Entry, Json, Priority, Rejected
 from gridflock.ports import Record
 
@@ -19,7 +19,7 @@ def make(
     claim: Claim,
     now_s: int,
     *,
-    displace: bool = False,
+    displace: Yields | None = None,
     replaces: str = "",
     author: str = "gridflock",
 ) -> Answer:
@@ -30,7 +30,7 @@ def make(
         claims: those in force.
         claim: what is asked.
         now_s: moment of the answer, unix seconds.
-        displace: let claims of weaker priority give way.
+        displace: which claims of weaker priority give way; None = none.
         replaces: id of a claim that goes if this one is held.
         author: who asks.
     """

@@ -8,11 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from gridflock.dispatch import Decision
+from gridflock.fleet.claims import Claim, Held
 from gridflock.grid import Flow, violations
 from gridflock.model import Entry, Json, Priority, Proposal
 from gridflock.runtime import _show
@@ -401,8 +403,8 @@ class Derms(Life):
             priority: operator, event, market, schedule or regulation.
             service: name of the service; the kind where empty.
             why: in words, kept in the ledger.
-            displace: claims of weaker priority give way.
-            replaces: id of a claim that goes if this one is held.
+            displace: claims of weaker priority give way, as far as the authority goes.
+            replaces: id of a claim that goes if this one is held; operators over its group.
 
         Raises:
             RequestRejected: with every fault, or with the holders in its way.
@@ -425,7 +427,9 @@ class Derms(Life):
                 why,
             )
             asked = read_claim(words, self._new_id(scope.user), now_s)
-            answer = self._promises.make(asked, now_s, scope.user, displace=displace, replaces=replaces)
+            self._may_end(scope, replaces, now_s)
+            gives = partial(self._reaches, scope) if displace else None
+            answer = self._promises.make(asked, now_s, scope.user, displace=gives, replaces=replaces)
             self._collect_events()
             if not answer.held:
                 raise RequestRejected(claim_faults(answer))
@@ -441,11 +445,10 @@ class Derms(Life):
         """
         with self._writing:
             now_s = self.moment.now_s
-            found = next((life for life in self._promises.open(now_s) if life.claim.id == claim_id), None)
+            found = self._may_end(scope, claim_id, now_s)
             if found is None:
                 message = f"no claim {claim_id!r} in force"
                 raise UnknownName(message)
-            self._authorise(scope, found.claim.on, "release")
             self._promises.release(claim_id, now_s, scope.user)
             self._collect_events()
             return _show.claim(found)
@@ -478,17 +481,34 @@ class Derms(Life):
 
     def _authorise(self, scope: Scope, group: str, verb: str) -> None:
         """Check role and subtree; record a refusal before raising it."""
-        system = self._loop.system
         with self._refusals(scope, group, verb):
-            scope.require(Role.OPERATOR)
-            rows = system.rows_of.get(group)
-            if rows is None or not scope.holds(rows, self._mine(scope)):
-                scope.require_group(_show.lineage(system.groups, system.fleet.row_of, group))
+            self._require(scope, group)
+
+    def _require(self, scope: Scope, group: str) -> None:
+        system, rows = self._loop.system, self._loop.system.rows_of.get(group)
+        if rows is None or not scope.holds(rows, self._mine(scope)):
+            scope.require_group(_show.lineage(system.groups, system.fleet.row_of, group))
+
+    def _reaches(self, scope: Scope, claim: Claim) -> bool:
+        """Whether a scope's authority extends to what a claim lies on."""
+        try:
+            self._require(scope, claim.on)
+        except AccessDenied:
+            return False
+        return True
+
+    def _may_end(self, scope: Scope, claim_id: str, now_s: int) -> Held | None:
+        """A claim in force, None where there is none of that id, once its end is authorised."""
+        found = next((life for life in self._promises.open(now_s) if life.claim.id == claim_id), None)
+        if found is not None:
+            self._authorise(scope, found.claim.on, "release")
+        return found
 
     @contextmanager
     def _refusals(self, scope: Scope, group: str, verb: str) -> Iterator[None]:
-        """Record what is refused for want of authority."""
+        """Require an operator before all else; record what is refused for want of authority."""
         try:
+            scope.require(Role.OPERATOR)
             yield
         except AccessDenied as refusal:
             head: dict[str, Json] = {
@@ -521,7 +541,6 @@ class Derms(Life):
         ends: tuple[Proposal, ...] = (),
     ) -> GroupAnswer:
         """Let another state of the groups hold: judged, recorded, then published as one reference."""
-        scope.require(Role.OPERATOR)
         faults = (*group_faults(step.rejected), *faults)
         if faults:
             raise RequestRejected(faults)

@@ -8,7 +8,7 @@ from typing import Self
 import numpy as np
 
 from gridflock.fleet import Fleet
-from gridflock.fleet.claims import Accounts, Answer, Claim, Claims, Held, nameplate_accounts
+from gridflock.fleet.claims import Accounts, Answer, Claim, Claims, Held, Yields, nameplate_accounts
 from gridflock.model import Entry
 from gridflock.ports import Record
 from gridflock.runtime._claims import WITHDRAWN, make, restore, withdraw
@@ -66,7 +66,9 @@ class Promises:
 
     # ---- made and given up -------------------------------------------------------------------------
 
-    def make(self, claim: Claim, now_s: int, author: str, *, displace: bool, replaces: str) -> Answer:
+    def make(
+        self, claim: Claim, now_s: int, author: str, *, displace: Yields | None, replaces: str
+    ) -> Answer:
         """Hold a claim, or say who stands in its way; what could not be recorded was never held."""
         self._claims.expire(now_s)
         before = self._claims.lives

@@ -231,7 +231,7 @@ def claim_faults(answer: Answer) -> tuple[Fault, ...]:
     """Why a claim is not held."""
     if answer.refusal is not None:
         return (Fault(answer.refusal.quantity, "free beside what is promised", answer.refusal.text),)
-    names = {"on": "group", "until_s": "minutes"}
+    names = {"on": "group", "start_s": "start", "until_s": "minutes"}
     return tuple(
         Fault(names.get(fault.field, fault.field), "a claim that can be held", fault.reason)
         for fault in answer.rejected

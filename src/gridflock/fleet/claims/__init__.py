@@ -11,7 +11,7 @@ them, so that a later claim on one member is refused only if the others cannot s
 
 from gridflock.fleet.claims._accounts import Accounts, nameplate_accounts
 from gridflock.fleet.claims._claim import Answer, Claim, ClaimKind, Free, Held, Refusal
-from gridflock.fleet.claims._ledger import Claims, RowsOf
+from gridflock.fleet.claims._ledger import Claims, RowsOf, Yields
 
 __all__ = [
     "Accounts",
@@ -23,5 +23,6 @@ __all__ = [
     "Held",
     "Refusal",
     "RowsOf",
+    "Yields",
     "nameplate_accounts",
 ]

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
+from gridflock.fleet.claims._accounts import WATTS, whole_watts
 from gridflock.model import Priority, Rejected
 from gridflock.units import NEVER_S, Kw, Kwh, TimeGrid, iso
 
 QUANTITIES = ("up_kw", "down_kw", "e_kwh")
 UP, DOWN, ENERGY = range(3)
 _WORDS = ("kW up", "kW down", "kWh")
+_MOST = 1e12
+"""Larger sizes are none, kW or kWh; sums of many such are still whole watts."""
+_FIRST_S, _LAST_S = -62_135_596_800, 253_370_764_800
+"""Beyond these, years 1 to 9998, there are no dates, unix seconds."""
 _NAMED = 5
 """Holders named in a refusal's words; all of them are in its fields."""
 
@@ -93,13 +99,23 @@ def wrong_claim(claim: Claim, now_s: int) -> list[Rejected]:
         size = getattr(claim, field)
         if not (math.isfinite(size) and size >= 0):
             fault(field, f"{size:g} is no size: finite and not negative")
-    if not any(getattr(claim, field) for field in QUANTITIES):
-        fault("up_kw", "claims nothing: no kW up, kW down or kWh")
-    if claim.until_s <= claim.start_s:
-        fault("until_s", f"{iso(claim.until_s)} is not after its start {iso(claim.start_s)}")
-    elif claim.until_s <= now_s:
-        fault("until_s", f"{iso(claim.until_s)} is past")
+        elif size > _MOST:
+            fault(field, f"{size:g} is no size: more than {_MOST:g}")
+    if not faults and not any(whole_watts(getattr(claim, field)) for field in QUANTITIES):
+        fault("up_kw", f"claims nothing: no kW up, kW down or kWh, of {1 / WATTS:g} at least")
+    faults += (Rejected("claim", field, (claim.id,), reason) for field, reason in _wrong_time(claim, now_s))
     return faults
+
+
+def _wrong_time(claim: Claim, now_s: int) -> Iterator[tuple[str, str]]:
+    if claim.start_s < _FIRST_S:
+        yield "start_s", "is no date"
+    elif claim.until_s > _LAST_S:
+        yield "until_s", f"is later than {iso(_LAST_S)}"
+    elif claim.until_s <= claim.start_s:
+        yield "until_s", f"{iso(claim.until_s)} is not after its start {iso(claim.start_s)}"
+    elif claim.until_s <= now_s:
+        yield "until_s", f"{iso(claim.until_s)} is past"
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,8 @@ from gridflock.units import NEVER_S, Rows, TimeGrid
 
 RowsOf = Callable[[str], Rows]
 """Rows of a resource or group; raises ``KeyError`` for one that is unknown."""
+Yields = Callable[[Claim], bool]
+"""Whether a claim may be displaced, as far as the author's authority goes."""
 
 
 class Claims:
@@ -90,17 +92,18 @@ class Claims:
 
     # ---- made and given up -----------------------------------------------------------------------------
 
-    def add(self, claim: Claim, now_s: int, *, displace: bool = False, replaces: str = "") -> Answer:
+    def add(self, claim: Claim, now_s: int, *, displace: Yields | None = None, replaces: str = "") -> Answer:
         """Hold a claim if all claims can be served beside it, else say who stands in the way.
 
         A refusal changes nothing. The same claim again changes nothing and is held as it was.
-        With ``displace``, claims of weaker priority give way as a whole: of those that bound what is free,
-        the weakest goes first, of equals the one made last; what turns out not to be needed stays.
+        With ``displace``, claims of weaker priority for which it holds give way as a whole: of those that
+        bound what is free, the weakest goes first, of equals the one made last; what turns out not to be
+        needed stays.
 
         Args:
             claim: what is asked.
             now_s: moment of the answer, unix seconds.
-            displace: let claims of weaker priority give way.
+            displace: which claims of weaker priority give way; None = none.
             replaces: id of a claim that goes if this one is held, and stays if not.
         """
         rejected = self._wrong(claim, now_s, replaces)
@@ -110,7 +113,7 @@ class Claims:
             return Answer(claim, held=True)
         body, former = self._body(claim.on), self._held.get(replaces)
         there = None if former is None else self._take_out(former.claim)
-        refusal, displaced = self._make_room(claim, body, displace=displace)
+        refusal, displaced = self._make_room(claim, body, displace)
         if refusal is not None:
             if former is not None and there is not None:
                 self._put_in(former.claim, there)
@@ -251,12 +254,14 @@ class Claims:
             self._named[where] = self._bodies.enter(body)
         return body
 
-    def _make_room(self, claim: Claim, body: Body, *, displace: bool) -> tuple[Refusal | None, list[Claim]]:
+    def _make_room(
+        self, claim: Claim, body: Body, displace: Yields | None
+    ) -> tuple[Refusal | None, list[Claim]]:
         """Take weaker claims out until one fits, and put back those that need not go."""
         displaced: dict[Claim, Body] = {}
         short = self._short(claim, body)
         while short is not None:
-            weakest = self._weakest(short[1].slots, claim) if displace else None
+            weakest = None if displace is None else self._weakest(short[1].slots, claim, displace)
             if weakest is None:
                 refusal = self._refusal(claim, *short)
                 for other, there in displaced.items():
@@ -272,9 +277,9 @@ class Claims:
                 del displaced[other]
         return None, list(displaced)
 
-    def _weakest(self, slots: Slots, claim: Claim) -> Claim | None:
+    def _weakest(self, slots: Slots, claim: Claim, yields: Yields) -> Claim | None:
         lives = [self._held[self._at[slot]] for slot in slots.tolist()]
-        weaker = [life for life in lives if life.claim.priority > claim.priority]
+        weaker = [life for life in lives if life.claim.priority > claim.priority and yields(life.claim)]
         found = max(weaker, key=lambda life: (life.claim.priority, life.made_s, life.claim.id), default=None)
         return None if found is None else found.claim
 
