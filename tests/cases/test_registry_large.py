@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+from gridflock.runtime._registry import read_file
+
 ROWS = 10_000_000
 _WRITE = 100_000
 _CHILD = """
@@ -58,3 +60,15 @@ def test_ten_million_rows_stay_within_three_gib(tmp_path):
     assert (answer["listed"], answer["reported"], answer["ascending"]) == (10_000, 10_002, True)
     assert answer["faults"] == answer["told"] == bad
     assert answer["beyond_gib"] < 3.0
+
+
+def test_names_that_nobody_has_cost_little(tmp_path):
+    """Neither a header of very many names nor another name in every row is kept or compared pair by pair."""
+    header = ["id", "kind", "bus", "phases", *(f"c{k}" for k in range(100_000))]
+    wide = tmp_path / "wide.csv"
+    wide.write_text(",".join(header) + "\na,load,1,a\n")
+    assert read_file(wide, None).given == frozenset(header[:4])
+    odd = tmp_path / "odd.jsonl"
+    odd.write_text("".join(f'{{"id": "a", "no {k}": 1}}\n' for k in range(5_000)))
+    found = read_file(odd, None)
+    assert (found.given, found.rows) == (frozenset({"id"}), 5_000)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import csv
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -92,15 +93,15 @@ def read_file(path: Path, places: Mapping[str, int] | None, progress: Progress |
             numbers = np.array(part.numbers, dtype=np.int64)
             if isinstance(part.cells, dict):
                 reader.add(part.cells, numbers)
-                given |= part.cells.keys()
+                given |= _KNOWN & part.cells.keys()
             else:
                 reader.add_rows(part.cells, numbers)
-                given.update(*part.cells)
+                given |= _KNOWN.intersection(chain.from_iterable(part.cells))
             rows += part.rows
             if progress is not None:
                 progress(rows, part.share)
     registry, rejected = reader.done()
-    return FileRead(registry, rejected, rows, frozenset(given & _KNOWN), reader.faults.by_rule())
+    return FileRead(registry, rejected, rows, frozenset(given), reader.faults.by_rule())
 
 
 def read_rows(path: Path) -> Rows:
@@ -173,7 +174,7 @@ def _csv_lines(file: TextIO, path: Path) -> tuple[list[str], Iterator[tuple[int,
     names = [name or _SURPLUS for name in next(reader, [])]
     if any("\ud800" <= letter <= "\udfff" for name in names for letter in name):
         raise _refused(path, "not UTF-8: the header", row=1)
-    twice = sorted({name for name in names if names.count(name) > 1} - {_SURPLUS})
+    twice = sorted({name for name, times in Counter(names).items() if times > 1} - {_SURPLUS})
     if twice:
         raise _refused(path, f"the header names {', '.join(twice)} twice", row=1)
     return names, ((reader.line_num, cells) for cells in reader if cells)
