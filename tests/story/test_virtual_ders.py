@@ -1,6 +1,7 @@
 """Virtual DERs and claims in a system that lives: made, asked, refused, and there again after its death."""
 
 import asyncio
+import json
 import subprocess
 import sys
 import threading
@@ -539,6 +540,32 @@ def test_rest_makes_changes_and_deletes(derms, tmp_path):
     assert answers[2].json()["detail"][0]["field"] == "version"
     assert "character 14" in answers[4].json()["detail"][0]["reason"]
     assert "claim" in answers[6].json()["detail"][0]["reason"]
+
+
+def test_no_body_gets_half_in(derms, tmp_path):
+    """Texts that are no Unicode and what stands beside a shape: answered, and groups are shown as before."""
+    users = Users(tmp_path)
+    headers = {"Authorization": f"Bearer {users.add('omar', Role.OPERATOR)}"}
+    headers["Content-Type"] = "application/json"
+    beside = BLOCK | {"note": "\ud800", "more": [[]]}
+
+    async def told():
+        transport = httpx.ASGITransport(build(derms, users))
+        async with httpx.AsyncClient(
+            transport=transport, base_url="http://gridflock", headers=headers
+        ) as site:
+            bodies = [{names: ["\ud800"]} for names in ("members", "children", "parents", "inside")]
+            bodies += [{"place": {}}, {"place": {"type": "Polygon", "coordinates": [[[10**400, 1]]]}}]
+            refused = [
+                await site.post("/api/groups", content=json.dumps({"group": "odd"} | body)) for body in bodies
+            ]
+            made = await site.post("/api/groups", content=json.dumps({"group": "block", "place": beside}))
+            return refused, [made, await site.get("/api/groups/block"), await site.get("/api/groups")]
+
+    refused, shown = asyncio.run(told())
+    assert [answer.status_code for answer in refused] == [422] * 6
+    assert [answer.status_code for answer in shown] == [200] * 3
+    assert shown[1].json()["definition"]["place"] == BLOCK
 
 
 def test_the_loop_sees_one_state_of_the_groups(derms):

@@ -53,7 +53,7 @@ class ProposalBody(BaseModel):
     why: str = Field("", description="In words; kept in the ledger.")
 
 
-_Ids = Annotated[list[str], Field(max_length=100_000)]
+_Ids = Annotated[list[Annotated[str, Field(max_length=200)]], Field(max_length=100_000)]
 
 
 class GroupBody(BaseModel):
@@ -106,7 +106,7 @@ class ClaimBody(BaseModel):
     service: str = Field("", description="Name of the service; the kind where empty.")
     why: str = Field("", description="In words; kept in the ledger.")
     displace: bool = Field(default=False, description="Claims of weaker priority give way.")
-    replaces: str = Field("", description="Id of a claim that goes if this one is held.")
+    replaces: str = Field("", description="Id of a claim that goes if this one is held.", max_length=200)
 
 
 def build(derms: Derms, users: Users) -> FastAPI:

@@ -58,10 +58,17 @@ class Terms:
         Raises:
             PlaceRejected: the shape is none.
         """
-        if not (self.where.strip() or self.place or self.inside or self.outside):
+        if not (self.where.strip() or self.place is not None or self.inside or self.outside):
             return None
         place = None if self.place is None else Place.of_shape(self.place)
         return Rule(self.where.strip(), place, self.inside, self.outside)
+
+    def plain(self) -> Terms:
+        """With nothing of the shape but what makes the place: anything may stand beside that."""
+        if self.place is None:
+            return self
+        made_of = ("type", "coordinates")
+        return replace(self, place={name: self.place[name] for name in made_of if name in self.place})
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +176,7 @@ class VirtualDers:
 
     def define(self, asked: Definition, author: str, now_s: int) -> Step:
         """A new group."""
+        asked = replace(asked, terms=asked.terms.plain())
         found = [*self._wrong_id(asked.id), *self._wrong_ties(asked.id, asked.children, asked.parents)]
         rule, misplaced = _ruled(asked.id, asked.terms)
         names = (GroupName(asked.title),) if asked.title else ()
@@ -194,7 +202,7 @@ class VirtualDers:
         above = self.parents(asked.id)
         parents = above if asked.parents is None else asked.parents
         inside = record.inside if asked.children is None else asked.children
-        terms = _altered(self.terms[asked.id], asked)
+        terms = _altered(self.terms[asked.id], asked).plain()
         found = [*self._wrong_ties(asked.id, inside, parents)]
         based_on, unreadable = _version(asked.id, asked.based_on)
         rule, misplaced = _ruled(asked.id, terms)

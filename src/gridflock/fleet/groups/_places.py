@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
@@ -76,12 +77,22 @@ def _listed(values: object, what: str) -> Sequence[Any]:
     return values
 
 
+def _position(values: object) -> list[float]:
+    """Longitude and latitude; what follows, as a height, must be numbers too (RFC 7946 §3.1.1)."""
+    if not isinstance(values, Sequence) or any(isinstance(x, str | bytes | bool) for x in values):
+        raise TypeError("no position")
+    numbers = [float(x) for x in values]
+    if not all(map(math.isfinite, numbers[2:])):
+        raise ValueError("no height")
+    return numbers[:2]
+
+
 def _ring(positions: object, number: int) -> _Array:
     """The edges of a ring, (m, 4)."""
     name = f"ring {number + 1}"
     try:
-        corners = np.array([[float(x) for x in p[:2]] for p in _listed(positions, name)], dtype=np.float64)
-    except (TypeError, ValueError):
+        corners = np.array([_position(p) for p in _listed(positions, name)], dtype=np.float64)
+    except (TypeError, ValueError, OverflowError):
         raise PlaceRejected(f"{name}: expected positions [lon, lat]") from None
     if corners.shape != (len(corners), 2):
         raise PlaceRejected(f"{name}: expected positions [lon, lat]")
