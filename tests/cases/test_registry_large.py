@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from gridflock.runtime._registry import read_file
+from gridflock.runtime._registry import FileRejected, read_file
 
 ROWS = 10_000_000
 _WRITE = 100_000
@@ -72,3 +72,15 @@ def test_names_that_nobody_has_cost_little(tmp_path):
     odd.write_text("".join(f'{{"id": "a", "no {k}": 1}}\n' for k in range(5_000)))
     found = read_file(odd, None)
     assert (found.given, found.rows) == (frozenset({"id"}), 5_000)
+
+
+def test_a_file_without_a_header_and_a_line_without_an_end_are_refused(tmp_path, monkeypatch):
+    """Neither is a registry: the first has no columns, the second could not be held in memory."""
+    monkeypatch.setattr("gridflock.runtime._registry._LONGEST_LINE", 1_000)
+    empty, endless, lines = tmp_path / "empty.csv", tmp_path / "endless.csv", tmp_path / "endless.jsonl"
+    empty.write_text("")
+    endless.write_text("id,kind\n" + "x" * 5_000)
+    lines.write_text('{"id": "a"}\n' + " " * 5_000)
+    for file, reason in ((empty, "no header"), (endless, "a line of more than"), (lines, "a line of more")):
+        with pytest.raises(FileRejected, match=reason):
+            read_file(file, None)

@@ -17,7 +17,7 @@ CELLS = {
     "kind": ["wind", "EV_V1G", "toaster", None],
     "bus": ["b0", "b1", "nowhere", ""],
     "phases": ["a", "abc", "aa", None],
-    "p_max_kw": ["1", "7.2", 3, 7.2, -1, "x", "nan", "", None, True, [1]],
+    "p_max_kw": ["1", "7.2", 3, 7.2, -1, "x", "1_0", "nan", "", None, True, [1]],
     "lat_deg": [52.5, "52", None, float("nan"), "nan", 91],
     "on_off": [0, "1", 0.5, 2],
     "provider": ["acme", 5, 5.0, True, "", "x" * 201],
@@ -184,3 +184,12 @@ def test_rows_of_a_kind_are_sorted_by_feeder_then_bus():
     registry, _ = read_registry(table, PLACES)
     assert registry.ids == ("6", "7", "8", "9")
     assert set(registry.columns) == {entry.name for entry in REGISTRY} - {"id"}
+
+
+def test_an_underscore_makes_no_number():
+    """Python reads 1_0 as ten; a registry refuses it by field and row."""
+    row = {"id": "a", "kind": "wind", "bus": "b0", "phases": "a", "p_max_kw": "1_0"}
+    registry, rejected = read_registry([row], PLACES)
+    assert registry.ids == ()
+    assert [(fault.field, fault.row) for fault in rejected] == [("p_max_kw", 1)]
+    assert "is not a number" in rejected[0].reason

@@ -242,6 +242,15 @@ def test_an_operator_groups_only_those_he_may_order(derms):
     derms.change_group(LOCAL, "hers", join=[other[1].id])
     with pytest.raises(AccessDenied):
         derms.propose(lucy, "hers", p_hi_kw=1.0, minutes=5)
+    derms.define_group(LOCAL, "nobodys", rule="kind = wind and p_max_kw > 9999")
+    for ask in (
+        lambda: derms.change_group(lucy, "nobodys", rule=f"id = '{mine[0].id}'"),
+        lambda: derms.delete_group(lucy, "nobodys"),
+        lambda: derms.define_group(lucy, "bare"),
+    ):
+        with pytest.raises(AccessDenied, match="without members"):
+            ask()
+    derms.delete_group(LOCAL, "nobodys")
 
 
 # ---- claims --------------------------------------------------------------------------------------

@@ -82,16 +82,20 @@ class Scope:
         """Whether there are rows and all are among those that the scope's groups hold."""
         return len(rows) > 0 and not len(_beyond(rows, mine))
 
-    def require_members(self, rows: Rows, mine: Iterable[Rows]) -> None:
+    def require_members(self, rows: Rows, mine: Iterable[Rows], *, empty: bool = False) -> None:
         """Refuse members outside the scope.
 
         Args:
             rows: of all members.
             mine: rows of the groups in the scope.
+            empty: the group has none, now or then: nobody's but theirs who may touch everything.
 
         Raises:
             AccessDenied: some members are in none of them.
         """
+        if empty and "all" not in self.groups:
+            message = f"user {self.user!r} has no authority over a group without members"
+            raise AccessDenied(message)
         lacking = 0 if "all" in self.groups else len(_beyond(rows, mine))
         if lacking:
             message = f"user {self.user!r} has no authority over {lacking} of its members"

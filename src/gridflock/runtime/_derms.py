@@ -63,6 +63,7 @@ from gridflock.units import Rows, iso
 
 _MOST_OPEN = 200
 """Proposals of one author in force: each costs every tick, and a stolen token can send many."""
+_MOST_CLAIMS = 10_000
 _SAMPLE = 50
 
 
@@ -413,19 +414,10 @@ class Derms(Life):
         self._authorise(scope, group, "claim")
         with self._writing:
             now_s = self.moment.now_s
-            words = ClaimWords(
-                group,
-                kind,
-                owner or scope.user,
-                start,
-                minutes,
-                up_kw,
-                down_kw,
-                e_kwh,
-                priority,
-                service,
-                why,
-            )
+            who, sizes = owner or scope.user, (up_kw, down_kw, e_kwh)
+            words = ClaimWords(group, kind, who, start, minutes, *sizes, priority, service, why)
+            if self._promises.count(now_s) >= _MOST_CLAIMS:
+                raise RequestRejected((Fault("group", f"at most {_MOST_CLAIMS} claims", "release some"),))
             asked = read_claim(words, self._new_id(scope.user), now_s)
             self._may_end(scope, replaces, now_s)
             gives = partial(self._reaches, scope) if displace else None
@@ -546,7 +538,8 @@ class Derms(Life):
             raise RequestRejected(faults)
         before, after, now_s = self._virtual, step.after, self.moment.now_s
         # Who may reach a group because it was defined so must not widen it: only the system's own count.
-        scope.require_members(before.touched(step, group), self._mine(scope, own=True))
+        mine = self._mine(scope, own=True)
+        scope.require_members(before.touched(step, group), mine, empty=before.empty(step, group))
         broken = self._promises.follow(RowsOf(after.groups), now_s)
         if broken:
             raise RequestRejected(promised(broken))

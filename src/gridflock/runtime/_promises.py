@@ -60,6 +60,11 @@ class Promises:
         self._claims.expire(now_s)
         return tuple(self._claims[claim.id] for claim in self._claims.as_of(now_s))
 
+    def count(self, now_s: int) -> int:
+        """How many claims are in force or to come."""
+        self._claims.expire(now_s)
+        return len(self._claims)
+
     def __getitem__(self, claim_id: str) -> Held:
         """The life of a claim. Raises ``KeyError`` for one that was never held."""
         return self._claims[claim_id]

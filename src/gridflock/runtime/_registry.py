@@ -26,6 +26,7 @@ Progress = Callable[[int, float], None]
 """Told rows read so far, and the share of the file that they are, 0 to 1."""
 
 _LARGEST_BYTES = 512 * 1024 * 1024
+_LONGEST_LINE = 16 * 1024 * 1024
 _LARGEST_OBJECT = 4 * 1024 * 1024
 _READ_CHARACTERS = 1024 * 1024
 _NUMERIC = frozenset(a.name for a in REGISTRY if a.dtype in {"f4", "i8", "u1"})
@@ -165,13 +166,25 @@ def _share(file: TextIO, size: int) -> float:
     return min(1.0, file.buffer.tell() / size) if size else 1.0
 
 
+def _bounded(file: TextIO, path: Path) -> Iterator[str]:
+    """The lines of a file, none so long that it could not be held."""
+    number = 0
+    while line := file.readline(_LONGEST_LINE):
+        number += 1
+        if len(line) == _LONGEST_LINE:
+            raise _refused(path, f"a line of more than {_LONGEST_LINE} characters", row=number)
+        yield line
+
+
 # ---- CSV -----------------------------------------------------------------------------------------
 
 
 def _csv_lines(file: TextIO, path: Path) -> tuple[list[str], Iterator[tuple[int, list[str]]]]:
     """The header's names, and each row that is not blank with the line it ends on: nearly always its own."""
-    reader = csv.reader(file, strict=True)
+    reader = csv.reader(_bounded(file, path), strict=True)
     names = [name or _SURPLUS for name in next(reader, [])]
+    if not names:
+        raise _refused(path, "empty: no header", row=1)
     if any("\ud800" <= letter <= "\udfff" for name in names for letter in name):
         raise _refused(path, "not UTF-8: the header", row=1)
     twice = sorted({name for name, times in Counter(names).items() if times > 1} - {_SURPLUS})
@@ -241,7 +254,7 @@ def _line_parts(path: Path, reader: Reader) -> Iterator[_Part]:
     """Objects, one a line; a line that is none is a fault of its row."""
     size = path.stat().st_size
     with _text(path, "surrogateescape") as file:
-        lines = enumerate(file, 1)
+        lines = enumerate(_bounded(file, path), 1)
         while part := [(number, line) for number, line in islice(lines, PART)]:
             rows: list[Mapping[str, object]] = []
             numbers: list[int] = []

@@ -347,6 +347,11 @@ class VirtualDers:
         rows: Rows = np.unique(np.concatenate(held))
         return rows
 
+    def empty(self, step: Step, group: str) -> bool:
+        """Whether a group has no member before a step or after it, so that no part of the fleet owns it."""
+        states = (self.groups, step.after.groups)
+        return any(group in groups and not len(groups.rows(group)) for groups in states)
+
 
 def _followed(
     register: GroupRegister, group: str, rule: Rule, version: GroupVersion, now_s: int

@@ -166,6 +166,9 @@ def is_empty(cell: object) -> bool:
 
 
 def _floats(cells: Sequence[object]) -> NDArray[np.float64]:
+    # Python reads 1_0 as ten; a registry does not.
+    if any("_" in cell for cell in cells if isinstance(cell, str)):
+        raise ValueError(_NUMBER_RULE)
     return np.fromiter(map(float, cells), dtype=np.float64, count=len(cells))  # type: ignore[arg-type]  # judged by float()
 
 
@@ -214,6 +217,6 @@ def _phases(cell: object) -> int:
 
 def _number(cell: object) -> float:
     try:
-        return float(cell)  # type: ignore[arg-type]  # whatever the file held; float() judges it
+        return float(_floats([cell])[0])
     except (TypeError, ValueError, OverflowError):
         raise Broken(_NUMBER_RULE, f"{shown(cell)} {_NUMBER_RULE}") from None
