@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from gridflock.plan.coordination import Limits, Oracle, Problem, Question, Stores, Vehicles
-from gridflock.plan.coordination._compiled import Spread
+from gridflock.plan.coordination import Limits, Oracle, Plan, Problem, Question, Recovered, Spread, Stores, Vehicles
 
 QUARTER_H = 0.25
 BATTERIES = 0.3
@@ -83,6 +82,54 @@ def world(ders: int, feeders: int, steps: int, fleet: str, seed: int, spread: Sp
     return World(
         problem, tuple(oracles), float((net < floor[:, None]).mean()), float((net / floor[:, None]).max())
     )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rolled:
+    """The same world a step later.
+
+    Attributes:
+        world: devices where the first step left them.
+        dual: the earlier horizon's duals on this one's steps.
+    """
+
+    world: World
+    dual: Float
+
+
+def rolled(of: World, plan: Plan, got: Recovered, seed: int) -> Rolled:
+    """Carry out the first step; prices and loads move on, the last step's price is new.
+
+    Args:
+        of: the world planned.
+        plan: its plan.
+        got: every device's schedule.
+        seed: of the new price.
+    """
+    rng = np.random.default_rng((seed, 12))
+    problem, limits = of.problem, of.problem.limits
+    price = np.append(problem.price[1:], problem.price[0] + rng.normal(0.0, NOISE["normal"]))
+    fixed = np.roll(limits.fixed_kw, -1, axis=1)
+    moved = replace(problem, price=price, limits=replace(limits, fixed_kw=fixed))
+    oracles: list[Oracle] = []
+    for oracle, p_kw in zip(of.oracles, got.p_kw, strict=True):
+        if isinstance(oracle, Stores):
+            oracles.append(_store_later(oracle, p_kw[:, 0].astype(np.float64)))
+        elif isinstance(oracle, Vehicles):
+            oracles.append(_vehicle_later(oracle, p_kw[:, 0].astype(np.float64)))
+    dual = np.roll(plan.dual, -1, axis=1)
+    return Rolled(replace(of, problem=moved, oracles=tuple(oracles)), dual)
+
+
+def _store_later(of: Stores, p_kw: Float) -> Stores:
+    stored = np.where(p_kw < 0.0, -p_kw * of.eff_charge, -p_kw / of.eff_discharge) * of.hours[0]
+    return replace(of, e_now_kwh=np.clip(of.e_now_kwh + stored, of.e_lo_kwh, of.e_hi_kwh))
+
+
+def _vehicle_later(of: Vehicles, p_kw: Float) -> Vehicles:
+    first, last = np.maximum(of.first - 1, 0), np.maximum(of.last - 1, 0)
+    left = np.maximum(of.need_kwh + p_kw * of.hours[0], 0.0)
+    return replace(of, need_kwh=np.minimum(left, of.most_kw * (last - first) * of.hours[0]), first=first, last=last)
 
 
 def _bump(clock: Float, at: float, width: float) -> Float:

@@ -37,6 +37,8 @@ class Ascent:
         self._length, self._shortened = 1.0, 0
         self._direction = np.zeros_like(start)
         self.point = start
+        self.steps = 0
+        """Steps kept so far."""
 
     def learn(self, slope: Array) -> None:
         """Take the slope at ``point`` and move ``point`` on."""
@@ -48,6 +50,7 @@ class Ascent:
                 self._pairs = [*self._pairs[1 - MEMORY :], (step, bend)]
         self._best, self._slope, self._known = self.point, slope, True
         self._length, self._shortened = 1.0, 0
+        self.steps += 1
         self._direction = self._towards()
         self.point = np.clip(self._best + self._direction, 0.0, self._most)
 

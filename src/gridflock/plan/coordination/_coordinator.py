@@ -13,18 +13,21 @@ from gridflock.plan.coordination._compiled import Array
 from gridflock.plan.coordination._master import NEAR, Master
 from gridflock.plan.coordination._oracle import Answer, Question
 from gridflock.plan.coordination._problem import Problem
-from gridflock.units import Kw
+from gridflock.units import Kw, Money
 
 SMOOTHING = 0.8
 """Weight of the prices with the best bound against the master's own (Wentges, ITOR 4, 1997)."""
 SOFTNESS = 0.06
-"""Softness of the first questions as a part of the median price."""
+"""Softness of the first questions as a part of the median price, and of its spread where that is more."""
+SOFTNESS_OF_SPREAD = 0.3
 HARDENING = 0.7
 """Softness of a mixing round as a part of the one before."""
 FIRST_STEP = 0.1
 """Largest price change of the first step as a part of the median price."""
-WINDOW = 4
-"""The climb ends when so many answers together raised the bound by less than ``CALM`` of the target."""
+WINDOW = 3
+"""The climb ends when so many of its steps together raised the bound by less than ``CALM`` of the target."""
+WINDOW_WARM = 2
+"""The same where duals of an earlier horizon are carried on."""
 CALM = 0.3
 LONGEST_CLIMB = 40
 """Answers after which the climb ends whatever it still gains."""
@@ -76,6 +79,7 @@ class Plan:
         questions: K rounds that carry weight.
         weight: (K, G) of each group's answers, adding up to 1.
         p_kw: (G, T) the groups' sums.
+        own_cost: (G,) their own cost.
         dual: (S, T) duals with the best bound: prices of the rows, and where the next horizon starts.
         slack_kw: (S, T) beyond the limits.
         status: its proof.
@@ -84,6 +88,7 @@ class Plan:
     questions: tuple[Question, ...]
     weight: Array
     p_kw: Kw
+    own_cost: Money
     dual: Array
     slack_kw: Kw
     status: Status
@@ -107,10 +112,12 @@ class Coordinator:
     ) -> None:
         self._problem, self._rows, self._target = problem, problem.rows, target
         typical = float(np.median(np.abs(problem.price))) or 1.0
-        self._softness = SOFTNESS * typical if softness is None else softness
+        if softness is None:
+            softness = max(SOFTNESS * typical, SOFTNESS_OF_SPREAD * float(problem.price.std()))
+        self._softness = softness
         start = np.zeros_like(self._rows.need) if warm is None else np.clip(warm, 0.0, self._rows.most)
         self._ascent = Ascent(start, self._rows.most, FIRST_STEP * typical * float(problem.hours.min()))
-        self._dual = start
+        self._dual, self._cold = start, warm is None
         self._asked: list[Question] = []
         self.answers = Answers(problem)
         self._master: Master | None = None
@@ -118,6 +125,7 @@ class Coordinator:
         self._weight = np.zeros((0, problem.groups))
         self._cost = np.inf
         self._best: list[float] = []
+        self._best_at_step: list[float] = []
         self._stage = Stage.CLIMB
 
     def question(self) -> Question:
@@ -181,6 +189,7 @@ class Coordinator:
             questions=tuple(self._asked[k] for k in used),
             weight=self._weight[used],
             p_kw=p_kw,
+            own_cost=self._own_cost(),
             dual=self._best_dual(),
             slack_kw=np.maximum(self._rows.short(p_kw), 0.0),
             status=self.status(),
@@ -195,13 +204,23 @@ class Coordinator:
         p_kw: Kw = np.einsum("kg,kgt->gt", self._weight, self.answers.p_kw[:count])
         return p_kw
 
+    def _own_cost(self) -> Money:
+        """(G,) own cost of the plan's mix."""
+        count = len(self._weight)
+        own = self.answers.cost[:count] + self.answers.p_kw[:count] @ (self._problem.price * self._problem.hours)
+        cost: Money = (self._weight * own).sum(axis=0)
+        return cost
+
     def _calm(self) -> bool:
         """Whether the climb has become slow."""
         if len(self._best) >= LONGEST_CLIMB:
             return True
-        if len(self._best) <= WINDOW:
+        if self._ascent.steps > len(self._best_at_step):
+            self._best_at_step.append(self._best[-1])
+        window = WINDOW if self._cold else WINDOW_WARM
+        if len(self._best_at_step) <= window:
             return False
-        gained = self._best[-1] - self._best[-1 - WINDOW]
+        gained = self._best[-1] - self._best_at_step[-1 - window]
         return gained < CALM * self._target * abs(self._best[-1])
 
     def _take_alone(self) -> None:

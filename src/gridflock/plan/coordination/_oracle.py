@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from gridflock.plan.coordination._compiled import Array
+from gridflock.plan.coordination._compiled import Array, Indices
 from gridflock.units import Kw, Money
 
 
@@ -56,6 +56,11 @@ class Oracle(Protocol):
     @property
     def members(self) -> int:
         """How many devices they hold together."""
+        ...
+
+    @property
+    def start(self) -> Indices:
+        """(G + 1,) first member of each group, and how many members there are."""
         ...
 
     def respond(self, question: Question) -> Answer:
