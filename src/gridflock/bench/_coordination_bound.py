@@ -55,7 +55,11 @@ def _stores_most(of: Stores, members: slice, price: Float, p_kw: Float) -> float
     """At least what these stores can earn together, by the worth of energy that ``_worth`` reads off."""
     hours = of.hours
     eta_c, eta_d = of.eff_charge[members, None], of.eff_discharge[members, None]
-    wear, charge, discharge = of.wear[members, None], of.charge_kw[members, None], of.discharge_kw[members, None]
+    wear, charge, discharge = (
+        of.wear[members, None],
+        of.charge_kw[members, None],
+        of.discharge_kw[members, None],
+    )
     lo, hi, now = of.e_lo_kwh[members], of.e_hi_kwh[members], of.e_now_kwh[members]
     want, end, short = of.e_want_kwh[members], of.end_value[members], of.short_price[members]
     worth = _worth(of, members, price, p_kw)

@@ -6,7 +6,17 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from gridflock.plan.coordination import Limits, Oracle, Plan, Problem, Question, Recovered, Spread, Stores, Vehicles
+from gridflock.plan.coordination import (
+    Limits,
+    Oracle,
+    Plan,
+    Problem,
+    Question,
+    Recovered,
+    Spread,
+    Stores,
+    Vehicles,
+)
 
 QUARTER_H = 0.25
 BATTERIES = 0.3
@@ -65,7 +75,9 @@ def world(ders: int, feeders: int, steps: int, fleet: str, seed: int, spread: Sp
     kinds = len(oracles)
     question = Question(np.tile(price, (feeders, 1)), 0.0)
     free = sum(oracle.respond(question).p_kw for oracle in oracles)
-    load = -(ders / feeders) * 0.35 * (0.6 + 0.4 * _bump(clock, 19, 3.0)) * rng.uniform(0.9, 1.1, (feeders, 1))
+    load = (
+        -(ders / feeders) * 0.35 * (0.6 + 0.4 * _bump(clock, 19, 3.0)) * rng.uniform(0.9, 1.1, (feeders, 1))
+    )
     net = load + free
     floor = np.quantile(net, 0.10, axis=1) * (TIGHT if fleet == "tight" else 1.0)
     floor = floor * rng.uniform(0.95, 1.1, feeders)
@@ -129,7 +141,9 @@ def _store_later(of: Stores, p_kw: Float) -> Stores:
 def _vehicle_later(of: Vehicles, p_kw: Float) -> Vehicles:
     first, last = np.maximum(of.first - 1, 0), np.maximum(of.last - 1, 0)
     left = np.maximum(of.need_kwh + p_kw * of.hours[0], 0.0)
-    return replace(of, need_kwh=np.minimum(left, of.most_kw * (last - first) * of.hours[0]), first=first, last=last)
+    return replace(
+        of, need_kwh=np.minimum(left, of.most_kw * (last - first) * of.hours[0]), first=first, last=last
+    )
 
 
 def _bump(clock: Float, at: float, width: float) -> Float:

@@ -82,12 +82,13 @@ class Answers:
 
     def _lower(self, claimed: Array, older: Array, newer: Array) -> None:
         """Claims of this round and of earlier ones, lowered to what other answers show possible."""
-        tolerance = ROUNDING * (np.abs(older).max(axis=0, initial=1.0) + np.abs(claimed.clip(-1e30)))
+        sure = np.where(np.isfinite(claimed), claimed, 0.0)
+        tolerance = ROUNDING * (np.abs(older).max(axis=0, initial=1.0) + np.abs(sure))
         breach = self._least - newer
         found = breach > tolerance
         self._breach = np.where(found, np.maximum(self._breach, breach), self._breach)
         self._least = np.where(found, newer, self._least)
-        least = np.minimum(claimed, older.min(axis=0, initial=np.inf))
-        now = np.where(claimed - least > tolerance, claimed - least, 0.0)
-        self._breach = np.concatenate([self._breach, now[None]])
-        self._least = np.concatenate([self._least, np.where(now > 0.0, least, claimed)[None]])
+        least = older.min(axis=0, initial=np.inf)
+        above = claimed > least + tolerance
+        self._breach = np.concatenate([self._breach, np.where(above, sure - least, 0.0)[None]])
+        self._least = np.concatenate([self._least, np.where(above, least, claimed)[None]])

@@ -70,9 +70,9 @@ class Ascent:
         slope, at = self._slope, self._best
         free = ~(((at <= 0.0) & (slope < 0.0)) | ((at >= self._most) & (slope > 0.0)))
         wanted = np.where(free, slope, 0.0)
-        if not self._pairs:
-            most = float(np.abs(wanted).max())
-            return wanted * (self._first / most) if most > 0.0 else wanted
+        steepest = float(np.abs(wanted).max())
+        if steepest == 0.0:
+            return wanted
         used = []
         left = wanted
         scale = 0.0
@@ -85,7 +85,7 @@ class Ascent:
             part = float((kept[0] * left).sum()) / along
             left = left - part * kept[1]
             used.append((*kept, along, part))
-        left = (scale or self._first / float(np.abs(wanted).max())) * left
+        left = (scale or self._first / steepest) * left
         for step, bend, along, part in reversed(used):
             left = left + (part - float((bend * left).sum()) / along) * step
         return left

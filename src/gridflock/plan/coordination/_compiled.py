@@ -10,7 +10,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+Array = NDArray[np.floating[Any]]
 Indices = NDArray[np.int64]
 Spread = Callable[[Callable[[int], Any], Iterable[int]], Iterable[Any]]
 """``map``, or the same of a pool of threads: compiled parts run without the interpreter's lock."""

@@ -108,7 +108,12 @@ class Coordinator:
     """
 
     def __init__(
-        self, problem: Problem, *, target: float = 0.005, warm: Array | None = None, softness: float | None = None
+        self,
+        problem: Problem,
+        *,
+        target: float = 0.005,
+        warm: Array | None = None,
+        softness: float | None = None,
     ) -> None:
         self._problem, self._rows, self._target = problem, problem.rows, target
         typical = float(np.median(np.abs(problem.price))) or 1.0
@@ -207,7 +212,9 @@ class Coordinator:
     def _own_cost(self) -> Money:
         """(G,) own cost of the plan's mix."""
         count = len(self._weight)
-        own = self.answers.cost[:count] + self.answers.p_kw[:count] @ (self._problem.price * self._problem.hours)
+        own = self.answers.cost[:count] + self.answers.p_kw[:count] @ (
+            self._problem.price * self._problem.hours
+        )
         cost: Money = (self._weight * own).sum(axis=0)
         return cost
 

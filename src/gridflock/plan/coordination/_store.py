@@ -66,7 +66,14 @@ def _cut(length: Array, head: int, tail: int, below: float, above: float) -> tup
 
 @compiled
 def _aims(
-    of: _Columns, k: int, price: Array, hours: Array, slope: Array, length: Array, up_to: Array, down_to: Array
+    of: _Columns,
+    k: int,
+    price: Array,
+    hours: Array,
+    slope: Array,
+    length: Array,
+    up_to: Array,
+    down_to: Array,
 ) -> None:
     """Contents to charge up to and to discharge down to in each step; equal where both share the time."""
     head = len(price) + 2
@@ -132,7 +139,8 @@ def _schedule(of: _Columns, k: int, price: Array, hours: Array, room: tuple[Arra
         p[t] = given - drawn
         cost += of.wear[k] * (given + drawn) * hours[t]
     short = max(of.e_want[k] - e, 0.0)
-    return cost + of.short_price[k] * short - of.end_value[k] * (e - of.e_want[k] + short)
+    total: float = cost + of.short_price[k] * short - of.end_value[k] * (e - of.e_want[k] + short)
+    return total
 
 
 @compiled

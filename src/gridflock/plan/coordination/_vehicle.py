@@ -28,27 +28,28 @@ class _Columns(NamedTuple):
 
 
 @compiled
-def _window(order: Indices, first: int, last: int, steps: Indices) -> int:
-    """The steps inside the window, cheapest first; how many."""
-    n = 0
+def _greedy(
+    of: _Columns, k: int, price: Array, hours: Array, width: float, order: Indices, steps: Indices, p: Array
+) -> tuple[int, float]:
+    """Cheapest charging into ``p`` over ``steps``, and the steps dearer than its last by less than ``width``.
+
+    Returns:
+        How many steps, and what it costs at the prices.
+    """
+    left, paid, n, dearest = of.need[k], 0.0, 0, np.inf
     for t in order:
-        if first <= t < last:
-            steps[n] = t
-            n += 1
-    return n
-
-
-@compiled
-def _greedy(of: _Columns, k: int, price: Array, hours: Array, steps: Indices, n: int, p: Array) -> float:
-    """Power per step of the window into ``p``, in the order of ``steps``; what it costs at the prices."""
-    left, paid = of.need[k], 0.0
-    for j in range(n):
-        t = steps[j]
+        if price[t] > dearest + width or (left <= 0.0 and width == 0.0):
+            break
+        if t < of.first[k] or t >= of.last[k]:
+            continue
         drawn = min(of.most[k] * hours[t], left)
         left -= drawn
         paid += price[t] * drawn
-        p[j] = drawn / hours[t]
-    return paid
+        steps[n], p[n] = t, drawn / hours[t]
+        n += 1
+        if left <= 0.0 and dearest == np.inf:
+            dearest = price[t]
+    return n, paid
 
 
 @compiled
@@ -101,8 +102,7 @@ def _sums(
     steps, p = np.empty(len(hours), np.int64), np.empty(len(hours))
     for g in range(groups[0], groups[1]):
         for k in range(start[g], start[g + 1]):
-            n = _window(order[g], of.first[k], of.last[k], steps)
-            least = _greedy(of, k, price[g], hours, steps, n, p)
+            n, least = _greedy(of, k, price[g], hours, width, order[g], steps, p)
             if width > 0.0:
                 epsilon[g] += max(_soft(of, k, price[g], hours, width, steps, n, p) - least, 0.0)
             for j in range(n):
@@ -127,11 +127,9 @@ def _add(
         if weight[g] == 0.0:
             continue
         for k in range(start[g], start[g + 1]):
-            n = _window(order[g], of.first[k], of.last[k], steps)
+            n, _ = _greedy(of, k, price[g], hours, width, order[g], steps, p)
             if width > 0.0:
                 _soft(of, k, price[g], hours, width, steps, n, p)
-            else:
-                _greedy(of, k, price[g], hours, steps, n, p)
             for j in range(n):
                 total[k, steps[j]] -= weight[g] * p[j]
 
