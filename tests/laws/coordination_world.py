@@ -2,7 +2,7 @@
 
 from gridflock.bench._coordination_monolith import monolith
 from gridflock.bench._coordination_world import World, world
-from gridflock.plan.coordination import Coordinator, Stage, joined
+from gridflock.plan.coordination import Coordinator, answered
 
 
 def batteries(seed, ders=24, feeders=2, steps=16):
@@ -22,11 +22,7 @@ def optimum(of: World) -> float:
 
 def ask(of, question):
     """All oracles' answers, in order."""
-    answers, first = [], 0
-    for oracle in of.oracles:
-        answers.append(oracle.respond(question.of(slice(first, first + oracle.groups))))
-        first += oracle.groups
-    return joined(answers)
+    return answered(of.oracles, question)
 
 
 def run(of, rounds, change=lambda _, answer: answer, **options):
@@ -34,6 +30,6 @@ def run(of, rounds, change=lambda _, answer: answer, **options):
     coordinator = Coordinator(of.problem, **options)
     for k in range(rounds):
         coordinator.absorb(change(k, ask(of, coordinator.question())))
-        if coordinator.status().stage == Stage.DONE:
+        if coordinator.status().done:
             break
     return coordinator

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gridflock.plan.coordination import Coordinator, Stage, Stores, Vehicles, recover
+from gridflock.plan.coordination import Coordinator, Stores, Vehicles, first_duals, recover
 
 sys.path.insert(0, str(Path(__file__).parent))
 here = importlib.import_module("coordination_world")
@@ -38,7 +38,7 @@ def test_the_gap_closes(seed):
     """Enough rounds bring plan and bound together at the optimum."""
     of = batteries(seed)
     coordinator = run(of, 400, target=1e-4)
-    assert coordinator.status().stage == Stage.DONE
+    assert coordinator.status().done
     assert abs(coordinator.plan().status.cost - optimum(of)) <= 2e-4 * abs(optimum(of)) + 1e-6
 
 
@@ -156,8 +156,8 @@ def test_a_warm_start_proves_at_least_what_it_was_given(seed):
 def test_a_bad_warm_start_does_no_harm(seed):
     """From any duals, even beyond the slack's price, the target is reached."""
     of = batteries(seed)
-    wild = np.random.default_rng(seed).uniform(-1.0, 3.0, of.problem.rows.need.shape)
-    assert run(of, 400, target=0.001, warm=wild).status().stage == Stage.DONE
+    wild = np.random.default_rng(seed).uniform(-1.0, 3.0, of.problem.rows.need_kw.shape)
+    assert run(of, 400, target=0.001, warm=wild).status().done
 
 
 def test_same_questions_same_plan():
@@ -184,3 +184,12 @@ def test_export_limits_bind_as_import_limits_do():
     best = optimum(held)
     assert plan.status.bound <= best + 1e-6
     assert best <= plan.status.cost + 1e-6
+
+
+def test_first_prices_from_a_few_are_near_those_of_all():
+    """One device in five finds duals that prove most of what all devices' own duals prove."""
+    of = mixed(2, ders=3000, feeders=3, fleet="normal")
+    guess = first_duals(of.problem, of.oracles, 5)
+    began, warm = run(of, 1, target=0.0), run(of, 1, target=0.0, warm=guess)
+    best = run(of, 40, target=0.001).status().bound
+    assert best - warm.status().bound <= 0.2 * (best - began.status().bound)

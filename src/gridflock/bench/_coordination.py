@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import resource
 import time
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -15,22 +14,21 @@ from gridflock.bench._coordination_bound import independent_bound
 from gridflock.bench._coordination_monolith import monolith
 from gridflock.bench._coordination_world import World, rolled, world
 from gridflock.plan.coordination import (
-    Answer,
     Coordinator,
-    Oracle,
     Plan,
-    Question,
-    Recovered,
-    Stage,
-    joined,
+    answered,
+    first_duals,
     recover,
 )
+from gridflock.plan.coordination._recover import Recovered
 
 PARTS = 2
 """Threads that answer prices."""
 LIMIT_S = 300.0
 """After which a plan is taken as it is."""
 TARGET, TARGET_SMALL = 0.005, 0.001
+EVERY, FEW = 10, 2_000
+"""Cold prices begin with one device in so many, where more than so many stand behind each limit."""
 SMALL = 5_000
 """Up to so many devices, all batteries, the whole is also given to HiGHS as one program."""
 AGREES = 1e-6
@@ -87,25 +85,19 @@ def coordination(ders: int, feeders: int, steps: int, fleet: str, seed: int) -> 
 
 def _planned(of: World, target: float, warm: np.ndarray | None, most: int = 10_000) -> _Run:
     begun, cpu, asking = time.perf_counter(), time.process_time(), 0.0
+    if warm is None and len(of.problem.limits.names) * FEW < sum(oracle.members for oracle in of.oracles):
+        warm = first_duals(of.problem, of.oracles, EVERY)
     coordinator = Coordinator(of.problem, target=target, warm=warm)
     for _ in range(most):
         question = coordinator.question()
         at = time.perf_counter()
-        answer = _answer(of.oracles, question)
+        answer = answered(of.oracles, question)
         asking += time.perf_counter() - at
         coordinator.absorb(answer)
-        if coordinator.status().stage == Stage.DONE or time.perf_counter() - begun > LIMIT_S:
+        if coordinator.status().done or time.perf_counter() - begun > LIMIT_S:
             break
     plan = coordinator.plan()
     return _Run(plan, time.perf_counter() - begun, time.process_time() - cpu, asking)
-
-
-def _answer(oracles: Sequence[Oracle], question: Question) -> Answer:
-    answers, first = [], 0
-    for oracle in oracles:
-        answers.append(oracle.respond(question.of(slice(first, first + oracle.groups))))
-        first += oracle.groups
-    return joined(answers)
 
 
 def _checked(of: World, plan: Plan) -> Recovered:

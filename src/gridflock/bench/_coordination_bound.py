@@ -25,7 +25,7 @@ def independent_bound(of: World, plan: Plan) -> float:
     if (plan.dual < 0.0).any() or (plan.dual > rows.most * (1 + 1e-12)).any():
         raise ValueError("bound: duals outside 0..slack price")
     price = of.problem.price + (rows.matrix.toarray().T @ plan.dual) / of.problem.hours
-    bound = float((plan.dual * rows.need).sum())
+    bound = float((plan.dual * rows.need_kw).sum())
     first = 0
     for oracle in of.oracles:
         asked = price[first : first + oracle.groups]

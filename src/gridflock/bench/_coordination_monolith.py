@@ -70,7 +70,7 @@ def _program(of: World, stores: Stores) -> tuple[highspy.HighsLp, float]:
     program = highspy.HighsLp()
     program.num_col_, program.num_row_ = matrix.shape[1], matrix.shape[0]
     program.col_cost_, program.col_lower_, program.col_upper_ = cost, low, high
-    program.row_lower_ = np.concatenate([balance.ravel(), rows.need[rows.there]])
+    program.row_lower_ = np.concatenate([balance.ravel(), rows.need_kw[rows.there]])
     program.row_upper_ = np.concatenate([balance.ravel(), np.full(len(cells), np.inf)])
     program.a_matrix_.format_ = highspy.MatrixFormat.kColwise
     program.a_matrix_.start_, program.a_matrix_.index_ = matrix.indptr, matrix.indices

@@ -6,17 +6,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from gridflock.plan.coordination import (
-    Limits,
-    Oracle,
-    Plan,
-    Problem,
-    Question,
-    Recovered,
-    Spread,
-    Stores,
-    Vehicles,
-)
+from gridflock.plan.coordination import Limits, Oracle, Plan, Problem, Question, Stores, Vehicles
+from gridflock.plan.coordination._compiled import Spread
+from gridflock.plan.coordination._recover import Recovered
 
 QUARTER_H = 0.25
 BATTERIES = 0.3

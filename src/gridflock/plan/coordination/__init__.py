@@ -5,11 +5,11 @@ stated epsilon (``Stores``, ``Vehicles``, or a system below). The ``Coordinator`
 mixes answers into a plan; ``recover`` turns its weights into every device's schedule.
 """
 
-from gridflock.plan.coordination._compiled import Spread
-from gridflock.plan.coordination._coordinator import Coordinator, Plan, Stage, Status
-from gridflock.plan.coordination._oracle import Answer, Oracle, Question, joined
+from gridflock.plan.coordination._coordinator import Coordinator, Plan
+from gridflock.plan.coordination._first import answered, first_duals
+from gridflock.plan.coordination._oracle import Answer, Oracle, Question
 from gridflock.plan.coordination._problem import Limits, Problem
-from gridflock.plan.coordination._recover import Recovered, recover
+from gridflock.plan.coordination._recover import recover
 from gridflock.plan.coordination._store import Stores
 from gridflock.plan.coordination._vehicle import Vehicles
 
@@ -21,12 +21,9 @@ __all__ = [
     "Plan",
     "Problem",
     "Question",
-    "Recovered",
-    "Spread",
-    "Stage",
-    "Status",
     "Stores",
     "Vehicles",
-    "joined",
+    "answered",
+    "first_duals",
     "recover",
 ]

@@ -75,7 +75,7 @@ class Answers:
 
     def bounds(self) -> Array:
         """(K,) what every plan costs at least by each round; -inf where a group did not answer."""
-        need = self._problem.rows.need
+        need = self._problem.rows.need_kw
         fixed = np.array([float((dual * need).sum()) for dual in self.duals])
         bounds: Array = self._least.sum(axis=1) + fixed
         return bounds

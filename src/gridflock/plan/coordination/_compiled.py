@@ -34,3 +34,9 @@ def over_groups(start: Indices, parts: int, spread: Spread, part: Callable[[int,
     ranges = [(int(a), int(b)) for a, b in pairwise(cuts)]
     for _ in spread(lambda k: part(*ranges[k]), range(parts)):
         pass
+
+
+def thin(start: Indices, every: int) -> tuple[Indices, Indices]:
+    """Every so-manieth member of each group: which, and where each group begins among them."""
+    kept = [np.arange(a, b, every) for a, b in pairwise(start)]
+    return np.concatenate(kept), np.cumsum([0, *(len(k) for k in kept)])

@@ -70,6 +70,11 @@ class Status:
     slack_kwh: float
     breaches: int
 
+    @property
+    def done(self) -> bool:
+        """Whether the gap asked for is proven."""
+        return self.stage == Stage.DONE
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Plan:
@@ -120,14 +125,14 @@ class Coordinator:
         if softness is None:
             softness = max(SOFTNESS * typical, SOFTNESS_OF_SPREAD * float(problem.price.std()))
         self._softness = softness
-        start = np.zeros_like(self._rows.need) if warm is None else np.clip(warm, 0.0, self._rows.most)
+        start = np.zeros_like(self._rows.need_kw) if warm is None else np.clip(warm, 0.0, self._rows.most)
         self._ascent = Ascent(start, self._rows.most, FIRST_STEP * typical * float(problem.hours.min()))
         self._dual, self._cold = start, warm is None
         self._asked: list[Question] = []
         self.answers = Answers(problem)
         self._master: Master | None = None
         self._entered = 0
-        self._weight = np.zeros((0, problem.groups))
+        self._weight: Array = np.zeros((0, problem.groups))
         self._cost = np.inf
         self._best: list[float] = []
         self._best_at_step: list[float] = []
@@ -195,12 +200,14 @@ class Coordinator:
             weight=self._weight[used],
             p_kw=p_kw,
             own_cost=self._own_cost(),
-            dual=self._best_dual(),
+            dual=self.dual,
             slack_kw=np.maximum(self._rows.short(p_kw), 0.0),
             status=self.status(),
         )
 
-    def _best_dual(self) -> Array:
+    @property
+    def dual(self) -> Array:
+        """(S, T) duals with the best bound so far."""
         return self.answers.duals[int(np.argmax(self.answers.bounds()))]
 
     def _p_kw(self) -> Kw:
@@ -239,7 +246,7 @@ class Coordinator:
     def _take(self, weight: Array) -> None:
         """Keep a mix if it is the best so far, at its cost with every row counted."""
         count = len(weight)
-        p_kw = np.einsum("kg,kgt->gt", weight, self.answers.p_kw[:count])
+        p_kw: Kw = np.einsum("kg,kgt->gt", weight, self.answers.p_kw[:count])
         slack = np.maximum(self._rows.short(p_kw), 0.0)
         cost = float((weight * self.answers.cost[:count]).sum() + (slack * self._rows.most).sum())
         if cost < self._cost:
@@ -249,9 +256,9 @@ class Coordinator:
         """Solve the master over all answers; the next prices lie between its own and the best."""
         master = self._master = self._master or Master(self._problem)
         for k in range(self._entered, self.answers.rounds):
-            near = self._rows.short(self.answers.p_kw[k]) > -NEAR * self._rows.scale
+            near = self._rows.short(self.answers.p_kw[k]) > -NEAR * self._rows.scale_kw
             master.add(self.answers.p_kw[k], self.answers.cost[k], self.answers.there[k], near)
         self._entered = self.answers.rounds
         weight, dual = master.solve()
         self._take(weight)
-        self._dual = SMOOTHING * self._best_dual() + (1.0 - SMOOTHING) * dual
+        self._dual = SMOOTHING * self.dual + (1.0 - SMOOTHING) * dual

@@ -29,7 +29,7 @@ class Master:
         self._problem, self._rows = problem, problem.rows
         self._of_group = [self._rows.matrix[:, [g]].nonzero()[0] for g in range(problem.groups)]
         self._sign = [self._rows.matrix[:, [g]].data for g in range(problem.groups)]
-        self._row = np.full(self._rows.need.shape, -1, dtype=np.int32)
+        self._row = np.full(self._rows.need_kw.shape, -1, dtype=np.int32)
         self._p = np.zeros((0, problem.groups, len(problem.hours)))
         self._column = np.zeros((0, problem.groups), dtype=np.int64)
         self._solver = highspy.Highs()
@@ -109,7 +109,7 @@ class Master:
             starts[n] = entries
             entries += int(used.sum())
         first = self._solver.getNumRow()
-        need = self._rows.need[new]
+        need = self._rows.need_kw[new]
         joined = np.concatenate(index).astype(np.int32), np.concatenate(value)
         top = np.full(count, highspy.kHighsInf)
         self._solver.addRows(count, need, top, entries, starts, joined[0], joined[1])

@@ -63,6 +63,10 @@ class Oracle(Protocol):
         """(G + 1,) first member of each group, and how many members there are."""
         ...
 
+    def thinned(self, every: int) -> Oracle:
+        """One device in ``every`` of each group, for first prices."""
+        ...
+
     def respond(self, question: Question) -> Answer:
         """The sums of the schedules that cost least at these prices."""
         ...

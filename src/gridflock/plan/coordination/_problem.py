@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -49,6 +49,12 @@ class Problem:
     groups: int
     limits: Limits
 
+    def thinned(self, every: int) -> Problem:
+        """The problem of one device in ``every``: the same price, limits that much smaller."""
+        of = self.limits
+        smaller = (of.fixed_kw / every, of.floor_kw / every, of.ceiling_kw / every)
+        return replace(self, limits=Limits(of.names, of.groups, *smaller, of.slack_price))
+
     @cached_property
     def rows(self) -> Rows:
         """The limits as one-sided rows."""
@@ -80,27 +86,27 @@ class Problem:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Rows:
-    """One-sided rows ``matrix @ p + slack >= need``, S of them over T steps.
+    """One-sided rows ``matrix @ p + slack >= need_kw``, S of them over T steps.
 
     Attributes:
         sign: (S,) +1 for a floor, -1 for a ceiling.
         limit: (S,) which limit.
         matrix: sparse (S, G) of -1, 0, 1.
-        need: (S, T) kW.
+        need_kw: (S, T).
         there: (S, T) which cells are limited at all.
         most: (S, T) the slack's price per kW over the step: the largest dual.
-        scale: (S, T) the limit's own size, kW.
+        scale_kw: (S, T) the limit's own size.
     """
 
     sign: Array
     limit: np.ndarray
     matrix: sparse.csr_matrix
-    need: Kw
+    need_kw: Kw
     there: Mask
     most: Array
-    scale: Kw
+    scale_kw: Kw
 
     def short(self, p_kw: Kw) -> Kw:
         """(S, T) need less activity; positive where the limit is broken."""
-        short: Kw = np.where(self.there, self.need - self.matrix @ p_kw, 0.0)
+        short: Kw = np.where(self.there, self.need_kw - self.matrix @ p_kw, 0.0)
         return short

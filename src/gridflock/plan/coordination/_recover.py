@@ -77,7 +77,7 @@ def recover(problem: Problem, oracles: Sequence[Oracle], plan: Plan) -> Recovere
         sums.append(_by_group(p_kw, oracle))
     sums_kw = np.concatenate(sums)
     short = np.maximum(problem.rows.short(sums_kw), 0.0)
-    beyond = short - plan.slack_kw > HOLDS * problem.rows.scale
+    beyond = short - plan.slack_kw > HOLDS * problem.rows.scale_kw
     return Recovered(
         p_kw=tuple(schedules),
         sums_kw=sums_kw,

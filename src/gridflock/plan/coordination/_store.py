@@ -10,15 +10,18 @@ time and the two pieces become one. Going forth the two contents become a schedu
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, fields, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gridflock.plan.coordination._compiled import Array, Indices, Spread, compiled, over_groups
+from gridflock.plan.coordination._compiled import Array, Indices, Spread, compiled, over_groups, thin
 from gridflock.plan.coordination._oracle import Answer, Question
 from gridflock.units import Kw, Kwh, Mask, Money
+
+_SHARED = {"hours", "start", "spread", "parts"}
+"""What a set of stores has once, not for each."""
 
 
 class _Columns(NamedTuple):
@@ -264,6 +267,13 @@ class Stores:
     def members(self) -> int:
         """How many stores."""
         return len(self.e_now_kwh)
+
+    def thinned(self, every: int) -> Stores:
+        """One store in ``every`` of each group."""
+        kept, start = thin(self.start, every)
+        names = [each.name for each in fields(self) if each.name not in _SHARED]
+        columns: dict[str, Any] = {name: getattr(self, name)[kept] for name in names}
+        return replace(self, start=start, **columns)
 
     def respond(self, question: Question) -> Answer:
         """Sums of the groups' best schedules."""

@@ -9,13 +9,13 @@ and stated as ``epsilon``, so that bounds stay proven.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gridflock.plan.coordination._compiled import Array, Indices, Spread, compiled, over_groups
+from gridflock.plan.coordination._compiled import Array, Indices, Spread, compiled, over_groups, thin
 from gridflock.plan.coordination._oracle import Answer, Question
 from gridflock.units import Kw, Kwh
 
@@ -174,6 +174,13 @@ class Vehicles:
         reach = self.most_kw * np.maximum(until[self.last] - until[self.first], 0.0)
         missing: Kwh = np.maximum(self.need_kwh - reach, 0.0)
         return missing
+
+    def thinned(self, every: int) -> Vehicles:
+        """One vehicle in ``every`` of each group."""
+        kept, start = thin(self.start, every)
+        names = ("need_kwh", "most_kw", "first", "last")
+        columns: dict[str, Any] = {name: getattr(self, name)[kept] for name in names}
+        return replace(self, start=start, **columns)
 
     def respond(self, question: Question) -> Answer:
         """Sums of the groups' cheapest charging; soft where the question says so."""
