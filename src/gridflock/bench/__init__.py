@@ -4,6 +4,7 @@ A missing rival is an error and never a silent skip. Times count only beside equ
 not, the figures say so (``counts``) and why (``why_not``).
 """
 
+from gridflock.bench._coordination import coordination
 from gridflock.bench._estimation import estimation
 from gridflock.bench._fleet import ImportFailed, fleet
 from gridflock.bench._flexibility import flexibility
@@ -17,6 +18,7 @@ __all__ = [
     "ImportFailed",
     "ProcessorFailed",
     "against_power_grid_model",
+    "coordination",
     "estimation",
     "fleet",
     "flexibility",

@@ -297,6 +297,25 @@ def bench_flexibility(
     _measured(_offline.bench_flexibility(members, prices, seed), as_json)
 
 
+@bench.command("coordination")
+def bench_coordination(
+    ders: Annotated[int, typer.Option(min=80, max=2_000_000, help="Devices.")] = 1_000_000,
+    feeders: Annotated[int, typer.Option(min=2, max=1_000, help="Each with an import limit.")] = 100,
+    steps: Annotated[int, typer.Option(min=48, max=288, help="Quarters of an hour.")] = 96,
+    fleet: Annotated[str, typer.Option(help="normal, tight, volatile or batteries.")] = "normal",
+    seed: Seed = 1,
+    as_json: AsJson = False,
+) -> None:
+    """One plan for a fleet under feeder and system limits: proven gap, cold and warm, checked by device.
+
+    Small fleets of batteries beside HiGHS on the whole as one program. Ends with exit code 2 where a gap
+    is not reached, a limit is broken or two bounds differ.
+    """
+    from gridflock.console import _offline
+
+    _measured(_offline.bench_coordination(ders, feeders, steps, fleet, seed), as_json)
+
+
 @bench.command("estimation")
 def bench_estimation(
     feeder: Annotated[str, typer.Option(help="OpenDSS master, or a packed feeder.")] = "ieee123",

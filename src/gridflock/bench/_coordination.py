@@ -1,0 +1,180 @@
+"""A million devices under feeder and system limits: one plan, its proof, and the next horizon's."""
+
+from __future__ import annotations
+
+import resource
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from gridflock.bench._coordination_bound import independent_bound
+from gridflock.bench._coordination_monolith import monolith
+from gridflock.bench._coordination_world import World, rolled, world
+from gridflock.plan.coordination import (
+    Coordinator,
+    Plan,
+    answered,
+    first_duals,
+    recover,
+)
+from gridflock.plan.coordination._recover import Recovered
+
+PARTS = 2
+"""Threads that answer prices."""
+LIMIT_S = 300.0
+"""After which a plan is taken as it is."""
+TARGET, TARGET_SMALL = 0.005, 0.001
+EVERY, FEW = 10, 2_000
+"""Cold prices begin with one device in so many, where more than so many stand behind each limit."""
+SMALL = 5_000
+"""Up to so many devices, all batteries, the whole is also given to HiGHS as one program."""
+AGREES = 1e-6
+"""Largest difference of the two bounds, as a part of the cost."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Run:
+    plan: Plan
+    clock_s: float
+    cpu_s: float
+    asking_s: float
+
+
+def coordination(ders: int, feeders: int, steps: int, fleet: str, seed: int) -> dict[str, Any]:
+    """Plan a synthetic fleet cold, check it device by device, roll it on by a step and plan it warm.
+
+    Args:
+        ders: devices.
+        feeders: import limits, and one more on their sum.
+        steps: of a quarter of an hour.
+        fleet: ``normal``, ``tight``, ``volatile`` or ``batteries``.
+        seed: of the fleet.
+
+    Returns:
+        ``gap`` of net cost, in money and of gross turnover; ``gap_rechecked`` against a bound worked out
+        without our oracles; seconds cold and warm, by the clock and of the processors; ``violations``
+        of limits by the recovered schedules; ``ratio_vs_monolith`` for small fleets of batteries.
+    """
+    with ThreadPoolExecutor(PARTS) as pool:
+        warm_up = world(40 * feeders, feeders, steps, fleet, seed, pool.map, PARTS)
+        _checked(warm_up, _planned(warm_up, TARGET, None, most=3).plan)
+        begun = time.perf_counter()
+        here = world(ders, feeders, steps, fleet, seed, pool.map, PARTS)
+        made_s = time.perf_counter() - begun
+        small = fleet == "batteries" and ders <= SMALL
+        target = TARGET_SMALL if small else TARGET
+        cold = _planned(here, target, None)
+        begun = time.perf_counter()
+        got = _checked(here, cold.plan)
+        recover_s = time.perf_counter() - begun
+        found = _figures(here, cold, got, independent_bound(here, cold.plan))
+        found |= {"made_s": round(made_s, 2), "recover_s": round(recover_s, 2)}
+        after = rolled(here, cold.plan, got, seed)
+        del got
+        warm = _planned(after.world, target, after.dual)
+        found |= _warm_figures(after.world, warm, _checked(after.world, warm.plan))
+        if small:
+            found |= _against_monolith(here, cold)
+    found["rss_gib"] = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 3)
+    wrong = _wrong(found, target)
+    return {**found, "counts": not wrong, "why_not": "; ".join(wrong)}
+
+
+def _planned(of: World, target: float, warm: np.ndarray | None, most: int = 10_000) -> _Run:
+    begun, cpu, asking = time.perf_counter(), time.process_time(), 0.0
+    if warm is None and len(of.problem.limits.names) * FEW < sum(oracle.members for oracle in of.oracles):
+        warm = first_duals(of.problem, of.oracles, EVERY)
+    coordinator = Coordinator(of.problem, target=target, warm=warm)
+    for _ in range(most):
+        question = coordinator.question()
+        at = time.perf_counter()
+        answer = answered(of.oracles, question)
+        asking += time.perf_counter() - at
+        coordinator.absorb(answer)
+        if coordinator.status().done or time.perf_counter() - begun > LIMIT_S:
+            break
+    plan = coordinator.plan()
+    return _Run(plan, time.perf_counter() - begun, time.process_time() - cpu, asking)
+
+
+def _checked(of: World, plan: Plan) -> Recovered:
+    return recover(of.problem, of.oracles, plan)
+
+
+def _figures(of: World, run: _Run, got: Recovered, independent: float) -> dict[str, Any]:
+    status = run.plan.status
+    turnover = status.gap / status.gap_of_turnover if status.gap_of_turnover else 0.0
+    apart = float(np.abs(got.sums_kw - run.plan.p_kw).max() / np.abs(run.plan.p_kw).max())
+    return {
+        "ders": sum(oracle.members for oracle in of.oracles),
+        "limits": len(of.problem.limits.names),
+        "steps": len(of.problem.hours),
+        "broken_unmanaged": round(of.broken, 4),
+        "worst_unmanaged": round(of.worst, 2),
+        "gap": float(f"{status.gap_of_cost:.3g}"),
+        "gap_money": round(status.gap, 2),
+        "gap_of_turnover": float(f"{status.gap_of_turnover:.3g}"),
+        "cost_money": round(status.cost, 2),
+        "turnover_money": round(turnover, 2),
+        "gap_rechecked": float(f"{(status.cost - independent) / abs(status.cost):.3g}"),
+        "bounds_apart": float(f"{abs(status.bound - independent) / abs(status.cost):.2e}"),
+        "answers": status.answers,
+        "price_vectors": len(run.plan.questions),
+        "cold_s": round(run.clock_s, 2),
+        "cold_cpu_s": round(run.cpu_s, 2),
+        "cold_asking_s": round(run.asking_s, 2),
+        "slack_kwh": float(f"{status.slack_kwh:.3g}"),
+        "violations": got.violations,
+        "corrected_stores": got.corrected,
+        "worst_correction": float(f"{got.worst_correction:.3g}"),
+        "correction_money": round(got.cost_change, 4),
+        "sums_apart": float(f"{apart:.2e}"),
+        "breaches": status.breaches,
+    }
+
+
+def _warm_figures(of: World, run: _Run, got: Recovered) -> dict[str, Any]:
+    status = run.plan.status
+    independent = independent_bound(of, run.plan)
+    return {
+        "warm_gap": float(f"{status.gap_of_cost:.3g}"),
+        "warm_gap_rechecked": float(f"{(status.cost - independent) / abs(status.cost):.3g}"),
+        "warm_answers": status.answers,
+        "warm_s": round(run.clock_s, 2),
+        "warm_cpu_s": round(run.cpu_s, 2),
+        "warm_slack_kwh": float(f"{status.slack_kwh:.3g}"),
+        "warm_violations": got.violations,
+    }
+
+
+def _against_monolith(of: World, run: _Run) -> dict[str, Any]:
+    """The same model as one program, by each of HiGHS's methods; the fastest counts."""
+    cost, seconds = monolith(of, LIMIT_S)
+    fastest = min(seconds, key=lambda name: seconds[name])
+    again = min(_planned(of, TARGET_SMALL, None).clock_s for _ in range(5))
+    return {
+        "monolith_cost_money": round(cost, 4),
+        "monolith_method": fastest,
+        "monolith_s": {name: round(value, 2) for name, value in seconds.items()},
+        "best_of_5_s": round(min(again, run.clock_s), 3),
+        "ratio_vs_monolith": round(seconds[fastest] / min(again, run.clock_s), 1),
+        "over_optimum": float(f"{(run.plan.status.cost - cost) / abs(cost):.3g}"),
+        "bound_under_optimum": float(f"{(cost - run.plan.status.bound) / abs(cost):.3g}"),
+    }
+
+
+def _wrong(found: dict[str, Any], target: float) -> list[str]:
+    gaps = ("gap", "gap_rechecked", "warm_gap", "warm_gap_rechecked")
+    wrong = [
+        f"{name} {found[name]} (rule: at most {target})" for name in gaps if not found[name] <= target * 1.001
+    ]
+    none = ("violations", "warm_violations", "breaches")
+    wrong += [f"{name}: {found[name]}" for name in none if found[name]]
+    if found["bounds_apart"] > AGREES:
+        wrong.append(f"the two bounds differ by {found['bounds_apart']:.1e} of the cost")
+    if found.get("over_optimum", 0.0) < -AGREES or found.get("bound_under_optimum", 0.0) < -AGREES:
+        wrong.append("the optimum of the one program is not between bound and cost")
+    return wrong
