@@ -184,13 +184,13 @@ def bench_coordination(ders: int, feeders: int, steps: int, fleet: str, seed: in
     from gridflock import bench  # noqa: PLC0415 - a bench loads what it measures
 
     if fleet not in {"normal", "tight", "volatile", "batteries"}:
-        raise _stop(f"fleet: {fleet!r} (rule: normal, tight, volatile or batteries)")
+        raise stop(f"fleet: {fleet!r} (rule: normal, tight, volatile or batteries)")
     if ders < 40 * feeders:
-        raise _stop(f"ders: {ders} on {feeders} feeders (rule: at least 40 on each)")
+        raise stop(f"ders: {ders} on {feeders} feeders (rule: at least 40 on each)")
     try:
         return dict(bench.coordination(ders, feeders, steps, fleet, seed))
     except ArithmeticError as error:
-        raise _stop(str(error), code=2) from error
+        raise stop(str(error), code=2) from error
 
 
 def clock_time(text: str) -> int:
