@@ -26,7 +26,7 @@ FIRST_STEP = 0.1
 """Largest price change of the first step as a part of the median price."""
 WINDOW = 3
 """The climb ends when so many of its steps together raised the bound by less than ``CALM`` of the target."""
-WINDOW_WARM = 2
+WINDOW_WARM = 1
 """The same where duals of an earlier horizon are carried on."""
 CALM = 0.3
 LONGEST_CLIMB = 40
