@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from gridflock.bench._million import NOON_S, Million, million
 from gridflock.fleet import Fleet, Groups, Image, capability
+from gridflock.fleet.groups import ByRow
 from gridflock.fleet.registry import select
 from gridflock.fleet.sharing import Limits, fair
 from gridflock.fleet.sharing.switching import Stack
@@ -136,8 +137,6 @@ def _fresh(groups: Groups, columns: list[NDArray[np.float32]]) -> float:
 
 
 def _build(groups: Groups, codes: list[NDArray[np.int32]]) -> None:
-    from gridflock.fleet.groups import ByRow  # noqa: PLC0415 - one use
-
     above: tuple[str, ...] = ()
     for name, code in reversed(list(zip(LEVELS, codes, strict=True))):
         labels = tuple(map(str, range(int(code.max()) + 1)))
