@@ -3,7 +3,7 @@
 import numpy as np
 from scipy.optimize import linprog
 
-from gridflock.plan.coordination import Question, Stores, Vehicles
+from gridflock.plan.devices import Question, Stores, Vehicles
 
 STEPS = 16
 

@@ -13,9 +13,9 @@ from scipy.optimize import linprog
 from gridflock.model import Envelope, Flexibility
 from gridflock.plan import Terms, check, plan
 from gridflock.plan._check import sound
-from gridflock.plan._model import band_penalty, build, strained_stores, values_of
 from gridflock.plan._plan import _one_way
-from gridflock.plan._solve import Solution, solve
+from gridflock.plan.direct._model import band_penalty, build, strained_stores, values_of
+from gridflock.plan.direct._solve import Solution, solve
 from gridflock.units import TimeGrid
 
 NOW_S = 1_750_003_200

@@ -13,13 +13,7 @@ import numpy as np
 from gridflock.bench._coordination_bound import independent_bound
 from gridflock.bench._coordination_monolith import monolith
 from gridflock.bench._coordination_world import World, rolled, world
-from gridflock.plan.coordination import (
-    Coordinator,
-    Plan,
-    answered,
-    first_duals,
-    recover,
-)
+from gridflock.plan.coordination import Coordinator, Plan, answered, first_duals, recover
 from gridflock.plan.coordination._recover import Recovered
 
 PARTS = 2

@@ -10,7 +10,8 @@ from __future__ import annotations
 import numpy as np
 
 from gridflock.bench._coordination_world import World
-from gridflock.plan.coordination import Plan, Question, Stores, Vehicles
+from gridflock.plan.coordination import Plan
+from gridflock.plan.devices import Question, Stores, Vehicles
 
 Float = np.ndarray
 

@@ -9,7 +9,7 @@ import numpy as np
 from scipy import sparse
 
 from gridflock.bench._coordination_world import World
-from gridflock.plan.coordination import Stores
+from gridflock.plan.devices import Stores
 
 METHODS = ("simplex", "ipm")
 OPTIMAL = highspy.HighsModelStatus.kOptimal

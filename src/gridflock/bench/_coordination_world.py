@@ -6,9 +6,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from gridflock.plan.coordination import Limits, Oracle, Plan, Problem, Question, Stores, Vehicles
-from gridflock.plan.coordination._compiled import Spread
+from gridflock.plan.coordination import Limits, Plan, Problem
 from gridflock.plan.coordination._recover import Recovered
+from gridflock.plan.devices import Oracle, Question, Stores, Vehicles
+from gridflock.plan.devices._compiled import Spread
 
 QUARTER_H = 0.25
 BATTERIES = 0.3

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from gridflock.model import Envelope, Flexibility, Rejected
-from gridflock.plan._solve import Floats
 from gridflock.plan._terms import Terms
+from gridflock.plan.direct._solve import Floats
 from gridflock.units import Kw, Mask
 
 _PER_STEP = ("import_price", "export_price", "import_limit_kw", "export_limit_kw")

@@ -8,10 +8,10 @@ import numpy as np
 
 from gridflock.model import Flexibility, Reason, Rejected, Schedule
 from gridflock.plan._check import Sound, misshapen, sound
-from gridflock.plan._model import Model, build, values_of
 from gridflock.plan._reason import reasons_of
-from gridflock.plan._solve import Floats, Solution, solve
 from gridflock.plan._terms import Terms
+from gridflock.plan.direct._model import Model, build, values_of
+from gridflock.plan.direct._solve import Floats, Solution, solve
 from gridflock.units import Kw
 
 _SAME_KW = 1e-6

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from gridflock.model import Flexibility, Reason
-from gridflock.plan._model import Model, values_of
-from gridflock.plan._solve import Floats, Indices, Solution
+from gridflock.plan.direct._model import Model, values_of
+from gridflock.plan.direct._solve import Floats, Indices, Solution
 
 _FREE = 1e-6
 """Below this price (money per kWh) or slack (kW) a limit does not bind."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from gridflock.plan.coordination._compiled import Array
-from gridflock.plan.coordination._oracle import Answer
 from gridflock.plan.coordination._problem import Problem
+from gridflock.plan.devices._compiled import Array
+from gridflock.plan.devices._oracle import Answer
 from gridflock.units import Kw, Mask, Money
 
 ROUNDING = 1e-7

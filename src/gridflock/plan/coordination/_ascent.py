@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from gridflock.plan.coordination._compiled import Array
+from gridflock.plan.devices._compiled import Array
 
 MEMORY = 30
 """Pairs of steps and slopes that are kept."""

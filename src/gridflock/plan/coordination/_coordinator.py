@@ -9,10 +9,10 @@ import numpy as np
 
 from gridflock.plan.coordination._answers import Answers
 from gridflock.plan.coordination._ascent import Ascent
-from gridflock.plan.coordination._compiled import Array
 from gridflock.plan.coordination._master import NEAR, Master
-from gridflock.plan.coordination._oracle import Answer, Question
 from gridflock.plan.coordination._problem import Problem
+from gridflock.plan.devices._compiled import Array
+from gridflock.plan.devices._oracle import Answer, Question
 from gridflock.units import Kw, Money
 
 SMOOTHING = 0.8

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from gridflock.plan.coordination._compiled import Array
 from gridflock.plan.coordination._coordinator import Coordinator, Stage
-from gridflock.plan.coordination._oracle import Answer, Oracle, Question, joined
 from gridflock.plan.coordination._problem import Problem
+from gridflock.plan.devices._compiled import Array
+from gridflock.plan.devices._oracle import Answer, Oracle, Question, joined
 
 ANSWERS = 20
 """Longest climb; answers of a few are cheap."""

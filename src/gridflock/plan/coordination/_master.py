@@ -5,8 +5,8 @@ from __future__ import annotations
 import highspy
 import numpy as np
 
-from gridflock.plan.coordination._compiled import Array, Indices
 from gridflock.plan.coordination._problem import Problem
+from gridflock.plan.devices._compiled import Array, Indices
 from gridflock.units import Kw, Mask, Money
 
 NEAR = 0.1

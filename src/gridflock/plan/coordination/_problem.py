@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 from scipy import sparse
 
-from gridflock.plan.coordination._compiled import Array
+from gridflock.plan.devices._compiled import Array
 from gridflock.units import Kw, Mask, Money
 
 

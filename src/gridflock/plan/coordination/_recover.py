@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from gridflock.plan.coordination._compiled import Array
 from gridflock.plan.coordination._coordinator import Plan
-from gridflock.plan.coordination._oracle import Oracle
 from gridflock.plan.coordination._problem import Problem
-from gridflock.plan.coordination._store import Stores
+from gridflock.plan.devices._compiled import Array
+from gridflock.plan.devices._oracle import Oracle
+from gridflock.plan.devices._store import Stores
 from gridflock.units import Kw
 
 HOLDS = 1e-5

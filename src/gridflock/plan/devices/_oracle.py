@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from gridflock.plan.coordination._compiled import Array, Indices
+from gridflock.plan.devices._compiled import Array, Indices
 from gridflock.units import Kw, Money
 
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from gridflock.model import Envelope, Flexibility
-from gridflock.plan._solve import Floats, Indices, Program, Solution
 from gridflock.plan._terms import Terms, default_end_value, premiums
+from gridflock.plan.direct._solve import Floats, Indices, Program, Solution
 from gridflock.units import Kw, Mask
 
 _BAND_MARGIN_KWH = 1e-6

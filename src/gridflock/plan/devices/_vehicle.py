@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gridflock.plan.coordination._compiled import Array, Indices, Spread, compiled, over_groups, thin
-from gridflock.plan.coordination._oracle import Answer, Question
+from gridflock.plan.devices._compiled import Array, Indices, Spread, compiled, over_groups, thin
+from gridflock.plan.devices._oracle import Answer, Question
 from gridflock.units import Kw, Kwh
 
 

@@ -1,0 +1,12 @@
+"""What single deciders do at a price: each kind of device as an exact answer.
+
+An ``Oracle`` answers a ``Question`` (prices for its groups) with an ``Answer`` (their sums, own cost and how
+inexact that is), and gives every member's schedule afterwards. ``Stores`` are batteries and vehicles that
+may give back, ``Vehicles`` only charge.
+"""
+
+from gridflock.plan.devices._oracle import Answer, Oracle, Question, joined
+from gridflock.plan.devices._store import Stores
+from gridflock.plan.devices._vehicle import Vehicles
+
+__all__ = ["Answer", "Oracle", "Question", "Stores", "Vehicles", "joined"]
