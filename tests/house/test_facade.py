@@ -48,7 +48,7 @@ class _Nobody:
 
 
 def _verbs():
-    members = [name for name in vars(Derms) if not name.startswith("_")]
+    members = [name for name in dir(Derms) if not name.startswith("_")]
     return [name for name in members if name not in LIFE]
 
 

@@ -20,15 +20,13 @@ from gridflock.model import Entry, Json, Priority, Proposal
 from gridflock.runtime import _show
 from gridflock.runtime._access import AccessDenied, Role, Scope
 from gridflock.runtime._book import to_head
-from gridflock.runtime._doctor import see_life
-from gridflock.runtime._life import Life, UnknownName
+from gridflock.runtime._life import UnknownName
 from gridflock.runtime._loop import Moment
 from gridflock.runtime._requests import (
     ClaimWords,
     ProposalRejected,
     RequestRejected,
     Want,
-    chosen,
     claim_faults,
     group_faults,
     promised,
@@ -36,25 +34,15 @@ from gridflock.runtime._requests import (
     resting,
     wrong_want,
 )
+from gridflock.runtime._seeing import Seeing
 from gridflock.runtime._system import RowsOf
 from gridflock.runtime._views import (
-    AuditView,
     ClaimAnswer,
     ClaimView,
-    Day,
-    EventView,
-    ExaminationView,
     Fault,
-    FeederView,
     GroupAnswer,
-    GroupDetail,
-    GroupView,
     ProposalAnswer,
     ProposalView,
-    ResourceView,
-    StateView,
-    StatusView,
-    TimelineView,
     number,
 )
 from gridflock.runtime._virtual import Alteration, Definition, Step, Terms
@@ -64,118 +52,12 @@ from gridflock.units import Rows, iso
 _MOST_OPEN = 200
 """Proposals of one author in force: each costs every tick, and a stolen token can send many."""
 _MOST_CLAIMS = 10_000
-_SAMPLE = 50
 
 
-class Derms(Life):
+class Derms(Seeing):
     """One running system, and what people and programs can ask of it. Thread-safe."""
 
     # ---- verbs ------------------------------------------------------------------------------
-
-    def status(self, scope: Scope) -> StatusView:
-        """The system at a glance: head, voltages, limits, fleet, ledger."""
-        scope.require(Role.VIEWER)
-        m, network = self.moment, self._loop.system.network
-        limit = next((e for e in m.envelopes if e.group == "all"), None)
-        controllable = self._loop.system.places.der_rows
-        return StatusView(
-            feeder=network.name,
-            title=self._loop.system.title,
-            now=iso(m.now_s),
-            speed=float(getattr(self._clock, "speed", 1.0)),
-            tick=m.tick,
-            mode=self._mode(m),
-            head_kw=number(m.head_kw, 2),
-            head_kvar=number(float(m.flow.head_kva.imag.sum()), 2),
-            import_limit_kw=number(-limit.p_lo_kw, 1) if limit else None,
-            peak_kw=number(self._peak_kw, 1),
-            v_min_pu=number(float(np.nanmin(m.flow.v_pu))),
-            v_max_pu=number(float(np.nanmax(m.flow.v_pu))),
-            violations=len(m.violations.kind),
-            losses_kw=number(m.flow.losses_kw, 2),
-            resources=len(controllable),
-            online=int((m.now_s - m.image.heard_s[controllable] <= _show.ONLINE_S).sum()),
-            refused=self._refused,
-            seq=m.seq,
-            plan_made_at=iso(m.schedule.made_at_s) if m.schedule else "",
-            day=Day(iso(self._day[0]), iso(self._day[1])),
-        )
-
-    def feeder(self, scope: Scope) -> FeederView:
-        """The map: buses, branches, sections."""
-        scope.require(Role.VIEWER)
-        return _show.feeder(self._loop.system)
-
-    def state(self, scope: Scope) -> StateView:
-        """Voltages, loadings, taps and broken limits as estimated now."""
-        scope.require(Role.VIEWER)
-        return _show.state(self._loop.system, self.moment)
-
-    def groups(self, scope: Scope) -> list[GroupView]:
-        """All virtual DERs with status and capability."""
-        scope.require(Role.VIEWER)
-        return _show.groups(self._loop.system, self.moment)
-
-    def group(self, scope: Scope, group: str) -> GroupDetail:
-        """One virtual DER, or one resource alike: status, capability, forecast, children, members.
-
-        Raises:
-            UnknownName: no such group or resource.
-        """
-        scope.require(Role.VIEWER)
-        system, moment, virtual = self._loop.system, self.moment, self._virtual
-        if group in system.fleet.row_of:
-            view, children = _show.alone(system, moment, system.fleet.row_of[group]), []
-        else:
-            self._known_group(group)
-            view = next(v for v in _show.groups(system, moment) if v.id == group)
-            children = list(system.groups.children(group))
-        return GroupDetail(
-            group=view,
-            children=children,
-            forecast=_show.outlook(system, moment, system.rows_of[group]),
-            members_sample=self.resources(scope, group, _SAMPLE),
-            definition=_show.definition(virtual.definition(group)) if group in virtual else None,
-        )
-
-    def resources(
-        self, scope: Scope, group: str = "all", limit: int = 100, query: str = ""
-    ) -> list[ResourceView]:
-        """Members of a group that fulfil a query over any attribute, at most ``limit``.
-
-        Raises:
-            UnknownName: no such group.
-            RequestRejected: no query; the position is told.
-        """
-        scope.require(Role.VIEWER)
-        system = self._loop.system
-        if group not in system.rows_of:
-            message = f"no group or resource {group!r}"
-            raise UnknownName(message)
-        rows = chosen(system, system.rows_of[group], query)
-        return _show.resources(system, self.moment, rows[:limit], self._loop.response)
-
-    def examine(self, scope: Scope) -> ExaminationView:
-        """What cannot be right in the data of the fleet, from the registry, the present and the last week."""
-        scope.require(Role.VIEWER)
-        return _show.examination(see_life(self._record, self._loop.system, self.moment.image))
-
-    def timeline(self, scope: Scope) -> TimelineView:
-        """Net load of the day: actual, forecast and plan."""
-        scope.require(Role.VIEWER)
-        return _show.timeline(self.moment, list(self._trail))
-
-    def events(self, scope: Scope, after: int = 0, limit: int = 100) -> list[EventView]:
-        """The newest ``limit`` events with ``seq > after``, newest first."""
-        scope.require(Role.VIEWER)
-        with self._changed:
-            found = [event for event in self._events if event.seq > after]
-        return found[::-1][: max(0, limit)]
-
-    def proposals(self, scope: Scope) -> list[ProposalView]:
-        """Wishes in force or to come."""
-        scope.require(Role.VIEWER)
-        return [_show.proposal(p) for p in self._book.open()]
 
     def propose(
         self,
@@ -365,12 +247,6 @@ class Derms(Life):
             faults = () if cascade else resting(wishes)
             return self._regroup(scope, "delete", group, step, faults, wishes)
 
-    def claims(self, scope: Scope) -> list[ClaimView]:
-        """What is promised of resources and groups, now or to come."""
-        scope.require(Role.VIEWER)
-        with self._writing:
-            return [_show.claim(life) for life in self._promises.open(self.moment.now_s)]
-
     def claim(
         self,
         scope: Scope,
@@ -444,27 +320,6 @@ class Derms(Life):
             self._promises.release(claim_id, now_s, scope.user)
             self._collect_events()
             return _show.claim(found)
-
-    def verify(self, scope: Scope) -> AuditView:
-        """Walk the ledger's hash chain."""
-        scope.require(Role.VIEWER)
-        verdict = self._record.verify()
-        return AuditView(verdict.ok, verdict.entries, verdict.head, verdict.broken_seq, verdict.reason)
-
-    # ---- inside -----------------------------------------------------------------------------
-
-    def _mode(self, moment: Moment) -> str:
-        """In two words: who decides, and what keeps it from deciding."""
-        if self._over:
-            return "day over"
-        if moment.halted:
-            return "record full"
-        return "automatic" if self._settings.managed else "watching"
-
-    def _known_group(self, group: str) -> None:
-        if group not in self._loop.system.groups:
-            message = f"no group {group!r}"
-            raise UnknownName(message)
 
     def _new_id(self, user: str) -> str:
         with self._changed:
