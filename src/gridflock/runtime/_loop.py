@@ -16,8 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridflock.dispatch import Decision, Response, step
-from gridflock.fleet import Image, capability, flexibility
-from gridflock.forecast import forecast
+from gridflock.fleet import Image, capability
 from gridflock.grid import (
     ControlState,
     Flow,
@@ -31,7 +30,6 @@ from gridflock.grid import (
     violations,
     voltage_envelopes,
 )
-from gridflock.market import prices, tariffs
 from gridflock.model import (
     Capability,
     Entry,
@@ -44,15 +42,14 @@ from gridflock.model import (
     Rejected,
     Schedule,
 )
-from gridflock.plan import Terms, plan
 from gridflock.ports import Field, Record
 from gridflock.record import RecordFull
 from gridflock.runtime._book import Book
-from gridflock.runtime._past import OUTSIDE, Past
+from gridflock.runtime._past import Past
+from gridflock.runtime._planning import Planned, Planning, plan_entry
 from gridflock.runtime._settings import Settings
 from gridflock.runtime._system import PhaseAreas, System
-from gridflock.schema import Family
-from gridflock.units import Kvar, Kw, Money, TimeGrid
+from gridflock.units import Kvar, Kw
 
 _HEAD_MARGIN = 0.04
 """Share of the conductors' rating that is kept back for what moves between two ticks."""
@@ -70,8 +67,7 @@ class Moment:
         state: regulator and capacitor positions it assumes.
         violations: limits broken in the estimate.
         decision: what was ordered; None while watching only.
-        schedule: the plan in force.
-        forecast: what the plan was made from.
+        planned: the plan in force, with what it was made from.
         envelopes: limits in force.
         outcomes: answers that came with this tick.
         rejected: readings and wishes refused in this tick.
@@ -86,8 +82,7 @@ class Moment:
     state: ControlState
     violations: Violations
     decision: Decision | None
-    schedule: Schedule | None
-    forecast: Forecast | None
+    planned: Planned | None
     envelopes: tuple[Envelope, ...]
     outcomes: Outcomes
     rejected: tuple[Rejected, ...]
@@ -98,6 +93,16 @@ class Moment:
     def able(self) -> Capability:
         """What each resource can do now, as seen by dispatch where it decides."""
         return capability(self.image) if self.decision is None else self.decision.capability
+
+    @property
+    def schedule(self) -> Schedule | None:
+        """The plan in force."""
+        return None if self.planned is None else self.planned.schedule
+
+    @property
+    def forecast(self) -> Forecast | None:
+        """What the plan was made from."""
+        return None if self.planned is None else self.planned.forecast
 
     @property
     def head_kw(self) -> float:
@@ -142,14 +147,13 @@ class Loop:
         self._tick = tick
         self._state = initial(system.network)
         self._flow: Flow | None = None
-        self._schedule: Schedule | None = None
-        self._forecast: Forecast | None = None
+        self._planning = Planning(settings, past, system.network.timezone)
+        self._planned: Planned | None = None
         self._shares = PhaseAreas.of(system)
         self._zone = ZoneInfo(system.network.timezone)
         self._peak_kw, self._peak_day = 0.0, 0
         self._imaged_s = 0
         self._broken: frozenset[str] = frozenset()
-        self._tariffs = tariffs(system.network.timezone)
         self._seq = 0
         self._owed: list[Outcomes] = []
         self._unrecorded_s = 0
@@ -167,7 +171,7 @@ class Loop:
         flow = self._see(image)
         near = self._near_limits(image, flow)
         entries: list[Entry] = []
-        before = self._schedule, self._forecast, self._broken
+        before = self._planned, self._broken
         if self._settings.managed and self._plan_is_due(now_s):
             entries.append(self._replan(image, flow))
         sites = self.past.sites.envelopes(image, now_s + 2 * self._settings.tick_s)
@@ -180,7 +184,7 @@ class Loop:
         entries.append(self._entry(image, decision, flow, rejected))
         halted = self._store(entries, now_s)
         if halted:
-            decision, (self._schedule, self._forecast, self._broken) = None, before
+            decision, (self._planned, self._broken) = None, before
         if decision is not None:
             self.response = decision.response
             if len(decision.orders.index):
@@ -196,8 +200,7 @@ class Loop:
             self._state,
             broken,
             decision,
-            self._schedule,
-            self._forecast,
+            self._planned,
             envelopes,
             outcomes,
             rejected,
@@ -235,7 +238,7 @@ class Loop:
         if not self.past.plan_groups:
             return False
         period = self._settings.plan_s
-        return self._schedule is None or now_s // period > self._schedule.made_at_s // period
+        return self._planned is None or now_s // period > self._planned.schedule.made_at_s // period
 
     def _store(self, entries: list[Entry], now_s: int) -> str:
         """Record the tick, or say why it cannot be: on a full disk the system sees but orders nothing.
@@ -289,7 +292,7 @@ class Loop:
     def _decide(self, image: Image, envelopes: Sequence[Envelope]) -> Decision:
         return step(
             image,
-            self._schedule,
+            None if self._planned is None else self._planned.schedule,
             envelopes,
             self.book.open(),
             self.system.rows_of,
@@ -299,38 +302,10 @@ class Loop:
 
     def _replan(self, image: Image, flow: Flow) -> Entry:
         """The slow tick: forecast, flexibility, plan."""
-        settings, now_s = self._settings, image.now_s
-        grid = horizon(now_s, settings)
-        seen = forecast(self.past.history(), grid, self.system.site, self.past.solar, now_s)
-        groups = self.past.plan_groups
-        median = np.stack([seen.median(group) for group in groups])
-        vehicle = np.array([f"/{Family.VEHICLE.name.lower()}/" in group for group in groups])
-        rows = [self.system.rows_of[group] for group in groups]
-        # Arrivals come in spikes, whose median says nothing of their energy; the mean does.
-        mean = np.stack([seen.value_kw[seen.series.index(group)].mean(axis=0) for group in groups])
-        inflow = np.where(vehicle[:, None], mean, 0.0)
-        base = np.where(vehicle[:, None], 0.0, median)
-        able = flexibility(image, groups, rows, grid, base, inflow)
-        self.past.sites.narrow(able, self.system.rows_of, image)
-        head = self._head_limits(flow, now_s)
-        buy, sell = prices(self._tariffs[settings.tariff], grid)
-        terms = Terms(
-            import_price=buy,
-            export_price=sell,
-            peak_price=settings.peak_price,
-            ramp_penalty=settings.ramp_penalty,
-            peak_so_far_kw=self._peak_kw,
-            import_limit_kw=np.full(grid.n, max(0.0, -head.p_lo_kw)),
-            export_limit_kw=np.full(grid.n, max(0.0, head.p_hi_kw)),
-            premium={group: self._own_price(group, grid) - buy for group in groups},
-        )
-        schedule = plan(able, seen.median(OUTSIDE), terms, now_s)
-        self._forecast, self._schedule = seen, schedule
-        return _plan_entry(schedule)
-
-    def _own_price(self, group: str, grid: TimeGrid) -> Money:
-        """(T,) what a plan group's owners pay per kWh: the class is in the group's name."""
-        return prices(self._tariffs[group.split("/")[2]], grid)[0]
+        limit = self._head_limits(flow, image.now_s)
+        planned = self._planning.plan(self.system, image, limit, self._peak_kw)
+        self._planned = planned
+        return plan_entry(planned)
 
     def _alarms(self, broken: Violations, now_s: int) -> list[Entry]:
         """One event per cause when it begins and when it ends, never one per node or device."""
@@ -433,32 +408,6 @@ def _causes(broken: Violations) -> dict[str, int]:
         LimitKind(int(code)).name.lower().replace("_", " "): int(count)
         for code, count in zip(codes, counts, strict=True)
     }
-
-
-def horizon(now_s: int, settings: Settings) -> TimeGrid:
-    """Quarter-hours first, then hours: 36 steps look a day ahead at a third of the size."""
-    start_s = now_s - now_s % settings.plan_s
-    fine = start_s + 900 * np.arange(settings.fine_steps + 1, dtype=np.int64)
-    coarse = fine[-1] + 3_600 * np.arange(1, settings.coarse_steps + 1, dtype=np.int64)
-    return TimeGrid(np.concatenate([fine, coarse]))
-
-
-def _plan_entry(schedule: Schedule) -> Entry:
-    tight = [r for r in schedule.reasons if r.slack_kw > 1e-3]
-    head: dict[str, Json] = {
-        "text": f"plan of {len(schedule.groups)} groups, peak {schedule.peak_kw:.0f} kW",
-        "peak_kw": round(schedule.peak_kw, 3),
-        "cost": round(schedule.cost, 6),
-        "groups": list(schedule.groups),
-        "gave": [f"{r.row}: {r.slack_kw:.1f} kW" for r in tight[:20]],
-    }
-    columns: dict[str, NDArray[np.generic]] = {
-        "edges_s": schedule.grid.edges_s,
-        "p_kw": np.asarray(schedule.p_kw, dtype=np.float32).ravel(),
-        "net_kw": np.asarray(schedule.net_kw, dtype=np.float32),
-        "price": np.asarray(schedule.price, dtype=np.float32),
-    }
-    return Entry("plan", schedule.made_at_s, head, columns)
 
 
 def _reactive(orders: Orders) -> Kvar:
