@@ -1,16 +1,147 @@
-"""What the plan is to weigh: prices, limits and the price of breaking each."""
+"""What the plan is to weigh: prices, limits and the price of breaking each.
+
+A goal enters as a price, as rows with slack, as one more variable or as an owner's cost. ``Band``,
+``Peak``, ``Ramp`` and ``Share`` are the rows and variables any goal is made of; each speaks of the power of
+some groups together (``Flow``).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gridflock.model import Envelope, Flexibility
-from gridflock.units import Kw, Money, TimeGrid
+from gridflock.units import Kw, Kwh, Money, TimeGrid
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Flow:
+    """Power of some groups together, injection positive: ``fixed + sum(share * (base + moves * moved))``.
+
+    Attributes:
+        share: by group the part of its power that flows here; a three-phase group has 1/3 per phase.
+        fixed_kw: (T,) what flows here beside the groups.
+        moves: expected part of what is asked that is done, in (0, 1].
+    """
+
+    share: Mapping[str, float]
+    fixed_kw: Kw
+    moves: float = 1.0
+
+    def rows_of(self, flexibility: Flexibility) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Rows of the groups that flow here and their shares, both (M,)."""
+        found = [(k, self.share[group]) for k, group in enumerate(flexibility.groups) if group in self.share]
+        rows = np.array([k for k, _ in found], dtype=np.int64)
+        return rows, np.array([share for _, share in found], dtype=np.float64)
+
+    def power_kw(self, flexibility: Flexibility, p_kw: Kw) -> Kw:
+        """(T,) the flow where the groups' powers are ``p_kw`` (G, T)."""
+        rows, share = self.rows_of(flexibility)
+        base = flexibility.base_kw[rows]
+        power: Kw = self.fixed_kw + share @ (base + self.moves * (p_kw[rows] - base))
+        return power
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Band:
+    """Rows with two slacks: ``lo_kw <= flow <= hi_kw`` at every step where they are finite.
+
+    Attributes:
+        name: the limit in words.
+        flow: what is bounded.
+        lo_kw: (T,), -inf for none.
+        hi_kw: (T,), +inf for none.
+        under_price: money per kWh below ``lo_kw``.
+        over_price: money per kWh above ``hi_kw``.
+    """
+
+    name: str
+    flow: Flow
+    lo_kw: Kw
+    hi_kw: Kw
+    under_price: float
+    over_price: float
+
+    def priced(self, factor: float) -> Band:
+        """The same rows, ``factor`` times as dear to break."""
+        return replace(self, under_price=self.under_price * factor, over_price=self.over_price * factor)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Peak:
+    """One variable, the largest import of the flow over ``so_far_kw`` within some steps.
+
+    Attributes:
+        name: the peak in words.
+        flow: whose import.
+        steps: bool (T,) when it is counted.
+        so_far_kw: what is already paid for.
+        price: money per kW above it.
+    """
+
+    name: str
+    flow: Flow
+    steps: NDArray[np.bool_]
+    so_far_kw: float
+    price: float
+
+    def priced(self, factor: float) -> Peak:
+        """The same peak, ``factor`` times as dear."""
+        return replace(self, price=self.price * factor)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ramp:
+    """Rows with slack: the flow changes by at most ``limit_kw`` from one step to the next.
+
+    Attributes:
+        name: the limit in words.
+        flow: whose change.
+        limit_kw: (T-1,), +inf for none, 0 where every change is priced.
+        price: money per kW of change beyond it.
+    """
+
+    name: str
+    flow: Flow
+    limit_kw: Kw
+    price: float
+
+    def priced(self, factor: float) -> Ramp:
+        """The same limit, ``factor`` times as dear to break."""
+        return replace(self, price=self.price * factor)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Share:
+    """A concave worth of energy over some steps, in segments of falling slope.
+
+    The energy is ``sum(sign * flow * hours)``. Its first ``width_kwh[0]`` kWh are worth ``slope[0]`` each,
+    and so on; more than all segments is worth nothing, less than none costs ``slope[0]`` per kWh.
+
+    Attributes:
+        name: whose share, in words.
+        flow: whose energy.
+        sign: (T,) +1 where injection counts, -1 where drawing does, 0 where neither.
+        width_kwh: (S,) > 0.
+        slope: (S,) money per kWh, not rising.
+    """
+
+    name: str
+    flow: Flow
+    sign: NDArray[np.float64]
+    width_kwh: Kwh
+    slope: Money
+
+    def priced(self, factor: float) -> Share:
+        """The same worth, ``factor`` times."""
+        return replace(self, slope=self.slope * factor)
+
+
+Block = Band | Peak | Ramp | Share
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,6 +168,7 @@ class Terms:
         premium: by group, (T,) money per kWh that its owner pays above ``import_price``: what the
             group injects more earns it, what it draws more costs it. Absent groups have none.
         members: plan groups that an envelope's group consists of; absent: the group itself.
+        blocks: rows and variables of further goals.
     """
 
     import_price: Money
@@ -51,6 +183,7 @@ class Terms:
     group_limits: tuple[Envelope, ...] = ()
     premium: Mapping[str, Money] = field(default_factory=lambda: MappingProxyType({}))
     members: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
+    blocks: tuple[Block, ...] = ()
 
 
 def premiums(flexibility: Flexibility, terms: Terms) -> NDArray[np.float64]:

@@ -14,6 +14,7 @@ import numpy as np
 
 from gridflock.model import Envelope, Flexibility
 from gridflock.plan._terms import Terms, default_end_value, premiums
+from gridflock.plan.direct._rows import Placed, placed
 from gridflock.plan.direct._solve import Floats, Indices, Program, Solution
 from gridflock.units import Kw, Mask
 
@@ -50,6 +51,7 @@ class Model:
     band_rows: Indices = field(default_factory=lambda: _NONE)  # (M, T)
     band_slack: Indices = field(default_factory=lambda: _NONE)  # (2, M, T) below, above
     group_rows: list[GroupRows] = field(default_factory=list)
+    blocks: list[Placed] = field(default_factory=list)
 
 
 def build(flexibility: Flexibility, fixed_kw: Kw, terms: Terms) -> Model:
@@ -63,6 +65,7 @@ def build(flexibility: Flexibility, fixed_kw: Kw, terms: Terms) -> Model:
     _stores(model, flexibility, terms)
     for limit in terms.group_limits:
         _group_limit(model, flexibility, terms, limit)
+    model.blocks = placed(program, up, down, flexibility, terms)
     return model
 
 
