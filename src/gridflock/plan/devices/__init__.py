@@ -5,8 +5,20 @@ inexact that is), and gives every member's schedule afterwards. ``Stores`` are b
 may give back, ``Vehicles`` only charge.
 """
 
+from gridflock.plan.devices._disc import onto_disc, room_kvar
 from gridflock.plan.devices._oracle import Answer, Oracle, Question, joined
+from gridflock.plan.devices._source import Sources
 from gridflock.plan.devices._store import Stores
 from gridflock.plan.devices._vehicle import Vehicles
 
-__all__ = ["Answer", "Oracle", "Question", "Stores", "Vehicles", "joined"]
+__all__ = [
+    "Answer",
+    "Oracle",
+    "Question",
+    "Sources",
+    "Stores",
+    "Vehicles",
+    "joined",
+    "onto_disc",
+    "room_kvar",
+]

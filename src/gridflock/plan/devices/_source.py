@@ -1,0 +1,214 @@
+"""Sun and wind: what nature offers, or less of it; with an inverter, reactive power inside its disc."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gridflock.plan.devices._compiled import Array, Indices, Spread, compiled, over_groups, thin
+from gridflock.plan.devices._disc import best_point, nearest_point
+from gridflock.plan.devices._oracle import Answer, Question
+from gridflock.units import Kvar, Kw, Money
+
+
+@compiled
+def _sums(
+    groups: tuple[int, int],
+    start: Indices,
+    available: Array,
+    s: Array,
+    paid: Array,
+    price: Array,
+    hours: Array,
+    total: Array,
+    cost: Array,
+) -> None:
+    """Sums of what is worth more than its curtailment, and what curtailing the rest costs."""
+    for g in range(groups[0], groups[1]):
+        for k in range(start[g], start[g + 1]):
+            spilt = 0.0
+            for t in range(len(hours)):
+                p = min(available[k, t], s[k])
+                if price[g, t] + paid[k] >= 0.0:
+                    total[g, t] += p
+                else:
+                    spilt += p * hours[t]
+            cost[g] += paid[k] * spilt
+
+
+@compiled
+def _add(
+    groups: tuple[int, int],
+    start: Indices,
+    available: Array,
+    s: Array,
+    paid: Array,
+    price: Array,
+    weight: Array,
+    total: NDArray[np.float32],
+) -> None:
+    """Weighted schedules onto ``total``."""
+    for g in range(groups[0], groups[1]):
+        if weight[g] == 0.0:
+            continue
+        for k in range(start[g], start[g + 1]):
+            for t in range(price.shape[1]):
+                if price[g, t] + paid[k] >= 0.0:
+                    total[k, t] += weight[g] * min(available[k, t], s[k])
+
+
+@compiled
+def _best(
+    available: Array,
+    s: Array,
+    q_most: Array,
+    worth_p: Array,
+    worth_q: Array,
+    p_kw: Array,
+    q_kvar: Array,
+) -> None:
+    """``best_point`` for m rows of T steps."""
+    for k in range(available.shape[0]):
+        for t in range(available.shape[1]):
+            hi = min(available[k, t], s[k])
+            p_kw[k, t], q_kvar[k, t] = best_point(worth_p[k, t], worth_q[k, t], 0.0, hi, s[k], q_most[k])
+
+
+@compiled
+def _nearest(
+    available: Array,
+    s: Array,
+    q_most: Array,
+    wish_p: Array,
+    wish_q: Array,
+    pull_p: Array,
+    pull_q: Array,
+    p_kw: Array,
+    q_kvar: Array,
+) -> None:
+    """``nearest_point`` for m rows of T steps."""
+    for k in range(available.shape[0]):
+        for t in range(available.shape[1]):
+            hi = min(available[k, t], s[k])
+            p_kw[k, t], q_kvar[k, t] = nearest_point(
+                wish_p[k, t], wish_q[k, t], pull_p[k], pull_q[k], 0.0, hi, s[k], q_most[k]
+            )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sources:
+    """An oracle of m suns and winds, sorted by group; exact (``epsilon`` 0), softness is not needed.
+
+    Each may give anything from nothing to the smaller of what is available and its rating. Own cost:
+    ``curtail_price`` of every kWh held back.
+
+    Attributes:
+        hours: float64 (T,) length of each step.
+        start: int64 (G + 1,) first member of each group, and m.
+        available_kw: float64 (m, T) what nature offers, >= 0.
+        s_kva: float64 (m,) apparent-power rating, >= 0.
+        share: float64 (m,) of the rating that reactive power may take, in [0, 1]; 0 without an inverter.
+        curtail_price: float64 (m,) paid for a kWh curtailed, money.
+        spread: ``map``, or that of a pool of threads.
+        parts: over how many calls.
+    """
+
+    hours: Array
+    start: Indices
+    available_kw: Kw
+    s_kva: Array
+    share: Array
+    curtail_price: Money
+    spread: Spread = map
+    parts: int = 1
+
+    @property
+    def groups(self) -> int:
+        """How many groups."""
+        return len(self.start) - 1
+
+    @property
+    def members(self) -> int:
+        """How many sources."""
+        return len(self.s_kva)
+
+    def thinned(self, every: int) -> Sources:
+        """One source in ``every`` of each group."""
+        kept, start = thin(self.start, every)
+        return replace(
+            self,
+            start=start,
+            available_kw=self.available_kw[kept],
+            s_kva=self.s_kva[kept],
+            share=self.share[kept],
+            curtail_price=self.curtail_price[kept],
+        )
+
+    def respond(self, question: Question) -> Answer:
+        """All that is available where a kWh is worth at least what its curtailment saves, else nothing."""
+        p_kw, cost = np.zeros((self.groups, len(self.hours))), np.zeros(self.groups)
+        columns = (self.available_kw, self.s_kva, self.curtail_price)
+
+        def part(first: int, last: int) -> None:
+            _sums((first, last), self.start, *columns, question.price, self.hours, p_kw, cost)
+
+        over_groups(self.start, self.parts, self.spread, part)
+        return Answer(p_kw, cost, np.zeros(self.groups))
+
+    def add_schedules(self, question: Question, weight: Array, total: NDArray[np.float32]) -> None:
+        """Add ``weight`` times every source's schedule to ``total`` (m, T), kW."""
+        columns = (self.available_kw, self.s_kva, self.curtail_price)
+
+        def part(first: int, last: int) -> None:
+            _add((first, last), self.start, *columns, question.price, weight, total)
+
+        over_groups(self.start, self.parts, self.spread, part)
+
+    def best(self, price: Array, price_q: Array) -> tuple[Kw, Kvar]:
+        """Active and reactive power that cost least at the prices of both.
+
+        Args:
+            price: float64 (m, T) worth of a kWh injected, money/kWh.
+            price_q: float64 (m, T) worth of a kvarh injected, money/kvarh.
+
+        Returns:
+            Active and reactive power, float64 (m, T).
+        """
+        p_kw, q_kvar = np.empty(price.shape), np.empty(price.shape)
+        worth = price + self.curtail_price[:, None]
+        _best(self.available_kw, self.s_kva, self.share * self.s_kva, worth, price_q, p_kw, q_kvar)
+        return p_kw, q_kvar
+
+    def nearest(
+        self,
+        price: Array,
+        price_q: Array,
+        target_kw: Kw,
+        target_kvar: Kvar,
+        pull: Array,
+        pull_q: Array,
+    ) -> tuple[Kw, Kvar]:
+        """The proximal answer: least own cost less worth, plus the pull to a target.
+
+        Minimises ``curtail_price·hours·(available - p) - price·hours·p - price_q·hours·q
+        + pull/2·(p - target)² + pull_q/2·(q - target)²``: the nearest allowed point to a shifted target.
+
+        Args:
+            price: float64 (m, T) worth of a kWh injected, money/kWh.
+            price_q: float64 (m, T) worth of a kvarh injected, money/kvarh.
+            target_kw: float64 (m, T).
+            target_kvar: float64 (m, T).
+            pull: float64 (m,) money per kW² and step, > 0.
+            pull_q: float64 (m,) money per kvar² and step, > 0.
+
+        Returns:
+            Active and reactive power, float64 (m, T).
+        """
+        wish_p = target_kw + (price + self.curtail_price[:, None]) * self.hours / pull[:, None]
+        wish_q = target_kvar + price_q * self.hours / pull_q[:, None]
+        p_kw, q_kvar = np.empty(wish_p.shape), np.empty(wish_p.shape)
+        of = (self.available_kw, self.s_kva, self.share * self.s_kva)
+        _nearest(*of, wish_p, wish_q, pull, pull_q, p_kw, q_kvar)
+        return p_kw, q_kvar
