@@ -1,0 +1,154 @@
+"""What one more kW or kvar at every device port does to voltages and branch currents, as dense matrices.
+
+One factor of the feeder's derivative (``grid.linearise``) at the day's mean point, then two triangular
+solves per column, sixteen columns at a time with the columns innermost, so that each number of the factor
+is read once for all of them and the zeros above a port's node cost nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from gridflock.grid import Linearisation, linearise, solve
+from gridflock.grid._admittance import admittance
+from gridflock.grid._network import Complex, Float
+from gridflock.plan.devices._compiled import Indices, compiled
+from gridflock.plan.network._feeder import Feeder
+from gridflock.units import Rows
+
+Matrix = NDArray[np.float32]
+AT_ONCE = 32
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Triangles:
+    """A factor ``P_r·J·P_c = L·U`` by columns, the diagonal of L being 1."""
+
+    l_start: Indices
+    l_row: Indices
+    l_value: Float
+    u_start: Indices
+    u_row: Indices
+    u_value: Float
+    place: Indices
+    found: Indices
+
+
+@compiled
+def _substitute(
+    l_start: Indices,
+    l_row: Indices,
+    l_value: Float,
+    u_start: Indices,
+    u_row: Indices,
+    u_value: Float,
+    x: Float,
+) -> None:
+    """Solve ``L·U·x = x`` in place, x (n, w) with the right sides innermost."""
+    n, width = x.shape
+    for j in range(n):
+        used = False
+        for c in range(width):
+            used = used or x[j, c] != 0.0
+        if used:
+            for k in range(l_start[j], l_start[j + 1]):
+                i, value = l_row[k], l_value[k]
+                if i != j:
+                    for c in range(width):
+                        x[i, c] -= value * x[j, c]
+    for back in range(n):
+        j = n - 1 - back
+        last = u_start[j + 1] - 1
+        pivot = 1.0 / u_value[last]
+        for c in range(width):
+            x[j, c] *= pivot
+        for k in range(u_start[j], last):
+            i, value = u_row[k], u_value[k]
+            for c in range(width):
+                x[i, c] -= value * x[j, c]
+
+
+class Derivatives:
+    """The derivative of a feeder at one operating point, ready for any rows.
+
+    Args:
+        feeder: with its device ports.
+        powers_kva: complex (L + k,) powers of all ports at the point, the day's mean.
+
+    Raises:
+        ValueError: the point has no solution.
+    """
+
+    def __init__(self, feeder: Feeder, powers_kva: Complex) -> None:
+        network = feeder.network
+        flow = solve(network, powers_kva, np.zeros(network.n, dtype=np.complex128), feeder.state)
+        self._feeder = feeder
+        self._at: Linearisation = linearise(flow)
+        self._triangles = _triangles(self._at)
+        self.v: Complex = flow.v
+
+    def rows(self, nodes: Rows, conductors: Rows, active: Rows, reactive: Rows) -> tuple[Matrix, Matrix]:
+        """Sensitivities of voltages and currents.
+
+        Args:
+            nodes: (r,) nodes whose voltage magnitude is asked for.
+            conductors: (b,) rows of ``branch_blocks`` whose current is.
+            active: (c,) device ports with a column of active power.
+            reactive: (d,) device ports with a column of reactive power.
+
+        Returns:
+            float32 (r, c + d) pu per kW or kvar; and float32 (2, b, c + d) A per kW or kvar: in phase with
+            the voltage at the conductor's node, and in quadrature.
+        """
+        net, v = self._feeder.network, self.v
+        along = np.conj(v[nodes]) / (np.abs(v[nodes]) * net.v_base[nodes])
+        through = admittance(net, self._feeder.state).to_currents[conductors]
+        at = v[net.branch_blocks.node[conductors]]
+        turned = sparse.diags(np.conj(at) / np.abs(at)) @ through
+        inner = sparse.csr_matrix(turned)
+        columns = np.concatenate([active, reactive]).astype(np.int64)
+        kinds = np.repeat([0, 1], [len(active), len(reactive)])
+        volts = np.empty((len(nodes), len(columns)), dtype=np.float32)
+        amps = np.empty((2, len(conductors), len(columns)), dtype=np.float32)
+        for first in range(0, len(columns), AT_ONCE):
+            part = slice(first, first + AT_ONCE)
+            moved = self._moved(columns[part], kinds[part])
+            volts[:, part] = (along[:, None] * moved[nodes]).real
+            current = inner @ moved
+            amps[0][:, part], amps[1][:, part] = current.real, current.imag
+        return volts, amps
+
+    def _moved(self, ports: Indices, kinds: Indices) -> Complex:
+        """Complex (n, w) change of all node voltages, V, per kW (kind 0) or kvar (1) at device ports."""
+        lin, net, t = self._at, self._feeder.network, self._triangles
+        rows = len(net.loads) - self._feeder.ports + ports
+        amps = np.conj(lin.port_amps[kinds, rows])
+        ends, width = net.load_nodes[rows], np.arange(len(ports))
+        right = np.zeros((2 * net.n, len(ports)))
+        for end, sign in ((0, 1.0), (1, -1.0)):
+            there = ends[:, end] >= 0
+            node, col = ends[there, end], width[there]
+            put = sign * amps[there] / lin.scale[node]
+            right[2 * node, col] += put.imag
+            right[2 * node + 1, col] += put.real
+        x = np.empty_like(right)
+        x[t.place] = right
+        _substitute(t.l_start, t.l_row, t.l_value, t.u_start, t.u_row, t.u_value, x)
+        x = x[t.found]
+        moved: Complex = (x[0::2] + 1j * x[1::2]) / lin.scale[:, None]
+        return moved
+
+
+def _triangles(at: Linearisation) -> _Triangles:
+    lower, upper = at.lu.L.tocsc(), at.lu.U.tocsc()
+    lower.sort_indices()
+    upper.sort_indices()
+    return _Triangles(
+        lower.indptr.astype(np.int64), lower.indices.astype(np.int64), lower.data,
+        upper.indptr.astype(np.int64), upper.indices.astype(np.int64), upper.data,
+        at.lu.perm_r.astype(np.int64), at.lu.perm_c.astype(np.int64),
+    )  # fmt: skip
