@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 import numpy as np
 
 from gridflock.model import Flexibility, Reason
 from gridflock.plan.direct._model import Model, values_of
 from gridflock.plan.direct._solve import Floats, Indices, Solution
+from gridflock.units import TimeGrid, utc_offset_s
 
 _FREE = 1e-6
 """Below this price (money per kWh) or slack (kW) a limit does not bind."""
-_HEAD = ("import limit of the feeder head", "export limit of the feeder head")
+HEAD = ("import limit of the feeder head", "export limit of the feeder head")
 
 
 def reasons_of(model: Model, solution: Solution, flexibility: Flexibility) -> tuple[Reason, ...]:
@@ -21,10 +23,34 @@ def reasons_of(model: Model, solution: Solution, flexibility: Flexibility) -> tu
         *_head(model, solution, flexibility.grid.hours),
         *_peak(model, solution, flexibility.grid.hours),
         *_groups(model, solution, flexibility.grid.hours),
+        *_goals(model, solution, flexibility.grid.hours),
         *_strained(model, solution, flexibility),
         *_kept_bands(model, solution, flexibility),
     ]
     return tuple(sorted(found, key=lambda r: (r.slack_kw <= _FREE, -abs(r.price), r.step, r.row)))
+
+
+def span_text(grid: TimeGrid, first: int, last: int, timezone: str = "UTC", *, end_only: bool = False) -> str:
+    """Steps ``first`` to ``last`` as times of day: ``"17:00–19:30"``; with the date on later days.
+
+    Args:
+        grid: whose steps.
+        first: step.
+        last: step, included.
+        timezone: IANA name of the clock to speak of; ``" UTC"`` is added for UTC.
+        end_only: only the moment the last step ends.
+    """
+    edges = np.array([grid.start_s, grid.edges_s[first], grid.edges_s[last + 1]], dtype=np.int64)
+    today, start, end = (datetime.fromtimestamp(int(t), UTC) for t in edges + utc_offset_s(timezone, edges))
+    suffix = " UTC" if timezone == "UTC" else ""
+    if end_only:
+        return f"{_moment(end, today)}{suffix}"
+    return f"{_moment(start, today)}–{_moment(end, start)}{suffix}"
+
+
+def _moment(moment: datetime, told: datetime) -> str:
+    """Time of day, with the date where it is not the day already spoken of."""
+    return f"{moment:%H:%M}" if moment.date() == told.date() else f"{moment:%Y-%m-%d %H:%M}"
 
 
 def _rows(name: str, steps: Indices, price: Floats, slack: Floats) -> Iterator[Reason]:
@@ -37,7 +63,7 @@ def _head(model: Model, solution: Solution, hours: Floats) -> Iterator[Reason]:
     # A column at its upper bound has a reduced cost <= 0: what one more kW of limit would save.
     limited = model.beyond >= 0
     price = np.where(limited, np.maximum(-solution.reduced_cost[model.inside], 0.0), 0.0) / hours
-    for side, name in enumerate(_HEAD):
+    for side, name in enumerate(HEAD):
         yield from _rows(name, np.arange(len(hours)), price[side], slack[side])
 
 
@@ -53,6 +79,14 @@ def _groups(model: Model, solution: Solution, hours: Floats) -> Iterator[Reason]
         under, over = values_of(block.under, solution), values_of(block.over, solution)
         name = f"{block.limit.source} (limit of {block.limit.group})"
         yield from _rows(name, block.steps, price, under + over)
+
+
+def _goals(model: Model, solution: Solution, hours: Floats) -> Iterator[Reason]:
+    for placed in model.blocks:
+        price = np.abs(solution.row_price[placed.rows]) / hours[placed.steps]
+        yield from _rows(
+            placed.block.name, placed.steps, price, values_of(placed.slack, solution).sum(axis=0)
+        )
 
 
 def _strained(model: Model, solution: Solution, flexibility: Flexibility) -> Iterator[Reason]:

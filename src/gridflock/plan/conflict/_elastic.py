@@ -1,0 +1,105 @@
+"""The problem in which only giving way counts, solved again and again from where it stood."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import highspy
+import numpy as np
+
+from gridflock.model import Flexibility
+from gridflock.plan.conflict._wishes import Wish
+from gridflock.plan.direct import Floats, Indices, Model
+from gridflock.plan.direct._solve import _lp
+from gridflock.units import Mask
+
+_TOUCHES = 1e-7
+"""Dual price, as a part of its largest possible value, above which a cell takes part in a conflict."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Given:
+    """What an optimum gives way by.
+
+    Attributes:
+        total: the objective.
+        slack: (C,) kW or kWh by which each cell gives.
+        touches: (C,) cells whose release would lower the objective.
+        own: money of the plan without any penalty.
+    """
+
+    total: float
+    slack: Floats
+    touches: Mask
+    own: float
+
+
+class Elastic:
+    """All wishes as cells with a price each; every other cost can be left out.
+
+    Cells are numbered wish by wish, step by step.
+
+    Args:
+        model: the program.
+        wishes: its wishes.
+        flexibility: for the length of the steps.
+    """
+
+    def __init__(self, model: Model, wishes: tuple[Wish, ...], flexibility: Flexibility) -> None:
+        hours = flexibility.grid.hours
+        self.wishes = wishes
+        self.of_wish = np.concatenate([np.full(len(w.steps), k) for k, w in enumerate(wishes)])
+        self.step = np.concatenate([w.steps for w in wishes])
+        self.unit = np.concatenate([np.where(w.energy, 1.0, hours[w.steps]) for w in wishes])
+        self.penalty = np.concatenate([w.penalty for w in wishes])
+        sizes = [w.slack.shape for w in wishes]
+        starts = np.cumsum([0, *(n for _, n in sizes)])
+        cell = [np.tile(np.arange(starts[k], starts[k] + n), m) for k, (m, n) in enumerate(sizes)]
+        self._cell: Indices = np.concatenate(cell)
+        self._column: Indices = np.concatenate([w.slack.ravel() for w in wishes])
+        self._money = np.concatenate([np.ravel(block) for block in model.program.cost])
+        self._money[self._column] -= self.penalty[self._cell]
+        self._solver = _started(model)
+
+    @property
+    def n(self) -> int:
+        """How many cells."""
+        return len(self.step)
+
+    def least(self, weight: Floats) -> Given | None:
+        """Give way as little as can be, each cell's kWh at its weight (C,); None without an optimum."""
+        return self._solve(np.zeros_like(self._money), weight * self.unit)
+
+    def cheapest(self, penalty: Floats) -> Given | None:
+        """The cheapest plan with a penalty (C,) per cell; None without an optimum."""
+        return self._solve(self._money, penalty)
+
+    def _solve(self, money: Floats, price: Floats) -> Given | None:
+        cost = money.copy()
+        cost[self._column] += price[self._cell]
+        numbers = np.arange(len(cost), dtype=np.int32)
+        self._solver.changeColsCost(len(cost), numbers, cost)
+        self._solver.run()
+        if self._solver.getModelStatus() != highspy.HighsModelStatus.kOptimal:
+            return None
+        found = self._solver.getSolution()
+        value = np.asarray(found.col_value)
+        # What the row pays for the slack: its cost less what is left of it after pricing out.
+        paid = cost[self._column] - np.asarray(found.col_dual)[self._column]
+        slack, share = np.zeros(self.n), np.zeros(self.n)
+        np.add.at(slack, self._cell, np.maximum(value[self._column], 0.0))
+        np.maximum.at(share, self._cell, paid)
+        touches: Mask = (price > 0) & (share > _TOUCHES * np.maximum(price, 1e-30))
+        own = float(self._money @ value)
+        return Given(float(cost @ value), slack, touches, own)
+
+
+def _started(model: Model) -> highspy.Highs:
+    solver = highspy.Highs()
+    options = {"output_flag": False, "threads": 1, "parallel": "off", "solver": "simplex"}
+    for name, value in options.items():
+        solver.setOptionValue(name, value)
+    # Only costs change between runs, so the last vertex stays feasible: primal simplex goes on from it.
+    solver.setOptionValue("simplex_strategy", 4)
+    solver.passModel(_lp(model.program))
+    return solver

@@ -1,0 +1,229 @@
+"""Laws of conflicts: really conflicting, irreducible, none where everything can hold, never an exception."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from scipy.optimize import linprog
+
+from gridflock.model import Envelope, Flexibility
+from gridflock.plan import Terms
+from gridflock.plan._reason import HEAD
+from gridflock.plan.conflict import conflicts
+from gridflock.plan.direct import strained_stores
+from gridflock.units import TimeGrid
+
+NOW_S = 1_750_003_200
+ENDLESS = np.inf
+HOLDS_KWH = 1e-4
+QUICK = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
+def terms_of(grid, limit_kw, **more):
+    """Terms with the same limit on import and export, and a flat tariff."""
+    price, limit = np.full(grid.n, 0.3), np.broadcast_to(np.asarray(limit_kw, dtype=float), (grid.n,)).copy()
+    return Terms(
+        **(
+            {
+                "import_price": price,
+                "export_price": price / 3,
+                "import_limit_kw": limit,
+                "export_limit_kw": limit,
+            }
+            | more
+        )
+    )
+
+
+@st.composite
+def worlds(draw):
+    """Batteries and vehicles that are owed energy, limits at the head and two envelopes of one pair."""
+    rng = np.random.default_rng(draw(st.integers(0, 100_000)))
+    n, g = draw(st.sampled_from([4, 8, 12])), draw(st.integers(1, 3))
+    grid = TimeGrid.uniform(NOW_S, 1800, n)
+    eta = rng.uniform(0.8, 1.0, g)
+    held = rng.uniform(0, 8, (g, 1))
+    lo = np.repeat(-held, n + 1, axis=1)
+    hi = lo + rng.uniform(8, 20, (g, 1))
+    due = rng.integers(1, n + 1, g)
+    owed = (np.arange(n + 1) >= due[:, None]) & (rng.random((g, 1)) < 0.6)
+    lo = np.where(owed, np.minimum(hi, lo + rng.uniform(0, 15, (g, 1))), lo)
+    flexibility = Flexibility(
+        grid,
+        tuple(f"g{k}" for k in range(g)),
+        np.zeros((g, n)),
+        rng.uniform(0, 6, (g, n)),
+        rng.uniform(2, 8, (g, n)),
+        lo,
+        hi,
+        -1 / eta,
+        eta,
+        np.full(g, 0.01),
+        np.full(g, 0.01),
+    )
+    low, high = np.sort(rng.normal(0, 6, 2))
+    envelopes = (
+        Envelope("pair", low, ENDLESS, "contract of the pair", int(grid.edges_s[rng.integers(1, n + 1)])),
+        Envelope("g0", -ENDLESS, high, "transformer T1", grid.end_s),
+    )
+    terms = terms_of(
+        grid, rng.uniform(0, 12), group_limits=envelopes, members={"pair": flexibility.groups[:2]}
+    )
+    return flexibility, rng.normal(-4, 5, n), terms
+
+
+def least_slack(f, fixed, terms, kept):
+    """Least kWh by which the kept cells (row, verb, step) give way, by scipy, everything else let go."""
+    n, g, hours = f.grid.n, len(f.groups), f.grid.hours
+    wide = g * n
+    bounds = [(0, v) for v in f.up_kw.ravel()] + [(0, v) for v in f.down_kw.ravel()]
+    cost, rows, right = [0.0] * (2 * wide), [], []
+
+    def held(row, limit, weight):
+        """``row @ z - slack <= limit``."""
+        if not np.isfinite(limit):
+            return
+        cost.append(weight)
+        bounds.append((0, ENDLESS))
+        rows.append((row, len(cost) - 1))
+        right.append(limit)
+
+    def power(groups, t, sign):
+        row = np.zeros(2 * wide)
+        for k in groups:
+            row[k * n + t], row[wide + k * n + t] = sign, -sign
+        return row
+
+    strained = strained_stores(f)
+    for t in range(n):
+        demand = -(fixed[t] + f.base_kw[:, t].sum())
+        if (HEAD[0], "", t) in kept:
+            held(power(range(g), t, -1.0), terms.import_limit_kw[t] - demand, hours[t])
+        if (HEAD[1], "", t) in kept:
+            held(power(range(g), t, 1.0), terms.export_limit_kw[t] + demand, hours[t])
+        for limit in terms.group_limits:
+            name = f"{limit.source} (limit of {limit.group})"
+            groups = [f.groups.index(m) for m in terms.members.get(limit.group, (limit.group,))]
+            if (name, "at least", t) in kept:
+                held(power(groups, t, -1.0), -limit.p_lo_kw, hours[t])
+            if (name, "at most", t) in kept:
+                held(power(groups, t, 1.0), limit.p_hi_kw, hours[t])
+        for k in range(g):
+            level = np.zeros(2 * wide)
+            level[k * n : k * n + t + 1] = f.gain_up[k] * hours[: t + 1]
+            level[wide + k * n : wide + k * n + t + 1] = f.gain_down[k] * hours[: t + 1]
+            if strained[k]:
+                if (f"energy band of {f.groups[k]}", "", t) in kept:
+                    held(level, f.x_hi_kwh[k, t + 1], 1.0)
+                    held(-level, -f.x_lo_kwh[k, t + 1], 1.0)
+                continue
+            rows.append((level, None))
+            right.append(f.x_hi_kwh[k, t + 1])
+            rows.append((-level, None))
+            right.append(-f.x_lo_kwh[k].min())
+            if (f"energy owed to {f.groups[k]}", "", t) in kept:
+                held(-level, -f.x_lo_kwh[k, t + 1], 1.0)
+    matrix = np.zeros((len(rows), len(cost)))
+    for r, (row, slack) in enumerate(rows):
+        matrix[r, : 2 * wide] = row
+        if slack is not None:
+            matrix[r, slack] = -1.0
+    found = linprog(cost, matrix, right, bounds=bounds)
+    assert found.status == 0, found.message
+    return found.fun
+
+
+def cells_of(member):
+    """Cells (row, verb, step) of a member of a conflict."""
+    verb = (
+        next((v for v in ("at most", "at least") if f"{v} " in member.wish), "")
+        if "limit of g" in member.row or "limit of pair" in member.row
+        else ""
+    )
+    return {(member.row, verb, t) for t in range(member.first_step, member.until_step)}
+
+
+def everything(f, terms):
+    """All cells that can be asked for."""
+    names = [(row, "") for row in HEAD]
+    names += [
+        (f"{limit.source} (limit of {limit.group})", v)
+        for limit in terms.group_limits
+        for v in ("at least", "at most")
+    ]
+    names += [(f"energy {kind} {group}", "") for group in f.groups for kind in ("owed to", "band of")]
+    cells = {(row, verb, t) for row, verb in names for t in range(f.grid.n)}
+    for limit in terms.group_limits:
+        for t in np.flatnonzero(f.grid.starts_s >= limit.until_s):
+            cells -= {(f"{limit.source} (limit of {limit.group})", v, t) for v in ("at least", "at most")}
+    return cells
+
+
+@QUICK
+@given(worlds())
+def test_a_conflict_is_real_and_irreducible(world):
+    """By an independent solver: its members cannot all hold, and any one left out lets the rest hold."""
+    f, fixed, terms = world
+    for conflict in conflicts(*world):
+        members = [cells_of(member) for member in conflict.members]
+        assert least_slack(f, fixed, terms, set().union(*members)) > 0.5 * HOLDS_KWH
+        for out in range(len(members)):
+            rest = set().union(*members[:out], *members[out + 1 :])
+            assert least_slack(f, fixed, terms, rest) <= 2 * HOLDS_KWH
+
+
+@QUICK
+@given(worlds())
+def test_conflicts_are_told_just_where_wishes_clash(world):
+    """None where an independent solver keeps every wish; at least one where it cannot."""
+    f, fixed, terms = world
+    least = least_slack(f, fixed, terms, everything(f, terms))
+    assert bool(conflicts(*world)) == (least > HOLDS_KWH) or abs(least - HOLDS_KWH) < 0.5 * HOLDS_KWH
+
+
+@QUICK
+@given(worlds())
+def test_each_member_says_what_it_must_give(world):
+    """Every side gives something if the others hold, and its costs are numbers."""
+    for conflict in conflicts(*world):
+        for member in conflict.members:
+            assert member.gives_kwh > 0
+            assert np.isfinite([member.costs, member.saves]).all()
+            assert member.wish in conflict.text
+
+
+@QUICK
+@given(
+    worlds(),
+    st.sampled_from([np.nan, -1.0, ENDLESS, 1e9]),
+    st.sampled_from(["up_kw", "x_lo_kwh", "gain_down", "fixed", "limit", "price"]),
+)
+def test_whatever_comes_in_there_is_an_answer(world, value, where):
+    """Broken numbers never become an exception out of the search."""
+    f, fixed, terms = world
+    if where == "fixed":
+        fixed = fixed.copy()
+        fixed[0] = value
+    elif where == "limit":
+        terms = replace(terms, import_limit_kw=np.full(f.grid.n, value))
+    elif where == "price":
+        terms = replace(terms, import_price=np.full(f.grid.n, value))
+    else:
+        broken = getattr(f, where).copy()
+        broken[0] = value
+        f = replace(f, **{where: broken})
+    assert isinstance(conflicts(f, fixed, terms), tuple)
+    assert conflicts(f, fixed[:-1], terms) == ()
+
+
+@QUICK
+@given(worlds())
+def test_the_same_question_has_the_same_answer(world):
+    """Conflicts are a function of their input."""
+    assert conflicts(*world) == conflicts(*world) or any(
+        np.isnan(m.gives_kw) for c in conflicts(*world) for m in c.members
+    )
+    assert [c.text for c in conflicts(*world)] == [c.text for c in conflicts(*world)]
