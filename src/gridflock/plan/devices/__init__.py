@@ -9,6 +9,7 @@ from gridflock.plan.devices._disc import onto_disc, room_kvar
 from gridflock.plan.devices._oracle import Answer, Oracle, Question, joined
 from gridflock.plan.devices._source import Sources
 from gridflock.plan.devices._store import Stores
+from gridflock.plan.devices._unit import Units
 from gridflock.plan.devices._vehicle import Vehicles
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "Question",
     "Sources",
     "Stores",
+    "Units",
     "Vehicles",
     "joined",
     "onto_disc",
