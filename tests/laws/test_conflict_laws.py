@@ -75,74 +75,90 @@ def worlds(draw):
     return flexibility, rng.normal(-4, 5, n), terms
 
 
-def least_slack(f, fixed, terms, kept):
-    """Least kWh by which the kept cells (row, verb, step) give way, by scipy, everything else let go."""
-    n, g, hours = f.grid.n, len(f.groups), f.grid.hours
-    wide = g * n
-    bounds = [(0, v) for v in f.up_kw.ravel()] + [(0, v) for v in f.down_kw.ravel()]
-    cost, rows, right = [0.0] * (2 * wide), [], []
+class Referee:
+    """The wishes' problem by scipy, row by row, with slack only where a kept cell (row, verb, step) asks."""
 
-    def held(row, limit, weight):
-        """``row @ z - slack <= limit``."""
-        if not np.isfinite(limit):
-            return
-        cost.append(weight)
-        bounds.append((0, ENDLESS))
-        rows.append((row, len(cost) - 1))
-        right.append(limit)
+    def __init__(self, f, fixed, terms, kept):
+        self.f, self.fixed, self.terms, self.kept = f, fixed, terms, kept
+        self.wide = len(f.groups) * f.grid.n
+        self.cost = [0.0] * (2 * self.wide)
+        self.rows, self.right = [], []
 
-    def power(groups, t, sign):
-        row = np.zeros(2 * wide)
+    def least(self):
+        """Least kWh by which the kept cells give way, everything else let go."""
+        strained = strained_stores(self.f)
+        for t in range(self.f.grid.n):
+            self.head(t)
+            self.envelopes(t)
+            for k in range(len(self.f.groups)):
+                self.store(k, t, strained[k])
+        matrix = np.zeros((len(self.rows), len(self.cost)))
+        for r, (row, slack) in enumerate(self.rows):
+            matrix[r, : 2 * self.wide] = row
+            if slack is not None:
+                matrix[r, slack] = -1.0
+        most = [*self.f.up_kw.ravel(), *self.f.down_kw.ravel()]
+        bounds = [(0, v) for v in most] + [(0, ENDLESS)] * (len(self.cost) - len(most))
+        found = linprog(self.cost, matrix, self.right, bounds=bounds)
+        assert found.status == 0, found.message
+        return found.fun
+
+    def held(self, cell, row, limit, weight):
+        """``row @ z - slack <= limit`` where the cell is kept."""
+        if cell in self.kept and np.isfinite(limit):
+            self.cost.append(weight)
+            self.rows.append((row, len(self.cost) - 1))
+            self.right.append(limit)
+
+    def power(self, groups, t, sign):
+        """A row with the injection of some groups at a step."""
+        row, n = np.zeros(2 * self.wide), self.f.grid.n
         for k in groups:
-            row[k * n + t], row[wide + k * n + t] = sign, -sign
+            row[k * n + t], row[self.wide + k * n + t] = sign, -sign
         return row
 
-    strained = strained_stores(f)
-    for t in range(n):
-        demand = -(fixed[t] + f.base_kw[:, t].sum())
-        if (HEAD[0], "", t) in kept:
-            held(power(range(g), t, -1.0), terms.import_limit_kw[t] - demand, hours[t])
-        if (HEAD[1], "", t) in kept:
-            held(power(range(g), t, 1.0), terms.export_limit_kw[t] + demand, hours[t])
-        for limit in terms.group_limits:
-            name = f"{limit.source} (limit of {limit.group})"
-            groups = [f.groups.index(m) for m in terms.members.get(limit.group, (limit.group,))]
-            if (name, "at least", t) in kept:
-                held(power(groups, t, -1.0), -limit.p_lo_kw, hours[t])
-            if (name, "at most", t) in kept:
-                held(power(groups, t, 1.0), limit.p_hi_kw, hours[t])
-        for k in range(g):
-            level = np.zeros(2 * wide)
-            level[k * n : k * n + t + 1] = f.gain_up[k] * hours[: t + 1]
-            level[wide + k * n : wide + k * n + t + 1] = f.gain_down[k] * hours[: t + 1]
-            if strained[k]:
-                if (f"energy band of {f.groups[k]}", "", t) in kept:
-                    held(level, f.x_hi_kwh[k, t + 1], 1.0)
-                    held(-level, -f.x_lo_kwh[k, t + 1], 1.0)
-                continue
-            rows.append((level, None))
-            right.append(f.x_hi_kwh[k, t + 1])
-            rows.append((-level, None))
-            right.append(-f.x_lo_kwh[k].min())
-            if (f"energy owed to {f.groups[k]}", "", t) in kept:
-                held(-level, -f.x_lo_kwh[k, t + 1], 1.0)
-    matrix = np.zeros((len(rows), len(cost)))
-    for r, (row, slack) in enumerate(rows):
-        matrix[r, : 2 * wide] = row
-        if slack is not None:
-            matrix[r, slack] = -1.0
-    found = linprog(cost, matrix, right, bounds=bounds)
-    assert found.status == 0, found.message
-    return found.fun
+    def head(self, t):
+        """Both limits at the head."""
+        every, hour = range(len(self.f.groups)), self.f.grid.hours[t]
+        demand = -(self.fixed[t] + self.f.base_kw[:, t].sum())
+        limits = self.terms.import_limit_kw[t] - demand, self.terms.export_limit_kw[t] + demand
+        self.held((HEAD[0], "", t), self.power(every, t, -1.0), limits[0], hour)
+        self.held((HEAD[1], "", t), self.power(every, t, 1.0), limits[1], hour)
+
+    def envelopes(self, t):
+        """Both sides of every group limit."""
+        for limit in self.terms.group_limits:
+            name, hour = f"{limit.source} (limit of {limit.group})", self.f.grid.hours[t]
+            names = self.terms.members.get(limit.group, (limit.group,))
+            groups = [self.f.groups.index(m) for m in names]
+            self.held((name, "at least", t), self.power(groups, t, -1.0), -limit.p_lo_kw, hour)
+            self.held((name, "at most", t), self.power(groups, t, 1.0), limit.p_hi_kw, hour)
+
+    def store(self, k, t, strained):
+        """The band of a store at the end of a step."""
+        f, n = self.f, self.f.grid.n
+        level = np.zeros(2 * self.wide)
+        level[k * n : k * n + t + 1] = f.gain_up[k] * f.grid.hours[: t + 1]
+        level[self.wide + k * n : self.wide + k * n + t + 1] = f.gain_down[k] * f.grid.hours[: t + 1]
+        if strained:
+            cell = (f"energy band of {f.groups[k]}", "", t)
+            self.held(cell, level, f.x_hi_kwh[k, t + 1], 1.0)
+            self.held(cell, -level, -f.x_lo_kwh[k, t + 1], 1.0)
+            return
+        self.rows += [(level, None), (-level, None)]
+        self.right += [f.x_hi_kwh[k, t + 1], -f.x_lo_kwh[k].min()]
+        self.held((f"energy owed to {f.groups[k]}", "", t), -level, -f.x_lo_kwh[k, t + 1], 1.0)
+
+
+def least_slack(f, fixed, terms, kept):
+    """Least kWh by which the kept cells give way, by an independent solver."""
+    return Referee(f, fixed, terms, kept).least()
 
 
 def cells_of(member):
     """Cells (row, verb, step) of a member of a conflict."""
-    verb = (
-        next((v for v in ("at most", "at least") if f"{v} " in member.wish), "")
-        if "limit of g" in member.row or "limit of pair" in member.row
-        else ""
-    )
+    sides = [v for v in ("at most", "at least") if f": {v} " in member.wish and "(limit of" in member.row]
+    verb = sides[0] if sides else ""
     return {(member.row, verb, t) for t in range(member.first_step, member.until_step)}
 
 
@@ -223,7 +239,4 @@ def test_whatever_comes_in_there_is_an_answer(world, value, where):
 @given(worlds())
 def test_the_same_question_has_the_same_answer(world):
     """Conflicts are a function of their input."""
-    assert conflicts(*world) == conflicts(*world) or any(
-        np.isnan(m.gives_kw) for c in conflicts(*world) for m in c.members
-    )
-    assert [c.text for c in conflicts(*world)] == [c.text for c in conflicts(*world)]
+    assert repr(conflicts(*world)) == repr(conflicts(*world))
