@@ -201,7 +201,7 @@ def judged(network: Network, asked: Limits, v: Complex, amps: Complex) -> Verdic
         v: complex (T, n) voltages, V; NaN in steps that were not solved.
         amps: complex (T, c) currents into branches, A.
     """
-    solved: Mask = np.isfinite(v).all(axis=1)
+    solved = np.asarray(np.isfinite(v).all(axis=1), dtype=np.bool_)
     with np.errstate(invalid="ignore"):
         size, current = np.abs(v) / network.v_base, np.abs(amps)
         return Verdict(
