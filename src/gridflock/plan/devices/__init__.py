@@ -2,9 +2,11 @@
 
 An ``Oracle`` answers a ``Question`` (prices for its groups) with an ``Answer`` (their sums, own cost and how
 inexact that is), and gives every member's schedule afterwards. ``Stores`` are batteries and vehicles that
-may give back, ``Vehicles`` only charge.
+may give back, ``Vehicles`` only charge; ``Bands`` are rows of ``model.Flexibility`` of any kind, and answer
+proximal questions too.
 """
 
+from gridflock.plan.devices._band import Bands
 from gridflock.plan.devices._disc import onto_disc, room_kvar
 from gridflock.plan.devices._oracle import Answer, Oracle, Question, joined
 from gridflock.plan.devices._source import Sources
@@ -14,6 +16,7 @@ from gridflock.plan.devices._vehicle import Vehicles
 
 __all__ = [
     "Answer",
+    "Bands",
     "Oracle",
     "Question",
     "Sources",

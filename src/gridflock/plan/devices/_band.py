@@ -1,0 +1,213 @@
+"""Band stores: rows of ``model.Flexibility``, single devices or whole groups, with exact answers.
+
+A battery, a vehicle, a comfort band, a heat tank or the sun is one row. ``respond_rows`` is the best answer
+to prices (a linear program), ``nearest`` the best one that is also pulled to a target (its proximal
+question); both are exact, and all rows are answered in one compiled call.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from gridflock.model import Flexibility
+from gridflock.plan.devices._band_row import Asked, Columns, answer_rows
+from gridflock.plan.devices._compiled import Array, Indices, Spread, over_groups
+from gridflock.units import Kw, Kwh, Money
+
+_PER_STEP = ("base_kw", "up_kw", "down_kw", "x_lo_kwh", "x_hi_kwh")
+_NONE = np.empty((0, 0))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Bands:
+    """m band stores over T steps, sorted by group; what the columns mean, ``model.Flexibility`` says.
+
+    ``x[t+1] = (1 - loss_per_hour)^hours·x[t] + (gain_up·up + gain_down·down)·hours``, ``x[0] = 0``. Up and
+    down in one step share its time: ``up/up_kw + down/down_kw <= 1``. A band yields only where a row cannot
+    keep it by itself: edge by edge it is then widened to the nearest content that can be reached.
+
+    Own cost: ``cost_up`` and ``cost_down`` of every kWh, ``unserved_price`` of the kWh by which the band had
+    to be widened most, less ``end_value`` of every kWh in store at the end.
+
+    Attributes:
+        hours: float64 (T,) length of each step.
+        start: int64 (G + 1,) first row of each group, and m.
+        base_kw: float64 (m, T).
+        up_kw: float64 (m, T), >= 0.
+        down_kw: float64 (m, T), >= 0.
+        x_lo_kwh: float64 (m, T + 1), may be -inf; edge 0 is not looked at.
+        x_hi_kwh: float64 (m, T + 1), may be inf.
+        gain_up: float64 (m,); the two gains of a row never have the same sign.
+        gain_down: float64 (m,).
+        cost_up: float64 (m,) money/kWh.
+        cost_down: float64 (m,) money/kWh.
+        end_value: float64 (m,) money per kWh in store.
+        loss_per_hour: float64 (m,) share of the content lost in an hour, in [0, 1).
+        unserved_price: money per kWh a band lacks.
+        spread: ``map``, or that of a pool of threads.
+        parts: over how many calls.
+    """
+
+    hours: Array
+    start: Indices
+    base_kw: Kw
+    up_kw: Kw
+    down_kw: Kw
+    x_lo_kwh: Kwh
+    x_hi_kwh: Kwh
+    gain_up: Array
+    gain_down: Array
+    cost_up: Money
+    cost_down: Money
+    end_value: Money
+    loss_per_hour: Array
+    unserved_price: float = 100.0
+    spread: Spread = map
+    parts: int = 1
+
+    def __post_init__(self) -> None:
+        """Columns in the layout of compiled loops; rows that have no one form are refused."""
+        for name in (*_PER_STEP, "hours"):
+            object.__setattr__(self, name, np.ascontiguousarray(getattr(self, name), dtype=np.float64))
+        for gain, power in (("gain_up", self.up_kw), ("gain_down", self.down_kw)):
+            object.__setattr__(self, gain, np.where(power.any(axis=1), getattr(self, gain), 0.0))
+        if (self.gain_up * self.gain_down > 0.0).any():
+            rows = np.flatnonzero(self.gain_up * self.gain_down > 0.0)
+            raise ValueError(f"rows {rows[:5]}: up and down must not move the store the same way")
+
+    @classmethod
+    def of(
+        cls,
+        flexibility: Flexibility,
+        *,
+        end_value: ArrayLike = 0.0,
+        loss_per_hour: ArrayLike = 0.0,
+        start: Indices | None = None,
+        unserved_price: float = 100.0,
+        spread: Spread = map,
+        parts: int = 1,
+    ) -> Bands:
+        """The rows of a ``Flexibility``; without ``start`` every row is a group of its own."""
+        m = len(flexibility.groups)
+        return cls(
+            hours=flexibility.grid.hours,
+            start=np.arange(m + 1) if start is None else start,
+            **{name: getattr(flexibility, name) for name in _PER_STEP},
+            gain_up=flexibility.gain_up,
+            gain_down=flexibility.gain_down,
+            cost_up=flexibility.cost_up,
+            cost_down=flexibility.cost_down,
+            end_value=np.broadcast_to(np.asarray(end_value, dtype=np.float64), m),
+            loss_per_hour=np.broadcast_to(np.asarray(loss_per_hour, dtype=np.float64), m),
+            unserved_price=unserved_price,
+            spread=spread,
+            parts=parts,
+        )
+
+    @property
+    def groups(self) -> int:
+        """How many groups."""
+        return len(self.start) - 1
+
+    @property
+    def members(self) -> int:
+        """How many rows."""
+        return len(self.base_kw)
+
+    def respond_rows(
+        self,
+        price: Money,
+        *,
+        p_lo_kw: Kw | None = None,
+        p_hi_kw: Kw | None = None,
+        rows: Indices | None = None,
+    ) -> tuple[Kw, Money]:
+        """Each row's best answer to prices of its own.
+
+        Args:
+            price: float64 (n, T) worth of a kWh injected, money/kWh, a line for each row asked.
+            p_lo_kw: float64 (n, T) further lower bounds, an operating envelope; -inf for none. A bound
+                that power alone cannot keep is kept as nearly as possible, the upper one first.
+            p_hi_kw: float64 (n, T) further upper bounds; inf for none.
+            rows: int64 (n,) which rows are asked; all by default.
+
+        Returns:
+            float64 (n, T) kW and (n,) own cost.
+        """
+        return self._answered(price, _NONE, np.empty(0), (p_lo_kw, p_hi_kw), rows)[:2]
+
+    def nearest(
+        self,
+        price: Money,
+        target: Kw,
+        pull: ArrayLike,
+        *,
+        p_lo_kw: Kw | None = None,
+        p_hi_kw: Kw | None = None,
+        rows: Indices | None = None,
+    ) -> tuple[Kw, Money]:
+        """Each row's least own cost - Σ price·hours·p + pull/2·Σ (p - target)².
+
+        Args:
+            price: float64 (n, T) worth of a kWh injected, money/kWh, a line for each row asked.
+            target: float64 (n, T) kW.
+            pull: money per kW² and step, > 0, one for all or (n,).
+            p_lo_kw: as in ``respond_rows``.
+            p_hi_kw: as in ``respond_rows``.
+            rows: int64 (n,) which rows are asked; all by default.
+
+        Returns:
+            float64 (n, T) kW and (n,) own cost, the pull not counted.
+        """
+        n = len(price)
+        each = np.ascontiguousarray(np.broadcast_to(np.asarray(pull, dtype=np.float64), n))
+        target = np.ascontiguousarray(target, dtype=np.float64)
+        return self._answered(price, target, each, (p_lo_kw, p_hi_kw), rows)[:2]
+
+    def _answered(
+        self,
+        price: Money,
+        target: Kw,
+        pull: Array,
+        bounds: tuple[Kw | None, Kw | None],
+        rows: Indices | None,
+    ) -> tuple[Kw, Money, Kwh]:
+        """Schedules, own costs and missing energy."""
+        n, shape = len(price), (len(price), len(self.hours))
+        row = np.arange(n) if rows is None else np.ascontiguousarray(rows, dtype=np.int64)
+        p_lo = p_hi = _NONE
+        if any(bound is not None for bound in bounds):
+            p_lo, p_hi = (
+                np.full(shape, none) if bound is None else np.ascontiguousarray(bound, dtype=np.float64)
+                for bound, none in zip(bounds, (-np.inf, np.inf), strict=True)
+            )
+        price = np.ascontiguousarray(price, dtype=np.float64)
+        asked = Asked(row, np.arange(n), price, target, pull, p_lo, p_hi)
+        p_kw, cost, missing = np.empty(shape), np.empty(n), np.empty(n)
+        columns = self._columns()
+
+        def part(first: int, last: int) -> None:
+            answer_rows((first, last), columns, asked, p_kw, cost, missing)
+
+        over_groups(np.arange(n + 1), self.parts, self.spread, part)
+        return p_kw, cost, missing
+
+    def _columns(self) -> Columns:
+        return Columns(
+            self.hours,
+            self.base_kw,
+            self.up_kw,
+            self.down_kw,
+            self.x_lo_kwh,
+            self.x_hi_kwh,
+            np.ascontiguousarray(self.gain_up),
+            np.ascontiguousarray(self.gain_down),
+            np.ascontiguousarray(self.cost_up),
+            np.ascontiguousarray(self.cost_down),
+            np.ascontiguousarray(self.end_value),
+            np.ascontiguousarray(self.loss_per_hour),
+            self.unserved_price,
+        )
