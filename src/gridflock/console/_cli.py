@@ -14,6 +14,7 @@ from gridflock.console._feeder import app as feeder_app
 from gridflock.console._fleet import app as fleet_app
 from gridflock.console._groups import app as group_app
 from gridflock.console._groups import claim, claims, release
+from gridflock.console._plan import plan
 from gridflock.console._remote import Remote
 from gridflock.console._screen import AsJson, Token, Url, show
 
@@ -32,6 +33,7 @@ app.add_typer(audit, name="audit")
 app.add_typer(fleet_app, name="fleet")
 app.add_typer(group_app, name="group")
 app.command()(doctor)
+app.command()(plan)
 for command in (claims, claim, release):
     app.command()(command)
 Data = Annotated[Path, typer.Option("--data", help="Data folder: ledger, history, users.")]
@@ -144,11 +146,11 @@ def resources(
 def timeline(url: Url = None, token: Token = None, as_json: AsJson = False) -> None:
     """Net load of the day: actual, forecast, plan."""
     answer = Remote(url, token).ask("GET", "/api/timeline")
-    plan = answer["plan"] or {"t": [], "net_kw": []}
+    ahead = answer["plan"] or {"t": [], "net_kw": []}
     show(
         answer,
         as_json,
-        rows=[{"t": t, "planned_kw": p} for t, p in zip(plan["t"], plan["net_kw"], strict=True)],
+        rows=[{"t": t, "planned_kw": p} for t, p in zip(ahead["t"], ahead["net_kw"], strict=True)],
     )
 
 

@@ -260,6 +260,11 @@ def _lists(app: FastAPI, derms: Derms, authority: Authority) -> None:
         """Net load of the day: actual, forecast, plan."""
         return plain(derms.timeline(scope))
 
+    @app.get("/api/plan", tags=["read"])
+    def plan(scope: Scope = who) -> Any:
+        """The plan in force and why it is so."""
+        return plain(derms.plan(scope))
+
     @app.get("/api/events", tags=["read"])
     def events(after: int = 0, limit: Annotated[int, Query(ge=1, le=2_000)] = 100, scope: Scope = who) -> Any:
         """The newest events first."""

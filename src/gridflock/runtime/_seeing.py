@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from gridflock.runtime import _show
+from gridflock.runtime import _show, _show_plan
 from gridflock.runtime._access import Role, Scope
 from gridflock.runtime._doctor import see_life
 from gridflock.runtime._life import Life, UnknownName
 from gridflock.runtime._loop import Moment
+from gridflock.runtime._planning import Planned
 from gridflock.runtime._requests import chosen
 from gridflock.runtime._views import (
     AuditView,
@@ -19,6 +20,7 @@ from gridflock.runtime._views import (
     FeederView,
     GroupDetail,
     GroupView,
+    PlanView,
     ProposalView,
     ResourceView,
     StateView,
@@ -127,6 +129,15 @@ class Seeing(Life):
         scope.require(Role.VIEWER)
         return _show.timeline(self.moment, list(self._trail))
 
+    def plan(self, scope: Scope) -> PlanView:
+        """The plan in force: net load, prices, groups, the limits it pays for, and what clashes.
+
+        Raises:
+            UnknownName: there is no plan yet, or none is made.
+        """
+        scope.require(Role.VIEWER)
+        return _show_plan.plan(self._planned(), self._loop.system.network.timezone)
+
     def events(self, scope: Scope, after: int = 0, limit: int = 100) -> list[EventView]:
         """The newest ``limit`` events with ``seq > after``, newest first."""
         scope.require(Role.VIEWER)
@@ -150,6 +161,13 @@ class Seeing(Life):
         scope.require(Role.VIEWER)
         verdict = self._record.verify()
         return AuditView(verdict.ok, verdict.entries, verdict.head, verdict.broken_seq, verdict.reason)
+
+    def _planned(self) -> Planned:
+        """The newest plan with what it was made from."""
+        if self.moment.planned is None:
+            message = "no plan yet" if self._settings.managed else "no plan: the system only watches"
+            raise UnknownName(message)
+        return self.moment.planned
 
     def _mode(self, moment: Moment) -> str:
         """In two words: who decides, and what keeps it from deciding."""

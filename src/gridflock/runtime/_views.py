@@ -219,6 +219,65 @@ class PlanLine:
 
 
 @dataclass(frozen=True, slots=True)
+class ReasonView:
+    """A limit that the plan pays for, over the steps in which it does."""
+
+    row: str
+    start: str
+    until: str
+    price: float
+    slack_kw: float
+
+
+@dataclass(frozen=True, slots=True)
+class ClashView:
+    """One side of a conflict: whose wish, by how much it must give, and what that costs."""
+
+    wish: str
+    start: str
+    until: str
+    gives_kw: float | None
+    gives_kwh: float | None
+    costs: float | None
+    saves: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class ConflictView:
+    """Wishes that cannot all hold."""
+
+    text: str
+    members: list[ClashView]
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedView:
+    """What one group is to do."""
+
+    id: str
+    p_kw: list[float | None]
+    unasked_kw: list[float | None]
+
+
+@dataclass(frozen=True, slots=True)
+class PlanView:
+    """The plan in force: net load, prices, groups, and why."""
+
+    made_at: str
+    t: list[str]
+    net_kw: list[float | None]
+    unasked_kw: list[float | None]
+    fixed_kw: list[float | None]
+    price: list[float | None]
+    tariff: list[float | None]
+    peak_kw: float | None
+    cost: float | None
+    groups: list[PlannedView]
+    reasons: list[ReasonView]
+    conflicts: list[ConflictView]
+
+
+@dataclass(frozen=True, slots=True)
 class LimitsView:
     """Limits at the feeder head, as positive magnitudes."""
 

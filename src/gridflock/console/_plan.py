@@ -1,0 +1,98 @@
+"""The plan and its reasons: ``gridflock plan``, ``gridflock explain``."""
+# ruff: noqa: FBT002 - typer makes a flag of a boolean default
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from matplotlib.dates import ConciseDateFormatter, date2num
+from matplotlib.figure import Figure
+from rich.markup import escape
+from rich.table import Table
+
+from gridflock.console._remote import Remote
+from gridflock.console._screen import AsJson, Token, Url, out, show, stop
+
+_REASONS = 12
+
+
+def plan(
+    picture: Annotated[
+        Path | None, typer.Option("--plot", help="Draw it: a .png, .svg or .pdf file.")
+    ] = None,
+    url: Url = None,
+    token: Token = None,
+    as_json: AsJson = False,
+) -> None:
+    """The plan in force: net load and price, the limits it pays for, and what clashes in it."""
+    answer = Remote(url, token).ask("GET", "/api/plan")
+    if picture is not None:
+        try:
+            draw(answer, picture)
+        except (OSError, ValueError) as error:
+            raise stop(f"plot: {error} (rule: a .png, .svg or .pdf file that can be written)") from error
+    if as_json:
+        show(answer, as_json)
+    else:
+        tell(answer)
+
+
+def tell(answer: dict[str, Any]) -> None:
+    """A plan on the screen."""
+    out.print(f"plan of {answer['made_at']}, cost {_n(answer['cost'])}, peak {_n(answer['peak_kw'])} kW")
+    steps = Table(header_style="bold")
+    for name in ("from", "net kW", "unasked kW", "price", "tariff"):
+        steps.add_column(name, justify="left" if name == "from" else "right")
+    names = ("net_kw", "unasked_kw", "price", "tariff")
+    for start, *values in zip(answer["t"][:-1], *(answer[name] for name in names), strict=True):
+        steps.add_row(start, *(_n(value) for value in values))
+    out.print(steps)
+    why = Table("limit", "from", "until", "price", "gave kW", header_style="bold")
+    for reason in answer["reasons"][:_REASONS]:
+        gave = "" if reason["slack_kw"] == 0 else _n(reason["slack_kw"])
+        why.add_row(escape(reason["row"]), reason["start"], reason["until"], _n(reason["price"]), gave)
+    out.print(why)
+    if len(answer["reasons"]) > _REASONS:
+        out.print(f"and {len(answer['reasons']) - _REASONS} more; --json has all")
+    for conflict in answer["conflicts"]:
+        out.print(f"[bold]conflict[/bold] {escape(conflict['text'])}")
+
+
+def _n(value: float | None) -> str:
+    return "" if value is None else f"{value:,.4g}" if abs(value) < 100 else f"{value:,.0f}"
+
+
+def draw(answer: dict[str, Any], target: Path) -> None:
+    """Net load with and without orders above, price and tariff below.
+
+    Raises:
+        OSError: the file cannot be written.
+        ValueError: a format that matplotlib does not know.
+    """
+    times = date2num([_moment(t) for t in answer["t"]])
+    figure = Figure(figsize=(10, 6), layout="constrained")
+    power, money = figure.subplots(2, 1, sharex=True, height_ratios=(2, 1))
+    for name, label, style in (("unasked_kw", "unasked", "--"), ("net_kw", "planned", "-")):
+        power.stairs([_or_nan(v) for v in answer[name]], times, baseline=None, ls=style, label=label)
+    power.axhline(0.0, lw=0.6, color="#888888")
+    power.set_ylabel("net injection, kW")
+    power.legend(frameon=False)
+    for name, label, style in (("tariff", "tariff", "--"), ("price", "price at the head", "-")):
+        money.stairs([_or_nan(v) for v in answer[name]], times, baseline=None, ls=style, label=label)
+    money.set_ylabel("money per kWh")
+    money.legend(frameon=False)
+    money.xaxis.set_major_formatter(ConciseDateFormatter(money.xaxis.get_major_locator()))
+    power.set_title(f"plan of {answer['made_at']}, peak {_n(answer['peak_kw'])} kW")
+    figure.savefig(target, dpi=140)
+
+
+def _or_nan(value: float | None) -> float:
+    return float("nan") if value is None else value
+
+
+def _moment(text: str) -> Any:  # noqa: ANN401 - numpy's own moments, which matplotlib takes
+    import numpy as np  # noqa: PLC0415 - other commands must not wait for it
+
+    return np.datetime64(text.removesuffix("Z"))

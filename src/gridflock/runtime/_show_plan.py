@@ -1,0 +1,96 @@
+"""The plan as the façade's values: net load, prices, groups, reasons and conflicts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import groupby
+
+from gridflock.model import Reason, Schedule
+from gridflock.plan.conflict import Conflict, conflicts
+from gridflock.runtime._planning import Planned
+from gridflock.runtime._views import (
+    ClashView,
+    ConflictView,
+    PlannedView,
+    PlanView,
+    ReasonView,
+    number,
+    numbers,
+)
+from gridflock.units import TimeGrid, iso
+
+GAVE_KW = 1e-3
+"""A limit that gave way by less did not."""
+
+
+def plan(planned: Planned, timezone: str) -> PlanView:
+    """The plan in force, with what clashes in it."""
+    schedule, terms = planned.schedule, planned.terms
+    base = schedule.base_kw.sum(axis=0)
+    return PlanView(
+        made_at=iso(schedule.made_at_s),
+        t=[iso(int(t)) for t in schedule.grid.edges_s],
+        net_kw=numbers(schedule.net_kw, 2),
+        unasked_kw=numbers(schedule.fixed_kw + base, 2),
+        fixed_kw=numbers(schedule.fixed_kw, 2),
+        price=numbers(schedule.price, 5),
+        tariff=numbers(terms.import_price, 5),
+        peak_kw=number(schedule.peak_kw, 2),
+        cost=number(schedule.cost, 4),
+        groups=[
+            PlannedView(group, numbers(schedule.p_kw[g], 3), numbers(schedule.base_kw[g], 3))
+            for g, group in enumerate(schedule.groups)
+        ],
+        reasons=list(reasons(schedule)),
+        conflicts=[_conflict(found, schedule.grid) for found in clashes(planned, timezone)],
+    )
+
+
+def clashes(planned: Planned, timezone: str) -> tuple[Conflict, ...]:
+    """Which wishes cannot all hold; looked for only where something gave way."""
+    if not any(reason.slack_kw > GAVE_KW for reason in planned.schedule.reasons):
+        return ()
+    return conflicts(planned.able, planned.fixed_kw, planned.terms, timezone=timezone)
+
+
+def reasons(schedule: Schedule) -> Iterator[ReasonView]:
+    """Each limit that costs something, its steps in a row as one: the dearest and the most it gave."""
+    places = {reason.row: at for at, reason in reversed(list(enumerate(schedule.reasons)))}
+    ordered = sorted(schedule.reasons, key=lambda reason: (places[reason.row], reason.step))
+    for row, mine in groupby(ordered, key=lambda reason: reason.row):
+        for run in _runs(mine):
+            first, last = run[0].step, run[-1].step
+            yield ReasonView(
+                row,
+                iso(int(schedule.grid.edges_s[first])),
+                iso(int(schedule.grid.edges_s[last + 1])),
+                round(max(reason.price for reason in run), 5),
+                round(max(reason.slack_kw for reason in run), 3),
+            )
+
+
+def _runs(found: Iterable[Reason]) -> Iterator[list[Reason]]:
+    """Reasons of steps that follow each other."""
+    run: list[Reason] = []
+    for reason in found:
+        if run and reason.step > run[-1].step + 1:
+            yield run
+            run = []
+        run.append(reason)
+    yield run
+
+
+def _conflict(found: Conflict, grid: TimeGrid) -> ConflictView:
+    members = [
+        ClashView(
+            wish=member.wish,
+            start=iso(int(grid.edges_s[member.first_step])),
+            until=iso(int(grid.edges_s[member.until_step])),
+            gives_kw=number(member.gives_kw, 3),
+            gives_kwh=number(member.gives_kwh, 3),
+            costs=number(member.costs, 4),
+            saves=number(member.saves, 4),
+        )
+        for member in found.members
+    ]
+    return ConflictView(found.text, members)
