@@ -3,7 +3,8 @@
 An ``Oracle`` answers a ``Question`` (prices for its groups) with an ``Answer`` (their sums, own cost and how
 inexact that is), and gives every member's schedule afterwards. ``Stores`` are batteries and vehicles that
 may give back, ``Vehicles`` only charge; ``Bands`` are rows of ``model.Flexibility`` of any kind, and answer
-proximal questions too.
+proximal questions too. ``Sources`` are sun and wind, with reactive power inside their inverters' discs
+(``room_kvar``, ``onto_disc``). The room ``whole`` has those that are on or off.
 """
 
 from gridflock.plan.devices._band import Bands
@@ -11,7 +12,6 @@ from gridflock.plan.devices._disc import onto_disc, room_kvar
 from gridflock.plan.devices._oracle import Answer, Oracle, Question, joined
 from gridflock.plan.devices._source import Sources
 from gridflock.plan.devices._store import Stores
-from gridflock.plan.devices._unit import Units
 from gridflock.plan.devices._vehicle import Vehicles
 
 __all__ = [
@@ -21,7 +21,6 @@ __all__ = [
     "Question",
     "Sources",
     "Stores",
-    "Units",
     "Vehicles",
     "joined",
     "onto_disc",
