@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gridflock.plan.coordination import Coordinator, first_duals, recover
+from gridflock.plan.coordination import Coordinator, recover
+from gridflock.plan.coordination._first import first_duals
 from gridflock.plan.devices import Stores, Vehicles
 
 sys.path.insert(0, str(Path(__file__).parent))

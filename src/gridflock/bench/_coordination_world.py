@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from gridflock.plan.coordination import Limits, Plan, Problem
+from gridflock.plan.coordination import Limits, Problem
 from gridflock.plan.coordination._recover import Recovered
 from gridflock.plan.devices import Oracle, Question, Stores, Vehicles
 from gridflock.plan.devices._compiled import Spread
@@ -89,25 +89,11 @@ def world(ders: int, feeders: int, steps: int, fleet: str, seed: int, spread: Sp
     )
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Rolled:
-    """The same world a step later.
-
-    Attributes:
-        world: devices where the first step left them.
-        dual: the earlier horizon's duals on this one's steps.
-    """
-
-    world: World
-    dual: Float
-
-
-def rolled(of: World, plan: Plan, got: Recovered, seed: int) -> Rolled:
+def rolled(of: World, got: Recovered, seed: int) -> World:
     """Carry out the first step; prices and loads move on, the last step's price is new.
 
     Args:
         of: the world planned.
-        plan: its plan.
         got: every device's schedule.
         seed: of the new price.
     """
@@ -122,8 +108,7 @@ def rolled(of: World, plan: Plan, got: Recovered, seed: int) -> Rolled:
             oracles.append(_store_later(oracle, p_kw[:, 0].astype(np.float64)))
         elif isinstance(oracle, Vehicles):
             oracles.append(_vehicle_later(oracle, p_kw[:, 0].astype(np.float64)))
-    dual = np.roll(plan.dual, -1, axis=1)
-    return Rolled(replace(of, problem=moved, oracles=tuple(oracles)), dual)
+    return replace(of, problem=moved, oracles=tuple(oracles))
 
 
 def _store_later(of: Stores, p_kw: Float) -> Stores:

@@ -1,21 +1,32 @@
 """One plan for very many deciders: prices go down, profiles come up, and the gap is proven.
 
-A ``Problem`` couples groups by limits; the oracles of ``plan.devices``, or systems below, answer
-prices for their groups exactly or within a stated epsilon. The ``Coordinator`` climbs the bound and then
-mixes answers into a plan; ``recover`` turns its weights into every device's schedule.
+A ``Problem`` couples groups by limits, ramps and peaks; the oracles of ``plan.devices``, or systems below,
+answer prices for their groups exactly or within a stated epsilon. ``coordinate`` goes the whole way: a
+``Coordinator`` climbs the bound and mixes answers into a plan, ``recover`` turns its weights into every
+device's schedule, and ``carried`` moves both on to the next horizon.
 """
 
-from gridflock.plan.coordination._coordinator import Coordinator, Plan
-from gridflock.plan.coordination._first import answered, first_duals
-from gridflock.plan.coordination._problem import Limits, Problem
+from gridflock.plan.coordination._check import check
+from gridflock.plan.coordination._coordinate import Coordinated, coordinate
+from gridflock.plan.coordination._coordinator import Coordinator
+from gridflock.plan.coordination._first import answered
+from gridflock.plan.coordination._later import Carried, carried
+from gridflock.plan.coordination._plan import Plan
+from gridflock.plan.coordination._problem import Limits, Peaks, Problem, Ramps
 from gridflock.plan.coordination._recover import recover
 
 __all__ = [
+    "Carried",
+    "Coordinated",
     "Coordinator",
     "Limits",
+    "Peaks",
     "Plan",
     "Problem",
+    "Ramps",
     "answered",
-    "first_duals",
+    "carried",
+    "check",
+    "coordinate",
     "recover",
 ]

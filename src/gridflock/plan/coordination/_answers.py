@@ -28,7 +28,8 @@ class Answers:
         self.p_kw: Kw = np.zeros(shape)
         self.cost: Money = np.zeros(shape[:2])
         self.there: Mask = np.zeros(shape[:2], dtype=np.bool_)
-        self.duals: list[Array] = []
+        self.asked: Mask = np.zeros(0, dtype=np.bool_)
+        self._dual = np.zeros((0, *problem.rows.need_kw.shape))
         self._pull = np.zeros(shape)
         self._least = np.zeros(shape[:2])
         self._breach = np.zeros(shape[:2])
@@ -36,7 +37,7 @@ class Answers:
     @property
     def rounds(self) -> int:
         """How many."""
-        return len(self.duals)
+        return len(self.cost)
 
     @property
     def breaches(self) -> int:
@@ -56,34 +57,74 @@ class Answers:
             ValueError: a group has never answered.
         """
         there = np.isfinite(answer.cost) & np.isfinite(answer.epsilon) & np.isfinite(answer.p_kw).all(axis=1)
-        if not self.duals and not there.all():
+        if not self.asked.any() and not there.all():
             raise ValueError(f"first answers: {int((~there).sum())} groups without (rule: every group)")
         p_kw, cost = answer.p_kw, answer.cost - self._problem.worth(answer.p_kw)
         if not there.all():
             p_kw = np.where(there[:, None], p_kw, self.p_kw[-1])
             cost = np.where(there, cost, self.cost[-1])
-        pull = np.asarray(self._problem.rows.matrix.T @ dual)
+        pull = self._problem.rows.pull(dual)
         claimed = cost - (pull * p_kw).sum(axis=1) - np.where(there, answer.epsilon, np.inf)
-        older = self.cost - np.einsum("kgt,gt->kg", self.p_kw, pull)
+        older = np.where(self.asked[:, None], self.reduced(pull), np.inf)
         newer = np.where(there, cost - np.einsum("kgt,gt->kg", self._pull, p_kw), np.inf)
         self._lower(claimed, older, newer)
-        self.p_kw = np.concatenate([self.p_kw, p_kw[None]])
-        self.cost = np.concatenate([self.cost, cost[None]])
-        self.there = np.concatenate([self.there, there[None]])
-        self._pull = np.concatenate([self._pull, pull[None]])
-        self.duals.append(dual)
+        self._append(p_kw, cost, there, asked=True, dual=dual, pull=pull)
+
+    def keep(self, p_kw: Kw, own_cost: Money) -> None:
+        """Take schedules nobody was asked for, such as those of an earlier horizon: they prove no bound.
+
+        Args:
+            p_kw: (G, T) sums.
+            own_cost: (G,); NaN for groups that have none.
+        """
+        there = np.isfinite(own_cost)
+        p_kw = np.where(there[:, None], p_kw, 0.0)
+        cost = np.where(there, own_cost - self._problem.worth(p_kw), 0.0)
+        none = np.zeros((1, self._problem.groups))
+        self._least = np.concatenate([self._least, none - np.inf])
+        self._breach = np.concatenate([self._breach, none])
+        dual, pull = np.zeros(self._dual.shape[1:]), np.zeros(self._pull.shape[1:])
+        self._append(p_kw, cost, there, asked=False, dual=dual, pull=pull)
+
+    def only(self, kept: np.ndarray) -> None:
+        """Forget all rounds but some."""
+        for name in ("p_kw", "cost", "there", "asked", "_dual", "_pull", "_least", "_breach"):
+            setattr(self, name, getattr(self, name)[kept])
 
     def bounds(self) -> Array:
         """(K,) what every plan costs at least by each round; -inf where a group did not answer."""
-        need = self._problem.rows.need_kw
-        fixed = np.array([float((dual * need).sum()) for dual in self.duals])
+        fixed = np.einsum("kst,st->k", self._dual, self._problem.rows.need_kw)
         bounds: Array = self._least.sum(axis=1) + fixed
         return bounds
+
+    def best(self) -> tuple[Array, Money]:
+        """Duals (S, T) with the best bound, and what each group costs at least at them (G,)."""
+        k = int(np.argmax(self.bounds()))
+        return self._dual[k], self._least[k]
+
+    def reduced(self, pull: Array) -> Array:
+        """(K, G) what each answer costs where power is worth ``pull`` (G, T) more."""
+        reduced: Array = self.cost - np.einsum("kgt,gt->kg", self.p_kw, pull)
+        return reduced
+
+    def last(self) -> np.ndarray:
+        """(G,) the round in which each group answered last."""
+        rounds: np.ndarray = self.rounds - 1 - np.argmax(self.there[::-1], axis=0)
+        return rounds
+
+    def _append(self, p_kw: Kw, cost: Money, there: Mask, *, asked: bool, dual: Array, pull: Array) -> None:
+        self.p_kw = np.concatenate([self.p_kw, p_kw[None]])
+        self.cost = np.concatenate([self.cost, cost[None]])
+        self.there = np.concatenate([self.there, there[None]])
+        self.asked = np.append(self.asked, asked)
+        self._dual = np.concatenate([self._dual, dual[None]])
+        self._pull = np.concatenate([self._pull, pull[None]])
 
     def _lower(self, claimed: Array, older: Array, newer: Array) -> None:
         """Claims of this round and of earlier ones, lowered to what other answers show possible."""
         sure = np.where(np.isfinite(claimed), claimed, 0.0)
-        tolerance = ROUNDING * (np.abs(older).max(axis=0, initial=1.0) + np.abs(sure))
+        size = np.where(np.isfinite(older), np.abs(older), 1.0)
+        tolerance = ROUNDING * (size.max(axis=0, initial=1.0) + np.abs(sure))
         breach = self._least - newer
         found = breach > tolerance
         self._breach = np.where(found, np.maximum(self._breach, breach), self._breach)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from gridflock.plan.coordination._rows import Rows
 from gridflock.plan.devices._compiled import Array
 
 MEMORY = 30
@@ -25,12 +26,12 @@ class Ascent:
 
     Args:
         start: where to begin, inside the box.
-        most: upper bound of every variable; the lower one is 0.
+        rows: whose duals they are: their box, and the peaks whose duals add up to no more than a price.
         first: how far the first step moves the variable of the steepest slope.
     """
 
-    def __init__(self, start: Array, most: Array, first: float) -> None:
-        self._most, self._first = most, first
+    def __init__(self, start: Array, rows: Rows, first: float) -> None:
+        self._rows, self._most, self._first = rows, rows.most, first
         self._best, self._slope = start, np.zeros_like(start)
         self._pairs: list[tuple[Array, Array]] = []
         self._known = False
@@ -52,7 +53,7 @@ class Ascent:
         self._length, self._shortened = 1.0, 0
         self.steps += 1
         self._direction = self._towards()
-        self.point = np.clip(self._best + self._direction, 0.0, self._most)
+        self.point = self._rows.projected(self._best + self._direction)
 
     def _too_far(self, slope: Array) -> bool:
         """Whether the step was too long; then it is shortened."""
@@ -62,12 +63,25 @@ class Ascent:
             return False
         self._length *= max(start / (start - end), 0.1)
         self._shortened += 1
-        self.point = np.clip(self._best + self._length * self._direction, 0.0, self._most)
+        self.point = self._rows.projected(self._best + self._length * self._direction)
         return True
+
+    def _along_peaks(self, slope: Array) -> Array:
+        """The slope less what raises the sum of a peak's duals, where that is at its price."""
+        peak = np.flatnonzero(self._rows.peak)
+        full = [s for s in peak if self._best[s].sum() >= self._most[s].max() * (1.0 - 1e-9)]
+        if not full:
+            return slope
+        slope = slope.copy()
+        for s in full:
+            mean = slope[s][self._best[s] > 0.0].mean()
+            slope[s] -= max(mean, 0.0) if np.isfinite(mean) else 0.0
+        return slope
 
     def _towards(self) -> Array:
         """The quasi-Newton direction in the variables that are free to move."""
-        slope, at = self._slope, self._best
+        at = self._best
+        slope = self._along_peaks(self._slope)
         free = ~(((at <= 0.0) & (slope < 0.0)) | ((at >= self._most) & (slope > 0.0)))
         wanted = np.where(free, slope, 0.0)
         steepest = float(np.abs(wanted).max())

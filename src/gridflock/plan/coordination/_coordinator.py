@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from enum import IntEnum
-
 import numpy as np
 
 from gridflock.plan.coordination._answers import Answers
 from gridflock.plan.coordination._ascent import Ascent
-from gridflock.plan.coordination._master import NEAR, Master
+from gridflock.plan.coordination._master import Master
+from gridflock.plan.coordination._plan import Plan, Stage, Status
 from gridflock.plan.coordination._problem import Problem
 from gridflock.plan.devices._compiled import Array
 from gridflock.plan.devices._oracle import Answer, Question
@@ -31,72 +29,14 @@ WINDOW_WARM = 1
 CALM = 0.3
 LONGEST_CLIMB = 40
 """Answers after which the climb ends whatever it still gains."""
-
-
-class Stage(IntEnum):
-    """What the next question is for."""
-
-    CLIMB = 0
-    """Raising the bound."""
-    MIX = 1
-    """Finding answers whose mix meets the limits."""
-    DONE = 2
-    """The gap asked for is proven."""
-
-
-@dataclass(frozen=True, slots=True)
-class Status:
-    """How good the plan is now.
-
-    Attributes:
-        answers: rounds of answers so far.
-        stage: what the next question is for.
-        bound: no plan can cost less, money.
-        cost: what the plan costs, slack included.
-        gap: ``cost - bound``, money.
-        gap_of_cost: the same as a part of the cost's size; meaningless where that is near zero.
-        gap_of_turnover: the same as a part of the worth of all energy moved by the groups.
-        slack_kwh: energy beyond the limits.
-        breaches: answers that others of the same group proved worse than stated.
-    """
-
-    answers: int
-    stage: Stage
-    bound: float
-    cost: float
-    gap: float
-    gap_of_cost: float
-    gap_of_turnover: float
-    slack_kwh: float
-    breaches: int
-
-    @property
-    def done(self) -> bool:
-        """Whether the gap asked for is proven."""
-        return self.stage == Stage.DONE
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Plan:
-    """A plan as questions and weights: whoever holds devices computes their share of it.
-
-    Attributes:
-        questions: K rounds that carry weight.
-        weight: (K, G) of each group's answers, adding up to 1.
-        p_kw: (G, T) the groups' sums.
-        own_cost: (G,) their own cost.
-        dual: (S, T) duals with the best bound: prices of the rows, and where the next horizon starts.
-        slack_kw: (S, T) beyond the limits.
-        status: its proof.
-    """
-
-    questions: tuple[Question, ...]
-    weight: Array
-    p_kw: Kw
-    own_cost: Money
-    dual: Array
-    slack_kw: Kw
-    status: Status
+PROMISE = 0.3
+"""Some groups alone are asked once so much of the gap lies in how dear the answers mixed are."""
+FASTER = 0.9
+"""And for as long as each of their rounds leaves at most so much of the gap."""
+UNCLIMBED, FAR = 8, 10.0
+"""A mix that began without a climb and is after so many rounds so many targets away begins with one again."""
+MOST_ROUNDS, NEWEST = 96, 24
+"""Rounds remembered; beyond that only those that carry weight, the best bound and the newest are."""
 
 
 class Coordinator:
@@ -108,7 +48,8 @@ class Coordinator:
     Args:
         problem: what couples the groups.
         target: gap to stop at, as a part of the cost's size.
-        warm: (S, T) duals of an earlier horizon, moved to this one.
+        warm: (S, T) duals to start from: of an earlier horizon, moved to this one, or of a few devices.
+        climbed: whether they are near the best already, so that mixing may begin with the first answer.
         softness: money/kWh, of the first questions; None for a part of the median price.
     """
 
@@ -118,6 +59,7 @@ class Coordinator:
         *,
         target: float = 0.005,
         warm: Array | None = None,
+        climbed: bool = False,
         softness: float | None = None,
     ) -> None:
         self._problem, self._rows, self._target = problem, problem.rows, target
@@ -125,22 +67,48 @@ class Coordinator:
         if softness is None:
             softness = max(SOFTNESS * typical, SOFTNESS_OF_SPREAD * float(problem.price.std()))
         self._softness = softness
-        start = np.zeros_like(self._rows.need_kw) if warm is None else np.clip(warm, 0.0, self._rows.most)
-        self._ascent = Ascent(start, self._rows.most, FIRST_STEP * typical * float(problem.hours.min()))
-        self._dual, self._cold = start, warm is None
-        self._asked: list[Question] = []
+        self._first_step = FIRST_STEP * typical * float(problem.hours.min())
+        start = np.zeros_like(self._rows.need_kw) if warm is None else self._rows.projected(warm)
+        self._ascent = Ascent(start, self._rows, self._first_step)
+        self._dual, self._window = start, WINDOW if warm is None else WINDOW_WARM
+        self._asked: list[Question | None] = []
         self.answers = Answers(problem)
-        self._master: Master | None = None
-        self._entered = 0
+        self._master = Master(problem)
+        self._entered = self._count = self._mixes = 0
         self._weight: Array = np.zeros((0, problem.groups))
-        self._cost = np.inf
-        self._best: list[float] = []
-        self._best_at_step: list[float] = []
-        self._stage = Stage.CLIMB
+        self._p_kw: Kw = np.zeros((problem.groups, len(problem.hours)))
+        self._cost = self._last_gap = np.inf
+        self._bounds_of_steps: list[float] = []
+        self._stage, self._climbed = (Stage.MIX if climbed else Stage.CLIMB), not climbed
+        self._promise: Money | None = None
 
     def question(self) -> Question:
         """The prices to ask at now."""
         return Question(self._problem.local_price(self._dual), self._softness)
+
+    @property
+    def promise(self) -> Money | None:
+        """(G,) by how much dearer each group's part of the plan is than its bound; None to ask everybody.
+
+        Once few groups hold most of the gap, asking those alone closes it: the others may be left out
+        (NaN) as if they were late.
+        """
+        return self._promise
+
+    @property
+    def dual(self) -> Array:
+        """(S, T) duals with the best bound so far."""
+        return self.answers.best()[0]
+
+    def keep(self, p_kw: Kw, own_cost: Money) -> None:
+        """Offer schedules that need no question, such as those of an earlier horizon, to the mix.
+
+        Args:
+            p_kw: (G, T) the groups' sums.
+            own_cost: (G,); NaN for groups without.
+        """
+        self.answers.keep(p_kw, own_cost)
+        self._asked.append(None)
 
     def absorb(self, answer: Answer) -> None:
         """Take the answer to ``question``; a group without one (NaN) keeps what it answered last.
@@ -151,28 +119,27 @@ class Coordinator:
         asked = self.question()
         self.answers.add(answer, self._dual)
         self._asked.append(asked)
-        self._best.append(float(self.answers.bounds().max()))
+        self._count += 1
         self._take_alone()
         if self._stage == Stage.CLIMB:
             self._ascent.learn(self._rows.short(self.answers.p_kw[-1]))
             self._dual = self._ascent.point
             if self._calm():
-                self._stage = Stage.MIX
+                self._stage, self._climbed = Stage.MIX, True
         if self._stage != Stage.CLIMB:
             self._mix()
             self._softness *= HARDENING
-        if self.status().gap_of_cost <= self._target:
-            self._stage = Stage.DONE
+        self._judge()
 
     def status(self) -> Status:
         """How good the plan is now."""
-        p_kw = self._p_kw()
-        bound = self._best[-1] if self._best else -np.inf
+        bound = float(self.answers.bounds().max(initial=-np.inf))
         gap = max(self._cost - bound, 0.0)
-        turnover = float((np.abs(p_kw) * np.abs(self._problem.price) * self._problem.hours).sum())
-        slack = np.maximum(self._rows.short(p_kw), 0.0) @ self._problem.hours
+        turnover = float((np.abs(self._p_kw) * np.abs(self._problem.price) * self._problem.hours).sum())
+        limits = ~(self._rows.peak | self._rows.change)
+        slack = np.maximum(self._rows.short(self._p_kw)[limits], 0.0) @ self._problem.hours
         return Status(
-            answers=self.answers.rounds,
+            answers=self._count,
             stage=self._stage,
             bound=bound,
             cost=self._cost,
@@ -189,76 +156,92 @@ class Coordinator:
         Raises:
             ValueError: nothing has been answered.
         """
-        if not self._asked:
+        if not self._count:
             raise ValueError("plan: no answers yet (rule: at least one round)")
         if self._entered < self.answers.rounds and self._stage != Stage.DONE:
             self._mix()
         used = np.flatnonzero(self._weight.any(axis=1))
-        p_kw = self._p_kw()
+        asked = [k for k in used if self._asked[k] is not None]
+        unasked = [k for k in used if self._asked[k] is None]
+        count = len(self._weight)
+        own = self.answers.cost[:count] + self._problem.worth(self.answers.p_kw[:count])
         return Plan(
-            questions=tuple(self._asked[k] for k in used),
-            weight=self._weight[used],
-            p_kw=p_kw,
-            own_cost=self._own_cost(),
+            questions=tuple(question for k in asked if (question := self._asked[k]) is not None),
+            weight=self._weight[asked],
+            kept=self._weight[unasked].sum(axis=0),
+            p_kw=self._p_kw,
+            own_cost=(self._weight * own).sum(axis=0),
             dual=self.dual,
-            slack_kw=np.maximum(self._rows.short(p_kw), 0.0),
+            slack_kw=self._rows.slack(self._rows.short(self._p_kw)),
             status=self.status(),
         )
 
-    @property
-    def dual(self) -> Array:
-        """(S, T) duals with the best bound so far."""
-        return self.answers.duals[int(np.argmax(self.answers.bounds()))]
+    def _judge(self) -> None:
+        """After an answer: done, climb after all, or whom to ask next."""
+        status = self.status()
+        if status.gap_of_cost <= self._target:
+            self._stage = Stage.DONE
+        elif not self._climbed and self._mixes >= UNCLIMBED and status.gap_of_cost > FAR * self._target:
+            self._stage, self._climbed = Stage.CLIMB, True
+            self._ascent = Ascent(self.dual, self._rows, self._first_step)
+            self._dual = self._ascent.point
+        self._promise = self._promised(status.gap) if self._stage == Stage.MIX else None
+        self._last_gap = status.gap
 
-    def _p_kw(self) -> Kw:
-        """(G, T) what the plan's weights make of the answers."""
-        count = len(self._weight)
-        p_kw: Kw = np.einsum("kg,kgt->gt", self._weight, self.answers.p_kw[:count])
-        return p_kw
-
-    def _own_cost(self) -> Money:
-        """(G,) own cost of the plan's mix."""
-        count = len(self._weight)
-        own = self.answers.cost[:count] + self.answers.p_kw[:count] @ (
-            self._problem.price * self._problem.hours
-        )
-        cost: Money = (self._weight * own).sum(axis=0)
-        return cost
+    def _promised(self, gap: float) -> Money | None:
+        """What each group's answers could still save, where that is what the gap is made of."""
+        if self._promise is not None and gap > FASTER * self._last_gap:
+            return None
+        dual, least = self.answers.best()
+        reduced = self.answers.reduced(self._rows.pull(dual))[: len(self._weight)]
+        promise: Money = np.maximum((self._weight * (reduced - least)).sum(axis=0), 0.0)
+        return promise if promise.sum() > PROMISE * gap else None
 
     def _calm(self) -> bool:
         """Whether the climb has become slow."""
-        if len(self._best) >= LONGEST_CLIMB:
+        if self._count >= LONGEST_CLIMB:
             return True
-        if self._ascent.steps > len(self._best_at_step):
-            self._best_at_step.append(self._best[-1])
-        window = WINDOW if self._cold else WINDOW_WARM
-        if len(self._best_at_step) <= window:
+        best = float(self.answers.bounds().max())
+        if self._ascent.steps > len(self._bounds_of_steps):
+            self._bounds_of_steps.append(best)
+        if len(self._bounds_of_steps) <= self._window:
             return False
-        gained = self._best[-1] - self._best_at_step[-1 - window]
-        return gained < CALM * self._target * abs(self._best[-1])
+        return best - self._bounds_of_steps[-1 - self._window] < CALM * self._target * abs(best)
 
     def _take_alone(self) -> None:
-        """The last answers alone as the plan, if they are better than what there is."""
+        """Everybody's last answers alone as the plan, if they are better than what there is."""
         weight = np.zeros((self.answers.rounds, self._problem.groups))
-        weight[-1] = 1.0
+        weight[self.answers.last(), np.arange(self._problem.groups)] = 1.0
         self._take(weight)
 
     def _take(self, weight: Array) -> None:
         """Keep a mix if it is the best so far, at its cost with every row counted."""
         count = len(weight)
         p_kw: Kw = np.einsum("kg,kgt->gt", weight, self.answers.p_kw[:count])
-        slack = np.maximum(self._rows.short(p_kw), 0.0)
-        cost = float((weight * self.answers.cost[:count]).sum() + (slack * self._rows.most).sum())
+        slack = self._rows.slack(self._rows.short(p_kw))
+        cost = float((weight * self.answers.cost[:count]).sum()) + self._rows.slack_cost(slack)
         if cost < self._cost:
-            self._cost, self._weight = cost, weight
+            self._cost, self._weight, self._p_kw = cost, weight, p_kw
 
     def _mix(self) -> None:
         """Solve the master over all answers; the next prices lie between its own and the best."""
-        master = self._master = self._master or Master(self._problem)
+        if self.answers.rounds > MOST_ROUNDS:
+            self._forget()
         for k in range(self._entered, self.answers.rounds):
-            near = self._rows.short(self.answers.p_kw[k]) > -NEAR * self._rows.scale_kw
-            master.add(self.answers.p_kw[k], self.answers.cost[k], self.answers.there[k], near)
+            self._master.add(self.answers.p_kw[k], self.answers.cost[k], self.answers.there[k])
         self._entered = self.answers.rounds
-        weight, dual = master.solve()
+        self._mixes += 1
+        weight, dual = self._master.solve()
         self._take(weight)
         self._dual = SMOOTHING * self.dual + (1.0 - SMOOTHING) * dual
+
+    def _forget(self) -> None:
+        """Drop rounds without weight; the master begins again with those that are left."""
+        kept = np.zeros(self.answers.rounds, dtype=np.bool_)
+        kept[: len(self._weight)] = self._weight.any(axis=1)
+        kept[int(np.argmax(self.answers.bounds()))] = True
+        kept[self.answers.last()] = kept[-NEWEST:] = True
+        self._weight = self._weight[kept[: len(self._weight)]]
+        self._asked = [question for question, k in zip(self._asked, kept, strict=True) if k]
+        self.answers.only(np.flatnonzero(kept))
+        self._master, self._entered = Master(self._problem), 0

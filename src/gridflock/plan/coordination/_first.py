@@ -1,30 +1,50 @@
-"""First prices from a few of the devices."""
+"""Asking all oracles, and first prices from a few of the devices."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from gridflock.plan.coordination._coordinator import Coordinator, Stage
+import numpy as np
+
+from gridflock.plan.coordination._coordinator import Coordinator
+from gridflock.plan.coordination._plan import Stage
 from gridflock.plan.coordination._problem import Problem
 from gridflock.plan.devices._compiled import Array
 from gridflock.plan.devices._oracle import Answer, Oracle, Question, joined
+from gridflock.units import Money
 
 ANSWERS = 20
 """Longest climb; answers of a few are cheap."""
 TARGET = 5e-4
 """The climb ends when it gains little against this gap."""
+WORTH_ASKING = 0.4
+"""An oracle is asked where its groups promise so much of what the most promising one does."""
 
 
-def answered(oracles: Sequence[Oracle], question: Question) -> Answer:
-    """The answers of all oracles, in the order of their groups."""
-    answers, first = [], 0
-    for oracle in oracles:
-        answers.append(oracle.respond(question.of(slice(first, first + oracle.groups))))
-        first += oracle.groups
+def answered(oracles: Sequence[Oracle], question: Question, promise: Money | None = None) -> Answer:
+    """The answers of all oracles, in the order of their groups.
+
+    Args:
+        oracles: who is asked.
+        question: prices for all their groups.
+        promise: (G,) ``Coordinator.promise``; oracles that promise little are not asked (NaN).
+    """
+    bounds = np.cumsum([0, *(oracle.groups for oracle in oracles)])
+    slices = [slice(int(a), int(b)) for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
+    worth = [1.0 if promise is None else float(promise[of].sum()) for of in slices]
+    answers = []
+    for oracle, of, each in zip(oracles, slices, worth, strict=True):
+        part = question.of(of)
+        answers.append(oracle.respond(part) if each >= WORTH_ASKING * max(worth) else _none(part))
     return joined(answers)
 
 
-def first_duals(problem: Problem, oracles: Sequence[Oracle], every: int) -> Array:
+def first_duals(
+    problem: Problem,
+    oracles: Sequence[Oracle],
+    every: int,
+    go_on: Callable[[], bool] = lambda: True,
+) -> Array:
     """Duals to start from: those of one device in ``every`` under limits that much smaller.
 
     They prove nothing here: the coordinator that starts from them asks everybody.
@@ -33,6 +53,7 @@ def first_duals(problem: Problem, oracles: Sequence[Oracle], every: int) -> Arra
         problem: the whole.
         oracles: who answers, in the order of the groups.
         every: a power of the fleet's size; a thousand devices behind each limit are plenty.
+        go_on: whether there is time for another answer.
 
     Returns:
         float64 (S, T).
@@ -41,6 +62,11 @@ def first_duals(problem: Problem, oracles: Sequence[Oracle], every: int) -> Arra
     coordinator = Coordinator(problem.thinned(every), target=TARGET)
     for _ in range(ANSWERS):
         coordinator.absorb(answered(few, coordinator.question()))
-        if coordinator.status().stage != Stage.CLIMB:
+        if coordinator.status().stage != Stage.CLIMB or not go_on():
             break
     return coordinator.dual
+
+
+def _none(question: Question) -> Answer:
+    nothing = np.full(len(question.price), np.nan)
+    return Answer(np.full(question.price.shape, np.nan), nothing, nothing)

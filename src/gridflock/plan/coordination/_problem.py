@@ -1,4 +1,4 @@
-"""What couples the groups: limits on the sums of some of them, each with a named slack and its price."""
+"""What couples the groups: limits, ramps and peaks of sums of some of them, each named and priced."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
-from scipy import sparse
 
+from gridflock.plan.coordination._rows import Rows, Side, rows_of
 from gridflock.plan.devices._compiled import Array
-from gridflock.units import Kw, Mask, Money
+from gridflock.units import Kw, Money
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -23,6 +23,8 @@ class Limits:
         floor_kw: (R, T) lowest net injection (import limit, negative), or -inf.
         ceiling_kw: (R, T) highest (export limit), or +inf.
         slack_price: (R,) money per kWh beyond the limit: thermal above voltage above contract.
+        coefficient: for each limit float64 (n,) or (n, T) of its n groups: what a kW of the group is at
+            the limit (losses, sensitivities); None for 1 throughout.
     """
 
     names: tuple[str, ...]
@@ -31,82 +33,141 @@ class Limits:
     floor_kw: Kw
     ceiling_kw: Kw
     slack_price: Money
+    coefficient: tuple[Array, ...] | None = None
+
+    def sides(self, hours: Array) -> list[Side]:
+        """Floors, then ceilings."""
+        found = []
+        for sign, edges in ((1.0, self.floor_kw), (-1.0, self.ceiling_kw)):
+            for r, name in enumerate(self.names):
+                edge = np.where(np.isfinite(edges[r]), edges[r], -sign * np.inf)
+                of = np.ones(len(self.groups[r])) if self.coefficient is None else self.coefficient[r]
+                need = sign * (edge - self.fixed_kw[r])
+                price = self.slack_price[r] * hours
+                found.append(Side(name, self.groups[r], sign * of, need, price, np.abs(edge)))
+        return found
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ramps:
+    """R limits on the change of net injection from one step to the next, both ways.
+
+    Attributes:
+        names: R texts: element and rule.
+        groups: for each the int rows of its groups.
+        fixed_kw: (R, T) injection beside the groups'.
+        before_kw: (R,) net injection in the step before the first; NaN where the first step is free.
+        most_kw: (R, T) largest change into each step, >= 0.
+        slack_price: (R,) money per kW of change beyond it.
+    """
+
+    names: tuple[str, ...]
+    groups: tuple[np.ndarray, ...]
+    fixed_kw: Kw
+    before_kw: Kw
+    most_kw: Kw
+    slack_price: Money
+
+    def sides(self) -> list[Side]:
+        """The change's floors, then its ceilings."""
+        fixed = np.diff(self.fixed_kw, axis=1, prepend=0.0)
+        fixed[:, 0] -= self.before_kw
+        found = []
+        for sign in (1.0, -1.0):
+            for r, name in enumerate(self.names):
+                need = -self.most_kw[r] - sign * fixed[r]
+                price = np.full(len(need), self.slack_price[r])
+                of = np.full(len(self.groups[r]), sign)
+                scale = np.abs(self.most_kw[r])
+                found.append(Side(name, self.groups[r], of, need, price, scale, change=True))
+        return found
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Peaks:
+    """R demand charges on the largest net import of a sum of groups over the horizon.
+
+    Attributes:
+        names: R texts.
+        groups: for each the int rows of its groups.
+        fixed_kw: (R, T) injection beside the groups'.
+        paid_kw: (R,) import already paid for in the billing period, >= 0; only more than that costs.
+        price: (R,) money per kW above it.
+    """
+
+    names: tuple[str, ...]
+    groups: tuple[np.ndarray, ...]
+    fixed_kw: Kw
+    paid_kw: Kw
+    price: Money
+
+    def sides(self) -> list[Side]:
+        """Net injection never below the peak, negated."""
+        found = []
+        for r, name in enumerate(self.names):
+            need = -self.paid_kw[r] - self.fixed_kw[r]
+            price = np.full(len(need), self.price[r])
+            scale = np.full(len(need), max(self.paid_kw[r], np.abs(self.fixed_kw[r]).max(initial=0.0)))
+            found.append(
+                Side(name, self.groups[r], np.ones(len(self.groups[r])), need, price, scale, peak=True)
+            )
+        return found
 
 
 @dataclass(frozen=True, eq=False)
 class Problem:
-    """Minimise own costs less the worth of the energy, plus slack, subject to the limits.
+    """Minimise own costs less the worth of the energy, plus slacks and peaks.
 
     Attributes:
         hours: float64 (T,) length of each step.
         price: float64 (T,) worth of a kWh at the reference point, money/kWh.
         groups: how many groups answer.
         limits: what couples them.
+        ramps: what couples their changes, or None.
+        peaks: demand charges, or None.
+        premium: float64 (G, T) what a kWh is worth at each group beyond ``price``: carbon, losses,
+            self-consumption; or None.
     """
 
     hours: Array
     price: Array
     groups: int
     limits: Limits
+    ramps: Ramps | None = None
+    peaks: Peaks | None = None
+    premium: Array | None = None
 
     def thinned(self, every: int) -> Problem:
-        """The problem of one device in ``every``: the same price, limits that much smaller."""
-        of = self.limits
-        smaller = (of.fixed_kw / every, of.floor_kw / every, of.ceiling_kw / every)
-        return replace(self, limits=Limits(of.names, of.groups, *smaller, of.slack_price))
+        """The problem of one device in ``every``: the same prices, limits that much smaller."""
+        changes = {}
+        for name in ("limits", "ramps", "peaks"):
+            of = getattr(self, name)
+            if of is not None:
+                kws = {each: getattr(of, each) / every for each in of.__slots__ if each.endswith("_kw")}
+                changes[name] = replace(of, **kws)
+        return replace(self, **changes)
 
     @cached_property
     def rows(self) -> Rows:
-        """The limits as one-sided rows."""
-        of = self.limits
-        sides = [(1.0, r) for r in range(len(of.names)) if np.isfinite(of.floor_kw[r]).any()]
-        sides += [(-1.0, r) for r in range(len(of.names)) if np.isfinite(of.ceiling_kw[r]).any()]
-        sign = np.array([s for s, _ in sides])
-        limit = np.array([r for _, r in sides], dtype=np.int64)
-        edge = np.where(sign[:, None] > 0, of.floor_kw[limit], of.ceiling_kw[limit])
-        there = np.isfinite(edge)
-        need = np.where(there, sign[:, None] * (np.where(there, edge, 0.0) - of.fixed_kw[limit]), 0.0)
-        members = [of.groups[r] for r in limit]
-        counts = [len(m) for m in members]
-        entries = np.repeat(sign, counts), (np.repeat(np.arange(len(sides)), counts), np.concatenate(members))
-        matrix = sparse.csr_matrix(entries, shape=(len(sides), self.groups))
-        most = np.where(there, of.slack_price[limit][:, None] * self.hours, 0.0)
-        return Rows(sign, limit, matrix, need, there, most, np.where(there, np.abs(edge), 0.0))
+        """Everything that couples as one-sided rows."""
+        sides = self.limits.sides(self.hours)
+        sides += self.ramps.sides() if self.ramps else []
+        sides += self.peaks.sides() if self.peaks else []
+        return rows_of(sides, self.groups, len(self.hours))
+
+    @cached_property
+    def value(self) -> Array:
+        """(G, T) worth of a kW of each group over each step, money."""
+        local = self.price if self.premium is None else self.price + self.premium
+        value: Array = np.broadcast_to(local * self.hours, (self.groups, len(self.hours)))
+        return value
 
     def local_price(self, dual: Array) -> Array:
         """(G, T) worth of a kWh of each group under the rows' duals: what the groups are asked at."""
-        price: Array = self.price + (self.rows.matrix.T @ dual) / self.hours
+        price: Array = (self.value + self.rows.pull(dual)) / self.hours
         return price
 
     def worth(self, p_kw: Kw) -> Money:
-        """(G,) worth of the groups' energy at the reference point."""
-        worth: Money = p_kw @ (self.price * self.hours)
+        """(G,) worth of the groups' energy."""
+        worth: Money = (p_kw * self.value).sum(axis=-1)
         return worth
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Rows:
-    """One-sided rows ``matrix @ p + slack >= need_kw``, S of them over T steps.
-
-    Attributes:
-        sign: (S,) +1 for a floor, -1 for a ceiling.
-        limit: (S,) which limit.
-        matrix: sparse (S, G) of -1, 0, 1.
-        need_kw: (S, T).
-        there: (S, T) which cells are limited at all.
-        most: (S, T) the slack's price per kW over the step: the largest dual.
-        scale_kw: (S, T) the limit's own size.
-    """
-
-    sign: Array
-    limit: np.ndarray
-    matrix: sparse.csr_matrix
-    need_kw: Kw
-    there: Mask
-    most: Array
-    scale_kw: Kw
-
-    def short(self, p_kw: Kw) -> Kw:
-        """(S, T) need less activity; positive where the limit is broken."""
-        short: Kw = np.where(self.there, self.need_kw - self.matrix @ p_kw, 0.0)
-        return short

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from gridflock.plan.coordination._coordinator import Plan
+from gridflock.plan.coordination._plan import Plan
 from gridflock.plan.coordination._problem import Problem
+from gridflock.plan.coordination._resplit import resplit
 from gridflock.plan.devices._compiled import Array
 from gridflock.plan.devices._oracle import Oracle
 from gridflock.plan.devices._store import Stores
-from gridflock.units import Kw
+from gridflock.units import Kw, Mask, Money
 
 HOLDS = 1e-5
 """A limit holds when it is broken by less than this part of it: sums of float32 schedules."""
@@ -31,7 +32,8 @@ class Recovered:
         corrected: stores whose schedule did not fit their true content and was cut back.
         corrected_kwh: how much was cut, at the connection point.
         worst_correction: largest part of a store's size.
-        cost_change: what the true contents change of the stores' own costs, money.
+        resplit_kwh: how much of it others of the same group took over, because a limit needed it.
+        cost: what the schedules cost, slacks and peaks included, money.
     """
 
     p_kw: tuple[NDArray[np.float32], ...]
@@ -41,59 +43,113 @@ class Recovered:
     corrected: int
     corrected_kwh: float
     worst_correction: float
-    cost_change: float
+    resplit_kwh: float
+    cost: float
 
 
-def recover(problem: Problem, oracles: Sequence[Oracle], plan: Plan) -> Recovered:
+def recover(
+    problem: Problem,
+    oracles: Sequence[Oracle],
+    plan: Plan,
+    kept: Sequence[NDArray[np.float32]] = (),
+) -> Recovered:
     """Mix every device's answers by its group's weights, and replay the stores.
 
     The set of a device's schedules is convex, so a mix of its answers is one of them, and the sums are the
     plan's. Only stores need a second look: charging and discharging of the same step cancel out in a mix
-    before they lose anything, and the store ends fuller than planned (``Stores.replay``).
+    before they lose anything, and the store ends fuller than planned (``Stores.replay``). What a store can
+    no longer draw others of its group draw instead where a limit would be broken otherwise.
 
     Args:
         problem: the limits.
         oracles: who answered, in the order of the groups.
         plan: questions and weights.
+        kept: schedules kept from an earlier horizon (members, T) for each oracle, if the plan was offered
+            any; they are taken over and become the result.
     """
-    schedules, sums = [], []
-    corrected, kwh, worst, change, first = 0, 0.0, 0.0, 0.0, 0
-    for oracle in oracles:
-        groups = slice(first, first + oracle.groups)
-        first = groups.stop
-        p_kw = np.zeros((oracle.members, len(problem.hours)), dtype=np.float32)
-        cost = np.zeros(oracle.groups)
-        for question, weight in zip(plan.questions, plan.weight[:, groups], strict=True):
-            oracle.add_schedules(question.of(groups), weight, p_kw)
-        if isinstance(oracle, Stores):
-            before = plan.own_cost[groups]
-            clipped, own = oracle.replay(p_kw)
-            cost = np.add.reduceat(own, oracle.start[:-1])
-            corrected += int(oracle.corrected(clipped).sum())
-            kwh += float(clipped.sum())
-            worst = max(worst, float((clipped / oracle.e_hi_kwh).max()))
-            change += float((cost - before).sum())
+    bounds = np.cumsum([0, *(oracle.groups for oracle in oracles)])
+    groups = [slice(int(a), int(b)) for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
+    schedules = []
+    for n, oracle in enumerate(oracles):
+        p_kw = _kept(oracle, plan.kept[groups[n]], kept[n] if kept else None, len(problem.hours))
+        for question, weight in zip(plan.questions, plan.weight[:, groups[n]], strict=True):
+            oracle.add_schedules(question.of(groups[n]), weight, p_kw)
         schedules.append(p_kw)
-        sums.append(_by_group(p_kw, oracle))
-    sums_kw = np.concatenate(sums)
-    short = np.maximum(problem.rows.short(sums_kw), 0.0)
-    beyond = short - plan.slack_kw > HOLDS * problem.rows.scale_kw
-    return Recovered(
-        p_kw=tuple(schedules),
-        sums_kw=sums_kw,
-        short_kw=short,
-        violations=int(beyond.sum()),
-        corrected=corrected,
-        corrected_kwh=kwh,
-        worst_correction=worst,
-        cost_change=change,
-    )
+    return _replayed(problem, oracles, plan, groups, schedules)
 
 
-def _by_group(p_kw: NDArray[np.float32], oracle: Oracle) -> Array:
+def by_group(p_kw: NDArray[np.float32], oracle: Oracle) -> Array:
     """(G, T) float64 sums of the groups' members."""
     start = oracle.start
     total = np.zeros((oracle.groups, p_kw.shape[1]))
     for g in range(oracle.groups):
         total[g] = p_kw[start[g] : start[g + 1]].sum(axis=0, dtype=np.float64)
     return total
+
+
+def summed(cost: Money, oracle: Oracle) -> Money:
+    """(G,) the members' costs by group."""
+    until = np.concatenate([[0.0], np.cumsum(cost)])
+    summed: Money = until[oracle.start[1:]] - until[oracle.start[:-1]]
+    return summed
+
+
+def _kept(oracle: Oracle, weight: Array, kept: NDArray[np.float32] | None, steps: int) -> NDArray[np.float32]:
+    """The kept schedules' part of the mix."""
+    if kept is None or not weight.any():
+        return np.zeros((oracle.members, steps), dtype=np.float32)
+    of_member = np.repeat(weight, np.diff(oracle.start)).astype(np.float32)
+    np.multiply(kept, of_member[:, None], out=kept)
+    return kept
+
+
+def _replayed(
+    problem: Problem,
+    oracles: Sequence[Oracle],
+    plan: Plan,
+    groups: Sequence[slice],
+    schedules: list[NDArray[np.float32]],
+) -> Recovered:
+    own, sums = plan.own_cost.copy(), np.zeros_like(plan.p_kw)
+    corrected, kwh, worst, taken_over = 0, 0.0, 0.0, 0.0
+    for oracle, of, p_kw in zip(oracles, groups, schedules, strict=True):
+        if isinstance(oracle, Stores):
+            clipped, cost = oracle.replay(p_kw)
+            own[of] = summed(cost, oracle)
+            corrected += int(oracle.corrected(clipped).sum())
+            kwh += float(clipped.sum())
+            worst = max(worst, float((clipped / oracle.e_hi_kwh).max(initial=0.0)))
+        sums[of] = by_group(p_kw, oracle)
+    broken = _broken(problem, plan, sums)
+    for oracle, of, p_kw in zip(oracles, groups, schedules, strict=True):
+        if broken.any() and isinstance(oracle, Stores):
+            missing = np.where(_helped(problem, broken)[of], np.maximum(sums[of] - plan.p_kw[of], 0.0), 0.0)
+            left = resplit(oracle, p_kw, missing.copy())
+            taken_over += float(((missing - left) @ problem.hours).sum())
+            own[of] = summed(oracle.replay(p_kw)[1], oracle)
+            sums[of] = by_group(p_kw, oracle)
+    short = problem.rows.short(sums)
+    slack = problem.rows.slack_cost(problem.rows.slack(short))
+    return Recovered(
+        p_kw=tuple(schedules),
+        sums_kw=sums,
+        short_kw=np.maximum(short, 0.0),
+        violations=int(_broken(problem, plan, sums).sum()),
+        corrected=corrected,
+        corrected_kwh=kwh,
+        worst_correction=worst,
+        resplit_kwh=taken_over,
+        cost=float((own - problem.worth(sums)).sum()) + slack,
+    )
+
+
+def _broken(problem: Problem, plan: Plan, sums_kw: Kw) -> Mask:
+    """(S, T) rows broken by more than the plan's own slack and rounding."""
+    beyond: Mask = problem.rows.short(sums_kw) - plan.slack_kw > HOLDS * problem.rows.scale_kw
+    return beyond
+
+
+def _helped(problem: Problem, broken: Mask) -> Mask:
+    """(G, T) where drawing more would mend what is broken."""
+    helped: Mask = problem.rows.pull(broken.astype(np.float64)) < 0.0
+    return helped

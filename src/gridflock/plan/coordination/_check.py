@@ -1,0 +1,117 @@
+"""Bad problems, named as values: which field of which limit breaks which rule."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from gridflock.model import Rejected
+from gridflock.plan.coordination._problem import Limits, Peaks, Problem, Ramps
+from gridflock.plan.devices._compiled import Array
+from gridflock.plan.devices._oracle import Oracle
+from gridflock.units import Mask
+
+SHOWN = 20
+"""Names told of one fault."""
+
+
+def check(problem: Problem, oracles: Sequence[Oracle] | None = None) -> tuple[Rejected, ...]:
+    """Everything in a problem that breaks a rule; empty when it can be coordinated.
+
+    A limit below the unavoidable load is no fault: it gives way at its price and the plan names it.
+
+    Args:
+        problem: what couples the groups.
+        oracles: who answers, if known already.
+    """
+    found = list(_whole(problem, oracles))
+    if found:
+        return tuple(found)
+    for kind, of in (("limit", problem.limits), ("ramp", problem.ramps), ("peak", problem.peaks)):
+        if of is not None:
+            found += _shapes(kind, of, problem)
+            if not any(fault.component == kind for fault in found):
+                found += _values(kind, of, problem.groups)
+    return tuple(found)
+
+
+def _whole(problem: Problem, oracles: Sequence[Oracle] | None) -> Iterator[Rejected]:
+    """Horizon, prices and groups."""
+    steps = len(problem.hours)
+    if steps < 1:
+        yield Rejected("problem", "hours", (), "an empty horizon: at least one step is needed")
+    elif not (np.isfinite(problem.hours) & (np.asarray(problem.hours) > 0.0)).all():
+        yield Rejected("problem", "hours", (), "must be finite and > 0")
+    if problem.groups < 1:
+        yield Rejected("problem", "groups", (), f"{problem.groups}: at least one group is needed")
+    if oracles is not None and sum(oracle.groups for oracle in oracles) != problem.groups:
+        answering = sum(oracle.groups for oracle in oracles)
+        yield Rejected("problem", "groups", (), f"{problem.groups}, but the oracles answer for {answering}")
+    yield from _prices("price", problem.price, (steps,))
+    if problem.premium is not None:
+        yield from _prices("premium", problem.premium, (problem.groups, steps))
+
+
+def _prices(field: str, values: Array, shape: tuple[int, ...]) -> Iterator[Rejected]:
+    """A price may be negative, but it must be a number."""
+    if np.shape(values) != shape:
+        yield Rejected("problem", field, (), f"shape {np.shape(values)}, expected {shape}")
+        return
+    bad = ~np.isfinite(values)
+    if bad.any():
+        at = ", ".join(f"step {np.atleast_1d(cell)[-1]}" for cell in np.argwhere(bad)[:3])
+        yield Rejected("problem", field, (), f"must be finite, is not at {at}", count=int(bad.sum()))
+
+
+def _shapes(kind: str, of: Limits | Ramps | Peaks, problem: Problem) -> Iterator[Rejected]:
+    """One entry per name, one column per step."""
+    many, steps = len(of.names), len(problem.hours)
+    coefficient = getattr(of, "coefficient", None)
+    for field in ("groups", "coefficient"):
+        values = of.groups if field == "groups" else coefficient
+        if values is not None and len(values) != many:
+            yield Rejected(kind, field, (), f"{len(values)} for {many} names")
+    for field in (each for each in of.__slots__ if each not in {"names", "groups", "coefficient"}):
+        shape = (many,) if field in {"slack_price", "price", "paid_kw", "before_kw"} else (many, steps)
+        got = np.shape(getattr(of, field))
+        if got != shape:
+            yield Rejected(kind, field, (), f"shape {got}, expected {shape}")
+
+
+def _values(kind: str, of: Limits | Ramps | Peaks, groups: int) -> Iterator[Rejected]:
+    """What each name's numbers must be."""
+    for field, rule, bad in _rules(of, groups):
+        if bad.any():
+            names = tuple(name for name, broken in zip(of.names, bad, strict=True) if broken)
+            yield Rejected(kind, field, names[:SHOWN], rule, row=int(np.argmax(bad)) + 1, count=len(names))
+
+
+def _rules(of: Limits | Ramps | Peaks, groups: int) -> Iterator[tuple[str, str, Mask]]:
+    """Field, rule, and which of the names (R,) break it."""
+    outside = [((g < 0) | (g >= groups)).any() or len(np.unique(g)) < len(g) for g in of.groups]
+    yield "groups", f"must be rows below {groups}, each once", np.array(outside, dtype=np.bool_)
+    yield "fixed_kw", "must be finite", ~np.isfinite(of.fixed_kw).all(axis=1)
+    price = of.price if isinstance(of, Peaks) else of.slack_price
+    field = "price" if isinstance(of, Peaks) else "slack_price"
+    yield field, "must be finite and >= 0", ~(np.isfinite(price) & (price >= 0.0))
+    if isinstance(of, Limits):
+        yield from _rules_of_limits(of)
+    elif isinstance(of, Ramps):
+        yield "most_kw", "must be >= 0", ~(of.most_kw >= 0.0).all(axis=1)
+        yield "before_kw", "must be finite, or NaN for a free first step", np.isinf(of.before_kw)
+    else:
+        yield "paid_kw", "must be finite and >= 0", ~(np.isfinite(of.paid_kw) & (of.paid_kw >= 0.0))
+
+
+def _rules_of_limits(of: Limits) -> Iterator[tuple[str, str, Mask]]:
+    floor, ceiling = of.floor_kw, of.ceiling_kw
+    yield "floor_kw", "must be a number below +inf", ~(floor < np.inf).all(axis=1)
+    yield "ceiling_kw", "must be a number above -inf", ~(ceiling > -np.inf).all(axis=1)
+    yield "floor_kw", "must be <= ceiling_kw", (floor > ceiling).any(axis=1)
+    if of.coefficient is not None:
+        steps = of.fixed_kw.shape[1]
+        pairs = zip(of.coefficient, of.groups, strict=True)
+        odd = [np.shape(c) not in {(len(g),), (len(g), steps)} or not np.isfinite(c).all() for c, g in pairs]
+        rule = "must be finite, one for each group, or one for each group and step"
+        yield "coefficient", rule, np.array(odd, dtype=np.bool_)

@@ -1,0 +1,115 @@
+"""The whole way: check, first prices, questions and answers, the plan, every device's schedule."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from gridflock.model import Reason, Rejected
+from gridflock.plan.coordination._check import check
+from gridflock.plan.coordination._coordinator import Coordinator
+from gridflock.plan.coordination._first import answered, first_duals
+from gridflock.plan.coordination._later import Carried, resumed
+from gridflock.plan.coordination._plan import Plan, Status
+from gridflock.plan.coordination._problem import Problem
+from gridflock.plan.coordination._recover import Recovered, recover
+from gridflock.plan.devices._oracle import Oracle
+
+EVERY, FEW = 10, 2_000
+"""First prices are those of one device in so many, where more than so many stand behind each row."""
+PRICED = 1e-6
+"""A row's price below this part of its slack's is rounding."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Coordinated:
+    """A plan and what became of it at every device.
+
+    Attributes:
+        plan: questions, weights, prices and proof; None where the problem was rejected.
+        recovered: schedules, and what of the limits holds; None where the problem was rejected.
+        reasons: rows that cost something or gave way, the dearest first; a peak's price is that of a
+            kWh in its step.
+        rejected: what is wrong with the problem.
+    """
+
+    plan: Plan | None
+    recovered: Recovered | None
+    reasons: tuple[Reason, ...]
+    rejected: tuple[Rejected, ...]
+
+
+def coordinate(
+    problem: Problem,
+    oracles: Sequence[Oracle],
+    *,
+    target: float = 0.005,
+    warm: Carried | None = None,
+    go_on: Callable[[], bool] = lambda: True,
+    progress: Callable[[Status], None] = lambda _: None,
+) -> Coordinated:
+    """Coordinate any mix of oracles to a proven gap, or to the best plan there is time for.
+
+    At least one round of answers is asked for, whatever ``go_on`` says: without it there is no plan.
+    ``plan.status.done`` tells whether the gap was reached, ``plan.status`` how good the plan is anyhow.
+
+    Args:
+        problem: what couples the oracles' groups.
+        oracles: who answers, in the order of the groups.
+        target: gap to stop at, as a part of the cost's size.
+        warm: what an earlier horizon handed on; its schedules are spent.
+        go_on: asked before every further answer; False ends the work with what there is.
+        progress: told how good the plan is after every answer.
+    """
+    rejected = check(problem, oracles)
+    if rejected:
+        return Coordinated(None, None, (), rejected)
+    coordinator = _begun(problem, oracles, target, warm, go_on)
+    while True:
+        answer = answered(oracles, coordinator.question(), coordinator.promise)
+        coordinator.absorb(answer)
+        status = coordinator.status()
+        progress(status)
+        if status.done or not go_on():
+            break
+    plan = coordinator.plan()
+    del coordinator
+    recovered = recover(problem, oracles, plan, () if warm is None else warm.p_kw)
+    return Coordinated(plan, recovered, reasons(problem, plan), ())
+
+
+def reasons(problem: Problem, plan: Plan) -> tuple[Reason, ...]:
+    """Rows and steps with a price or a slack, the dearest first: money at stake, slack before price."""
+    rows = problem.rows
+    slack = np.where(rows.peak[:, None], 0.0, np.maximum(rows.short(plan.p_kw), 0.0))
+    slack[slack <= 1e-6 * np.maximum(rows.scale_kw, 1.0)] = 0.0
+    priced = plan.dual > PRICED * rows.most
+    stake = slack * rows.most * 1e3 + plan.dual
+    cells = np.argwhere(priced | (slack > 0.0))
+    order = np.argsort(-stake[tuple(cells.T)], kind="stable")
+    return tuple(
+        Reason(rows.names[s], int(t), float(plan.dual[s, t] / problem.hours[t]), float(slack[s, t]))
+        for s, t in cells[order]
+    )
+
+
+def _begun(
+    problem: Problem,
+    oracles: Sequence[Oracle],
+    target: float,
+    warm: Carried | None,
+    go_on: Callable[[], bool],
+) -> Coordinator:
+    """A coordinator at the first prices there are."""
+    if warm is not None and warm.dual.shape == problem.rows.need_kw.shape:
+        coordinator = Coordinator(problem, target=target, warm=warm.dual, climbed=True)
+        if warm.p_kw:
+            coordinator.keep(*resumed(oracles, warm.p_kw))
+        return coordinator
+    members = sum(oracle.members for oracle in oracles)
+    if members > FEW * max(len(problem.rows.names), 1):
+        duals = first_duals(problem, oracles, EVERY, go_on)
+        return Coordinator(problem, target=target, warm=duals, climbed=True)
+    return Coordinator(problem, target=target)
