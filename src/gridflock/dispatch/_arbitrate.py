@@ -69,6 +69,7 @@ def arbitrate(
     image: Image,
     capability: Capability,
     previous_kw: Kw,
+    planned_kw: Kw | None = None,
 ) -> Targets:
     """Weigh wishes against each other and against what the resources can do.
 
@@ -79,13 +80,14 @@ def arbitrate(
         capability: per row, n rows; already narrowed to what will answer.
         previous_kw: (n,) orders in force, NaN where none: on/off devices that need not move stay
             as they are.
+        planned_kw: (n,) what the plan means for each row, NaN where nothing.
 
     Returns:
         Targets inside ``capability`` for every row that some want covers or some bound moves.
     """
     ranked = tuple(sorted(proposals, key=lambda p: _rank(p, len(rows_of(p.group)))))
     members = [rows_of(p.group) for p in ranked]
-    desk = Desk(ranked, members, image, capability, previous_kw)
+    desk = Desk(ranked, members, image, capability, previous_kw, planned_kw)
     granted = {k: desk.grant_want(k) for k, p in enumerate(ranked) if p.p_kw is not None}
     desk.hold_bounds()
     given = desk.given()

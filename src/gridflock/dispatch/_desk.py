@@ -56,7 +56,9 @@ class Desk:
         image: Image,
         capability: Capability,
         previous_kw: Kw,
+        planned_kw: Kw | None,
     ) -> None:
+        self._planned = planned_kw
         self._ranked, self._members = ranked, members
         self._image, self._able, self._previous = image, capability, previous_kw
         self._open = image.family != Family.NONE
@@ -100,7 +102,8 @@ class Desk:
         rest = asked - fixed
         if len(rows) == 0:
             return asked, fixed, {"no free member": rest} if abs(rest) > TOLERANCE_KW else {}
-        share = split(rest, rows, self._image, self._able, self._previous)
+        planned = self._planned if proposal.priority is Priority.SCHEDULE else None
+        share = split(rest, rows, self._image, self._able, self._previous, planned_kw=planned)
         self.target[rows] = share.p_kw
         self.source[rows] = k
         self._open[rows] = False

@@ -14,16 +14,31 @@ _STEP_KVAR = 0.1
 _STEP_SHARE = 0.05
 
 
-def reactive_targets(envelopes: Sequence[Envelope], rows_of: Mapping[str, Rows], image: Image) -> Kvar:
+def reactive_targets(
+    envelopes: Sequence[Envelope],
+    rows_of: Mapping[str, Rows],
+    image: Image,
+    planned_kvar: Kvar | None = None,
+) -> Kvar:
     """(n,) reactive power asked of each inverter, injection positive; NaN where none is asked.
 
-    Of each envelope with reactive bounds, the group takes the value nearest to zero that they
-    allow and shares it by room. Such groups are one phase of an area: a three-phase inverter
-    answers each of its phases' wishes with a third of its room.
+    Where an envelope has reactive bounds, its group takes the value nearest to its plan (to zero
+    without one) that they allow, and shares the difference by room. Such groups are one phase of an
+    area: a three-phase inverter answers each of its phases' wishes with a third of its room.
+
+    Args:
+        envelopes: with reactive bounds or without.
+        rows_of: every group's rows.
+        image: the process image.
+        planned_kvar: (n,) what the plan means for each row, NaN where nothing.
     """
     room = reactive_room(image)
     share = room / np.maximum(np.bitwise_count(image.columns["phases"]), 1)
     total, asked = np.zeros(image.n), np.zeros(image.n, dtype=bool)
+    if planned_kvar is not None:
+        asked = np.isfinite(planned_kvar) & (room > 0)
+        total = np.where(asked, np.clip(planned_kvar, -room, room), 0.0)
+    planned = total.copy()
     for envelope in envelopes:
         lower, upper = envelope.q_lo_kvar, envelope.q_hi_kvar
         if envelope.group not in rows_of or not (np.isfinite(lower) or np.isfinite(upper)):
@@ -33,10 +48,11 @@ def reactive_targets(envelopes: Sequence[Envelope], rows_of: Mapping[str, Rows],
         able = float(share[rows].sum())
         if able <= 0 or envelope.until_s <= image.now_s:
             continue
-        wanted = min(max(0.0, lower), upper)
+        usual = float((planned[rows] * share[rows] / room[rows]).sum())
+        wanted = min(max(usual, lower), upper) - usual
         total[rows] += np.clip(wanted / able, -1.0, 1.0) * share[rows]
         asked[rows] = True
-    return np.where(asked, total, np.nan)
+    return np.where(asked, np.clip(total, -room, room), np.nan)
 
 
 def reactive_due(target_kvar: Kvar, ordered_kvar: Kvar, image: Image) -> Mask:

@@ -11,7 +11,7 @@ from gridflock.dispatch._arbitrate import Grant, Targets, arbitrate
 from gridflock.dispatch._guard import GuardLimits, Passed, guard
 from gridflock.dispatch._reactive import reactive_due, reactive_targets
 from gridflock.dispatch._response import Response
-from gridflock.dispatch._wishes import from_grid, from_plan, in_force
+from gridflock.dispatch._wishes import from_grid, from_plan, in_force, planned_now
 from gridflock.fleet import Image, capability
 from gridflock.model import BoundSource, Capability, Envelope, Orders, Priority, Proposal, Rejected, Schedule
 from gridflock.units import Kvar, Kw, Mask, Rows, Seconds
@@ -107,12 +107,13 @@ def step(
     ):
         wishes += more
         rejected += faults
-    targets = arbitrate(wishes, rows_of.__getitem__, image, can, response.ordered_kw)
+    planned = planned_now(schedule, image)
+    targets = arbitrate(wishes, rows_of.__getitem__, image, can, response.ordered_kw, planned.p_kw)
     expires_s = _expiry(targets, now_s, policy.valid_s)
     may = (able.hi_source != BoundSource.NOT_READY) & response.willing(now_s)
     due = may & response.due(targets.p_kw, expires_s, now_s, policy.renew_s)
     due |= _off_sum(may & ~due, targets, response)
-    q_kvar = reactive_targets(envelopes, rows_of, image)
+    q_kvar = reactive_targets(envelopes, rows_of, image, planned.q_kvar)
     volts = may & reactive_due(q_kvar, response.ordered_kvar, image)
     rows = np.flatnonzero(due | (volts & (targets.source >= 0))).astype(np.int32)
     weight = np.array([p.priority for p in targets.proposals], dtype=np.int64)[targets.source[rows]]

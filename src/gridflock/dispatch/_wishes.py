@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from gridflock.fleet import Image
 from gridflock.model import Envelope, Priority, Proposal, Rejected, Schedule
 from gridflock.schema import Family, Kind
-from gridflock.units import Rows
+from gridflock.units import Kvar, Kw, Rows
 
 _HELD = frozenset({int(Family.STORAGE), int(Family.VEHICLE), int(Family.THERMAL)})
 """Families that are held even where the plan asks for nothing special.
@@ -101,6 +101,30 @@ def from_plan(
             )
         )
     return wishes, rejected if gone else []
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PlannedNow:
+    """What the plan's present step means row by row, n rows.
+
+    Attributes:
+        p_kw: float64 (n,) NaN where nothing is planned for a row; None where for none.
+        q_kvar: float64 (n,) the same of reactive power.
+    """
+
+    p_kw: Kw | None
+    q_kvar: Kvar | None
+
+
+def planned_now(schedule: Schedule | None, image: Image) -> PlannedNow:
+    """The shares of the plan's present step."""
+    k = -1 if schedule is None else schedule.grid.step_at(image.now_s)
+    if schedule is None or schedule.shares is None or k < 0:
+        return PlannedNow(None, None)
+    shares = schedule.shares
+    p_kw, q_kvar = np.full(image.n, np.nan), np.full(image.n, np.nan)
+    p_kw[shares.rows], q_kvar[shares.rows] = shares.p_kw[:, k], shares.q_kvar[:, k]
+    return PlannedNow(p_kw, q_kvar)
 
 
 def _planned_peak(

@@ -48,6 +48,7 @@ from gridflock.model._wish import (
     Proposal,
     Reason,
     Schedule,
+    Shares,
 )
 
 __all__ = [
@@ -95,6 +96,7 @@ __all__ = [
     "Reason",
     "Rejected",
     "Schedule",
+    "Shares",
     "Shortfall",
     "StatusQuery",
     "Verb",

@@ -9,7 +9,7 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from gridflock.units import Codes, Kw, Kwh, Money, TimeGrid
+from gridflock.units import Codes, Kvar, Kw, Kwh, Money, Rows, TimeGrid
 
 
 class Priority(IntEnum):
@@ -217,6 +217,21 @@ class Reason:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Shares:
+    """What a plan means for single resources, r of them; the groups' sums are theirs.
+
+    Attributes:
+        rows: int32 (r,) ascending.
+        p_kw: float32 (r, T) planned injection.
+        q_kvar: float32 (r, T) planned reactive injection; NaN where none is asked.
+    """
+
+    rows: Rows
+    p_kw: Kw
+    q_kvar: Kvar
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Schedule:
     """What should be: a plan for groups with the price of every limit.
 
@@ -232,6 +247,7 @@ class Schedule:
         reasons: limits that bind or had to give.
         cost: objective of the plan, money.
         made_at_s: when.
+        shares: the same by resource, where it was planned so.
     """
 
     grid: TimeGrid
@@ -245,3 +261,4 @@ class Schedule:
     reasons: tuple[Reason, ...]
     cost: float
     made_at_s: int
+    shares: Shares | None = None

@@ -173,6 +173,20 @@ _RULES = {
 }
 
 
+_PLANNABLE = (_renewable, _storage, _vehicle)
+"""Rules of the families whose members each follow a plan of their own."""
+
+
+def _is_planned(part: _Part, planned_kw: Kw) -> bool:
+    return bool(np.isfinite(planned_kw[part.rows]).all()) and not part.steps.any()
+
+
+def _near_plan(part: _Part, target: float, planned: Kw) -> _Array:
+    """Each at its plan, the difference to the target by size."""
+    size = np.maximum(part.column("p_max_kw"), -part.column("p_min_kw"))
+    return fair(target, part.lo, part.hi, size, np.asarray(planned, dtype=np.float64))
+
+
 def _unasked(part: _Part, family: Family) -> float:
     """Sum of a family in a mixed group before anybody is asked for more or less, kW."""
     if family is Family.RENEWABLE:
@@ -226,6 +240,7 @@ def split(
     previous_kw: Kw,
     *,
     called_kwh: Kwh | None = None,
+    planned_kw: Kw | None = None,
 ) -> Split:
     """Share a group's target among its members.
 
@@ -242,6 +257,8 @@ def split(
         previous_kw: (n,) orders in force; NaN where none: then what the device does counts.
         called_kwh: (n,) how much each was called before, for the rotation; without it the cheapest
             processes come first.
+        planned_kw: (n,) what each is planned to do, NaN where nothing; a group of continuous stores,
+            vehicles or suns all of which are planned stays as near to it as the target allows.
 
     Returns:
         Shares inside the capability; they add up to the target, or the shortfall is named.
@@ -249,7 +266,10 @@ def split(
     part = _part(rows, image, capability, previous_kw, called_kwh)
     codes = image.family[rows]
     rule = _RULES.get(Family(int(codes[0]))) if len(rows) and (codes == codes[0]).all() else None
-    shares = rule(part, target_kw) if rule else _by_merit(part, target_kw)
+    if rule in _PLANNABLE and planned_kw is not None and _is_planned(part, planned_kw):
+        shares = _near_plan(part, target_kw, planned_kw[rows])
+    else:
+        shares = rule(part, target_kw) if rule else _by_merit(part, target_kw)
     shares, total = _settled(part, shares, target_kw)
     shortfall = target_kw - total
     scale = max(1.0, abs(target_kw), float(np.abs(shares).sum()))
