@@ -114,8 +114,8 @@ def refereed(
     feeder = of.feeder
     network = feeder.network
     day = _Day(path, root, of)
-    ports = np.arange(len(network.loads) - feeder.ports, len(network.loads), dtype=np.int32)
-    day.devices(network, ports, p_kw, q_kvar)
+    ports = np.arange(len(network.loads) - feeder.pairs, len(network.loads), dtype=np.int32)
+    day.devices(network, ports, feeder.spread @ p_kw, feeder.spread @ q_kvar)
     day.hold(network, feeder.state)
     rows = day.conductors(network)
     theirs_v, theirs_a = np.empty_like(v), np.empty_like(amps)

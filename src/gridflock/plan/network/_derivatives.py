@@ -125,16 +125,18 @@ class Derivatives:
     def _moved(self, ports: Indices, kinds: Indices) -> Complex:
         """Complex (n, w) change of all node voltages, V, per kW (kind 0) or kvar (1) at device ports."""
         lin, net, t = self._at, self._feeder.network, self._triangles
-        rows = len(net.loads) - self._feeder.ports + ports
-        amps = np.conj(lin.port_amps[kinds, rows])
-        ends, width = net.load_nodes[rows], np.arange(len(ports))
+        spread = self._feeder.spread.tocsc()[:, ports].tocoo()
+        width = spread.col
+        rows = len(net.loads) - self._feeder.pairs + spread.row
+        amps: Complex = spread.data * np.conj(lin.port_amps[kinds[width], rows])
+        ends = net.load_nodes[rows]
         right = np.zeros((2 * net.n, len(ports)))
         for end, sign in ((0, 1.0), (1, -1.0)):
             there = ends[:, end] >= 0
             node, col = ends[there, end], width[there]
             put = sign * amps[there] / lin.scale[node]
-            right[2 * node, col] += put.imag
-            right[2 * node + 1, col] += put.real
+            np.add.at(right, (2 * node, col), put.imag)
+            np.add.at(right, (2 * node + 1, col), put.real)
         x = np.empty_like(right)
         x[t.place] = right
         _substitute(t.l_start, t.l_row, t.l_value, t.u_start, t.u_row, t.u_value, x)

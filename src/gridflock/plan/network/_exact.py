@@ -44,7 +44,7 @@ class Exact:
 
     def __init__(self, feeder: Feeder) -> None:
         network = feeder.network
-        still = np.zeros(feeder.ports, dtype=np.complex128)
+        still = np.zeros(feeder.pairs, dtype=np.complex128)
         mean = np.append(feeder.load_kva.mean(axis=0), still)
         self._feeder = feeder
         self._batch = Batch(network, feeder.state, mean, dtype="float64")

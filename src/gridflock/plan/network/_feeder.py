@@ -1,7 +1,8 @@
 """A feeder whose day is to be planned: its network with a port for every place where devices stand.
 
-A device injects constant power between two nodes, or between a node and ground. Such a port is added to
-the network as one more load port, so that power flows, derivatives and limits see devices and loads alike.
+A device injects constant power between two nodes, or between a node and ground; one with several phases
+shares it among as many such pairs. Pairs are added to the network as load ports, so that power flows,
+derivatives and limits see devices and loads alike.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy import sparse
 
 from gridflock.grid import ControlState, Network, PortKind, solve
 from gridflock.grid._network import Complex, Float
@@ -23,16 +25,26 @@ class Feeder:
     """One feeder at held taps and capacitors, with the day's loads. T steps, L load ports, k device ports.
 
     Attributes:
-        network: with L + k ports: its own, then those of the devices.
+        network: with L + j ports: its own, then the pairs of nodes between which devices inject.
         state: taps and capacitors, the same in all steps.
         load_kva: complex (T, L) power of each load at its rated voltage, house sign.
-        ports: k, the last rows among the network's ports.
+        spread: (j, k) share of each device port's power that each pair of nodes takes.
     """
 
     network: Network
     state: ControlState
     load_kva: Complex
-    ports: int
+    spread: sparse.csr_matrix
+
+    @property
+    def ports(self) -> int:
+        """How many device ports, k."""
+        return int(self.spread.shape[1])
+
+    @property
+    def pairs(self) -> int:
+        """How many pairs of nodes, j."""
+        return int(self.spread.shape[0])
 
     @property
     def steps(self) -> int:
@@ -40,30 +52,37 @@ class Feeder:
         return len(self.load_kva)
 
     @property
-    def port_nodes(self) -> Rows:
-        """(k, 2) nodes between which each device port stands; -1 is ground."""
-        return self.network.load_nodes[len(self.network.loads) - self.ports :]
+    def pair_nodes(self) -> Rows:
+        """(j, 2) nodes between which devices inject; -1 is ground."""
+        return self.network.load_nodes[len(self.network.loads) - self.pairs :]
 
     def powers(self, p_kw: Float, q_kvar: Float) -> Complex:
-        """Complex (T, L + k) powers of all ports when the devices inject (k, T) kW and kvar."""
-        powers: Complex = np.concatenate([self.load_kva, (p_kw + 1j * q_kvar).T], axis=1)
+        """Complex (T, L + j) powers of all ports when the devices inject (k, T) kW and kvar."""
+        powers: Complex = np.concatenate([self.load_kva, (self.spread @ (p_kw + 1j * q_kvar)).T], axis=1)
         return powers
 
 
-def feeder(network: Network, state: ControlState, load_kva: Complex, port_nodes: Rows) -> Feeder:
+def feeder(
+    network: Network,
+    state: ControlState,
+    load_kva: Complex,
+    pair_nodes: Rows,
+    spread: sparse.csr_matrix | None = None,
+) -> Feeder:
     """A feeder with device ports added.
 
     Args:
         network: as read.
         state: taps and capacitors, held.
         load_kva: complex (T, L) power of each load at its rated voltage, house sign.
-        port_nodes: (k, 2) nodes between which devices inject; -1 is ground.
+        pair_nodes: (j, 2) nodes between which devices inject; -1 is ground.
+        spread: (j, k) share of each device port's power that each pair takes; without, every pair is a port.
 
     Raises:
         ValueError: arrays that do not fit the network, dead or unknown nodes, or the first step of the day
             has no solution.
     """
-    nodes = np.asarray(port_nodes, dtype=np.int32).reshape(-1, 2)
+    nodes = np.asarray(pair_nodes, dtype=np.int32).reshape(-1, 2)
     loads = np.asarray(load_kva, dtype=np.complex128)
     _check(network, loads, nodes)
     still = np.zeros(network.n, dtype=np.complex128)
@@ -89,7 +108,7 @@ def feeder(network: Network, state: ControlState, load_kva: Complex, port_nodes:
         load_scaled=np.append(network.load_scaled, np.zeros(k, dtype=np.bool_)),
         wired=network.wiring,
     )
-    return Feeder(wide, state, loads, k)
+    return Feeder(wide, state, loads, sparse.csr_matrix(sparse.identity(k) if spread is None else spread))
 
 
 def _check(network: Network, load_kva: Complex, nodes: Rows) -> None:
