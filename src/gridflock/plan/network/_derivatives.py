@@ -128,16 +128,16 @@ class Derivatives:
         spread = self._feeder.spread.tocsc()[:, ports].tocoo()
         width = spread.col
         rows = len(net.loads) - self._feeder.pairs + spread.row
-        amps: Complex = spread.data * np.conj(lin.port_amps[kinds[width], rows])
+        amps: Complex = np.conj(lin.port_amps[kinds[width], rows]) * spread.data
         ends = net.load_nodes[rows]
-        right = np.zeros((2 * net.n, len(ports)))
+        right: Float = np.zeros((2 * net.n, len(ports)))
         for end, sign in ((0, 1.0), (1, -1.0)):
             there = ends[:, end] >= 0
             node, col = ends[there, end], width[there]
             put = sign * amps[there] / lin.scale[node]
             np.add.at(right, (2 * node, col), put.imag)
             np.add.at(right, (2 * node + 1, col), put.real)
-        x = np.empty_like(right)
+        x: Float = np.empty_like(right)
         x[t.place] = right
         _substitute(t.l_start, t.l_row, t.l_value, t.u_start, t.u_row, t.u_value, x)
         x = x[t.found]
