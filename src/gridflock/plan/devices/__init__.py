@@ -10,6 +10,7 @@ proximal questions too. ``Sources`` are sun and wind, with reactive power inside
 from gridflock.plan.devices._band import Bands
 from gridflock.plan.devices._disc import onto_disc, room_kvar
 from gridflock.plan.devices._oracle import Answer, Oracle, Question, joined
+from gridflock.plan.devices._program import Program, Programs
 from gridflock.plan.devices._source import Sources
 from gridflock.plan.devices._store import Stores
 from gridflock.plan.devices._vehicle import Vehicles
@@ -18,6 +19,8 @@ __all__ = [
     "Answer",
     "Bands",
     "Oracle",
+    "Program",
+    "Programs",
     "Question",
     "Sources",
     "Stores",
