@@ -140,8 +140,9 @@ class Derivatives:
         x: Float = np.empty_like(right)
         x[t.place] = right
         _substitute(t.l_start, t.l_row, t.l_value, t.u_start, t.u_row, t.u_value, x)
-        x = x[t.found]
-        moved: Complex = (x[0::2] + 1j * x[1::2]) / lin.scale[:, None]
+        found = x[t.found]
+        moved = np.empty((net.n, len(ports)), dtype=np.complex128)
+        moved.real, moved.imag = found[0::2] / lin.scale[:, None], found[1::2] / lin.scale[:, None]
         return moved
 
 
