@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
-from gridflock.model import Flexibility, Reason
+from gridflock.model import Flexibility
 from gridflock.plan._terms import Band, Block, Flow, Peak, Ramp, Share, Terms
-from gridflock.plan.direct._solve import Floats, Indices, Program, Solution
-
-_FREE = 1e-6
-"""Below this price (money per kWh) or slack (kW) a row does not bind."""
+from gridflock.plan.direct._solve import Floats, Indices, Program
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -139,20 +135,3 @@ def _share(site: _Site, share: Share) -> Placed:
     site.put(np.repeat(row, len(steps)), share.flow, steps, weight)
     return Placed(share, columns, cost, row, steps[:1], np.full((1, 1), -1))
 
-
-def binding(blocks: list[Placed], solution: Solution, hours: Floats) -> Iterator[Reason]:
-    """The rows of blocks that cost something, with what they had to give.
-
-    Args:
-        blocks: as placed.
-        solution: an optimum.
-        hours: (T,) length of the steps.
-    """
-    for block in blocks:
-        price = np.abs(solution.row_price[block.rows])
-        if not isinstance(block.block, Share):
-            price = price / hours[block.steps]
-        gave = np.where(block.slack >= 0, solution.value[block.slack], 0.0).sum(axis=0)
-        for k in np.flatnonzero((price > _FREE) | (gave > _FREE)):
-            slack_kw = max(float(gave[k]), 0.0)
-            yield Reason(block.block.name, int(block.steps[k]), float(price[k]), slack_kw)

@@ -11,7 +11,6 @@ from gridflock.model import Flexibility, Rejected, Schedule
 from gridflock.plan._check import Sound
 from gridflock.plan._plan import _at_rest, _schedule, _told, plan
 from gridflock.plan.direct._model import Model, build, values_of
-from gridflock.plan.direct._rows import binding
 from gridflock.plan.direct._solve import Floats, Program, Solution, solve
 from gridflock.plan.goals._part import NOBODY, Members, Part
 from gridflock.plan.goals._weigh import Goals, Weighed, weigh
@@ -103,8 +102,7 @@ def pursue(
         rest = _at_rest(given.flexibility, given.fixed_kw, now_s, _told(given.rejected))
         return Pursued(rest, (), weighed, weighed.rejected)
     schedule = _schedule(given, model, solution, moved, now_s)
-    told = binding(model.blocks, solution, flexibility.grid.hours)
-    schedule = replace(schedule, reasons=(*schedule.reasons, *told), cost=_own_cost(model, weighed, solution))
+    schedule = replace(schedule, cost=_own_cost(model, weighed, solution))
     return Pursued(schedule, _table(weighed, schedule.p_kw, raised), weighed, weighed.rejected)
 
 

@@ -27,20 +27,24 @@ def factors_of(
         ranks: tier of each, 0 first.
         at: the problem.
         ratio: >= 1.
-        money: the tier whose prices stay as they are, -1 for the last.
+        money: the tier of energy cost, -1 for none: its prices stay as they are, and the owners' costs
+            belong to it.
     """
     f = at.flexibility
-    below = float(max(np.max(np.abs(f.cost_up), initial=0.0), np.max(np.abs(f.cost_down), initial=0.0)))
-    factor: dict[int, float] = {}
+    own = float(max(np.max(np.abs(f.cost_up), initial=0.0), np.max(np.abs(f.cost_down), initial=0.0)))
+    below, factor = (0.0 if money >= 0 else own), dict[int, float]()
     for rank in sorted(set(ranks), reverse=True):
-        worth = [_worth(part, at) for part, own in zip(parts, ranks, strict=True) if own == rank]
+        worth = [_worth(part, at) for part, its in zip(parts, ranks, strict=True) if its == rank]
         least = min((low for low, _ in worth if low > 0), default=0.0)
-        most = sum(high for _, high in worth)
         wanted = ratio * below / least if least > 0 else 1.0
         factor[rank] = min(max(1.0, wanted), _DEAREST)
-        below += factor[rank] * most
-    scale = factor.get(money, 1.0)
-    return [factor[rank] / scale for rank in ranks]
+        if rank == money:
+            # What stands below is made cheaper instead, so that money stays money.
+            scale = factor[rank]
+            factor = {its: value / scale for its, value in factor.items()}
+            below = below / scale + own
+        below += factor[rank] * sum(high for _, high in worth)
+    return [factor[rank] for rank in ranks]
 
 
 def dearest_of(parts: Sequence[Part], at: Setting) -> float:

@@ -19,8 +19,8 @@ from gridflock.units import Kw
 class CallBound:
     """Who was called too often already is left at base. Form: row with slack.
 
-    Where one more call would exceed ``times_median`` of the median (at least 1), a participant gives
-    nothing in the span. As the median never falls by calling, the bound holds after every event.
+    Where one more call would exceed ``Ledger.most_calls``, a participant gives nothing in the span. As the
+    median never falls by calling, the bound holds after every event.
 
     Attributes:
         participants: by name, the members that would be called.

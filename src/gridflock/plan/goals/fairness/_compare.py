@@ -20,6 +20,7 @@ class Policy:
     Attributes:
         alpha: 0 counts kWh alone.
         cost: objective at the goals' own prices without the worth of shares, money.
+        value: what is granted at the worth of alpha 0, less ``cost``, money; largest at alpha 0.
         granted_kwh: over all participants.
         least_share: of the one worst off.
         jain: of shares.
@@ -28,6 +29,7 @@ class Policy:
 
     alpha: float
     cost: float
+    value: float
     granted_kwh: float
     least_share: float
     jain: float
@@ -70,12 +72,11 @@ def side_by_side(
         at = got.weighed.setting
         granted = float(goal.granted_kwh(at, p_kw).sum())
         cost = got.schedule.cost + goal.worth_of(at, p_kw)
-        facts = line.facts
-        found.append(Policy(alpha, cost, granted, facts["least_share"], facts["jain"], facts["gini"]))
+        value, facts = replace(share, alpha=0.0).worth_of(at, p_kw) - cost, line.facts
+        found.append(Policy(alpha, cost, value, granted, facts["least_share"], facts["jain"], facts["gini"]))
     return tuple(found)
 
 
-def price_of_fairness(policies: Sequence[Policy]) -> tuple[float, float]:
-    """Money and kWh the last policy costs against the first, which is to be the one at alpha 0."""
-    none, fair = policies[0], policies[-1]
-    return fair.cost - none.cost, none.granted_kwh - fair.granted_kwh
+def price_of_fairness(policies: Sequence[Policy]) -> tuple[float, ...]:
+    """Value each policy loses against the first, which is to be the one at alpha 0, money."""
+    return tuple(policies[0].value - policy.value for policy in policies)

@@ -44,7 +44,9 @@ def gini(values: NDArray[np.float64]) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Ledger:
-    """What each participant gave so far; a new value for each day.
+    """What each participant gave so far; a new value for each day and each event.
+
+    A day begins with ``faded``, is planned with ``weights`` and ``spared``, and ends with ``after``.
 
     Attributes:
         kwh: by participant, energy curtailed, faded.
@@ -56,19 +58,26 @@ class Ledger:
     calls: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
     keep: float = 1.0
 
-    def after(self, curtailed_kwh: Mapping[str, float], days: float = 1.0) -> Ledger:
-        """The ledger ``days`` later, with what was curtailed then; more than nothing is one call.
+    def faded(self, days: float = 1.0) -> Ledger:
+        """The ledger ``days`` later, nothing having happened."""
+        left = self.keep**days
+        return Ledger(
+            MappingProxyType({who: left * kwh for who, kwh in self.kwh.items()}),
+            MappingProxyType({who: left * calls for who, calls in self.calls.items()}),
+            self.keep,
+        )
+
+    def after(self, curtailed_kwh: Mapping[str, float]) -> Ledger:
+        """The ledger with what was curtailed now; more than nothing is one call.
 
         Args:
             curtailed_kwh: by participant; NaN (not known) counts as nothing.
-            days: since the last entry, >= 0.
         """
-        left = self.keep**days
         given = {who: kwh for who, kwh in curtailed_kwh.items() if kwh > _CALLED_KWH}
         everybody = [*self.calls, *(who for who in curtailed_kwh if who not in self.calls)]
         return Ledger(
-            MappingProxyType({who: left * self.kwh.get(who, 0.0) + given.get(who, 0.0) for who in everybody}),
-            MappingProxyType({who: left * self.calls.get(who, 0.0) + (who in given) for who in everybody}),
+            MappingProxyType({who: self.kwh.get(who, 0.0) + given.get(who, 0.0) for who in everybody}),
+            MappingProxyType({who: self.calls.get(who, 0.0) + (who in given) for who in everybody}),
             self.keep,
         )
 
@@ -95,9 +104,14 @@ class Ledger:
         return dict(zip(who, factor.tolist(), strict=True))
 
     def most_calls(self, participants: Iterable[str], times_median: float = 1.5) -> float:
-        """Calls nobody may exceed: ``times_median`` of the median, at least 1, else nobody could begin."""
+        """Calls nobody may exceed: ``times_median`` of the median, and never less than one above it.
+
+        Without that one more nobody could be called first, nor again while the median is small. As the
+        median only rises by calls, and fading scales all alike, what was within the bound stays so.
+        """
         calls = [self.calls.get(name, 0.0) for name in participants]
-        return max(1.0, times_median * float(np.median(calls))) if calls else 1.0
+        median = float(np.median(calls)) if calls else 0.0
+        return max(times_median * median, median + 1.0)
 
     def spared(self, participants: Iterable[str], times_median: float = 1.5) -> tuple[str, ...]:
         """Who may not be called now: one more call would exceed the bound."""

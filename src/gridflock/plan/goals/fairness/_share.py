@@ -71,7 +71,7 @@ class FairShare:
     worth: float = 1.0
     from_s: float = -np.inf
     until_s: float = np.inf
-    segments: int = 20
+    segments: int = 40
     name: str = "fair share"
 
     def faults(self, at: Setting) -> tuple[Rejected, ...]:
