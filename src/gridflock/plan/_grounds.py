@@ -206,7 +206,9 @@ def unpacked(head: dict[str, Json], columns: dict[str, NDArray[np.generic]]) -> 
     rows = np.split(np.asarray(columns["why_rows"], dtype=np.int64), breaks)
     share = np.split(np.asarray(columns["why_share"], dtype=np.float64), breaks)
     price = np.asarray(columns["why_price"], dtype=np.float64).reshape(len(names), grid.n)
-    parts = tuple(Part(str(name), *found) for name, *found in zip(names, rows, share, price, strict=False))
+    parts = tuple(
+        Part(str(name), of, by, money) for name, of, by, money in zip(names, rows, share, price, strict=False)
+    )
     return Grounds(
         Flexibility(grid, tuple(str(group) for group in groups), **arrays),
         np.asarray(columns["why_p_kw"], dtype=np.float64).reshape(g, grid.n),
