@@ -14,7 +14,7 @@ from gridflock.console._feeder import app as feeder_app
 from gridflock.console._fleet import app as fleet_app
 from gridflock.console._groups import app as group_app
 from gridflock.console._groups import claim, claims, release
-from gridflock.console._plan import plan
+from gridflock.console._plan import explain, plan
 from gridflock.console._remote import Remote
 from gridflock.console._screen import AsJson, Token, Url, show
 
@@ -34,6 +34,7 @@ app.add_typer(fleet_app, name="fleet")
 app.add_typer(group_app, name="group")
 app.command()(doctor)
 app.command()(plan)
+app.command()(explain)
 for command in (claims, claim, release):
     app.command()(command)
 Data = Annotated[Path, typer.Option("--data", help="Data folder: ledger, history, users.")]

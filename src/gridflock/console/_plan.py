@@ -39,6 +39,27 @@ def plan(
         tell(answer)
 
 
+def explain(
+    name: Annotated[str, typer.Argument(metavar="RESOURCE", help="Resource or group id.")],
+    at: Annotated[str, typer.Argument(metavar="[TIME]", help="ISO 8601; now where left out.")] = "",
+    url: Url = None,
+    token: Token = None,
+    as_json: AsJson = False,
+) -> None:
+    """Why a resource or group is, or was, to do what it does: its order, limits and prices, alternatives."""
+    answer = Remote(url, token).ask("GET", "/api/explain", params={"name": name, "at": at})
+    if as_json:
+        show(answer, as_json)
+        return
+    out.print(escape(answer["text"]), highlight=False)
+    for group in answer["groups"]:
+        table = Table("price", "money/kWh", title=escape(group["group"]), header_style="bold")
+        for part in group["parts"]:
+            table.add_row(escape(part["name"]), f"{part['price']:+.4f}")
+        table.add_row("together", f"{group['price']:+.4f}", style="bold")
+        out.print(table)
+
+
 def tell(answer: dict[str, Any]) -> None:
     """A plan on the screen."""
     out.print(f"plan of {answer['made_at']}, cost {_n(answer['cost'])}, peak {_n(answer['peak_kw'])} kW")

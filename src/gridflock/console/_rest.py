@@ -265,6 +265,15 @@ def _lists(app: FastAPI, derms: Derms, authority: Authority) -> None:
         """The plan in force and why it is so."""
         return plain(derms.plan(scope))
 
+    @app.get("/api/explain", tags=["read"])
+    def explain(
+        name: Annotated[str, Query(max_length=200)],
+        at: Annotated[str, Query(max_length=40)] = "",
+        scope: Scope = who,
+    ) -> Any:
+        """Why a resource or group is, or was, to do what it does."""
+        return plain(derms.explain(scope, name, at))
+
     @app.get("/api/events", tags=["read"])
     def events(after: int = 0, limit: Annotated[int, Query(ge=1, le=2_000)] = 100, scope: Scope = who) -> Any:
         """The newest events first."""

@@ -2,11 +2,14 @@
 
 ``Terms`` holds the goals (prices, demand charge, limits and what breaking each costs); ``plan``
 turns them, with the groups' flexibility and the expected fixed power, into a ``Schedule``.
-There is always a schedule: every limit has a named slack. ``check`` names bad input.
+There is always a schedule: every limit has a named slack. ``check`` names bad input. ``grounded`` plans
+and keeps the prices behind the plan, of which ``explain`` says why a set-point is what it is.
 """
 
 from gridflock.plan._check import check
-from gridflock.plan._plan import plan
+from gridflock.plan._explain import Explained, explain
+from gridflock.plan._grounds import Grounds, packed, unpacked
+from gridflock.plan._plan import grounded, plan
 from gridflock.plan._terms import Terms
 
-__all__ = ["Terms", "check", "plan"]
+__all__ = ["Explained", "Grounds", "Terms", "check", "explain", "grounded", "packed", "plan", "unpacked"]

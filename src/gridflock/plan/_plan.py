@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from gridflock.model import Flexibility, Reason, Rejected, Schedule
 from gridflock.plan._check import Sound, misshapen, sound
+from gridflock.plan._grounds import Grounds, grounds_of
 from gridflock.plan._reason import reasons_of
 from gridflock.plan._terms import Terms
 from gridflock.plan.direct._model import Model, build, values_of
@@ -39,15 +40,35 @@ def plan(flexibility: Flexibility, fixed: Kw, terms: Terms, now_s: int) -> Sched
     Returns:
         The schedule; ``price`` is what one more kWh injected at the head would save.
     """
+    return grounded(flexibility, fixed, terms, now_s).schedule
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Grounded:
+    """A schedule and what its numbers rest on.
+
+    Attributes:
+        schedule: the plan.
+        grounds: every price behind it; None where all rest at base.
+    """
+
+    schedule: Schedule
+    grounds: Grounds | None
+
+
+def grounded(flexibility: Flexibility, fixed: Kw, terms: Terms, now_s: int) -> Grounded:
+    """``plan`` with its grounds, for ``explain``."""
     wrong = misshapen(flexibility, fixed, terms)
     if wrong:
-        return _at_rest(flexibility, np.zeros(flexibility.grid.n), now_s, _told(wrong))
+        return Grounded(_at_rest(flexibility, np.zeros(flexibility.grid.n), now_s, _told(wrong)), None)
     given = sound(flexibility, fixed, terms)
     model, solution, up, down = _one_way(given)
     if not solution.ok:
         why = Reason(f"no plan: the solver said {solution.status}; all groups at base", 0, 0.0)
-        return _at_rest(given.flexibility, given.fixed_kw, now_s, (why, *_told(given.rejected)))
-    return _schedule(given, model, solution, up - down, now_s)
+        resting = _at_rest(given.flexibility, given.fixed_kw, now_s, (why, *_told(given.rejected)))
+        return Grounded(resting, None)
+    schedule = _schedule(given, model, solution, up - down, now_s)
+    return Grounded(schedule, grounds_of(model, solution, given.flexibility, given.fixed_kw, given.terms))
 
 
 def _one_way(given: Sound) -> tuple[Model, Solution, Floats, Floats]:

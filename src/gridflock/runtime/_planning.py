@@ -14,7 +14,7 @@ from gridflock.fleet import Image, flexibility
 from gridflock.forecast import forecast
 from gridflock.market import prices, tariffs
 from gridflock.model import Entry, Envelope, Flexibility, Forecast, Json, Schedule
-from gridflock.plan import Terms, plan
+from gridflock.plan import Grounds, Terms, grounded, packed
 from gridflock.runtime._past import OUTSIDE, Past
 from gridflock.runtime._settings import Settings
 from gridflock.runtime._system import System
@@ -32,6 +32,7 @@ class Planned:
         able: what the plan groups can do.
         fixed_kw: (T,) expected injection of everything that takes no orders.
         terms: what was weighed.
+        grounds: the prices behind it; None where all rest at base.
     """
 
     schedule: Schedule
@@ -39,6 +40,7 @@ class Planned:
     able: Flexibility
     fixed_kw: Kw
     terms: Terms
+    grounds: Grounds | None
 
 
 class Planning:
@@ -79,7 +81,8 @@ class Planning:
             premium={group: self._own_price(group, grid) - buy for group in able.groups},
         )
         fixed_kw = seen.median(OUTSIDE)
-        return Planned(plan(able, fixed_kw, terms, now_s), seen, able, fixed_kw, terms)
+        found = grounded(able, fixed_kw, terms, now_s)
+        return Planned(found.schedule, seen, able, fixed_kw, terms, found.grounds)
 
     def _able(self, system: System, image: Image, seen: Forecast, grid: TimeGrid) -> Flexibility:
         """What the plan groups can do over the horizon."""
@@ -125,4 +128,8 @@ def plan_entry(planned: Planned) -> Entry:
         "net_kw": np.asarray(schedule.net_kw, dtype=np.float32),
         "price": np.asarray(schedule.price, dtype=np.float32),
     }
+    if planned.grounds is not None:
+        names, why = packed(planned.grounds)
+        head |= names
+        columns |= why
     return Entry("plan", schedule.made_at_s, head, columns)

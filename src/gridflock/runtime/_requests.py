@@ -183,6 +183,23 @@ class ClaimWords:
     why: str
 
 
+def asked_at(text: str, now_s: int) -> int:
+    """The moment that is asked about, now where empty and never later.
+
+    Raises:
+        RequestRejected: no moment, or one to come.
+    """
+    if not text:
+        return now_s
+    try:
+        at_s = unix_s(text)
+    except (ValueError, OverflowError) as error:
+        raise RequestRejected((Fault("at", "a moment in ISO 8601", f"{text!r} is not"),)) from error
+    if at_s > now_s:
+        raise RequestRejected((Fault("at", "not after the system's own now", f"{text!r} is to come"),))
+    return at_s
+
+
 def read_claim(words: ClaimWords, claim_id: str, now_s: int) -> Claim:
     """The claim that is meant.
 

@@ -10,13 +10,14 @@ from gridflock.runtime._doctor import see_life
 from gridflock.runtime._life import Life, UnknownName
 from gridflock.runtime._loop import Moment
 from gridflock.runtime._planning import Planned
-from gridflock.runtime._requests import chosen
+from gridflock.runtime._requests import asked_at, chosen
 from gridflock.runtime._views import (
     AuditView,
     ClaimView,
     Day,
     EventView,
     ExaminationView,
+    ExplanationView,
     FeederView,
     GroupDetail,
     GroupView,
@@ -28,6 +29,7 @@ from gridflock.runtime._views import (
     TimelineView,
     number,
 )
+from gridflock.runtime._why import explanation
 from gridflock.units import iso
 
 _SAMPLE = 50
@@ -137,6 +139,25 @@ class Seeing(Life):
         """
         scope.require(Role.VIEWER)
         return _show_plan.plan(self._planned(), self._loop.system.network.timezone)
+
+    def explain(self, scope: Scope, name: str, at: str = "") -> ExplanationView:
+        """Why a resource or group is, or was, to do what it does.
+
+        Args:
+            scope: authority.
+            name: resource or group id.
+            at: ISO 8601; now where empty. As far back as the ledger goes.
+
+        Raises:
+            UnknownName: no such resource or group, or no plan at that moment.
+            RequestRejected: no moment.
+        """
+        scope.require(Role.VIEWER)
+        system, now_s = self._loop.system, self.moment.now_s
+        if name not in system.rows_of:
+            message = f"no group or resource {name!r}"
+            raise UnknownName(message)
+        return explanation(self._record, system, name, asked_at(at, now_s))
 
     def events(self, scope: Scope, after: int = 0, limit: int = 100) -> list[EventView]:
         """The newest ``limit`` events with ``seq > after``, newest first."""

@@ -278,6 +278,68 @@ class PlanView:
 
 
 @dataclass(frozen=True, slots=True)
+class PartView:
+    """A named part of a price, money per kWh."""
+
+    name: str
+    price: float
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedView:
+    """What could have been done instead, and what that would cost."""
+
+    by_kw: float
+    costs: float | None
+    makes_up: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class GroupReasonView:
+    """Why a plan group is planned to do what it does."""
+
+    group: str
+    p_kw: float | None
+    unasked_kw: float | None
+    at_tariff_alone_kw: float | None
+    price: float | None
+    parts: list[PartView]
+    bounds: list[str]
+    worth_in_store: float | None
+    worth_of: list[PartView]
+    holds_from: float | None
+    holds_to: float | None
+    more: RefusedView
+    less: RefusedView
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class OrderView:
+    """An order that a resource was under."""
+
+    id: int
+    p_kw: float | None
+    q_kvar: float | None
+    since: str
+    expires: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class ExplanationView:
+    """Why a resource or group was to do what it was to do at a moment."""
+
+    id: str
+    time: str
+    plan_made_at: str
+    order: OrderView | None
+    groups: list[GroupReasonView]
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class LimitsView:
     """Limits at the feeder head, as positive magnitudes."""
 

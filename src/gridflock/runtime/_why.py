@@ -1,0 +1,173 @@
+"""Why a resource or a group did what it did, now or at any moment the ledger remembers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from gridflock.model import Entry
+from gridflock.plan import Explained, Grounds, explain, unpacked
+from gridflock.ports import Record
+from gridflock.runtime._life import UnknownName
+from gridflock.runtime._system import System
+from gridflock.runtime._views import (
+    ExplanationView,
+    GroupReasonView,
+    OrderView,
+    PartView,
+    RefusedView,
+    number,
+)
+from gridflock.schema import Family
+from gridflock.units import TimeGrid, iso
+
+_GROUPS = 12
+"""Of a group that holds many plan groups, those with the largest set-points are explained."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Told:
+    """A plan as the ledger tells it.
+
+    Attributes:
+        made_at_s: when.
+        seq: its place.
+        before: place of the plan before it: orders older than that have run out.
+        grounds: what its numbers rest on; None where all rested at base.
+    """
+
+    made_at_s: int
+    seq: int
+    before: int
+    grounds: Grounds | None
+
+
+def told_at(record: Record, at_s: int) -> Told:
+    """The plan that was in force at a moment.
+
+    Raises:
+        UnknownName: none was.
+    """
+    found: Entry | None = None
+    before = 0
+    for entry in record.entries(0, {"plan"}):
+        if entry.time_s > at_s:
+            break
+        before = 0 if found is None else found.seq
+        found = entry
+    if found is None:
+        message = f"no plan was in force at {iso(at_s)}"
+        raise UnknownName(message)
+    grounds = unpacked(dict(found.head), dict(found.columns)) if "why_edges_s" in found.columns else None
+    return Told(found.time_s, found.seq, before, grounds)
+
+
+def explanation(record: Record, system: System, name: str, at_s: int) -> ExplanationView:
+    """Why a resource or group was to do what it was to do.
+
+    Raises:
+        UnknownName: no such resource or group, or no plan at that moment.
+    """
+    told = told_at(record, at_s)
+    row = system.fleet.row_of.get(name, -1) if name not in system.groups else -1
+    order = None if row < 0 else _order(record, told.before, row, at_s)
+    groups = [] if told.grounds is None else list(_reasons(told.grounds, system, name, at_s))
+    return ExplanationView(
+        id=name,
+        time=iso(at_s),
+        plan_made_at=iso(told.made_at_s),
+        order=order,
+        groups=groups,
+        text=" ".join(_sentences(system, name, row, order, groups, told)),
+    )
+
+
+def _reasons(grounds: Grounds, system: System, name: str, at_s: int) -> Iterator[GroupReasonView]:
+    """Each plan group that holds members of what is asked about, the largest first."""
+    flexibility = grounds.flexibility
+    step = flexibility.grid.step_at(at_s)
+    mine = system.rows_of[name]
+    known = [
+        g
+        for g, group in enumerate(flexibility.groups)
+        if group in system.rows_of and np.isin(system.rows_of[group], mine, assume_unique=True).any()
+    ]
+    if step < 0:
+        return
+    largest = sorted(known, key=lambda g: -abs(float(grounds.p_kw[g, step])))[:_GROUPS]
+    for g in largest:
+        found = explain(grounds, flexibility.groups[g], step, system.network.timezone)
+        yield _view(found, flexibility.grid)
+
+
+def _view(found: Explained, grid: TimeGrid) -> GroupReasonView:
+    def refused(side: str) -> RefusedView:
+        of = found.more if side == "more" else found.less
+        makes_up = iso(int(grid.edges_s[of.step])) if of.step >= 0 else ""
+        return RefusedView(round(of.by_kw, 3), number(of.costs, 5), makes_up, of.why)
+
+    return GroupReasonView(
+        group=found.group,
+        p_kw=number(found.p_kw, 3),
+        unasked_kw=number(found.base_kw, 3),
+        at_tariff_alone_kw=number(found.alone_kw, 3),
+        price=number(found.price, 6),
+        parts=[PartView(part.name, round(part.price, 6)) for part in found.parts],
+        bounds=list(found.bounds),
+        worth_in_store=number(found.worth, 6),
+        worth_of=[PartView(part.name, round(part.price, 6)) for part in found.worth_of],
+        holds_from=number(found.holds[0], 5),
+        holds_to=number(found.holds[1], 5),
+        more=refused("more"),
+        less=refused("less"),
+        text=found.text,
+    )
+
+
+def _order(record: Record, after: int, row: int, at_s: int) -> OrderView | None:
+    """The last order to a row that was in force at a moment."""
+    found: OrderView | None = None
+    for entry in record.entries(after, {"tick"}):
+        if entry.time_s > at_s:
+            break
+        columns = entry.columns
+        at = np.flatnonzero(columns["row"] == row) if "row" in columns else np.empty(0, dtype=np.int64)
+        if len(at):
+            k = int(at[-1])
+            expires_s = int(columns["expires_s"][k])
+            sources = entry.head.get("sources")
+            source = int(columns["source"][k])
+            known = isinstance(sources, list) and 0 <= source < len(sources)
+            found = None if expires_s <= at_s else OrderView(
+                id=int(columns["order_id"][k]),
+                p_kw=number(float(columns["p_kw"][k]), 3),
+                q_kvar=number(float(columns["q_kvar"][k]), 3),
+                since=iso(entry.time_s),
+                expires=iso(expires_s),
+                source=str(sources[source]) if known else "reactive power alone",  # type: ignore[index]  # a list
+            )  # fmt: skip
+    return found
+
+
+def _sentences(
+    system: System,
+    name: str,
+    row: int,
+    order: OrderView | None,
+    groups: list[GroupReasonView],
+    told: Told,
+) -> Iterator[str]:
+    if row >= 0 and system.fleet.family[row] == Family.NONE:
+        yield f"{name} takes no orders: it is measured, and does what its customer does."
+        return
+    if order is not None:
+        power = "its own active power" if order.p_kw is None else f"{order.p_kw:.2f} kW"
+        yield f"{name} was under order {order.id}: {power}, from {order.source}, until {order.expires}."
+    elif row >= 0:
+        yield f"{name} was under no order: it did what it does by itself."
+    if told.grounds is None:
+        yield "The plan had no answer: all groups rested at their base."
+    for group in groups:
+        yield group.text
