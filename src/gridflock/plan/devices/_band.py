@@ -7,17 +7,21 @@ question); both are exact, and all rows are answered in one compiled call.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from gridflock.model import Flexibility
-from gridflock.plan.devices._band_row import Asked, Columns, answer_rows
-from gridflock.plan.devices._compiled import Array, Indices, Spread, over_groups
-from gridflock.units import Kw, Kwh, Money
+from gridflock.plan.devices._band_replay import replay_rows
+from gridflock.plan.devices._band_row import Asked, Columns, add_groups, answer_rows, sum_groups
+from gridflock.plan.devices._compiled import Array, Indices, Spread, over_groups, thin
+from gridflock.plan.devices._oracle import Answer, Question
+from gridflock.units import Kw, Kwh, Mask, Money
 
 _PER_STEP = ("base_kw", "up_kw", "down_kw", "x_lo_kwh", "x_hi_kwh")
+_PER_ROW = ("gain_up", "gain_down", "cost_up", "cost_down", "end_value", "loss_per_hour")
 _NONE = np.empty((0, 0))
 
 
@@ -70,7 +74,7 @@ class Bands:
 
     def __post_init__(self) -> None:
         """Columns in the layout of compiled loops; rows that have no one form are refused."""
-        for name in (*_PER_STEP, "hours"):
+        for name in (*_PER_STEP, *_PER_ROW, "hours"):
             object.__setattr__(self, name, np.ascontiguousarray(getattr(self, name), dtype=np.float64))
         for gain, power in (("gain_up", self.up_kw), ("gain_down", self.down_kw)):
             object.__setattr__(self, gain, np.where(power.any(axis=1), getattr(self, gain), 0.0))
@@ -195,19 +199,65 @@ class Bands:
         over_groups(np.arange(n + 1), self.parts, self.spread, part)
         return p_kw, cost, missing
 
+    def thinned(self, every: int) -> Bands:
+        """One row in ``every`` of each group."""
+        kept, start = thin(self.start, every)
+        columns: dict[str, Any] = {name: getattr(self, name)[kept] for name in (*_PER_STEP, *_PER_ROW)}
+        return replace(self, start=start, **columns)
+
+    def respond(self, question: Question) -> Answer:
+        """Sums of the groups' best schedules; exact (``epsilon`` 0), softness is not needed."""
+        p_kw, cost = np.zeros((self.groups, len(self.hours))), np.zeros(self.groups)
+        asked, columns = self._asked(question), self._columns()
+
+        def part(first: int, last: int) -> None:
+            sum_groups((first, last), self.start, columns, asked, p_kw, cost)
+
+        over_groups(self.start, self.parts, self.spread, part)
+        return Answer(p_kw, cost, np.zeros(self.groups))
+
+    def add_schedules(self, question: Question, weight: Array, total: NDArray[np.float32]) -> None:
+        """Add ``weight`` times every row's schedule to ``total`` (m, T), kW."""
+        asked, columns = self._asked(question), self._columns()
+
+        def part(first: int, last: int) -> None:
+            add_groups((first, last), self.start, columns, asked, weight, total)
+
+        over_groups(self.start, self.parts, self.spread, part)
+
+    def replay(self, p_kw: NDArray[np.float32]) -> tuple[Kwh, Money]:
+        """Follow the true content under mixed schedules, and correct them in place.
+
+        Up and down of the same step net out in a mix before anything is lost; where the content then leaves
+        what the band allows, or will allow, the schedule is changed just so much.
+
+        Args:
+            p_kw: float32 (m, T), corrected in place.
+
+        Returns:
+            (m,) kWh corrected at the connection point, and (m,) own cost of what is left.
+        """
+        clipped, cost = np.zeros(self.members), np.zeros(self.members)
+        replay_rows(self._columns(), p_kw, clipped, cost)
+        return clipped, cost
+
+    def corrected(self, clipped_kwh: Kwh) -> Mask:
+        """(m,) which rows a replay changed by more than rounding."""
+        most = np.maximum(self.up_kw, self.down_kw).max(axis=1, initial=0.0)
+        changed: Mask = clipped_kwh > 1e-5 * most
+        return changed
+
+    def missing_kwh(self, *, p_lo_kw: Kw | None = None, p_hi_kw: Kw | None = None) -> Kwh:
+        """(m,) by how much each row's band had to be widened; whatever the price, this cannot be served."""
+        price = np.zeros((self.members, len(self.hours)))
+        return self._answered(price, _NONE, np.empty(0), (p_lo_kw, p_hi_kw), None)[2]
+
+    def _asked(self, question: Question) -> Asked:
+        """The groups' question as one to all rows."""
+        line = np.repeat(np.arange(self.groups), np.diff(self.start))
+        price = np.ascontiguousarray(question.price)
+        return Asked(np.arange(self.members), line, price, _NONE, np.empty(0), _NONE, _NONE)
+
     def _columns(self) -> Columns:
-        return Columns(
-            self.hours,
-            self.base_kw,
-            self.up_kw,
-            self.down_kw,
-            self.x_lo_kwh,
-            self.x_hi_kwh,
-            np.ascontiguousarray(self.gain_up),
-            np.ascontiguousarray(self.gain_down),
-            np.ascontiguousarray(self.cost_up),
-            np.ascontiguousarray(self.cost_down),
-            np.ascontiguousarray(self.end_value),
-            np.ascontiguousarray(self.loss_per_hour),
-            self.unserved_price,
-        )
+        per_step, per_row = (tuple(getattr(self, name) for name in names) for names in (_PER_STEP, _PER_ROW))
+        return Columns._make((self.hours, *per_step, *per_row, self.unserved_price))

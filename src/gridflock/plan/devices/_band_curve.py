@@ -10,48 +10,40 @@ curve, and with it ``mu`` and the step's answer. Exact for linear costs and for 
 from __future__ import annotations
 
 from gridflock.plan.devices._band_step import Room, Traits, linear_knots, pulled_knots
-from gridflock.plan.devices._compiled import Array, compiled
+from gridflock.plan.devices._compiled import Array, compiled, inlined
 
 
-@compiled
-def _emit(room: Room, at: int, mu: float, content: float) -> int:
-    """One more knot of the curve being written; the place after it."""
-    room.slope[at], room.content[at] = mu, content
-    return at + 1
-
-
-@compiled
+@inlined
 def _added(room: Room, t: int) -> None:
     """The curve of edge ``t``: that of edge ``t + 1`` plus the knots of step ``t``."""
     kept, n, first, last = room.kept[t], room.knots[t], room.begin[t + 1], room.end[t + 1]
-    slope, content, at = room.slope, room.content, room.end[t + 1]
-    room.begin[t] = at
-    j, base, per_mu = 0, room.taken[t, 0], 0.0
+    slope, content, mu, grown = room.slope, room.content, room.mu[t], 1.0 / room.kept[t]
+    j, at, base, per_mu, since = 0, last, room.taken[t, 0], 0.0, 0.0
     for i in range(first, last):
         # At one mu the curve's own jump comes before the step's, so a jump of the step meets one content.
-        while j < n and room.mu[t, j] < slope[i]:
+        while j < n and mu[j] < slope[i]:
             here = content[i]
             if i > first:
                 rise = (content[i] - content[i - 1]) / (slope[i] - slope[i - 1])
-                here = content[i - 1] + rise * (room.mu[t, j] - slope[i - 1])
-            room.reached[t, j] = (here + room.taken[t, j]) / kept
-            at = _emit(room, at, room.mu[t, j] * kept, room.reached[t, j])
+                here = content[i - 1] + rise * (mu[j] - slope[i - 1])
+            base, since, per_mu = room.taken[t, j], mu[j], 0.0
+            slope[at], content[at] = since * kept, (here + base) * grown
+            room.reached[t, j] = content[at]
+            at += 1
             j += 1
-            base, per_mu = room.taken[t, j - 1], 0.0
-            if j < n and room.mu[t, j] > room.mu[t, j - 1]:
-                per_mu = (room.taken[t, j] - base) / (room.mu[t, j] - room.mu[t, j - 1])
-        taken = base
-        if per_mu != 0.0:
-            taken += per_mu * (slope[i] - room.mu[t, j - 1])
-        at = _emit(room, at, slope[i] * kept, (content[i] + taken) / kept)
-    while j < n:
-        room.reached[t, j] = (content[last - 1] + room.taken[t, j]) / kept
-        at = _emit(room, at, room.mu[t, j] * kept, room.reached[t, j])
-        j += 1
-    room.end[t] = at
+            if j < n and mu[j] > since:
+                per_mu = (room.taken[t, j] - base) / (mu[j] - since)
+        slope[at] = slope[i] * kept
+        content[at] = (content[i] + base + per_mu * max(slope[i] - since, 0.0)) * grown
+        at += 1
+    for late in range(j, n):
+        slope[at], content[at] = mu[late] * kept, (content[last - 1] + room.taken[t, late]) * grown
+        room.reached[t, late] = content[at]
+        at += 1
+    room.begin[t], room.end[t] = last, at
 
 
-@compiled
+@inlined
 def _cut(room: Room, t: int) -> None:
     """Keep of the curve of edge ``t`` what lies between the lowest and the highest content."""
     slope, content, lo, hi = room.slope, room.content, room.lo[t], room.hi[t]
@@ -76,7 +68,7 @@ def _cut(room: Room, t: int) -> None:
     room.begin[t], room.end[t] = first, last + 1
 
 
-@compiled
+@inlined
 def _mu_at(room: Room, t: int, content: float) -> float:
     """Where the curve of edge ``t`` passes through a content."""
     low, high = room.begin[t], room.end[t] - 1
@@ -97,7 +89,7 @@ def _mu_at(room: Room, t: int, content: float) -> float:
     return mu
 
 
-@compiled
+@inlined
 def _answer(room: Room, t: int, content: float) -> tuple[float, float]:
     """The step's ``q`` and its part below base, from a content at its beginning."""
     n, j = room.knots[t], 0

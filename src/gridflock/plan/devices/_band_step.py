@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gridflock.plan.devices._compiled import Array, Indices, compiled
+from gridflock.plan.devices._compiled import Array, Indices, compiled, inlined
 
 KNOTS = 8
 """Most knots of one step's answer."""
@@ -44,7 +44,9 @@ class Room(NamedTuple):
     q_lo: Array  # (T,)
     q_hi: Array  # (T,)
     kept: Array  # (T,) share of the content that outlasts the step
-    lo: Array  # (T + 1,) lowest content
+    band_lo: Array  # (T + 1,) the band
+    band_hi: Array  # (T + 1,)
+    lo: Array  # (T + 1,) lowest content that is allowed and can be reached
     hi: Array  # (T + 1,)
     q: Array  # (T,) the answer
     down: Array  # (T,) its part below base, >= 0
@@ -72,6 +74,8 @@ def room_for(steps: int) -> Room:
         np.empty(steps),
         np.empty(steps + 1),
         np.empty(steps + 1),
+        np.empty(steps + 1),
+        np.empty(steps + 1),
         np.empty(steps),
         np.empty(steps),
         np.empty((steps, KNOTS)),
@@ -87,7 +91,7 @@ def room_for(steps: int) -> Room:
     )
 
 
-@compiled
+@inlined
 def _put(room: Room, of: Traits, t: int, hour: float, n: int, mu: float, q: float, down: float) -> int:
     """One more knot; how many there are."""
     room.mu[t, n], room.knot_q[t, n], room.knot_down[t, n] = mu, q, down
@@ -95,7 +99,7 @@ def _put(room: Room, of: Traits, t: int, hour: float, n: int, mu: float, q: floa
     return n + 1
 
 
-@compiled
+@inlined
 def linear_knots(room: Room, of: Traits, t: int, hour: float) -> int:
     """Knots of step ``t`` without a pull: jumps between rest and full power; ``drain > 0``."""
     lo, hi = room.q_lo[t], room.q_hi[t]
@@ -124,7 +128,7 @@ def linear_knots(room: Room, of: Traits, t: int, hour: float) -> int:
     return _put(room, of, t, hour, n, -up / of.drain, hi, 0.0)
 
 
-@compiled
+@inlined
 def pulled_knots(room: Room, of: Traits, t: int, hour: float) -> int:
     """Knots of step ``t`` under a pull: ramps instead of jumps; ``drain > 0``."""
     lo, hi, k = room.q_lo[t], room.q_hi[t], hour / of.pull
@@ -155,7 +159,7 @@ def pulled_knots(room: Room, of: Traits, t: int, hour: float) -> int:
     return _burning_knots(room, of, t, hour, n, burn, at_burn)
 
 
-@compiled
+@inlined
 def _burning_knots(room: Room, of: Traits, t: int, hour: float, n: int, burn: float, at_burn: float) -> int:
     """From ``burn`` on, where ``q`` is ``at_burn``, both directions share the time of step ``t``."""
     lo, hi, k = room.q_lo[t], room.q_hi[t], hour / of.pull
@@ -171,7 +175,7 @@ def _burning_knots(room: Room, of: Traits, t: int, hour: float, n: int, burn: fl
     return _put(room, of, t, hour, n, (hi - rest) / both, hi, 0.0)
 
 
-@compiled
+@inlined
 def burns_from(of: Traits) -> float:
     """The price of keeping a kWh above which both directions at once pay."""
     price = of.cost_up + of.cost_down
@@ -180,7 +184,7 @@ def burns_from(of: Traits) -> float:
     return np.inf if price >= 0.0 else -np.inf
 
 
-@compiled
+@inlined
 def answer_at(room: Room, of: Traits, t: int, hour: float, mu: float) -> tuple[float, float]:
     """Best ``q`` of step ``t`` at one price of keeping, and its part below base."""
     lo, hi = room.q_lo[t], room.q_hi[t]
@@ -206,7 +210,7 @@ def answer_at(room: Room, of: Traits, t: int, hour: float, mu: float) -> tuple[f
     return q, max(-q, 0.0)
 
 
-@compiled
+@inlined
 def _full(q: float, lo: float, hi: float) -> float:
     """Without a pull what pays at all pays to the end."""
     if q == 0.0:

@@ -23,6 +23,12 @@ def compiled(function: _Function) -> _Function:
     return cast("_Function", njit(cache=True, nogil=True, error_model="numpy")(function))
 
 
+def inlined(function: _Function) -> _Function:
+    """The same, into the loop that calls it: handing over many arrays costs more than a short body."""
+    options = {"nogil": True, "error_model": "numpy", "forceinline": True}
+    return cast("_Function", njit(**options)(function))
+
+
 def over_groups(start: Indices, parts: int, spread: Spread, part: Callable[[int, int], None]) -> None:
     """Call ``part(first, last)`` over ranges of groups that hold nearly equally many devices.
 
