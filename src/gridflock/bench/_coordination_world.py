@@ -20,6 +20,8 @@ TIGHT = 0.8
 """Feeder limits of the tight fleet as a part of the normal one's."""
 NOISE = {"normal": 0.003, "tight": 0.003, "volatile": 0.05, "batteries": 0.003}
 """White noise of the price, money/kWh."""
+NEWS = 0.005, 0.001
+"""How the next horizon's forecasts differ from this one's: loads, as a part; prices, money/kWh."""
 SYSTEM = 0.95
 """The system's limit as a part of the feeders' limits together."""
 
@@ -90,17 +92,21 @@ def world(ders: int, feeders: int, steps: int, fleet: str, seed: int, spread: Sp
 
 
 def rolled(of: World, got: Recovered, seed: int) -> World:
-    """Carry out the first step; prices and loads move on, the last step's price is new.
+    """Carry out the first step; prices and loads move on, with news in every step and a new last one.
 
     Args:
         of: the world planned.
         got: every device's schedule.
-        seed: of the new price.
+        seed: of the news.
     """
     rng = np.random.default_rng((seed, 12))
     problem, limits = of.problem, of.problem.limits
     price = np.append(problem.price[1:], problem.price[0] + rng.normal(0.0, NOISE["normal"]))
-    fixed = np.roll(limits.fixed_kw, -1, axis=1)
+    price = price + rng.normal(0.0, NEWS[1], len(price))
+    load = np.roll(limits.fixed_kw[:-1], -1, axis=1) * (
+        1.0 + rng.normal(0.0, NEWS[0], (len(limits.names) - 1, len(price)))
+    )
+    fixed = np.vstack([load, load.sum(axis=0)])
     moved = replace(problem, price=price, limits=replace(limits, fixed_kw=fixed))
     oracles: list[Oracle] = []
     for oracle, p_kw in zip(of.oracles, got.p_kw, strict=True):

@@ -17,8 +17,10 @@ from gridflock.plan.coordination._problem import Problem
 from gridflock.plan.coordination._recover import Recovered, recover
 from gridflock.plan.devices._oracle import Oracle
 
-EVERY, FEW = 10, 2_000
-"""First prices are those of one device in so many, where more than so many stand behind each row."""
+EVERY, FEW = 10, 200
+"""First prices are those of one device in so many at most; so many of them are to stand behind each row."""
+WORTH_THINNING = 3
+"""Fewer left out are not worth asking the rest apart."""
 PRICED = 1e-6
 """A row's price below this part of its slack's is rounding."""
 
@@ -103,13 +105,12 @@ def _begun(
     go_on: Callable[[], bool],
 ) -> Coordinator:
     """A coordinator at the first prices there are."""
-    if warm is not None and warm.dual.shape == problem.rows.need_kw.shape:
-        coordinator = Coordinator(problem, target=target, warm=warm.dual, climbed=True)
-        if warm.p_kw:
-            coordinator.keep(*resumed(oracles, warm.p_kw))
-        return coordinator
+    duals = None if warm is None or warm.dual.shape != problem.rows.need_kw.shape else warm.dual
     members = sum(oracle.members for oracle in oracles)
-    if members > FEW * max(len(problem.rows.names), 1):
-        duals = first_duals(problem, oracles, EVERY, go_on)
-        return Coordinator(problem, target=target, warm=duals, climbed=True)
-    return Coordinator(problem, target=target)
+    every = min(members // (FEW * max(len(problem.rows.names), 1)), EVERY)
+    if every >= WORTH_THINNING:
+        duals = first_duals(problem, oracles, every, duals, go_on)
+    coordinator = Coordinator(problem, target=target, warm=duals, climbed=every >= WORTH_THINNING)
+    if warm is not None and warm.p_kw:
+        coordinator.keep(*resumed(oracles, warm.p_kw))
+    return coordinator

@@ -43,6 +43,7 @@ def first_duals(
     problem: Problem,
     oracles: Sequence[Oracle],
     every: int,
+    warm: Array | None = None,
     go_on: Callable[[], bool] = lambda: True,
 ) -> Array:
     """Duals to start from: those of one device in ``every`` under limits that much smaller.
@@ -53,13 +54,14 @@ def first_duals(
         problem: the whole.
         oracles: who answers, in the order of the groups.
         every: a power of the fleet's size; a thousand devices behind each limit are plenty.
+        warm: duals (S, T) to begin with in turn.
         go_on: whether there is time for another answer.
 
     Returns:
         float64 (S, T).
     """
     few = [oracle.thinned(every) for oracle in oracles]
-    coordinator = Coordinator(problem.thinned(every), target=TARGET)
+    coordinator = Coordinator(problem.thinned(every), target=TARGET, warm=warm)
     for _ in range(ANSWERS):
         coordinator.absorb(answered(few, coordinator.question()))
         if coordinator.status().stage != Stage.CLIMB or not go_on():
