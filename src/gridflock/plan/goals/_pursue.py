@@ -19,6 +19,8 @@ from gridflock.units import Kw
 
 _SAME_KW = 1e-6
 _ROUNDS = 4
+_SHOWN = 1e-6
+"""Less than this is the solver's rounding: shown as 0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +125,7 @@ def shown(table: Iterable[Reached]) -> str:
             str(line.rank + 1),
             line.goal,
             line.asked,
-            f"{line.reached:.4g} {line.unit}",
+            f"{line.reached if abs(line.reached) > _SHOWN else 0.0:.4g} {line.unit}",
             "-" if np.isnan(line.price) else f"{line.price:.4g} per {line.unit.split()[0]}",
         )
         for line in table
