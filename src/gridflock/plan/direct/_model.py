@@ -9,11 +9,13 @@ keep the band by itself, so the usual problem stays small.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
 from gridflock.model import Envelope, Flexibility
 from gridflock.plan._terms import Terms, default_end_value, premiums
+from gridflock.plan.direct._by_chains import chains_of, solution_of
 from gridflock.plan.direct._rows import Placed, placed
 from gridflock.plan.direct._solve import Floats, Indices, Program, Solution
 from gridflock.units import Kw, Mask
@@ -24,13 +26,14 @@ _NONE = np.empty(0, dtype=np.int64)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class GroupRows:
-    """The rows of one envelope: step numbers, row numbers, slack columns below and above."""
+    """The rows of one envelope: step numbers, row numbers, slack columns below and above, groups (G,)."""
 
     limit: Envelope
     steps: Indices
     rows: Indices
     under: Indices
     over: Indices
+    member: Mask
 
 
 @dataclass(slots=True, eq=False)
@@ -45,8 +48,11 @@ class Model:
     beyond: Indices = field(default_factory=lambda: _NONE)  # (2, T) beyond it
     peak: Indices = field(default_factory=lambda: _NONE)  # (1,) or empty
     peak_rows: Indices = field(default_factory=lambda: _NONE)  # (T,) or empty
+    change: Indices = field(default_factory=lambda: np.empty((2, 0), dtype=np.int64))  # (2, T - 1)
+    change_rows: Indices = field(default_factory=lambda: _NONE)  # (T - 1,) or empty
     stores: Indices = field(default_factory=lambda: _NONE)  # (K,) groups with a band
     level: Indices = field(default_factory=lambda: _NONE)  # (K, T) columns of x[1:]
+    level_rows: Indices = field(default_factory=lambda: _NONE)  # (K, T)
     strained: Indices = field(default_factory=lambda: _NONE)  # (M,) groups whose band must give
     band_rows: Indices = field(default_factory=lambda: _NONE)  # (M, T)
     band_slack: Indices = field(default_factory=lambda: _NONE)  # (2, M, T) below, above
@@ -66,6 +72,9 @@ def build(flexibility: Flexibility, fixed_kw: Kw, terms: Terms) -> Model:
     for limit in terms.group_limits:
         _group_limit(model, flexibility, terms, limit)
     model.blocks = placed(program, up, down, flexibility, terms)
+    chains = chains_of(model, flexibility, terms)
+    if chains is not None:
+        program.shortcut = partial(solution_of, model, chains, program.size)
     return model
 
 
@@ -146,6 +155,7 @@ def _ramp(model: Model, terms: Terms, n: int) -> None:
     program = model.program
     change = program.columns(np.full((2, n - 1), terms.ramp_penalty), 0.0, np.inf)
     rows = program.rows(np.zeros(n - 1), np.zeros(n - 1))
+    model.change, model.change_rows = change, rows
     program.put(rows, change, np.array([[1.0], [-1.0]]))
     for columns in (model.inside, model.beyond):
         direction = np.array([[1.0], [-1.0]])
@@ -173,7 +183,7 @@ def _stores(model: Model, f: Flexibility, terms: Terms) -> None:
     hi = np.where(gives, np.inf, f.x_hi_kwh[s, 1:])
     model.level = program.columns(cost, lo, hi)
     zero = np.zeros(model.level.shape)
-    rows = program.rows(zero, zero)
+    rows = model.level_rows = program.rows(zero, zero)
     program.put(rows, model.level, 1.0)
     program.put(rows[:, 1:], model.level[:, :-1], -1.0)
     program.put(rows, model.up[s], -f.gain_up[s, None] * hours)
@@ -197,7 +207,8 @@ def _group_limit(model: Model, f: Flexibility, terms: Terms, limit: Envelope) ->
     program = model.program
     steps = np.flatnonzero(f.grid.starts_s < limit.until_s)
     names = set(terms.members.get(limit.group, (limit.group,)))
-    rows_of = np.flatnonzero([group in names for group in f.groups])
+    member = np.array([group in names for group in f.groups], dtype=bool)
+    rows_of = np.flatnonzero(member)
     if not steps.size or not rows_of.size or not np.isfinite([limit.p_lo_kw, limit.p_hi_kw]).any():
         return
     base = f.base_kw[np.ix_(rows_of, steps)].sum(axis=0)
@@ -213,4 +224,4 @@ def _group_limit(model: Model, f: Flexibility, terms: Terms, limit: Envelope) ->
         program.put(rows, over, -1.0)
         program.put(rows, model.up[np.ix_(rows_of, steps)], 1.0)
         program.put(rows, model.down[np.ix_(rows_of, steps)], -1.0)
-        model.group_rows.append(GroupRows(limit, steps, rows, under, over))
+        model.group_rows.append(GroupRows(limit, steps, rows, under, over, member))

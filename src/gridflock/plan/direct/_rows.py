@@ -134,4 +134,3 @@ def _share(site: _Site, share: Share) -> Placed:
     program.put(row, columns, np.append(-np.ones(len(wide) - 1), 1.0))
     site.put(np.repeat(row, len(steps)), share.flow, steps, weight)
     return Placed(share, columns, cost, row, steps[:1], np.full((1, 1), -1))
-
