@@ -1,7 +1,8 @@
 """What a day must keep in AC, and whether it does: every node, every conductor, every step.
 
 A feeder may break its limits before any device acts. What then counts is a policy: the limit as it is
-(``HARD``), no worse than without devices (``NO_WORSE``), or nothing at that place and step (``IGNORE``).
+(``HARD``), no worse than the worst of the day without devices (``NO_WORSE``: a vehicle may still charge when
+its service is less loaded than it was at its peak), or nothing at that place and step (``IGNORE``).
 """
 
 from __future__ import annotations
@@ -73,7 +74,10 @@ def limits(
     rated = conductor_ratings(network) * loading
     most = np.where(np.isnan(rated), np.inf, rated) * np.ones_like(amps)
     if policy is Policy.NO_WORSE:
-        return Limits(np.minimum(low, size), np.maximum(high, size), np.maximum(most, amps))
+        least, largest, loaded = (
+            np.fmin.reduce(size, axis=0), np.fmax.reduce(size, axis=0), np.fmax.reduce(amps, axis=0)
+        )  # fmt: skip
+        return Limits(np.minimum(low, least), np.maximum(high, largest), np.maximum(most, loaded))
     if policy is Policy.IGNORE:
         low, high = np.where(size < low, -np.inf, low), np.where(size > high, np.inf, high)
         most = np.where(amps > most, np.inf, most)

@@ -1,0 +1,60 @@
+"""What always exists: single steps shrunk towards the day without devices, which keeps the limits.
+
+Sun and reactive power shrink as they are, batteries by bounds that their nearest schedule keeps, so that what
+they lack in one step they do in another; vehicles come last, since only they lose energy by it.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from gridflock.grid._network import Float
+from gridflock.plan.devices import Bands
+from gridflock.plan.network._columns import Columns
+from gridflock.plan.network._movement import Bounds, Dispatch, Guard, moved, within
+from gridflock.units import Mask, Money
+
+LAST = 0.3
+"""Vehicles shrink with the others once less than this part is left of those."""
+
+
+def shrunk(
+    bands: Bands,
+    columns: Columns,
+    price: Money,
+    of: Dispatch,
+    held: Bounds,
+    guard: Guard,
+    steps: Mask,
+    part: Float,
+    pull: float,
+) -> tuple[Dispatch, Bounds]:
+    """A dispatch with some steps shrunk.
+
+    Args:
+        bands: the devices.
+        columns: where they stand.
+        price: (k, T) worth of a kWh injected at each port, money/kWh: where displaced energy goes.
+        of: the dispatch.
+        held: what holds its devices already.
+        guard: where energy must not go.
+        steps: (T,) which.
+        part: (T,) of a step's power that may stay.
+        pull: money per kW² and step of straying from that.
+
+    Returns:
+        The dispatch, possible for every device, and the bounds with those of this change.
+    """
+    two_way = bands.up_kw.any(axis=1)
+    charging = (bands.gain_down != 0.0) & ~two_way
+    keep = np.where(steps, part, 1.0)[None, :] * np.ones((len(of.p_kw), 1))
+    keep[charging] = np.where(steps & (part <= LAST), part / LAST, 1.0)
+    wanted = of.p_kw * keep
+    less = keep < 1.0
+    low = np.where(less, np.minimum(wanted, 0.0), held.low_kw)
+    high = np.where(less, np.maximum(wanted, 0.0), held.high_kw)
+    kept = Bounds(low, high)
+    free = Guard(guard.less & ~steps, guard.more & ~steps)
+    found = moved(bands, columns, price, of, kept, free, wanted, pull)
+    q_kvar = of.q_kvar * np.where(steps, part, 1.0)
+    return Dispatch(found.p_kw, within(columns, found.p_kw, q_kvar)), kept

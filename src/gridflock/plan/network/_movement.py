@@ -1,0 +1,171 @@
+"""What ports are asked to change, made by their devices: who goes first, and where the energy goes.
+
+To inject less, sun is curtailed first, then batteries charge more, then vehicles; to inject more, batteries
+discharge first, then curtailed sun comes back, then vehicles charge less. Devices with a store are bound in
+the step and take the nearest schedule that keeps all their bounds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from gridflock.grid._network import Float
+from gridflock.plan.devices import Bands
+from gridflock.plan.devices._compiled import Indices
+from gridflock.plan.network._columns import Columns
+from gridflock.units import Mask, Money
+
+COUNTS_KW, COUNTS_KWH = 1e-9, 1e-6
+"""A smaller change is none."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Dispatch:
+    """What m devices and d reactive columns do in T steps.
+
+    Attributes:
+        p_kw: (m, T) active power of each device.
+        q_kvar: (d, T) reactive power of each port with an inverter.
+    """
+
+    p_kw: Float
+    q_kvar: Float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Bounds:
+    """Bounds by which a repair holds devices, beyond their own: (m, T), infinite where none."""
+
+    low_kw: Float
+    high_kw: Float
+
+    @classmethod
+    def none(cls, shape: tuple[int, ...]) -> Bounds:
+        """No bounds."""
+        return cls(np.full(shape, -np.inf), np.full(shape, np.inf))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rooms:
+    """By how much each device could change in a step, kW, class by class in the order they are asked.
+
+    Attributes:
+        less: (m, T) each, to inject less.
+        more: (m, T) each, to inject more.
+    """
+
+    less: tuple[Float, ...]
+    more: tuple[Float, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Guard:
+    """Where a limit is so near that a port must not move the wrong way; masks (k, T).
+
+    Attributes:
+        less: must not inject less.
+        more: must not inject more.
+    """
+
+    less: Mask
+    more: Mask
+
+
+def rooms(bands: Bands, columns: Columns, of: Dispatch, guard: Guard, steps: Mask) -> Rooms:
+    """Rooms in some steps (T,), energy looked at only of vehicles: what they put off must fit elsewhere."""
+    two_way = bands.up_kw.any(axis=1)
+    stores = (bands.gain_up != 0.0) | (bands.gain_down != 0.0)
+    free, both, charging = (kind[:, None] & steps for kind in (~stores, stores & two_way, stores & ~two_way))
+    down = np.maximum(of.p_kw - bands.base_kw + bands.down_kw, 0.0)
+    up = np.maximum(bands.base_kw + bands.up_kw - of.p_kw, 0.0)
+    idle = np.where(guard.less[columns.port] | (up * charging > 0.0), 0.0, down) @ bands.hours
+    put_off = (up * charging) @ bands.hours
+    part = np.divide(idle, put_off, out=np.zeros_like(idle), where=put_off > 0.0)
+    spare = up * charging * np.minimum(part, 1.0)[:, None]
+    return Rooms((down * free, down * both, down * charging), (up * both, up * free, spare))
+
+
+def moved(
+    bands: Bands,
+    columns: Columns,
+    price: Money,
+    of: Dispatch,
+    held: Bounds,
+    guard: Guard,
+    wanted: Float,
+    pull: float,
+) -> Dispatch:
+    """A dispatch with other active powers, its reactive power inside what they leave of the inverters.
+
+    Args:
+        bands: the devices.
+        columns: where they stand.
+        price: (k, T) worth of a kWh injected at each port, money/kWh: where displaced energy goes.
+        of: the dispatch.
+        held: what holds its devices already.
+        guard: where energy must not go.
+        wanted: (m, T) active powers; those that differ are kept if the device can.
+        pull: money per kW² and step of straying from what is wanted.
+    """
+    less, more = wanted < of.p_kw - COUNTS_KW, wanted > of.p_kw + COUNTS_KW
+    low = np.where(guard.less[columns.port], np.maximum(held.low_kw, of.p_kw), held.low_kw)
+    high = np.where(guard.more[columns.port], np.minimum(held.high_kw, of.p_kw), held.high_kw)
+    low = np.where(less, np.minimum(low, wanted), np.where(more, np.maximum(low, wanted), low))
+    high = np.where(more, np.maximum(high, wanted), np.where(less, np.minimum(high, wanted), high))
+    touched: Mask = np.asarray((less | more).any(axis=1), dtype=np.bool_)
+    p_kw = nearest(bands, price[columns.port], of.p_kw, wanted, Bounds(low, high), touched, pull)
+    return Dispatch(p_kw, within(columns, p_kw, of.q_kvar))
+
+
+def nearest(
+    bands: Bands, price: Money, p_kw: Float, wanted: Float, bounds: Bounds, touched: Mask, pull: float
+) -> Float:
+    """Schedules (m, T): of touched devices the best near what is wanted, of others as they are."""
+    stores = (bands.gain_up != 0.0) | (bands.gain_down != 0.0)
+    found: Float = np.where((touched & ~stores)[:, None], wanted, p_kw)
+    rows = np.flatnonzero(touched & stores)
+    low, high = bounds.low_kw[rows], bounds.high_kw[rows]
+    for _ in range(2):
+        if not len(rows):
+            break
+        found[rows], _ = bands.nearest(price[rows], wanted[rows], pull, p_lo_kw=low, p_hi_kw=high, rows=rows)
+        # A bound stands above the band: what would have to give energy that is not there may rest instead.
+        short = (_missing_kwh(bands, found[rows], rows) > COUNTS_KWH) & bands.up_kw[rows].any(axis=1)
+        rows, low, high = rows[short], np.minimum(low[short], 0.0), np.maximum(high[short], 0.0)
+    return found
+
+
+def _missing_kwh(bands: Bands, p_kw: Float, rows: Indices) -> Float:
+    """(n,) by how much schedules (n, T) of some rows leave their bands at most, kWh."""
+    change = p_kw - bands.base_kw[rows]
+    gain = np.where(change > 0.0, bands.gain_up[rows, None], -bands.gain_down[rows, None])
+    content = np.cumsum(gain * change * bands.hours, axis=1)
+    below = bands.x_lo_kwh[rows, 1:] - content
+    missing: Float = np.maximum(below, content - bands.x_hi_kwh[rows, 1:]).max(axis=1)
+    return missing
+
+
+def within(columns: Columns, p_kw: Float, q_kvar: Float) -> Float:
+    """Reactive power brought back into what active power leaves of the inverters."""
+    room = columns.reactive_room(p_kw)
+    kept: Float = np.clip(q_kvar, -room, room)
+    return kept
+
+
+def shares(columns: Columns, room: Rooms, d_p: Float) -> Float:
+    """(m, T) what each device takes of its port's change, class by class, in parts of its room."""
+    total: Float = np.zeros_like(room.less[0])
+    for asked, classes, sign in (
+        (np.maximum(-d_p, 0.0), room.less, -1.0),
+        (np.maximum(d_p, 0.0), room.more, 1.0),
+    ):
+        left = asked
+        for mine in classes:
+            whole = np.asarray(columns.sums @ mine)
+            taken = np.minimum(left, whole)
+            part = np.divide(taken, whole, out=np.zeros_like(taken), where=whole > 0.0)
+            total += sign * mine * part[columns.port]
+            left = left - taken
+    return total
