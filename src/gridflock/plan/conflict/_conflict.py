@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -34,7 +34,7 @@ class Member:
         first_step: first step of the schedule's grid that takes part.
         until_step: one past the last.
         gives_kwh: by how much it must give way, at the least, for all others of the set to hold.
-        gives_kw: the same at its worst moment; NaN for a wish about energy.
+        gives_kw: at its worst moment, spread as evenly as that allows; NaN for a wish about energy.
         costs: money the plan costs more (less where negative) if it alone of the set gives way, and
             no further than it must; penalties are not counted.
         saves: money saved if this wish had not been made at all; penalties are not counted.
@@ -102,10 +102,12 @@ def conflicts(
     if misshapen(flexibility, fixed, terms):
         return ()
     given = sound(flexibility, fixed, terms)
-    model, wishes = wished(given.flexibility, given.fixed_kw, given.terms, yielding)
+    # Rows of goals come out of their own checks and are taken as they are.
+    asked = replace(given.terms, blocks=terms.blocks)
+    model, wishes = wished(given.flexibility, given.fixed_kw, asked, yielding)
     if not wishes:
         return ()
-    search = _Search(Elastic(model, wishes, given.flexibility), given.flexibility.grid, given.terms, timezone)
+    search = _Search(Elastic(model, wishes, given.flexibility), given.flexibility.grid, asked, timezone)
     return tuple(search.told(runs) for runs in search.sets(most))
 
 
@@ -188,7 +190,7 @@ class _Search:
         firm = np.zeros(elastic.n)
         firm[np.concatenate([other.cells for other in runs])] = _FIRMER
         firm[cells] = 1.0
-        least = elastic.least(firm)
+        least = elastic.least(firm, evenly=run.wish)
         alone = elastic.cheapest(self._if_alone(run, runs))
         without = elastic.penalty.copy()
         without[cells] = 0.0
@@ -212,7 +214,7 @@ class _Search:
         elastic, penalty = self._elastic, self._elastic.penalty.copy()
         for other in runs:
             penalty[other.cells] *= _FIRM
-        each = len(run.cells) if elastic.wishes[run.wish].energy else 1
+        each = elastic.width[run.cells].sum() if elastic.wishes[run.wish].energy else 1
         penalty[run.cells] = self._terms.limit_penalty * elastic.unit[run.cells] / each
         return penalty
 
@@ -251,5 +253,8 @@ def _sentences(members: tuple[Member, ...]) -> str:
         only = members[0]
         return f"{only.wish} cannot hold, whatever the groups do. It has to give {_gives(only)}."
     wishes = "; ".join(member.wish for member in members)
-    ways = " ".join(f"If «{m.wish}» gives way: {_gives(m)}, {_money(m.costs)}." for m in members)
+    rows = [member.row for member in members]
+    names = [m.row if rows.count(m.row) == 1 else m.wish for m in members]
+    told = zip(names, members, strict=True)
+    ways = " ".join(f"If «{name}» gives way: {_gives(m)}, {_money(m.costs)}." for name, m in told)
     return f"These cannot all hold: {wishes}. {ways}"

@@ -16,6 +16,9 @@ from gridflock.units import Mask
 _TOUCHES = 1e-7
 """Dual price, as a part of its largest possible value, above which a cell takes part in a conflict."""
 
+_EVENLY = 1e-3
+"""Weight of a kW at the worst moment beside a kWh given way."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Given:
@@ -23,7 +26,7 @@ class Given:
 
     Attributes:
         total: the objective.
-        slack: (C,) kW or kWh by which each cell gives.
+        slack: (C,) kW or kWh by which each cell gives, at most where it has several columns.
         touches: (C,) cells whose release would lower the objective.
         own: money of the plan without any penalty.
     """
@@ -37,7 +40,7 @@ class Given:
 class Elastic:
     """All wishes as cells with a price each; every other cost can be left out.
 
-    Cells are numbered wish by wish, step by step.
+    Cells are numbered wish by wish, step by step; ``width`` is how many columns each has.
 
     Args:
         model: the program.
@@ -55,8 +58,11 @@ class Elastic:
         sizes = [w.slack.shape for w in wishes]
         starts = np.cumsum([0, *(n for _, n in sizes)])
         cell = [np.tile(np.arange(starts[k], starts[k] + n), m) for k, (m, n) in enumerate(sizes)]
-        self._cell: Indices = np.concatenate(cell)
-        self._column: Indices = np.concatenate([w.slack.ravel() for w in wishes])
+        columns = np.concatenate([w.slack.ravel() for w in wishes])
+        self._cell: Indices = np.concatenate(cell)[columns >= 0]
+        self._column: Indices = columns[columns >= 0]
+        self.width = np.bincount(self._cell, minlength=len(self.step))
+        self._peak = self._with_peaks(model)
         self._money = np.concatenate([np.ravel(block) for block in model.program.cost])
         self._money[self._column] -= self.penalty[self._cell]
         self._solver = _started(model)
@@ -66,13 +72,30 @@ class Elastic:
         """How many cells."""
         return len(self.step)
 
-    def least(self, weight: Floats) -> Given | None:
-        """Give way as little as can be, each cell's kWh at its weight (C,); None without an optimum."""
-        return self._solve(np.zeros_like(self._money), weight * self.unit)
+    def least(self, weight: Floats, evenly: int = -1) -> Given | None:
+        """Give way as little as can be, each cell's kWh at its weight (C,); None without an optimum.
+
+        Args:
+            weight: what counts, and how much.
+            evenly: a wish that is to give way at as little power as that allows.
+        """
+        money = np.zeros_like(self._money)
+        if evenly >= 0:
+            money[self._peak[evenly]] = _EVENLY
+        return self._solve(money, weight * self.unit)
 
     def cheapest(self, penalty: Floats) -> Given | None:
         """The cheapest plan with a penalty (C,) per cell; None without an optimum."""
         return self._solve(self._money, penalty)
+
+    def _with_peaks(self, model: Model) -> Indices:
+        """A column per wish that is at least each of its slacks; free of cost unless asked for."""
+        program = model.program
+        peak = program.columns(np.zeros(len(self.wishes)), 0.0, np.inf)
+        rows = program.rows(np.zeros(len(self._column)), np.full(len(self._column), np.inf))
+        program.put(rows, peak[self.of_wish[self._cell]], 1.0)
+        program.put(rows, self._column, -1.0)
+        return peak
 
     def _solve(self, money: Floats, price: Floats) -> Given | None:
         cost = money.copy()
@@ -87,7 +110,7 @@ class Elastic:
         # What the row pays for the slack: its cost less what is left of it after pricing out.
         paid = cost[self._column] - np.asarray(found.col_dual)[self._column]
         slack, share = np.zeros(self.n), np.zeros(self.n)
-        np.add.at(slack, self._cell, np.maximum(value[self._column], 0.0))
+        np.maximum.at(slack, self._cell, value[self._column])
         np.maximum.at(share, self._cell, paid)
         touches: Mask = (price > 0) & (share > _TOUCHES * np.maximum(price, 1e-30))
         own = float(self._money @ value)

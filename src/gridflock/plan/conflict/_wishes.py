@@ -28,7 +28,7 @@ class Wish:
             ``"more by the end"``; ``"band"`` says nothing of it.
         steps: (n,) steps of the grid.
         asked: (n,) kW or kWh.
-        slack: (m, n) columns of the program by which the wish gives way.
+        slack: (m, n) columns of the program by which the wish gives way, -1 for none.
         penalty: (n,) money per kW over the step, or per kWh, that the plan pays for giving way.
     """
 
@@ -54,7 +54,7 @@ def wished(
     a need and a limit that cannot both be met are seen as the two sides of a conflict. The least level
     of a store over the horizon counts as physics (empty), what is asked above it as a wish. What is
     full is physics too. Of the groups in ``yielding`` (comfort) and of those that cannot keep their
-    band by themselves, the whole band is a wish.
+    band by themselves the rest of the band is a wish as well.
 
     Args:
         flexibility: sound.
@@ -70,10 +70,7 @@ def wished(
         found += [w for w in _goal(placed) if _kept_at_a_price(w, flexibility, terms)]
     penalty = np.full(flexibility.grid.n, band_penalty(terms))
     for m, g in enumerate(model.strained):
-        said = np.where(np.isfinite(flexibility.x_lo_kwh[g, 1:]), flexibility.x_lo_kwh[g, 1:], 0.0)
-        name = f"energy band of {flexibility.groups[g]}"
-        steps = np.arange(flexibility.grid.n)
-        found.append(Wish(name, "band", steps, said, model.band_slack[:, m], penalty))
+        found += _strained(model, flexibility, int(m), int(g), penalty)
     for k, g in enumerate(model.stores):
         if g not in model.strained:
             found += _owed(model, flexibility, int(k), int(g), penalty, yielding)
@@ -122,6 +119,34 @@ def _kept_at_a_price(wish: Wish, flexibility: Flexibility, terms: Terms) -> bool
     return bool(per_kwh.max() > np.abs(terms.import_price).max())
 
 
+def _strained(model: Model, f: Flexibility, m: int, g: int, penalty: Floats) -> Iterator[Wish]:
+    """The band of a store that cannot keep it by itself: what is owed, and the rest of it."""
+    lo, group, slack = f.x_lo_kwh[g, 1:], f.groups[g], model.band_slack[:, m]
+    owed = _above_the_floor(f, g)
+    if owed.size:
+        yield _levels(group, owed, lo, slack[0, owed], penalty)
+    rest = slack.copy()
+    rest[0, owed] = -1
+    yield Wish(f"energy band of {group}", "band", np.arange(f.grid.n), lo, rest, penalty)
+
+
+def _levels(group: str, steps: Indices, lo: Floats, slack: Indices, penalty: Floats) -> Wish:
+    """What is owed, one cell per level: to hold what was reached is no wish of its own."""
+    rises = np.flatnonzero((np.diff(steps) > 1) | (np.diff(lo[steps]) != 0)) + 1
+    first = np.append(0, rises)
+    sizes = np.diff(np.append(first, len(steps)))
+    columns = np.full((int(sizes.max()), len(first)), -1, dtype=np.int64)
+    columns[np.arange(len(steps)) - np.repeat(first, sizes), np.repeat(np.arange(len(first)), sizes)] = slack
+    by = steps[first]
+    return Wish(f"energy owed to {group}", "more by the end", by, lo[by], columns, penalty[by])
+
+
+def _above_the_floor(f: Flexibility, g: int) -> Indices:
+    """Steps at whose end more is asked for than the least that is ever asked: a wish, no physics."""
+    lo, floor = f.x_lo_kwh[g, 1:], float(f.x_lo_kwh[g].min())
+    return np.flatnonzero(lo > floor + _FREE_KWH if np.isfinite(floor) else np.isfinite(lo))
+
+
 def _owed(
     model: Model, f: Flexibility, k: int, g: int, penalty: Floats, yielding: Collection[str]
 ) -> Iterator[Wish]:
@@ -137,16 +162,15 @@ def _owed(
         program.put(rows, slack, np.array([[1.0], [-1.0]]))
         yield Wish(f"energy band of {f.groups[g]}", "band", steps, lo, slack, penalty)
         return
-    floor = float(f.x_lo_kwh[g].min())
-    steps = np.flatnonzero(lo > floor + _FREE_KWH) if np.isfinite(floor) else np.flatnonzero(np.isfinite(lo))
+    steps = _above_the_floor(f, g)
     if not steps.size:
         return
-    _free(model, model.level[k, steps], floor, None)
+    _free(model, model.level[k, steps], float(f.x_lo_kwh[g].min()), None)
     rows = program.rows(lo[steps], np.full(len(steps), np.inf))
     slack = program.columns(penalty[steps][None], 0.0, np.inf)
     program.put(rows, model.level[k, steps], 1.0)
     program.put(rows, slack, 1.0)
-    yield Wish(f"energy owed to {f.groups[g]}", "more by the end", steps, lo[steps], slack, penalty[steps])
+    yield _levels(f.groups[g], steps, lo, slack[0], penalty)
 
 
 def _free(model: Model, columns: Indices, lo: float, hi: float | None) -> None:

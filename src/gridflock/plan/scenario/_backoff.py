@@ -13,7 +13,7 @@ from gridflock.plan._plan import plan
 from gridflock.plan._reason import span_text
 from gridflock.plan._terms import Band, Block, Terms
 from gridflock.plan.scenario._paths import Floats, Paths, lined
-from gridflock.plan.scenario._rate import Row, broken, expected_cost, rows_of, upper_bound
+from gridflock.plan.scenario._rate import Row, broken, chance_above, expected_cost, rows_of, upper_bound
 from gridflock.units import Kw
 
 _LADDER = (0.75, 1.5, 2.0, 2.5, 3.0, 3.75, 4.5, 6.0)
@@ -22,6 +22,7 @@ room for a large margin, a larger one may break more, so the search begins at th
 _ROUNDS = 7
 """Bisections below it."""
 _LEVELS = np.concatenate([np.arange(0.5, 0.95, 0.05), [0.95, 0.97, 0.98, 0.99]])
+_SIZES = tuple(int(n) for n in np.round(np.geomspace(100, 1e6, 41), -2))
 _FORESEEN = 24
 """Paths for which it is asked whether knowing them beforehand would help."""
 
@@ -65,16 +66,17 @@ def backed_off(
     now_s: int,
     *,
     confidence: float = 0.99,
+    unseen: int = 1_000,
     steps: int | None = None,
     timezone: str = "UTC",
 ) -> BackedOff:
     """Plan under limits lowered by an error quantile, the level found by bisection out of sample.
 
     The first half of the paths gives each limit's error quantiles per step, the second half tells how
-    often the schedule made under them would break any limit. A level counts as good if the Clopper-Pearson
-    bound of that share is at or below the target, its confidence shared among all levels tried; the least
-    good level is taken. So the true rate is above the target with at most ``1 - confidence``, as far as
-    the paths are drawn from the truth.
+    often the schedule made under them would break any limit. A level counts as good if the chance that
+    more than the target's share of ``unseen`` new futures break is small enough (beta-binomial), what is
+    allowed being shared among all levels tried; the least good level is taken. So the target is missed on
+    so many new futures with at most ``1 - confidence``, as far as the paths are drawn from the truth.
 
     Args:
         flexibility: G groups over T steps.
@@ -84,6 +86,7 @@ def backed_off(
         target: share of futures in which any limit may break in any of the steps.
         now_s: moment of planning.
         confidence: of the promise.
+        unseen: for how many new futures together it is made.
         steps: how many of the first steps count; all where None.
         timezone: IANA name, for times in words.
     """
@@ -92,8 +95,23 @@ def backed_off(
         why = "; ".join(reason.row for reason in nominal.reasons[:3])
         return _unplanned(nominal, terms, target, f"no plan to be careful with: {why}")
     given = sound(flexibility, fixed, terms)
-    tuning = _Tuning(given.flexibility, given.fixed_kw, terms, paths, now_s, confidence, steps)
-    return tuning.tuned(nominal, target, timezone)
+    until = flexibility.grid.n if steps is None else steps
+    aim = _Aim(target, 1.0 - (1.0 - confidence) / (1 + len(_LADDER) + _ROUNDS), unseen, until)
+    return _Tuning(given.flexibility, given.fixed_kw, terms, paths, now_s, aim).tuned(nominal, timezone)
+
+
+@dataclass(frozen=True, slots=True)
+class _Aim:
+    """What is to be reached: target, confidence of each try, over how many futures and steps."""
+
+    target: float
+    confidence: float
+    unseen: int
+    steps: int
+
+    def reached(self, count: int, of: int) -> bool:
+        """Whether ``count`` breaks in ``of`` paths are few enough."""
+        return chance_above(self.target, self.unseen, count, of) <= 1.0 - self.confidence
 
 
 class _Tuning:
@@ -106,26 +124,23 @@ class _Tuning:
         terms: Terms,
         paths: Paths,
         now_s: int,
-        confidence: float,
-        steps: int | None,
+        aim: _Aim,
     ) -> None:
-        self._f, self._fixed, self._terms, self._now_s = f, fixed_kw, terms, now_s
+        self._f, self._fixed, self._terms, self._now_s, self._aim = f, fixed_kw, terms, now_s, aim
         half = paths.n // 2
         self._tune = paths.part(half, paths.n)
-        self._each = 1.0 - (1.0 - confidence) / (1 + len(_LADDER) + _ROUNDS)
-        self._steps = f.grid.n if steps is None else steps
         learn = rows_of(f, fixed_kw, terms, paths.part(0, half), f.base_kw)
         self._quantile = [_quantiles(row) for row in learn]
 
-    def tuned(self, nominal: Schedule, target: float, timezone: str) -> BackedOff:
+    def tuned(self, nominal: Schedule, timezone: str) -> BackedOff:
         """The first rung of caution that is enough, then bisection below it."""
         nominal_rate = self._count(nominal) / self._tune.n
         tried = {0.0: (self._terms, nominal)}
         low = high = 0.0
-        met = self._bound(nominal) <= target
+        met = self._good(nominal)
         for score in () if met else _LADDER:
             tried[score] = self._planned(score)
-            met = self._bound(tried[score][1]) <= target
+            met = self._good(tried[score][1])
             if met:
                 high = score
                 break
@@ -133,21 +148,21 @@ class _Tuning:
         for _ in range(_ROUNDS if high else 0):
             middle = 0.5 * (low + high)
             tried[middle] = self._planned(middle)
-            low, high = (low, middle) if self._bound(tried[middle][1]) <= target else (middle, high)
+            low, high = (low, middle) if self._good(tried[middle][1]) else (middle, high)
         if not met:
             high = min(tried, key=lambda score: (self._count(tried[score][1]), score))
         terms, schedule = tried[high]
         return BackedOff(
             schedule=schedule,
             terms=terms,
-            target=target,
+            target=self._aim.target,
             met=met,
             level=float(ndtr(high)),
             rate=self._count(schedule) / self._tune.n,
             rate_at_most=self._bound(schedule),
             nominal_rate=nominal_rate,
             price=self._money(schedule) - self._money(nominal),
-            named=() if met else self._named(schedule, timezone),
+            named=() if met else (*self._named(schedule, timezone), *self._too_few()),
         )
 
     def _planned(self, score: float) -> tuple[Terms, Schedule]:
@@ -158,10 +173,13 @@ class _Tuning:
         return rows_of(self._f, self._fixed, self._terms, self._tune, schedule.p_kw)
 
     def _count(self, schedule: Schedule) -> int:
-        return int(broken(self._rows(schedule), self._steps).sum())
+        return int(broken(self._rows(schedule), self._aim.steps).sum())
+
+    def _good(self, schedule: Schedule) -> bool:
+        return self._aim.reached(self._count(schedule), self._tune.n)
 
     def _bound(self, schedule: Schedule) -> float:
-        return upper_bound(self._count(schedule), self._tune.n, self._each)
+        return upper_bound(self._count(schedule), self._tune.n, self._aim.confidence)
 
     def _money(self, schedule: Schedule) -> float:
         return expected_cost(self._f, self._terms, self._tune, schedule.p_kw)
@@ -170,7 +188,7 @@ class _Tuning:
         """Which limits still break, when and how often, the worst first."""
         found = []
         for row in self._rows(schedule):
-            beyond = row.beyond_kw()[:, : self._steps]
+            beyond = row.beyond_kw()[:, : self._aim.steps]
             often = (beyond > 0).mean(axis=0)
             if not often.any():
                 continue
@@ -182,6 +200,14 @@ class _Tuning:
         words = [text for _, text in sorted(found)]
         return (*words, self._foreseen()) if words else ()
 
+    def _too_few(self) -> tuple[str, ...]:
+        """Said where not even paths without any break could prove the target."""
+        if self._aim.reached(0, self._tune.n):
+            return ()
+        enough = next((n for n in _SIZES if self._aim.reached(0, n)), 0)
+        few = f"too few paths to promise {self._aim.target:.1%} of {self._aim.unseen} futures"
+        return (f"{few}: {2 * enough} would do" if enough else f"{few}: no number of them could",)
+
     def _foreseen(self) -> str:
         """Whether a plan made for the very path would hold."""
         count, asked = 0, min(_FORESEEN, self._tune.n)
@@ -190,7 +216,7 @@ class _Tuning:
             able = self._f if path.base_kw is None else replace(self._f, base_kw=path.base_kw[0])
             schedule = plan(able, path.fixed_kw[0], self._terms, self._now_s)
             rows = rows_of(able, path.fixed_kw[0], self._terms, path, schedule.p_kw)
-            count += int(broken(rows, self._steps)[0])
+            count += int(broken(rows, self._aim.steps)[0])
         return f"of {asked} futures, {count} could not be kept even by a plan that knew them beforehand"
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import betaincinv
+from scipy.stats import betabinom
 
 from gridflock.model import Flexibility
 from gridflock.plan._reason import HEAD
@@ -79,6 +80,15 @@ def broken(rows: tuple[Row, ...], steps: int) -> Mask:
 def upper_bound(count: int, of: int, confidence: float) -> float:
     """The rate that ``count`` cases of ``of`` leave possible: Clopper and Pearson, Biometrika 26, 1934."""
     return 1.0 if count >= of else float(betaincinv(count + 1, of - count, confidence))
+
+
+def chance_above(target: float, unseen: int, count: int, of: int) -> float:
+    """Chance that more than the target's share of unseen futures break, after ``count`` of ``of`` did.
+
+    The beta-binomial distribution over Clopper and Pearson's own; for endless futures it is their bound.
+    """
+    allowed = int(np.floor(target * unseen + 1e-9))
+    return 1.0 if count >= of else float(betabinom.sf(allowed, unseen, count + 1, of - count))
 
 
 def expected_cost(f: Flexibility, terms: Terms, paths: Paths, p_kw: Kw) -> float:
