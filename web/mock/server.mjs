@@ -244,6 +244,8 @@ async function answer(req, url) {
     '/api/groups': () => groupTable.map(groupState),
     '/api/timeline': timeline,
     '/api/events': () => events.filter((e) => e.seq > Number(url.searchParams.get('after') ?? 0)),
+    '/api/plan': () => ({ made_at: status().plan_made_at, cost: 812, peak_kw: 2300, t: [], price: [], reasons: [], conflicts: [] }),
+    '/api/explain': () => ({ id: url.searchParams.get('name'), time: status().now, plan_made_at: status().plan_made_at, text: 'An invented reason.', groups: [] }),
     '/api/resources': () => devices.slice(0, 50).map((d) => deviceState(d, now())),
   }
   if (simple[path]) return [200, simple[path]()]

@@ -118,6 +118,24 @@ export interface Timeline {
   limits: { import_kw: Num; export_kw: Num } | null
 }
 
+export interface Plan {
+  made_at: string
+  cost: Num
+  peak_kw: Num
+  t: string[]
+  price: Num[]
+  reasons: { row: string; start: string; until: string; price: number; slack_kw: number }[]
+  conflicts: { text: string }[]
+}
+
+export interface Explanation {
+  id: string
+  time: string
+  plan_made_at: string
+  text: string
+  groups: { group: string; price: Num; parts: { name: string; price: number }[]; text: string }[]
+}
+
 export interface LedgerEvent {
   seq: number
   time: string
@@ -252,6 +270,8 @@ export const api = {
   groups: () => ask<Group[]>('api/groups'),
   group: (id: string) => ask<GroupDetail>(`api/groups/${inPath(id)}`),
   timeline: () => ask<Timeline>('api/timeline'),
+  plan: () => ask<Plan>('api/plan'),
+  explain: (name: string) => ask<Explanation>(`api/explain?name=${encodeURIComponent(name)}`),
   events: (after: number, limit: number) => ask<LedgerEvent[]>(`api/events?after=${after}&limit=${limit}`),
   active: () => ask<Active[]>('api/proposals'),
   preview: (want: Want) =>

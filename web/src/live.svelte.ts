@@ -13,6 +13,7 @@ import {
   type Group,
   type GroupDetail,
   type LedgerEvent,
+  type Plan,
   type Status,
   type Tick,
   type Timeline,
@@ -46,6 +47,7 @@ class Live {
   groups = $state.raw<Group[]>([])
   detail = $state.raw<GroupDetail | null>(null)
   timeline = $state.raw<Timeline | null>(null)
+  plan = $state.raw<Plan | null>(null)
   events = $state.raw<LedgerEvent[]>([])
   active = $state.raw<Active[]>([])
   trend = $state.raw<TrendPoint[]>([])
@@ -208,7 +210,14 @@ class Live {
 
   async #refreshTimeline(): Promise<void> {
     this.timeline = (await this.#quiet(api.timeline())) ?? this.timeline
+    await this.#refreshPlan()
     await this.refreshActive()
+  }
+
+  /** The plan changes every quarter of an hour only; a system that just watches has none. */
+  async #refreshPlan(): Promise<void> {
+    const made = this.status?.plan_made_at
+    if (made && made !== this.plan?.made_at) this.plan = (await this.#quiet(api.plan())) ?? this.plan
   }
 
   /** A failed look in between shows as staleness soon enough; it needs no message of its own. */
