@@ -1,6 +1,7 @@
 """Loads that give up a block at a call, against every list of calls there is."""
 
 import numpy as np
+import pytest
 from scipy.optimize import LinearConstraint, milp
 
 from gridflock.plan.devices import Question
@@ -109,9 +110,33 @@ def test_a_thousand_loads_are_called_as_no_other_list_of_calls_beats():
         assert abs(pulled[k] - (cost + away).min()) <= 1e-9 * max(1.0, abs(pulled[k])), k
         assert np.abs(all_p - answer.p_kw[k]).max(axis=1).min() <= 1e-9
     assert (answer.p_kw != of.base_kw).any(axis=1).mean() > 0.3
+    np.testing.assert_allclose(of.respond_rows(price)[0], answer.p_kw)
     total = np.zeros((1000, 8), dtype=np.float32)
     of.add_schedules(Question(price, 0.0), np.ones(1000), total)
     np.testing.assert_allclose(total, answer.p_kw, rtol=1e-6, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "ids"),
+    [
+        ("base_kw", np.full((3, 8), 1.0), ("a", "b", "c")),
+        ("drop_kw", np.full((3, 8), 99.0), ("a", "b", "c")),
+        ("drop_kw", np.full((3, 8), -1.0), ("a", "b", "c")),
+        ("calls", [1, -1, 1], ("b",)),
+        ("longest_h", [9.0, 0.1, 9.0], ("b",)),
+        ("rest_h", [0.0, 0.0, np.nan], ("c",)),
+        ("running_h", [np.nan, -1.0, 1.0], ("b",)),
+        ("pay_kwh", [np.inf, 0.0, 0.0], ("a",)),
+        ("ready_h", [0.0], ()),
+    ],
+)
+def test_loads_that_break_a_rule_are_named(field, value, ids):
+    """Field and loads; a sound set has no refusals."""
+    of = blocks(np.random.default_rng(33), 3, 8)
+    assert of.rejected("abc") == ()
+    wrong = Blocks(**{n: getattr(of, n) for n in Blocks.__slots__} | {field: np.array(value)})
+    refused = wrong.rejected("abc")[0]
+    assert (refused.field, refused.ids) == (field, ids)
 
 
 def test_long_horizons_agree_with_a_mixed_integer_program():

@@ -74,7 +74,7 @@ def test_a_thousand_best_points_are_worth_most():
     rng = np.random.default_rng(12)
     of = sources(rng, 125)
     price, price_q = (rng.normal(0.05, 0.2, (125, STEPS)) * (rng.random((125, STEPS)) < 0.9) for _ in "pq")
-    p, q = of.best(price, price_q)
+    p, q = of.best_both(price, price_q)
     rating = np.repeat(of.s_kva, STEPS)
     share, reach = np.repeat(of.share, STEPS), np.minimum(of.available_kw.ravel(), rating)
     assert excess(p.ravel(), q.ravel(), 0.0, reach, rating, share) <= 1e-12
@@ -94,7 +94,7 @@ def test_a_proximal_answer_is_best_under_its_own_cost():
     price, price_q = rng.normal(0.05, 0.2, (2, *shape))
     target, target_q = rng.normal(0.0, 1.0, (2, *shape)) * of.s_kva[:, None]
     pull, pull_q = rng.uniform(0.01, 0.5, (2, 125))
-    p, q = of.nearest(price, price_q, target, target_q, pull, pull_q)
+    p, q = of.nearest_both(price, price_q, target, target_q, pull, pull_q)
 
     def cost(a, b, power=lambda z: z**2):
         worth = (price + of.curtail_price[:, None]) * of.hours
@@ -130,6 +130,43 @@ def test_answers_are_what_is_available_or_nothing():
     of.add_schedules(Question(price, 0.0), np.full(7, 1.0), total)
     np.testing.assert_allclose(total, gives, atol=1e-5)
     assert of.thinned(2).members == of.thinned(2).start[-1]
+
+
+def test_rows_answer_prices_and_pulls_of_their_own():
+    """Active power alone is the same as both where reactive power is worth nothing and there is no share."""
+    rng = np.random.default_rng(15)
+    of = sources(rng, 200)
+    of = Sources(**{n: getattr(of, n) for n in Sources.__slots__} | {"share": np.zeros(200)})
+    price, target = rng.normal(0.0, 0.1, (200, STEPS)), rng.normal(2.0, 3.0, (200, STEPS))
+    nothing, pull = np.zeros((200, STEPS)), rng.uniform(0.01, 0.5, 200)
+    p, cost = of.respond_rows(price)
+    np.testing.assert_allclose(p, of.best_both(price, nothing)[0], atol=1e-12)
+    np.testing.assert_allclose(p, of.respond(Question(price, 0.0)).p_kw, atol=1e-12)
+    np.testing.assert_allclose(cost, of.respond(Question(price, 0.0)).cost, atol=1e-12)
+    p, cost = of.nearest(price, target, pull)
+    np.testing.assert_allclose(p, of.nearest_both(price, nothing, target, nothing, pull, pull)[0], atol=1e-12)
+    spilt = np.minimum(of.available_kw, of.s_kva[:, None]) - p
+    np.testing.assert_allclose(cost, of.curtail_price * (spilt @ of.hours), atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "ids"),
+    [
+        ("available_kw", [[-1.0] * STEPS] * 2 + [[1.0] * STEPS], ("a", "b")),
+        ("available_kw", [[1.0] * STEPS] * 2 + [[np.inf] * STEPS], ("c",)),
+        ("s_kva", [1.0, np.nan, 1.0], ("b",)),
+        ("share", [0.4, 0.4, 1.4], ("c",)),
+        ("curtail_price", [0.4, np.inf, 1.4], ("b",)),
+        ("s_kva", [1.0, 1.0], ()),
+    ],
+)
+def test_columns_that_break_a_rule_are_named(field, value, ids):
+    """Field and sources, nothing else; a sound set has no refusals."""
+    of = sources(np.random.default_rng(16), 3)
+    assert of.rejected("abc") == ()
+    wrong = Sources(**{n: getattr(of, n) for n in Sources.__slots__} | {field: np.array(value)})
+    (refused,) = wrong.rejected("abc")
+    assert (refused.field, refused.ids, refused.count) == (field, ids, max(len(ids), 1))
 
 
 def test_reactive_room_shrinks_to_nothing_at_the_rating():

@@ -56,6 +56,39 @@ def test_a_proximal_answer_is_the_best_of_all_schedules():
     assert np.max(np.abs(value - best) / np.maximum(np.abs(best), 1.0)) <= 1e-9
 
 
+def test_rows_answer_prices_of_their_own():
+    """Each row's answer is that of a group of its own."""
+    rng = np.random.default_rng(24)
+    of = here.units(rng, 60, 24, 4, 3)
+    price = rng.normal(0.08, 0.1, (60, 24))
+    answer, (p, cost) = of.respond(Question(price, 0.0)), of.respond_rows(price)
+    np.testing.assert_array_equal(p, answer.p_kw)
+    np.testing.assert_allclose(cost, answer.cost)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "ids"),
+    [
+        ("level_kw", [[1.0, 2.0], [2.0, 2.0], [0.0, 1.0]], ("b", "c")),
+        ("burn", [[1.0, 2.0], [2.0, np.nan], [0.0, 1.0]], ("b",)),
+        ("start_cost", [-1.0, 0.0, 0.0], ("a",)),
+        ("min_on_h", [1.0, 0.0, np.inf], ("c",)),
+        ("ramp_kw_h", [1.0, np.nan, np.inf], ("b",)),
+        ("on", [0, 2, 1], ("b",)),
+        ("heat_value", [9.0, 0.0, 0.0], ("a",)),
+        ("tank_kwh", [0.0, 0.0, 5.0], ("c",)),
+        ("heat_need_kw", np.zeros((3, 5)), ()),
+    ],
+)
+def test_units_that_break_a_rule_are_named(field, value, ids):
+    """Field and units; a sound set has no refusals."""
+    of = here.units(np.random.default_rng(25), 3, 4, 2, 1)
+    assert of.rejected("abc") == ()
+    wrong = Units(**{n: getattr(of, n) for n in Units.__slots__} | {field: np.array(value)})
+    (refused,) = wrong.rejected("abc")
+    assert (refused.field, refused.ids) == (field, ids)
+
+
 def by_highs(of, k, price):
     """The same as a mixed-integer program: level, start and stop of every step, content on its grid."""
     steps, levels, places = len(of.hours), of.level_kw.shape[1], of.tank_places

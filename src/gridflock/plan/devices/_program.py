@@ -206,8 +206,20 @@ class Programs:
             if weight[g] > 0.0:
                 total[k] += weight[g] * self._solvers[k].answer(question.price[g])[0]
 
+    def respond_rows(self, price: Array) -> tuple[Kw, Money]:
+        """Each device's best answer to prices of its own.
+
+        Args:
+            price: float64 (m, T) worth of a kWh injected, money/kWh.
+
+        Returns:
+            Schedules, float64 (m, T) kW, and own costs, (m,); NaN where there is none.
+        """
+        found = [each.answer(price[k]) for k, each in enumerate(self._solvers)]
+        return np.array([p for p, _ in found]), np.array([own for _, own in found])
+
     def nearest(self, price: Array, target: Kw, pull: float) -> tuple[Kw, Money]:
-        """The proximal answer: least own cost less worth, plus ``pull/2`` of each squared distance.
+        """The proximal answer: least own cost - Σ price·hours·p + pull/2·Σ (p - target)².
 
         Args:
             price: float64 (m, T) worth of a kWh injected, money/kWh.

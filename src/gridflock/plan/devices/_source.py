@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gridflock.model import Rejected
 from gridflock.plan.devices._compiled import Array, Indices, Spread, compiled, over_groups, thin
 from gridflock.plan.devices._disc import best_point, nearest_point
 from gridflock.plan.devices._oracle import Answer, Question
+from gridflock.plan.devices._refusal import broken, misshapen
 from gridflock.units import Kvar, Kw, Money
 
 
@@ -166,7 +169,48 @@ class Sources:
 
         over_groups(self.start, self.parts, self.spread, part)
 
-    def best(self, price: Array, price_q: Array) -> tuple[Kw, Kvar]:
+    def rejected(self, names: Sequence[str]) -> tuple[Rejected, ...]:
+        """What of the columns breaks a rule, by field and source; ``names`` are m ids."""
+        m, steps = len(names), len(self.hours)
+        wanted = dict.fromkeys(("s_kva", "share", "curtail_price"), (m,))
+        rules = (
+            ("available_kw", "must be finite and not below 0", self.available_kw >= 0.0),
+            ("available_kw", "must be finite", np.isfinite(self.available_kw)),
+            ("s_kva", "must be finite and not below 0", np.isfinite(self.s_kva) & (self.s_kva >= 0.0)),
+            ("share", "must lie in [0, 1]", (self.share >= 0.0) & (self.share <= 1.0)),
+            ("curtail_price", "must be finite", np.isfinite(self.curtail_price)),
+        )
+        return misshapen(self, wanted | {"available_kw": (m, steps)}) or broken(names, rules)
+
+    def respond_rows(self, price: Array) -> tuple[Kw, Money]:
+        """Each source's best answer to prices of its own.
+
+        Args:
+            price: float64 (m, T) worth of a kWh injected, money/kWh.
+
+        Returns:
+            Schedules, float64 (m, T) kW, and own costs, (m,).
+        """
+        p_kw = np.where(price + self.curtail_price[:, None] >= 0.0, self._reach_kw(), 0.0)
+        return p_kw, self._own_cost(p_kw)
+
+    def nearest(self, price: Array, target: Kw, pull: Array | float) -> tuple[Kw, Money]:
+        """The proximal answer: least own cost - Σ price·hours·p + pull/2·Σ (p - target)².
+
+        Args:
+            price: float64 (m, T) worth of a kWh injected, money/kWh.
+            target: float64 (m, T) kW.
+            pull: money per kW² and step, > 0, one for all or (m,).
+
+        Returns:
+            Schedules, float64 (m, T) kW, and own costs, (m,), the pull not counted.
+        """
+        each = np.broadcast_to(np.asarray(pull, dtype=np.float64), self.members)[:, None]
+        worth = (price + self.curtail_price[:, None]) * self.hours
+        p_kw = np.clip(target + worth / each, 0.0, self._reach_kw())
+        return p_kw, self._own_cost(p_kw)
+
+    def best_both(self, price: Array, price_q: Array) -> tuple[Kw, Kvar]:
         """Active and reactive power that cost least at the prices of both.
 
         Args:
@@ -181,7 +225,7 @@ class Sources:
         _best(self.available_kw, self.s_kva, self.share * self.s_kva, worth, price_q, p_kw, q_kvar)
         return p_kw, q_kvar
 
-    def nearest(
+    def nearest_both(
         self,
         price: Array,
         price_q: Array,
@@ -190,7 +234,7 @@ class Sources:
         pull: Array,
         pull_q: Array,
     ) -> tuple[Kw, Kvar]:
-        """The proximal answer: least own cost less worth, plus the pull to a target.
+        """The proximal answer for active and reactive power together.
 
         Minimises ``curtail_price·hours·(available - p) - price·hours·p - price_q·hours·q
         + pull/2·(p - target)² + pull_q/2·(q - target)²``: the nearest allowed point to a shifted target.
@@ -212,3 +256,12 @@ class Sources:
         of = (self.available_kw, self.s_kva, self.share * self.s_kva)
         _nearest(*of, wish_p, wish_q, pull, pull_q, p_kw, q_kvar)
         return p_kw, q_kvar
+
+    def _reach_kw(self) -> Kw:
+        """(m, T) the most each may give."""
+        return np.minimum(self.available_kw, self.s_kva[:, None])
+
+    def _own_cost(self, p_kw: Kw) -> Money:
+        """(m,) what is paid for energy held back."""
+        cost: Money = self.curtail_price * ((self._reach_kw() - p_kw) @ self.hours)
+        return cost

@@ -8,17 +8,22 @@ left, step from which one may begin): each begins now or later, and ends at any 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gridflock.model import Rejected
 from gridflock.plan.devices._compiled import Array, Indices, Spread, compiled, over_groups, thin
 from gridflock.plan.devices._oracle import Answer, Question
+from gridflock.plan.devices._refusal import broken, misshapen
 from gridflock.units import Kw, Kwh, Money
 
 _SHARED = {"hours", "start", "spread", "parts"}
+_NOT_NEGATIVE = ("ready_h", "shortest_h", "rest_h", "rebound", "rebound_h", "given_kwh")
+_FINITE = ("longest_h", "pay_kwh", "pay_call", "after_price")
 _TINY = 1e-9
 
 
@@ -341,19 +346,49 @@ class Blocks:
 
         over_groups(self.start, self.parts, self.spread, part)
 
-    def nearest(self, price: Array, target_kw: Kw, pull: Array) -> tuple[Kw, Money]:
-        """The proximal answer: least own cost less worth, plus ``pull/2`` of each squared distance.
+    def rejected(self, names: Sequence[str]) -> tuple[Rejected, ...]:
+        """What of the columns breaks a rule, by field and load; ``names`` are m ids."""
+        m, steps = len(names), len(self.hours)
+        wanted: dict[str, tuple[int, ...]] = dict.fromkeys(("base_kw", "drop_kw"), (m, steps))
+        wanted |= dict.fromkeys((*_NOT_NEGATIVE, *_FINITE, "calls", "running_h"), (m,))
+        rules = [
+            ("base_kw", "must be finite and not above 0", self.base_kw <= 0.0),
+            ("drop_kw", "must not be more than the load", self.drop_kw <= -self.base_kw),
+            ("calls", "must not be below 0", self.calls >= 0),
+            ("longest_h", "must not be below shortest_h", self.longest_h >= self.shortest_h),
+            ("shortest_h", "must be above 0", self.shortest_h > 0.0),
+            ("running_h", "must not be below 0", ~(self.running_h < 0.0)),
+        ]
+        finite = ("base_kw", "drop_kw", *_NOT_NEGATIVE, *_FINITE)
+        rules += [(f, "must not be below 0", getattr(self, f) >= 0.0) for f in ("drop_kw", *_NOT_NEGATIVE)]
+        rules += [(f, "must be finite", np.isfinite(getattr(self, f))) for f in finite]
+        return misshapen(self, wanted) or broken(names, rules)
+
+    def respond_rows(self, price: Array) -> tuple[Kw, Money]:
+        """Each load's best answer to prices of its own.
 
         Args:
             price: float64 (m, T) worth of a kWh injected, money/kWh.
-            target_kw: float64 (m, T).
-            pull: float64 (m,) money per kW² and step, >= 0.
 
         Returns:
-            Schedules, float64 (m, T), and own costs, (m,).
+            Schedules, float64 (m, T) kW, and own costs, (m,).
+        """
+        return self.nearest(price, np.zeros_like(price), 0.0)
+
+    def nearest(self, price: Array, target: Kw, pull: Array | float) -> tuple[Kw, Money]:
+        """The proximal answer: least own cost - Σ price·hours·p + pull/2·Σ (p - target)², of all schedules.
+
+        Args:
+            price: float64 (m, T) worth of a kWh injected, money/kWh.
+            target: float64 (m, T) kW.
+            pull: money per kW² and step, >= 0, one for all or (m,).
+
+        Returns:
+            Schedules, float64 (m, T) kW, and own costs, (m,), the pull not counted.
         """
         p_kw, cost = np.empty((self.members, len(self.hours))), np.empty(self.members)
-        _nearest(self._columns(), price, target_kw, pull, self._clock(), p_kw, cost)
+        each = np.array(np.broadcast_to(pull, self.members), dtype=np.float64)
+        _nearest(self._columns(), price, target, each, self._clock(), p_kw, cost)
         return p_kw, cost
 
     def _clock(self) -> Array:

@@ -15,8 +15,10 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from gridflock.model import Rejected
 from gridflock.plan.devices._band import Bands
 from gridflock.plan.devices._compiled import Array
+from gridflock.plan.devices._refusal import broken, misshapen
 from gridflock.units import Codes, Kw, Kwh, Money
 
 WATER_KWH = 1.163e-3
@@ -150,6 +152,22 @@ class Population:
             on=on,
             locked_s=locked_s,
         )
+
+    def rejected(self, names: Sequence[str]) -> tuple[Rejected, ...]:
+        """What of the columns breaks a rule, by field and load; ``names`` are n ids."""
+        n, finite = len(names), ("p_on_kw", "band_kwh", "e_now_kwh", "loss_per_h", "need_kw")
+        wanted = dict.fromkeys((*finite[:-1], "min_on_s", "min_off_s", "on", "locked_s"), (n,))
+        rules = [
+            ("p_on_kw", "must be below 0: a load", self.p_on_kw < 0.0),
+            ("band_kwh", "must be above 0: highest above lowest", self.band_kwh > 0.0),
+            ("loss_per_h", "must not be below 0", self.loss_per_h >= 0.0),
+            ("min_on_s", "must not be below 0", self.min_on_s >= 0),
+            ("min_off_s", "must not be below 0", self.min_off_s >= 0),
+            ("on", "must be 0 or 1", self.on <= 1),
+        ]
+        rules += [(field, "must be finite", np.isfinite(getattr(self, field))) for field in finite]
+        steps = np.shape(self.need_kw)[-1]
+        return misshapen(self, wanted | {"need_kw": (n, steps)}) or broken(names, rules)
 
     @property
     def rounding_kw(self) -> float:

@@ -12,17 +12,22 @@ one schedule each is possible (``pick_whole``).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gridflock.model import Rejected
 from gridflock.plan.devices._compiled import Array, Indices, Spread, compiled, over_groups, thin
 from gridflock.plan.devices._oracle import Answer, Question
+from gridflock.plan.devices._refusal import broken, misshapen
 from gridflock.units import Codes, Kw, Kwh, Money
 
 _SHARED = {"hours", "start", "tank_places", "spread", "parts"}
+_NOT_NEGATIVE = ("start_cost", "min_on_h", "min_off_h", "since_h", "tank_kwh", "boiler_price", "dump_price")
+_FINITE = ("tank_now_kwh", "heat_value")
 _TINY = 1e-9
 
 
@@ -395,19 +400,52 @@ class Units:
 
         over_groups(self.start, self.parts, self.spread, part)
 
-    def nearest(self, price: Array, target_kw: Kw, pull: Array) -> tuple[Kw, Money]:
-        """The proximal answer: least own cost less worth, plus ``pull/2`` of each squared distance.
+    def rejected(self, names: Sequence[str]) -> tuple[Rejected, ...]:
+        """What of the columns breaks a rule, by field and unit; ``names`` are m ids."""
+        m, levels = len(names), np.shape(self.level_kw)[-1]
+        wanted: dict[str, tuple[int, ...]] = dict.fromkeys(("level_kw", "burn", "heat_kw"), (m, levels))
+        wanted |= dict.fromkeys((*_NOT_NEGATIVE, *_FINITE, "on", "ramp_kw_h"), (m,))
+        wanted |= {"heat_need_kw": (m, len(self.hours))}
+        finite = (*_FINITE, "burn", "heat_kw", "heat_need_kw")
+        climbs = (np.diff(self.level_kw, axis=-1) > 0.0).all(axis=-1) & (self.level_kw[..., 0] > 0.0)
+        rules = [("level_kw", "must be finite, above 0 and ascending", climbs)]
+        rules += [(f, "must be finite and not below 0", getattr(self, f) >= 0.0) for f in _NOT_NEGATIVE]
+        rules += [(f, "must be finite", np.isfinite(getattr(self, f))) for f in (*_NOT_NEGATIVE, *finite)]
+        rules += [
+            ("on", "must be 0 or 1", self.on <= 1),
+            ("ramp_kw_h", "must not be below 0", self.ramp_kw_h >= 0.0),
+            ("now_kw", "must be known where the unit is on", np.isfinite(self.now_kw) | (self.on == 0)),
+            ("heat_value", "must not be above boiler_price", ~(self.heat_value > self.boiler_price)),
+        ]
+        if self.tank_places < 2:
+            rules.append(("tank_kwh", "must be 0 where tank_places is 1", self.tank_kwh == 0.0))
+        return misshapen(self, wanted) or broken(names, rules)
+
+    def respond_rows(self, price: Array) -> tuple[Kw, Money]:
+        """Each unit's best answer to prices of its own.
 
         Args:
             price: float64 (m, T) worth of a kWh injected, money/kWh.
-            target_kw: float64 (m, T).
-            pull: float64 (m,) money per kW² and step, >= 0.
 
         Returns:
-            Schedules, float64 (m, T), and own costs, (m,).
+            Schedules, float64 (m, T) kW, and own costs, (m,).
+        """
+        return self.nearest(price, np.zeros_like(price), 0.0)
+
+    def nearest(self, price: Array, target: Kw, pull: Array | float) -> tuple[Kw, Money]:
+        """The proximal answer: least own cost - Σ price·hours·p + pull/2·Σ (p - target)², of all schedules.
+
+        Args:
+            price: float64 (m, T) worth of a kWh injected, money/kWh.
+            target: float64 (m, T) kW.
+            pull: money per kW² and step, >= 0, one for all or (m,).
+
+        Returns:
+            Schedules, float64 (m, T) kW, and own costs, (m,), the pull not counted.
         """
         p_kw, cost = np.empty((self.members, len(self.hours))), np.empty(self.members)
-        _nearest(self._columns(), price, target_kw, pull, self._clock(), self.tank_places, p_kw, cost)
+        each = np.array(np.broadcast_to(pull, self.members), dtype=np.float64)
+        _nearest(self._columns(), price, target, each, self._clock(), self.tank_places, p_kw, cost)
         return p_kw, cost
 
     def _clock(self) -> Array:

@@ -1,0 +1,45 @@
+"""Columns of devices that break a rule, named by field and device before anybody plans with them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from gridflock.model import Rejected
+from gridflock.units import Mask
+
+SHOWN = 20
+"""So many ids stand in one refusal."""
+
+
+def misshapen(of: Any, wanted: Mapping[str, tuple[int, ...]]) -> tuple[Rejected, ...]:  # noqa: ANN401 -- any set of devices
+    """Columns of another shape than the others need.
+
+    Args:
+        of: a set of devices.
+        wanted: field -> shape.
+    """
+    shapes = {field: np.shape(getattr(of, field)) for field in wanted}
+    return tuple(
+        Rejected("device", field, (), f"shape {shapes[field]}, expected {shape}")
+        for field, shape in wanted.items()
+        if shapes[field] != shape
+    )
+
+
+def broken(names: Sequence[str], rules: Sequence[tuple[str, str, Mask]]) -> tuple[Rejected, ...]:
+    """One refusal for each rule that any device breaks.
+
+    Args:
+        names: m ids.
+        rules: field, rule in words, and (m,) or (m, T) where it is kept; a comparison with NaN is not.
+    """
+    found = []
+    for field, rule, kept in rules:
+        bad = np.flatnonzero(~np.reshape(kept, (len(names), -1)).all(axis=1))
+        if len(bad):
+            ids = tuple(names[k] for k in bad[:SHOWN])
+            found.append(Rejected("device", field, ids, rule, count=len(bad)))
+    return tuple(found)
