@@ -91,14 +91,14 @@ def _rules(of: Limits | Ramps | Peaks, groups: int) -> Iterator[tuple[str, str, 
     """Field, rule, and which of the names (R,) break it."""
     outside = [((g < 0) | (g >= groups)).any() or len(np.unique(g)) < len(g) for g in of.groups]
     yield "groups", f"must be rows below {groups}, each once", np.array(outside, dtype=np.bool_)
-    yield "fixed_kw", "must be finite", ~np.isfinite(of.fixed_kw).all(axis=1)
+    yield "fixed_kw", "must be finite", _anywhere(~np.isfinite(of.fixed_kw))
     price = of.price if isinstance(of, Peaks) else of.slack_price
     field = "price" if isinstance(of, Peaks) else "slack_price"
     yield field, "must be finite and >= 0", ~(np.isfinite(price) & (price >= 0.0))
     if isinstance(of, Limits):
         yield from _rules_of_limits(of)
     elif isinstance(of, Ramps):
-        yield "most_kw", "must be >= 0", ~(of.most_kw >= 0.0).all(axis=1)
+        yield "most_kw", "must be >= 0", _anywhere(~(of.most_kw >= 0.0))
         yield "before_kw", "must be finite, or NaN for a free first step", np.isinf(of.before_kw)
     else:
         yield "paid_kw", "must be finite and >= 0", ~(np.isfinite(of.paid_kw) & (of.paid_kw >= 0.0))
@@ -106,12 +106,18 @@ def _rules(of: Limits | Ramps | Peaks, groups: int) -> Iterator[tuple[str, str, 
 
 def _rules_of_limits(of: Limits) -> Iterator[tuple[str, str, Mask]]:
     floor, ceiling = of.floor_kw, of.ceiling_kw
-    yield "floor_kw", "must be a number below +inf", ~(floor < np.inf).all(axis=1)
-    yield "ceiling_kw", "must be a number above -inf", ~(ceiling > -np.inf).all(axis=1)
-    yield "floor_kw", "must be <= ceiling_kw", (floor > ceiling).any(axis=1)
+    yield "floor_kw", "must be a number below +inf", _anywhere(~(floor < np.inf))
+    yield "ceiling_kw", "must be a number above -inf", _anywhere(~(ceiling > -np.inf))
+    yield "floor_kw", "must be <= ceiling_kw", _anywhere(floor > ceiling)
     if of.coefficient is not None:
         steps = of.fixed_kw.shape[1]
         pairs = zip(of.coefficient, of.groups, strict=True)
         odd = [np.shape(c) not in {(len(g),), (len(g), steps)} or not np.isfinite(c).all() for c, g in pairs]
         rule = "must be finite, one for each group, or one for each group and step"
         yield "coefficient", rule, np.array(odd, dtype=np.bool_)
+
+
+def _anywhere(bad: Mask) -> Mask:
+    """(R,) rows (R, T) with a bad step."""
+    found: Mask = np.asarray(bad.any(axis=1))
+    return found

@@ -16,9 +16,12 @@ from gridflock.plan.coordination._plan import Plan, Status
 from gridflock.plan.coordination._problem import Problem
 from gridflock.plan.coordination._recover import Recovered, recover
 from gridflock.plan.devices._oracle import Oracle
+from gridflock.plan.devices.whole import Blocks, Units
 
 EVERY, FEW = 10, 200
 """First prices are those of one device in so many at most; so many of them are to stand behind each row."""
+FEW_OF_GROUP = 10
+"""And so many of each group, or they are no likeness of it."""
 WORTH_THINNING = 3
 """Fewer left out are not worth asking the rest apart."""
 PRICED = 1e-6
@@ -54,8 +57,10 @@ def coordinate(
 ) -> Coordinated:
     """Coordinate any mix of oracles to a proven gap, or to the best plan there is time for.
 
-    At least one round of answers is asked for, whatever ``go_on`` says: without it there is no plan.
-    ``plan.status.done`` tells whether the gap was reached, ``plan.status`` how good the plan is anyhow.
+    Groups of ``Units`` and ``Blocks`` get one answer each, never a mix; the gap then says what that may
+    have cost, and may stay above the target. At least one round of answers is asked for, whatever ``go_on``
+    says: without it there is no plan. ``plan.status.done`` tells whether the gap was reached,
+    ``plan.status`` how good the plan is anyhow.
 
     Args:
         problem: what couples the oracles' groups.
@@ -77,6 +82,10 @@ def coordinate(
         if status.done or not go_on():
             break
     plan = coordinator.plan()
+    whole = np.repeat([isinstance(of, Units | Blocks) for of in oracles], [of.groups for of in oracles])
+    if whole.any():
+        coordinator.settle(whole)
+        plan = coordinator.plan()
     del coordinator
     recovered = recover(problem, oracles, plan, () if warm is None else warm.p_kw)
     return Coordinated(plan, recovered, reasons(problem, plan), ())
@@ -107,7 +116,8 @@ def _begun(
     """A coordinator at the first prices there are."""
     duals = None if warm is None or warm.dual.shape != problem.rows.need_kw.shape else warm.dual
     members = sum(oracle.members for oracle in oracles)
-    every = min(members // (FEW * max(len(problem.rows.names), 1)), EVERY)
+    smallest = min(int(np.diff(oracle.start).min()) for oracle in oracles)
+    every = min(members // (FEW * max(len(problem.rows.names), 1)), smallest // FEW_OF_GROUP, EVERY)
     if every >= WORTH_THINNING:
         duals = first_duals(problem, oracles, every, duals, go_on)
     coordinator = Coordinator(problem, target=target, warm=duals, climbed=every >= WORTH_THINNING)

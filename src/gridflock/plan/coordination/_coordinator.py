@@ -11,7 +11,8 @@ from gridflock.plan.coordination._plan import Plan, Stage, Status
 from gridflock.plan.coordination._problem import Problem
 from gridflock.plan.devices._compiled import Array
 from gridflock.plan.devices._oracle import Answer, Question
-from gridflock.units import Kw, Money
+from gridflock.plan.devices.whole import pick_whole
+from gridflock.units import Kw, Mask, Money
 
 SMOOTHING = 0.8
 """Weight of the prices with the best bound against the master's own (Wentges, ITOR 4, 1997)."""
@@ -37,6 +38,9 @@ UNCLIMBED, FAR = 8, 10.0
 """A mix that began without a climb and is after so many rounds so many targets away begins with one again."""
 MOST_ROUNDS, NEWEST = 96, 24
 """Rounds remembered; beyond that only those that carry weight, the best bound and the newest are."""
+
+SMALL = 20_000_000
+"""Answers times limited cells up to which everybody has a part in the choice of those that cannot mix."""
 
 
 class Coordinator:
@@ -81,6 +85,7 @@ class Coordinator:
         self._bounds_of_steps: list[float] = []
         self._stage, self._climbed = (Stage.MIX if climbed else Stage.CLIMB), not climbed
         self._promise: Money | None = None
+        self._settled = False
 
     def question(self) -> Question:
         """The prices to ask at now."""
@@ -158,7 +163,7 @@ class Coordinator:
         """
         if not self._count:
             raise ValueError("plan: no answers yet (rule: at least one round)")
-        if self._entered < self.answers.rounds and self._stage != Stage.DONE:
+        if self._entered < self.answers.rounds and self._stage != Stage.DONE and not self._settled:
             self._mix()
         used = np.flatnonzero(self._weight.any(axis=1))
         asked = [k for k in used if self._asked[k] is not None]
@@ -175,6 +180,28 @@ class Coordinator:
             slack_kw=self._rows.slack(self._rows.short(self._p_kw)),
             status=self.status(),
         )
+
+    def settle(self, whole: Mask) -> None:
+        """Choose one answer for each group that cannot mix, after the last question; the plan may get dearer.
+
+        The others mix anew around the choice where that is small enough, otherwise they stay.
+
+        Args:
+            whole: (G,) whose sets are not convex.
+        """
+        of = self.answers
+        cells = int(self._rows.there.sum())
+        asked = np.arange(len(whole)) if of.cost.size * cells <= SMALL else np.flatnonzero(whole)
+        others = self._p_kw.copy()
+        others[asked] = 0.0
+        there, cost = of.there[:, asked], of.cost[:, asked]
+        picked = pick_whole(of.p_kw[:, asked], cost, there, whole[asked], self._rows, asked, others)
+        weight = np.zeros((of.rounds, len(whole)))
+        weight[: len(self._weight)] = self._weight
+        weight[:, asked] = picked.weight
+        self._cost, self._settled = np.inf, True
+        self._take(weight)
+        self._stage = Stage.DONE if self.status().gap_of_cost <= self._target else Stage.MIX
 
     def _judge(self) -> None:
         """After an answer: done, climb after all, or whom to ask next."""

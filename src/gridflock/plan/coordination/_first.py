@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import numpy as np
 
@@ -30,7 +31,7 @@ def answered(oracles: Sequence[Oracle], question: Question, promise: Money | Non
         promise: (G,) ``Coordinator.promise``; oracles that promise little are not asked (NaN).
     """
     bounds = np.cumsum([0, *(oracle.groups for oracle in oracles)])
-    slices = [slice(int(a), int(b)) for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
+    slices = [slice(int(a), int(b)) for a, b in pairwise(bounds)]
     worth = [1.0 if promise is None else float(promise[of].sum()) for of in slices]
     answers = []
     for oracle, of, each in zip(oracles, slices, worth, strict=True):

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridflock.plan.coordination._plan import Plan
-from gridflock.plan.coordination._recover import Recovered, by_group, summed
+from gridflock.plan.coordination._recover import Contained, Recovered, by_group, summed
 from gridflock.plan.devices._compiled import Array, Indices, compiled
 from gridflock.plan.devices._oracle import Oracle
 from gridflock.plan.devices._store import Stores
@@ -57,8 +57,8 @@ def carried(plan: Plan, recovered: Recovered | None, steps: int, day: int) -> Ca
 def resumed(oracles: Sequence[Oracle], schedules: Sequence[Schedules]) -> tuple[Kw, Money]:
     """Make schedules of an earlier horizon possible for the devices as they are now, in place.
 
-    Stores follow their true content (``Stores.replay``); vehicles that need more or less than was planned
-    spread the difference over what room their steps have. Other kinds are not resumed.
+    Stores and band stores follow their true content (``replay``); vehicles that need more or less than was
+    planned spread the difference over what room their steps have. Other kinds are not resumed.
 
     Returns:
         (G, T) the groups' sums, and (G,) own costs, NaN for groups that are not resumed.
@@ -68,6 +68,9 @@ def resumed(oracles: Sequence[Oracle], schedules: Sequence[Schedules]) -> tuple[
         cost = np.full(oracle.groups, np.nan)
         if isinstance(oracle, Stores):
             _fit(p_kw, oracle.charge_kw, oracle.discharge_kw, oracle.first, oracle.last)
+            _, own = oracle.replay(p_kw)
+            cost = summed(own, oracle)
+        elif isinstance(oracle, Contained):
             _, own = oracle.replay(p_kw)
             cost = summed(own, oracle)
         elif isinstance(oracle, Vehicles):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +16,7 @@ from gridflock.plan.coordination._resplit import resplit
 from gridflock.plan.devices._compiled import Array
 from gridflock.plan.devices._oracle import Oracle
 from gridflock.plan.devices._store import Stores
-from gridflock.units import Kw, Mask, Money
+from gridflock.units import Kw, Kwh, Mask, Money
 
 HOLDS = 1e-5
 """A limit holds when it is broken by less than this part of it: sums of float32 schedules."""
@@ -29,9 +31,9 @@ class Recovered:
         sums_kw: (G, T) their sums by group.
         short_kw: (S, T) by how much they break the rows of the problem, 0 where they hold.
         violations: cells of ``short_kw`` broken beyond rounding, the plan's own slack not counted.
-        corrected: stores whose schedule did not fit their true content and was cut back.
-        corrected_kwh: how much was cut, at the connection point.
-        worst_correction: largest part of a store's size.
+        corrected: members whose schedule did not fit their true content and was changed.
+        corrected_kwh: by how much, at the connection point.
+        worst_correction: largest part of what a member moves.
         resplit_kwh: how much of it others of the same group took over, because a limit needed it.
         cost: what the schedules cost, slacks and peaks included, money.
     """
@@ -47,6 +49,19 @@ class Recovered:
     cost: float
 
 
+@runtime_checkable
+class Contained(Protocol):
+    """An oracle whose members have a content to follow under a mix of schedules."""
+
+    def replay(self, p_kw: NDArray[np.float32]) -> tuple[Kwh, Money]:
+        """Correct schedules (members, T) in place: kWh corrected and own cost of each member."""
+        ...
+
+    def corrected(self, clipped_kwh: Kwh) -> Mask:
+        """(members,) which were changed by more than rounding."""
+        ...
+
+
 def recover(
     problem: Problem,
     oracles: Sequence[Oracle],
@@ -56,8 +71,8 @@ def recover(
     """Mix every device's answers by its group's weights, and replay the stores.
 
     The set of a device's schedules is convex, so a mix of its answers is one of them, and the sums are the
-    plan's. Only stores need a second look: charging and discharging of the same step cancel out in a mix
-    before they lose anything, and the store ends fuller than planned (``Stores.replay``). What a store can
+    plan's. Only contents need a second look: charging and discharging of the same step cancel out in a mix
+    before they lose anything, and a battery ends fuller than planned (``replay``). What a store can
     no longer draw others of its group draw instead where a limit would be broken otherwise.
 
     Args:
@@ -68,7 +83,7 @@ def recover(
             any; they are taken over and become the result.
     """
     bounds = np.cumsum([0, *(oracle.groups for oracle in oracles)])
-    groups = [slice(int(a), int(b)) for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
+    groups = [slice(int(a), int(b)) for a, b in pairwise(bounds)]
     schedules = []
     for n, oracle in enumerate(oracles):
         p_kw = _kept(oracle, plan.kept[groups[n]], kept[n] if kept else None, len(problem.hours))
@@ -113,12 +128,13 @@ def _replayed(
     own, sums = plan.own_cost.copy(), np.zeros_like(plan.p_kw)
     corrected, kwh, worst, taken_over = 0, 0.0, 0.0, 0.0
     for oracle, of, p_kw in zip(oracles, groups, schedules, strict=True):
-        if isinstance(oracle, Stores):
+        if isinstance(oracle, Contained):
             clipped, cost = oracle.replay(p_kw)
             own[of] = summed(cost, oracle)
             corrected += int(oracle.corrected(clipped).sum())
             kwh += float(clipped.sum())
-            worst = max(worst, float((clipped / oracle.e_hi_kwh).max(initial=0.0)))
+            moved = np.abs(p_kw).sum(axis=1, dtype=np.float64) * float(problem.hours.mean())
+            worst = max(worst, float((clipped / np.maximum(moved + clipped, 1e-9)).max(initial=0.0)))
         sums[of] = by_group(p_kw, oracle)
     broken = _broken(problem, plan, sums)
     for oracle, of, p_kw in zip(oracles, groups, schedules, strict=True):

@@ -44,7 +44,7 @@ def _lower(
     window: tuple[Indices, Indices],
     hours: Array,
 ) -> None:
-    """One group's stores in order, each from its last step back: what is stored there fills no earlier step."""
+    """One group's stores in order, each from its last step back: what it stores there fills none before."""
     steps = len(hours)
     room = np.empty(steps)
     for k in range(members[0], members[1]):

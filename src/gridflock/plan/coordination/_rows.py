@@ -172,7 +172,7 @@ def _columns(coefficient: Array) -> Array:
 
 
 def _on_simplex(value: Money, total: float) -> Money:
-    """The nearest non-negative values that add up to ``total`` (Held, Wolfe, Crowder, Math. Prog. 6, 1974)."""
+    """The nearest values >= 0 that add up to ``total`` (Held, Wolfe, Crowder, Math. Prog. 6, 1974)."""
     ordered = np.sort(value)[::-1]
     excess = (np.cumsum(ordered) - total) / np.arange(1, len(value) + 1)
     last = np.flatnonzero(ordered > excess)[-1]
