@@ -5,18 +5,19 @@ ascending order with the length over which each holds. Going back in time a step
 charging, at ``-(price + wear)/eff_charge`` per kWh stored, and discharging, at
 ``-(price - wear)·eff_discharge``; the lengths passed over are the contents to charge up to and to
 discharge down to. Below the price at which burning energy would pay, both directions share the step's
-time and the two pieces become one. Going forth the two contents become a schedule.
+time and the two pieces become one. A store that leaks has its lengths divided, and its slopes multiplied,
+by what outlasts the step. Going forth the two contents become a schedule.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gridflock.plan.devices._compiled import Array, Indices, Spread, compiled, over_groups, thin
+from gridflock.plan.devices._compiled import Array, Indices, Spread, compiled, inlined, over_groups, thin
 from gridflock.plan.devices._oracle import Answer, Question
 from gridflock.units import Kw, Kwh, Mask, Money
 
@@ -38,9 +39,10 @@ class _Columns(NamedTuple):
     short_price: Array
     first: Indices
     last: Indices
+    loss: Array
 
 
-@compiled
+@inlined
 def _insert(slope: Array, length: Array, ends: tuple[int, int], at: int, s: float, n: float) -> int:
     """Put a piece before place ``at``, moving what is behind it; the new tail."""
     for j in range(ends[1], at, -1):
@@ -49,7 +51,7 @@ def _insert(slope: Array, length: Array, ends: tuple[int, int], at: int, s: floa
     return ends[1] + 1
 
 
-@compiled
+@inlined
 def _cut(length: Array, head: int, tail: int, below: float, above: float) -> tuple[int, int]:
     """Take ``below`` off the left end of the list and ``above`` off the right end; (head, tail)."""
     while below > 0.0 and head < tail:
@@ -65,6 +67,17 @@ def _cut(length: Array, head: int, tail: int, below: float, above: float) -> tup
         above -= length[tail - 1]
         tail -= 1
     return head, tail
+
+
+@inlined
+def _faded(slope: Array, length: Array, head: int, tail: int, kept: float) -> int:
+    """The list before a step of which only ``kept`` of the content outlasts it; the new tail."""
+    whole = 0.0
+    for j in range(head, tail):
+        whole += length[j]
+        slope[j] *= kept
+        length[j] /= kept
+    return _cut(length, head, tail, 0.0, whole / kept - whole)[1]
 
 
 @compiled
@@ -115,6 +128,8 @@ def _aims(
             slope[at - 1], length[at - 1] = s_up, up
             tail = _insert(slope, length, (head, tail), behind, s_down, down)
         head, tail = _cut(length, head, tail, up, down)
+        if of.loss[k] > 0.0:
+            tail = _faded(slope, length, head, tail, (1.0 - of.loss[k]) ** hours[t])
 
 
 @compiled
@@ -125,6 +140,8 @@ def _schedule(of: _Columns, k: int, price: Array, hours: Array, room: tuple[Arra
     e, cost = of.e_now[k], 0.0
     p[:] = 0.0
     for t in range(of.first[k], of.last[k]):
+        if of.loss[k] > 0.0:
+            e = of.e_lo[k] + (e - of.e_lo[k]) * (1.0 - of.loss[k]) ** hours[t]
         up = of.eff_charge[k] * of.charge[k] * hours[t]
         down = of.discharge[k] * hours[t] / of.eff_discharge[k]
         pays = (price[t] + of.wear[k]) < (price[t] - of.wear[k]) * of.eff_discharge[k] * of.eff_charge[k]
@@ -197,6 +214,8 @@ def _replay(of: _Columns, hours: Array, p: NDArray[np.float32], clipped: Array, 
         e = of.e_now[k]
         for t in range(of.first[k], of.last[k]):
             wanted = float(p[k, t])
+            if of.loss[k] > 0.0:
+                e = of.e_lo[k] + (e - of.e_lo[k]) * (1.0 - of.loss[k]) ** hours[t]
             if wanted < 0.0:
                 stored = min(-wanted * hours[t] * of.eff_charge[k], of.e_hi[k] - e)
                 e += stored
@@ -236,6 +255,8 @@ class Stores:
         short_price: float64 (m,) money/kWh stored, at least ``end_value``.
         first: int64 (m,) first step of the window.
         last: int64 (m,) step after the window.
+        loss_per_hour: float64 (m,) share of the content above ``e_lo_kwh`` lost in an hour, in [0, 1); left
+            out, nothing is lost.
         spread: ``map``, or that of a pool of threads.
         parts: over how many calls.
     """
@@ -255,8 +276,14 @@ class Stores:
     short_price: Money
     first: Indices
     last: Indices
+    loss_per_hour: Array = field(default_factory=lambda: np.zeros(0))
     spread: Spread = map
     parts: int = 1
+
+    def __post_init__(self) -> None:
+        """Where no losses are stated there are none."""
+        if not self.loss_per_hour.size:
+            object.__setattr__(self, "loss_per_hour", np.zeros(self.members))
 
     @property
     def groups(self) -> int:
@@ -330,4 +357,5 @@ class Stores:
             self.short_price,
             self.first,
             self.last,
+            self.loss_per_hour,
         )
