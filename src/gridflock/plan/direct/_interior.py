@@ -19,6 +19,10 @@ from gridflock.plan.direct._newton import (
 )
 
 ROUNDS = 100
+FINE, ENOUGH = 10.0, 0.1
+"""Largest errors, and the gap aimed at, in terms of the gap asked for."""
+ROUGH = 1e-6
+"""Largest error of rows before they are put right at the end."""
 LOST = 1e30
 """Errors at which nothing more is to be hoped for."""
 NEARLY = 0.9995
@@ -275,7 +279,7 @@ def descend(shape: Shape, columns: Columns, rows: Rows, factor: Factor, errors: 
         lacking = _rows_lack(shape, columns, rows, work[3:], errors)
         _slope(shape, columns, rows, work[3:], errors.slope)
         leaning, gap, worth = _state(columns, errors.slope)
-        if lacking < aim and leaning < aim and gap < aim * (1.0 + worth):
+        if lacking < ROUGH and leaning < FINE * aim and gap < aim * (1.0 + worth):
             break
         if not lacking + leaning + gap < LOST:
             break
@@ -290,7 +294,8 @@ def descend(shape: Shape, columns: Columns, rows: Rows, factor: Factor, errors: 
         _prices_step(columns, step, 0.0, second, d_lower, d_upper)
         ahead, ahead_price = _farthest(columns, step, d_lower, d_upper)
         after = _gap_after(columns, step, d_lower, d_upper, ahead, ahead_price)
-        mean = gap / pairs * (after / gap) ** 3
+        # Never nearer to the bounds than asked for: there digits are lost.
+        mean = max(gap * (after / gap) ** 3, ENOUGH * aim * (1.0 + worth)) / pairs
         _centred(columns, step, d_lower, d_upper, mean, second, errors.slope, right)
         direction(
             shape, inverse, factor, right, errors.lacking, errors.short, errors.short_peak,
@@ -307,4 +312,13 @@ def descend(shape: Shape, columns: Columns, rows: Rows, factor: Factor, errors: 
         for r in range(shape.rows):
             rows.price[r] += ahead_price * d_price[r]
         done += 1
+    if done:
+        right[:] = 0.0
+        direction(
+            shape, inverse, factor, right, errors.lacking, errors.short, errors.short_peak,
+            step, d_value, d_price, d_peak, work,
+        )  # fmt: skip
+        _keep(columns, step)
+        d_lower[:], d_upper[:] = 0.0, 0.0
+        _go(columns, step, d_lower, d_upper, _farthest(columns, step, d_lower, d_upper)[0], 0.0)
     return done

@@ -13,8 +13,8 @@ from gridflock.plan.direct._newton import LOCAL, room
 from gridflock.plan.direct._setting import Setting, setting_of
 
 AIM = 1e-9
-PROVEN = 1e-8
-"""Largest gap between cost and bound, as a part of the cost's scale, and largest breach as one of power's."""
+PROVEN, KEPT = 1e-8, 1e-7
+"""Largest gap between cost and bound, as a part of the cost's scale; largest breach, as one of power's."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -22,7 +22,7 @@ class Optimum:
     """A schedule, what its rows cost, and how near the best it is.
 
     Attributes:
-        proven: cost and bound meet and all bounds are kept, both to 1e-8 of their scale.
+        proven: cost and bound meet and all bounds are kept, to 1e-8 and 1e-7 of their scales.
         cost: money.
         bound: money no schedule goes below, by exact answers of every column to the prices.
         breach: largest breach of a store's band or of a hard limit, kWh or kW.
@@ -119,7 +119,7 @@ def _told(of: Chains, setting: Setting, errors: Errors, done: int) -> Optimum:
         price[1:] -= change_price
     scale = kw * money + abs(cost)
     return Optimum(
-        proven=bool(cost - bound <= PROVEN * scale and breach <= PROVEN * max(kw, 1.0)),
+        proven=bool(cost - bound <= PROVEN * scale and breach <= KEPT * max(kw, 1.0)),
         cost=cost,
         bound=bound,
         breach=breach,

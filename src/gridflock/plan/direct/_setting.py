@@ -56,7 +56,13 @@ def setting_of(of: Chains) -> Setting:
     top[top < NARROW] = 0.0
     live, capped = _bounded(shape, top)
     value = _start(of, shape, top, floor / kw, kw)
+    # What costs much begins small: its bound's price then is what it costs.
+    dear = slice(4 * m * steps, -steps - 1)
+    value[dear] = np.minimum(value[dear], START / np.maximum(cost[dear], START))
     columns = _columns(cost, value, top, live, capped)
+    if shape.peaked:
+        # The steps share what the peak costs.
+        columns.lower[-steps - 1 : -1] = np.maximum(columns.lower[-steps - 1 : -1], cost[-1] / steps)
     price = np.zeros(shape.rows)
     price[:steps] = 0.5 * (of.buy + of.sell) / money
     rows = Rows(
@@ -195,6 +201,6 @@ def _columns(cost: Array, value: Array, top: Array, live: Mask, capped: Mask) ->
     # Held columns stay at next to nothing: quotients with them are 0 and need no question.
     value = np.where(live, value, 1e-300)
     left = np.where(capped, top - value, 1.0)
-    lower = np.where(live, START / np.maximum(value, 1e-3), 0.0)
-    upper = np.where(capped, START / np.maximum(left, 1e-3), 0.0)
+    lower = np.where(live, START / np.maximum(value, 1e-4), 0.0)
+    upper = np.where(capped, START / np.maximum(left, 1e-4), 0.0)
     return Columns(cost, value, left, lower, upper, live.astype(np.float64), capped.astype(np.float64))
