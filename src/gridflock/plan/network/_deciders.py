@@ -1,0 +1,74 @@
+"""The devices of a feeder as its loop asks them: stores by their exact answers, the rest in closed form."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from gridflock.grid._network import Float
+from gridflock.plan.devices import Bands
+from gridflock.plan.devices._compiled import Indices
+from gridflock.units import Money
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Deciders:
+    """Devices that answer prices, m of them over T steps.
+
+    Attributes:
+        bands: all of them.
+        stores: rows with a store.
+        free: rows without: each step is decided by itself.
+    """
+
+    bands: Bands
+    stores: Indices
+    free: Indices
+
+    @classmethod
+    def of(cls, bands: Bands) -> Deciders:
+        """Devices of band rows."""
+        store = (bands.gain_up != 0.0) | (bands.gain_down != 0.0)
+        return cls(bands, np.flatnonzero(store), np.flatnonzero(~store))
+
+    def best(self, price: Money) -> Float:
+        """(m, T) kW that cost least at prices (m, T), money/kWh."""
+        p_kw: Float = self.bands.respond_rows(price)[0]
+        return p_kw
+
+    def nearest(self, price: Money, target: Float, pull: float) -> Float:
+        """(m, T) kW of least cost with ``pull/2·(p - target)²`` added, money per kW² and step."""
+        bands, p_kw = self.bands, np.empty_like(target)
+        rows = self.stores
+        p_kw[rows] = bands.nearest(price[rows], target[rows], pull, rows=rows)[0]
+        rows, hours = self.free, bands.hours / pull
+        wish = target[rows] + price[rows] * hours - bands.base_kw[rows]
+        up = np.clip(wish - bands.cost_up[rows, None] * hours, 0.0, bands.up_kw[rows])
+        down = np.clip(-wish - bands.cost_down[rows, None] * hours, 0.0, bands.down_kw[rows])
+        p_kw[rows] = bands.base_kw[rows] + up - down
+        return p_kw
+
+    def cost(self, p_kw: Float) -> float:
+        """Own cost of schedules, money; up and down of one step net."""
+        bands, change = self.bands, p_kw - self.bands.base_kw
+        paid = bands.cost_up[:, None] * np.maximum(change, 0.0)
+        paid += bands.cost_down[:, None] * np.maximum(-change, 0.0)
+        return float((paid @ bands.hours).sum() - bands.end_value @ self.content(p_kw)[:, -1])
+
+    def content(self, p_kw: Float) -> Float:
+        """(m, T + 1) what is in store under schedules, kWh, from 0."""
+        bands, change = self.bands, p_kw - self.bands.base_kw
+        gain = np.where(change > 0.0, bands.gain_up[:, None], -bands.gain_down[:, None])
+        moved = gain * change * bands.hours
+        content = np.zeros((len(p_kw), p_kw.shape[1] + 1))
+        for t, kept in enumerate(np.power(1.0 - bands.loss_per_hour[:, None], bands.hours).T):
+            content[:, t + 1] = kept * content[:, t] + moved[:, t]
+        return content
+
+    def missing_kwh(self, p_kw: Float) -> Float:
+        """(m,) by how much schedules leave their bands at most, kWh; 0 where kept."""
+        bands, content = self.bands, self.content(p_kw)[:, 1:]
+        beyond = np.maximum(bands.x_lo_kwh[:, 1:] - content, content - bands.x_hi_kwh[:, 1:])
+        missing: Float = np.maximum(beyond.max(axis=1, initial=0.0), 0.0)
+        return missing

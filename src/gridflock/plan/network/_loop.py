@@ -1,0 +1,386 @@
+"""Devices and network in turn until they agree: consensus ADMM, anchored again and again in exact AC.
+
+Every device keeps to its own set, every row of the network to its limit; between them stand the ports. With x
+the power asked of each device, ``X`` the ports' sums and w the rows' values, one pass is (Boyd et al.,
+"Distributed Optimization and Statistical Learning via ADMM", 2011, ch. 3.4.3 and 7)::
+
+    p <- nearest schedule to x - u,   w <- nearest kept value to A·X - s          (over-relaxed)
+    x <- least ½Σ(x - p - u)² + ½Σ weight·(A·X - w - s)²,   s <- s + w - A·X,   u = -Aᵀ·weight·s
+
+All devices of a port get the same change, so that the step of the ports is one product with the rows'
+matrix, one with an inverse made once, and one with the transposed matrix, for all steps of the day together.
+After some passes AC is solved at the devices' schedules, which they can always do, and the rows go on from
+its exact values. ``y = -pull·weight·s`` is what a row's kW is worth, ``pull·u`` what the network pays a port.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from gridflock.grid._network import Float
+from gridflock.grid._topology import NEUTRAL
+from gridflock.grid._wiring import MAGNETIC
+from gridflock.plan.network._columns import Columns
+from gridflock.plan.network._deciders import Deciders
+from gridflock.plan.network._derivatives import Derivatives, Matrix
+from gridflock.plan.network._exact import Exact, Points
+from gridflock.plan.network._feeder import Feeder
+from gridflock.plan.network._movement import Dispatch
+from gridflock.plan.network._rows import (
+    Index,
+    Sides,
+    Slopes,
+    System,
+    Watched,
+    sides,
+    slopes,
+    system,
+    watched,
+)
+from gridflock.plan.network._verdict import I_COUNTS, V_COUNTS_PU, Limits
+from gridflock.units import Mask, Money
+
+NEAR_PU, NEAR = 0.004, 0.15
+"""A row that comes so near to its limit pulls with its full weight."""
+SEEN_PU, SEEN = 0.02, 0.5
+"""A row that does not come so near takes no part."""
+CANDIDATE = 0.4
+"""Branches loaded less than this in the first plan and without devices are looked at when they break."""
+NOTHING = 1e-6
+"""Money per kW and step below which a dual is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How the loop goes.
+
+    Attributes:
+        pull: money per kW² and step between what is asked of a device and what it does.
+        relax: over-relaxation.
+        near: weight of rows near their limits.
+        far: of the others: as heavy, every idle row would be a brake.
+        passes: between two solutions of AC.
+        linearise: rounds in which derivatives are taken anew.
+        weigh: every so many rounds the rows in force are chosen anew.
+        aside_pu: kept inside a voltage limit.
+        aside: kept inside a current limit, part of it.
+        patience: rounds before a row that stays broken is put further inside.
+        most_aside_pu: how far at most.
+        most_aside: of currents.
+        most_price: money per kW and step that a row's limit is worth at most.
+    """
+
+    pull: float = 0.01
+    relax: float = 1.6
+    near: float = 0.3
+    far: float = 0.03
+    passes: int = 12
+    linearise: tuple[int, ...] = (0, 2, 6, 14)
+    weigh: int = 3
+    aside_pu: float = 2e-4
+    aside: float = 2e-3
+    patience: int = 3
+    most_aside_pu: float = 2e-3
+    most_aside: float = 2e-2
+    most_price: float = 5.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Day:
+    """What is to be planned.
+
+    Attributes:
+        feeder: with its device ports.
+        exact: its power flow.
+        limits: what every step has to keep.
+        deciders: the devices.
+        columns: where they stand.
+        price: (m, T) worth of a kWh injected, money/kWh.
+    """
+
+    feeder: Feeder
+    exact: Exact
+    limits: Limits
+    deciders: Deciders
+    columns: Columns
+    price: Money
+
+    def points(self, of: Dispatch) -> Points:
+        """AC of all steps."""
+        columns = self.columns
+        return self.exact.points(np.asarray(columns.sums @ of.p_kw), columns.spread_kvar(of.q_kvar))
+
+    def value(self, p_kw: Float) -> float:
+        """Own cost less what is earned, money."""
+        return self.deciders.cost(p_kw) - float(((self.price * p_kw) @ self.deciders.bands.hours).sum())
+
+
+@dataclass(slots=True, eq=False)
+class Duals:
+    """What the loop knows of watched limits and keeps from round to round; (r, T) and (b, T).
+
+    Attributes:
+        volts: money per kW and step.
+        amps: (2, b, T) in phase and in quadrature.
+        aside_pu: how much further inside a voltage is put.
+        aside: a current, part of its limit.
+    """
+
+    volts: Float
+    amps: Float
+    aside_pu: Float
+    aside: Float
+
+    @classmethod
+    def none(cls, r: int, b: int, steps: int) -> Duals:
+        """Nothing known."""
+        return cls(*(np.zeros(shape) for shape in ((r, steps), (2, b, steps), (r, steps), (b, steps))))
+
+    def regrown(self, r: int, b: int, volts: Index, amps: Index) -> Duals:
+        """The same for more limits; ``volts`` and ``amps`` say where the old ones now stand."""
+        grown = Duals.none(r, b, self.volts.shape[1])
+        grown.volts[volts], grown.aside_pu[volts] = self.volts, self.aside_pu
+        grown.amps[:, amps], grown.aside[amps] = self.amps, self.aside
+        return grown
+
+    def gathered(self, of: Slopes) -> None:
+        """Put duals onto the rows that now stand for theirs."""
+        volts, amps = np.zeros_like(self.volts), np.zeros_like(self.amps)
+        np.add.at(volts, of.like_v, self.volts)
+        np.add.at(amps, (slice(None), of.like_i), self.amps)
+        self.volts, self.amps = volts, amps
+
+
+@dataclass(slots=True, eq=False)
+class Loop:
+    """The loop over one day; ``turn`` is one round.
+
+    Attributes:
+        day: what is planned.
+        settings: how.
+        plan: what the devices do now: always possible for them.
+        points: its AC.
+        asked: (m, T) and (d, T) what is asked of them.
+        watched: limits that are looked at.
+        duals: what is known of them.
+        slopes: their sensitivities.
+        sides: how far they may move from the anchor.
+        system: the rows in force.
+        anchor: float32 (C, T) columns of the anchor.
+        s: float32 (R, T) scaled duals.
+        round: how many there were.
+    """
+
+    day: Day
+    settings: Settings
+    plan: Dispatch
+    points: Points
+    asked: Dispatch
+    watched: Watched
+    duals: Duals
+    slopes: Slopes = field(init=False)
+    sides: Sides = field(init=False)
+    system: System = field(init=False)
+    anchor: Matrix = field(init=False)
+    s: Matrix = field(init=False)
+    round: int = 0
+
+    @classmethod
+    def begun(cls, day: Day, settings: Settings, without: Points, plan: Dispatch) -> Loop:
+        """The loop at a first plan."""
+        points = day.points(plan)
+        exact, net = day.exact, day.feeder.network
+        most = day.limits.most_a[:, exact.conductors]
+        loading = np.fmax.reduce(np.maximum(np.abs(points.amps), np.abs(without.amps)) / most, axis=0)
+        at = np.flatnonzero((loading > CANDIDATE) & one_of_two(day))
+        ends = np.unique(net.load_nodes[net.topology.port_live])
+        nodes = ends[(ends >= 0) & (np.append(net.node_phase, NEUTRAL)[ends] < NEUTRAL)].astype(np.int32)
+        duals = Duals.none(len(nodes), len(at), day.feeder.steps)
+        return cls(day, settings, plan, points, plan, watched(nodes, at, exact, day.limits), duals)
+
+    def turn(self) -> None:
+        """One round: anchor, some passes, AC."""
+        settings = self.settings
+        if self.round in settings.linearise:
+            self._linearise()
+        self._anchor()
+        if self.round in settings.linearise or self.round % settings.weigh == 0:
+            self._weigh()
+        self._passes(settings.passes)
+        self.points = self.day.points(self.plan)
+        self.round += 1
+
+    # ---- between the rounds ------------------------------------------------------------------------
+
+    def _linearise(self) -> None:
+        """Take in limits that broke, and derivatives at the day's mean."""
+        day, columns = self.day, self.day.columns
+        if self.round:
+            self._take_in()
+        powers = day.feeder.powers(self._sums(self.plan.p_kw), columns.spread_kvar(self.plan.q_kvar))
+        solved = self.points.solved
+        at = Derivatives(day.feeder, powers[solved].mean(axis=0))
+        self.slopes = slopes(at, self.watched, day.exact, columns.active, columns.reactive)
+        self.duals.gathered(self.slopes)
+
+    def _take_in(self) -> None:
+        old = self.watched
+        volts, amps = self.beyond()
+        nodes = np.union1d(old.nodes, np.flatnonzero((volts > V_COUNTS_PU).any(axis=0))).astype(np.int32)
+        broken = (amps > I_COUNTS).any(axis=0) & one_of_two(self.day)
+        at = np.union1d(old.at, np.flatnonzero(broken))
+        self.watched = watched(nodes, at, self.day.exact, self.day.limits)
+        places = np.searchsorted(nodes, old.nodes), np.searchsorted(at, old.at)
+        self.duals = self.duals.regrown(len(nodes), len(at), *places)
+
+    def beyond(self) -> tuple[Float, Float]:
+        """(T, n) pu and (T, c) parts by which limits are broken; negative where they hold."""
+        limits, exact, points = self.day.limits, self.day.exact, self.points
+        size = np.abs(points.v) / self.day.feeder.network.v_base
+        volts = np.maximum(limits.v_low_pu - size, size - limits.v_high_pu)
+        amps = np.abs(points.amps) / limits.most_a[:, exact.conductors] - 1.0
+        return np.nan_to_num(volts, nan=np.inf), np.nan_to_num(amps, nan=np.inf)
+
+    def _anchor(self) -> None:
+        """Rows go on from exact values at the devices' plan."""
+        day, kept, duals, settings = self.day, self.watched, self.duals, self.settings
+        volts, amps = kept.values(day.feeder.network, day.exact, self.points)
+        if self.round >= settings.patience:
+            beyond = np.maximum(kept.low - volts, volts - kept.high)
+            duals.aside_pu = _put_aside(duals.aside_pu, beyond, V_COUNTS_PU, settings.most_aside_pu)
+            beyond = np.hypot(amps[0], amps[1]) - 1.0
+            duals.aside = _put_aside(duals.aside, beyond, I_COUNTS, settings.most_aside)
+        aside = settings.aside_pu + duals.aside_pu
+        low, high = kept.low + aside - volts, kept.high - aside - volts
+        middle = 0.5 * (low + high)
+        radius = 1.0 - settings.aside - duals.aside
+        self.sides = sides(self.slopes, np.minimum(low, middle), np.maximum(high, middle), amps, radius)
+        self.anchor = self._columns(self.plan)
+
+    def _weigh(self) -> None:
+        """Choose the rows in force."""
+        found, of, duals = self.sides, self.slopes, self.duals
+        gap_v = (np.minimum(found.high, -found.low) * of.size_v[:, None]).min(axis=1)
+        inside = found.radius - np.hypot(found.place[0], found.place[1])
+        gap_i = (inside * np.abs(of.size_i)[:, None]).min(axis=1)
+        near_v = (gap_v < NEAR_PU) | (duals.volts != 0.0).any(axis=1)
+        near_i = (gap_i < NEAR) | (duals.amps != 0.0).any(axis=(0, 2))
+        volts = np.flatnonzero(_leads(of.like_v) & (near_v | (gap_v < SEEN_PU)))
+        amps = np.flatnonzero(_leads(of.like_i) & (near_i | (gap_i < SEEN)))
+        near, far = self.settings.near, self.settings.far
+        weight = np.where(near_v[volts], near, far), np.where(near_i[amps], near, far)
+        self.system = system(of, volts, amps, weight, self.day.columns.agents)
+
+    # ---- passes ------------------------------------------------------------------------------------
+
+    def _passes(self, count: int) -> None:
+        """Devices, rows and ports in turn."""
+        day, rows, relax = self.day, self.system, self.settings.relax
+        pull, place = np.float32(self.settings.pull), self.day.columns.port
+        k, agents = day.columns.ports, day.columns.agents[:, None].astype(np.float32)
+        s = self._scaled()
+        u, x, xq = rows.prices(s), self.asked.p_kw, self.asked.q_kvar
+        start = self._start()
+        ax = start + rows.a @ (self._columns(self.asked) - self.anchor)
+        keep = self._keeper()
+        for _ in range(count):
+            p_kw = day.deciders.nearest(day.price, x - u[:k][place], float(pull))
+            room = day.columns.reactive_room(p_kw)
+            q_kvar = np.clip(xq - u[k:], -room, room)
+            p_over, q_over = relax * p_kw + (1.0 - relax) * x, relax * q_kvar + (1.0 - relax) * xq
+            wanted = np.float32(relax) * keep(ax - s) + np.float32(1.0 - relax) * ax
+            free = self._columns(Dispatch(p_over, q_over)) + agents * u
+            s_new = -rows.residual(start + rows.a @ (free - self.anchor) - wanted - s)
+            ax = wanted + s - s_new
+            change = u - (u := rows.prices(s_new))
+            x, xq, s = p_over + change[:k][place], q_over + change[k:], s_new
+        self.plan, self.asked, self.s = Dispatch(p_kw, q_kvar), Dispatch(x, xq), s
+        self._remember()
+
+    def _start(self) -> Matrix:
+        """(R, T) rows at the anchor: voltages count from it, currents from nothing."""
+        rows, found = self.system, self.sides
+        still = np.zeros((len(rows.volts), found.low.shape[1]))
+        start: Matrix = np.concatenate([still, found.place[0, rows.amps], found.place[1, rows.amps]]).astype(
+            np.float32
+        )
+        return start
+
+    def _scaled(self) -> Matrix:
+        """(R, T) scaled duals of the rows in force."""
+        rows, duals = self.system, self.duals
+        y = np.concatenate([duals.volts[rows.volts], duals.amps[0, rows.amps], duals.amps[1, rows.amps]])
+        scaled: Matrix = (-y / (self.settings.pull * rows.weight[:, None])).astype(np.float32)
+        return scaled
+
+    def _remember(self) -> None:
+        """Duals of the rows in force, back to the limits they stand for."""
+        rows, duals = self.system, self.duals
+        r, b = len(rows.volts), len(rows.amps)
+        y = -self.settings.pull * rows.weight[:, None] * self.s
+        y[np.abs(y) < NOTHING] = 0.0
+        duals.volts[:], duals.amps[:] = 0.0, 0.0
+        duals.volts[rows.volts] = y[:r]
+        duals.amps[0, rows.amps], duals.amps[1, rows.amps] = y[r : r + b], y[r + b :]
+
+    def _keeper(self) -> _Keeper:
+        rows, found = self.system, self.sides
+        most = self.settings.most_price / (self.settings.pull * rows.weight[:, None])
+        return _Keeper(
+            found.low[rows.volts].astype(np.float32),
+            found.high[rows.volts].astype(np.float32),
+            found.radius[rows.amps].astype(np.float32),
+            most.astype(np.float32),
+        )
+
+    def _sums(self, p_kw: Float) -> Float:
+        sums: Float = np.asarray(self.day.columns.sums @ p_kw)
+        return sums
+
+    def _columns(self, of: Dispatch) -> Matrix:
+        """float32 (C, T) columns of a dispatch."""
+        columns: Matrix = np.concatenate([self._sums(of.p_kw), of.q_kvar]).astype(np.float32)
+        return columns
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Keeper:
+    """Nearest kept values of rows: boxes and discs, each left by so much that its price stays below a most."""
+
+    low: Matrix
+    high: Matrix
+    radius: Matrix
+    most: Matrix
+
+    def __call__(self, value: Matrix) -> Matrix:
+        r, b = len(self.low), len(self.radius)
+        kept = np.empty_like(value)
+        beyond = value[:r] - np.clip(value[:r], self.low, self.high)
+        kept[:r] = value[:r] - np.clip(beyond, -self.most[:r], self.most[:r])
+        size = np.hypot(value[r : r + b], value[r + b :])
+        out = np.clip(size - self.radius, 0.0, self.most[r : r + b])
+        part = 1.0 - out / np.maximum(size, np.float32(1e-12))
+        kept[r : r + b], kept[r + b :] = value[r : r + b] * part, value[r + b :] * part
+        return kept
+
+
+def _put_aside(aside: Float, beyond: Float, counts: float, most: float) -> Float:
+    """What stays broken is put further inside by half of it; else what was put aside comes back by halves."""
+    further: Float = np.where(beyond > counts, np.minimum(aside + 0.5 * beyond, most), 0.5 * aside)
+    return further
+
+
+def _leads(like: Index) -> Mask:
+    leads: Mask = like == np.arange(len(like))
+    return leads
+
+
+def one_of_two(day: Day) -> Mask:
+    """(c,) limited conductors of which a line's two ends are looked at once."""
+    net, conductors = day.feeder.network, day.exact.conductors
+    wound = np.array([kind in MAGNETIC for kind in net.branch_kind], dtype=np.bool_)
+    blocks = net.branch_blocks
+    looked: Mask = (blocks.end[conductors] == 0) | wound[blocks.owner[conductors]]
+    return looked
