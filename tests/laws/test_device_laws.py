@@ -34,6 +34,16 @@ def oracle(kind, rng):
     return of, steps
 
 
+def nobody(of):
+    """The same kind without a single device, in one group."""
+    start = np.array([0, 0])
+    if not hasattr(type(of), "__slots__"):
+        return type(of)(of.hours, start, [])
+    columns = {n: getattr(of, n) for n in type(of).__slots__}
+    empty = {n: v[:0] for n, v in columns.items() if isinstance(v, np.ndarray) and n != "hours"}
+    return type(of)(**columns | empty | {"start": start})
+
+
 def value(of, answer, price):
     """(G,) cost less worth."""
     return answer.cost - (answer.p_kw * price) @ of.hours
@@ -90,3 +100,18 @@ def test_a_stronger_pull_brings_no_answer_further_from_its_target(kind, seed):
     assert (near <= far + 1e-6 * np.maximum(far, 1.0)).all()
     worth = [(p * price) @ of.hours for p in (weak, strong)]
     assert (cheap - worth[0] <= dear - worth[1] + 1e-6 * np.maximum(np.abs(dear), 1.0)).all()
+
+
+@pytest.mark.parametrize("kind", ["sources", "units", "blocks", "programs"])
+def test_nobody_answers_with_nothing(kind):
+    """A group without devices: sums and costs are 0, lists are empty, and nothing is wrong."""
+    of, steps = oracle(kind, np.random.default_rng(1))
+    of = nobody(of)
+    answer = of.respond(Question(np.ones((1, steps)), 0.0))
+    assert not answer.p_kw.any()
+    assert answer.cost.tolist() == [0.0]
+    of.add_schedules(Question(np.ones((1, steps)), 0.0), np.ones(1), np.zeros((0, steps), dtype=np.float32))
+    for p_kw, cost in (of.respond_rows(np.ones((0, steps))), of.nearest(*np.ones((2, 0, steps)), 0.1)):
+        assert (p_kw.shape, cost.shape) == ((0, steps), (0,))
+    assert (of.groups, of.members, of.thinned(2).members) == (1, 0, 0)
+    assert (of.rejected() if kind == "programs" else of.rejected(())) == ()

@@ -215,22 +215,27 @@ class Programs:
         Returns:
             Schedules, float64 (m, T) kW, and own costs, (m,); NaN where there is none.
         """
-        found = [each.answer(price[k]) for k, each in enumerate(self._solvers)]
-        return np.array([p for p, _ in found]), np.array([own for _, own in found])
+        return self._rows([each.answer(price[k]) for k, each in enumerate(self._solvers)])
 
-    def nearest(self, price: Array, target: Kw, pull: float) -> tuple[Kw, Money]:
+    def nearest(self, price: Array, target: Kw, pull: Array | float) -> tuple[Kw, Money]:
         """The proximal answer: least own cost - Σ price·hours·p + pull/2·Σ (p - target)².
 
         Args:
             price: float64 (m, T) worth of a kWh injected, money/kWh.
             target: float64 (m, T) kW.
-            pull: money per kW² and step, > 0.
+            pull: money per kW² and step, > 0, one for all or (m,).
 
         Returns:
             Schedules, float64 (m, T), and own costs, (m,), the pull not counted; NaN where there is none.
         """
-        found = [each.nearest(price[k], target[k], pull) for k, each in enumerate(self._solvers)]
-        return np.array([p for p, _ in found]), np.array([own for _, own in found])
+        strength = np.broadcast_to(np.asarray(pull, dtype=np.float64), self.members)
+        of = zip(self._solvers, price, target, strength, strict=True)
+        return self._rows([each.nearest(*asked) for each, *asked in of])
+
+    def _rows(self, found: Sequence[tuple[Kw, float]]) -> tuple[Kw, Money]:
+        """Schedules (m, T) and own costs (m,)."""
+        p_kw = np.array([p for p, _ in found]).reshape(self.members, len(self.hours))
+        return p_kw, np.array([own for _, own in found])
 
     def _each(self) -> list[tuple[int, int]]:
         """Group and number of every device."""

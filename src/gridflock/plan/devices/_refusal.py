@@ -38,7 +38,7 @@ def broken(names: Sequence[str], rules: Sequence[tuple[str, str, Mask]]) -> tupl
     """
     found = []
     for field, rule, kept in rules:
-        bad = np.flatnonzero(~np.reshape(kept, (len(names), -1)).all(axis=1))
+        bad = np.flatnonzero(~np.all(kept, axis=tuple(range(1, np.ndim(kept)))))
         if len(bad):
             ids = tuple(names[k] for k in bad[:SHOWN])
             found.append(Rejected("device", field, ids, rule, count=len(bad)))

@@ -230,7 +230,9 @@ def _stage_at(of: _Columns, k: int, price: Array, clock: Array, stage: Array) ->
 @compiled
 def _room(of: _Columns, steps: int, places: int) -> tuple[Array, Array, Array, Array]:
     """Space for the costs of all steps and states of the largest unit."""
-    levels, old_off, old_on = of.level.shape[1], of.ages[0].max(), of.ages[1].max()
+    levels, old_off, old_on = of.level.shape[1], 1, 1
+    for k in range(of.ages.shape[1]):
+        old_off, old_on = max(old_off, of.ages[0, k]), max(old_on, of.ages[1, k])
     return (
         np.empty((steps + 1, levels, old_on, places)),
         np.empty((steps + 1, old_off, places)),
