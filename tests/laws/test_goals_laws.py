@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gridflock.plan.direct._model import build
-from gridflock.plan.direct._solve import solve
+from gridflock.plan.direct._solve import Solution, solve
 from gridflock.plan.goals import Ranked, Setting, pursue, shown, weigh
 from gridflock.plan.goals._pursue import _costs
 from gridflock.plan.goals.bounds import (
@@ -371,6 +371,31 @@ def test_a_reserve_is_never_broken_where_it_can_be_reached(seed, share):
     assert x[3] >= min(floor, reach) - 1e-4
     assert got.reached("reserve").reached <= max(floor - reach, 0.0) + 1e-4
     assert got.reached("reserve").reached >= max(floor - reach, 0.0) - 1e-4
+
+
+def test_prices_alone_are_ranked_too():
+    """Goals that are only prices, in turn: carbon first emits as little as alone, at whatever cost."""
+    f, fixed, rng = world(4)
+    clean, cost = Carbon(rng.uniform(0, 1, f.grid.n), 0.05), energy_cost(rng, f.grid.n)
+    alone = pursue(Ranked((clean,), strict=True), f, fixed, NOW_S).table[0].reached
+    first = pursue(Ranked((clean, cost), strict=True), f, fixed, NOW_S)
+    last = pursue(Ranked((cost, clean), strict=True), f, fixed, NOW_S)
+    assert first.reached("carbon").reached == pytest.approx(alone, rel=1e-3, abs=0.01)
+    assert last.reached("carbon").reached > alone + 0.1
+    assert money_of(last, cost, f) < money_of(first, cost, f) - 0.1
+
+
+def test_where_the_solver_finds_nothing_everybody_rests(monkeypatch):
+    """No optimum is said as the first reason, with the solver's word; the table is empty."""
+    f, fixed, rng = world(4)
+    nothing = np.empty(0)
+    failed = Solution("Time limit reached", float("nan"), nothing, nothing, nothing)
+    monkeypatch.setattr("gridflock.plan.goals._pursue.solve", lambda _: failed)
+    for strict in (False, True):
+        got = pursue(Ranked((energy_cost(rng, f.grid.n),), strict=strict), f, fixed, NOW_S)
+        np.testing.assert_array_equal(got.schedule.p_kw, f.base_kw)
+        assert "Time limit reached" in got.schedule.reasons[0].row
+        assert got.table == ()
 
 
 def test_rows_that_give_way_are_reasons():

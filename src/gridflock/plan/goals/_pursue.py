@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from gridflock.model import Flexibility, Rejected, Schedule
+from gridflock.model import Flexibility, Reason, Rejected, Schedule
 from gridflock.plan._check import Sound
-from gridflock.plan._plan import _at_rest, _schedule, _told, plan
+from gridflock.plan._plan import _schedule, plan
 from gridflock.plan.direct._model import Model, build, values_of
 from gridflock.plan.direct._solve import Floats, Program, Solution, solve
 from gridflock.plan.goals._part import NOBODY, Members, Part
@@ -101,11 +101,19 @@ def pursue(
     given = Sound(weighed.flexibility, weighed.fixed_kw, weighed.terms, weighed.rejected)
     model, solution, moved, raised = _settled(given, weighed)
     if not solution.ok:
-        rest = _at_rest(given.flexibility, given.fixed_kw, now_s, _told(given.rejected))
-        return Pursued(rest, (), weighed, weighed.rejected)
+        return Pursued(_at_rest(given, solution.status, now_s), (), weighed, weighed.rejected)
     schedule = _schedule(given, model, solution, moved, now_s)
     schedule = replace(schedule, cost=_own_cost(model, weighed, solution))
     return Pursued(schedule, _table(weighed, schedule.p_kw, raised), weighed, weighed.rejected)
+
+
+def _at_rest(given: Sound, status: str, now_s: int) -> Schedule:
+    """Everybody does what they would do unasked, and why."""
+    f = given.flexibility
+    still = replace(f, up_kw=np.zeros_like(f.up_kw), down_kw=np.zeros_like(f.down_kw))
+    schedule = plan(still, given.fixed_kw, replace(given.terms, blocks=()), now_s)
+    why = Reason(f"no plan for these goals: the solver said {status}; all groups at base", 0, 0.0)
+    return replace(schedule, reasons=(why, *schedule.reasons))
 
 
 def _table(weighed: Weighed, p_kw: Kw, raised: Floats) -> tuple[Reached, ...]:
@@ -188,6 +196,7 @@ def _posed(program: Program, cost: Floats, kept: list[tuple[Floats, float]]) -> 
         entry_row=list(program.entry_row),
         entry_col=list(program.entry_col),
         entry_value=list(program.entry_value),
+        shortcut=None,  # made for the costs the program had
     )
     for aim, most in kept:
         row = posed.rows(np.array([-np.inf]), np.array([most]))
