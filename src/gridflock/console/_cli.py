@@ -319,6 +319,17 @@ def bench_coordination(
     _measured(_offline.bench_coordination(ders, feeders, steps, fleet, seed), as_json)
 
 
+@bench.command("schedule")
+def bench_schedule(seed: Seed = 1, as_json: AsJson = False) -> None:
+    """A day of 10 and of 50 stores behind one connection, beside pyomo with HiGHS and cvxpy with Clarabel.
+
+    The same model in the same run. Ends with exit code 2 where answers differ or a bound is broken.
+    """
+    from gridflock.console import _offline
+
+    _measured(_offline.bench_schedule(seed), as_json)
+
+
 @bench.command("estimation")
 def bench_estimation(
     feeder: Annotated[str, typer.Option(help="OpenDSS master, or a packed feeder.")] = "ieee123",

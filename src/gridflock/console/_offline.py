@@ -193,6 +193,16 @@ def bench_coordination(ders: int, feeders: int, steps: int, fleet: str, seed: in
         raise stop(str(error), code=2) from error
 
 
+def bench_schedule(seed: int) -> dict[str, Any]:
+    """Schedules of stores measured, or an end that names what is missing."""
+    from gridflock import bench  # noqa: PLC0415 - rivals are development dependencies
+
+    try:
+        return dict(bench.schedule(bench.SIZES, seed))
+    except ImportError as error:
+        raise stop(str(error)) from error
+
+
 def clock_time(text: str) -> int:
     """Seconds after local midnight of ``HH:MM``."""
     hours, _, minutes = text.partition(":")
