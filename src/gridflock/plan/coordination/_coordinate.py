@@ -14,7 +14,7 @@ from gridflock.plan.coordination._first import answered, first_duals
 from gridflock.plan.coordination._later import Carried, resumed
 from gridflock.plan.coordination._plan import Plan, Status
 from gridflock.plan.coordination._problem import Problem
-from gridflock.plan.coordination._recover import Recovered, recover
+from gridflock.plan.coordination._recover import HOLDS, Recovered, recover
 from gridflock.plan.devices._oracle import Oracle
 from gridflock.plan.devices.whole import Blocks, Units
 
@@ -88,18 +88,17 @@ def coordinate(
         plan = coordinator.plan()
     del coordinator
     recovered = recover(problem, oracles, plan, () if warm is None else warm.p_kw)
-    return Coordinated(plan, recovered, reasons(problem, plan), ())
+    return Coordinated(plan, recovered, _reasons(problem, plan, recovered), ())
 
 
-def reasons(problem: Problem, plan: Plan) -> tuple[Reason, ...]:
-    """Rows and steps with a price or a slack, the dearest first: money at stake, slack before price."""
+def _reasons(problem: Problem, plan: Plan, recovered: Recovered) -> tuple[Reason, ...]:
+    """Rows and steps with a price or a slack, of the plan or of its schedules: slack first, then price."""
     rows = problem.rows
-    slack = np.where(rows.peak[:, None], 0.0, np.maximum(rows.short(plan.p_kw), 0.0))
-    slack[slack <= 1e-6 * np.maximum(rows.scale_kw, 1.0)] = 0.0
-    priced = plan.dual > PRICED * rows.most
-    stake = slack * rows.most * 1e3 + plan.dual
-    cells = np.argwhere(priced | (slack > 0.0))
-    order = np.argsort(-stake[tuple(cells.T)], kind="stable")
+    slack = np.maximum(rows.short(plan.p_kw), recovered.short_kw)
+    slack[(slack <= HOLDS * rows.scale_kw) | rows.peak[:, None]] = 0.0
+    cells = np.argwhere((plan.dual > PRICED * rows.most) | (slack > 0.0))
+    at = tuple(cells.T)
+    order = np.lexsort((-plan.dual[at], -(slack * rows.most)[at]))
     return tuple(
         Reason(rows.names[s], int(t), float(plan.dual[s, t] / problem.hours[t]), float(slack[s, t]))
         for s, t in cells[order]
