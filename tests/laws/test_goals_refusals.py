@@ -137,6 +137,8 @@ def bad_goals(f):
         (replace(calls, times_median=0.5), "times_median"),
         (replace(calls, price=NAN), "price"),
         (replace(calls, until_s=-np.inf), "until_s"),
+        (replace(calls, ledger=Ledger(calls={"a": NAN})), "ledger"),
+        (replace(calls, ledger=Ledger(keep=2.0)), "ledger"),
     ]
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from types import MappingProxyType
 
 import numpy as np
@@ -16,6 +17,12 @@ from numpy.typing import NDArray
 
 from gridflock.model import Envelope, Flexibility
 from gridflock.units import Kw, Kwh, Money, TimeGrid
+
+
+@lru_cache(maxsize=8)
+def row_by_group(groups: tuple[str, ...]) -> Mapping[str, int]:
+    """Row of each group."""
+    return {group: k for k, group in enumerate(groups)}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,7 +41,8 @@ class Flow:
 
     def rows_of(self, flexibility: Flexibility) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """Rows of the groups that flow here and their shares, both (M,)."""
-        found = [(k, self.share[group]) for k, group in enumerate(flexibility.groups) if group in self.share]
+        row = row_by_group(flexibility.groups)
+        found = sorted((row[group], share) for group, share in self.share.items() if group in row)
         rows = np.array([k for k, _ in found], dtype=np.int64)
         return rows, np.array([share for _, share in found], dtype=np.float64)
 

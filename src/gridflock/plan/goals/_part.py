@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridflock.model import Flexibility, Rejected
-from gridflock.plan._terms import Block, Flow
+from gridflock.plan._terms import Block, Flow, row_by_group
 from gridflock.units import Kw, Kwh, Mask, Money
 
 Members = tuple[str, ...] | Mapping[str, float]
@@ -48,12 +48,16 @@ class Setting:
         """
         if not members:
             return dict.fromkeys(self.flexibility.groups, 1.0)
-        known, found = set(self.flexibility.groups), {}
+        known, found = row_by_group(self.flexibility.groups), dict[str, float]()
         for name, part in weighted(members).items():
             for group, share in weighted(self.members.get(name, (name,))).items():
                 if group in known:
                     found[group] = part * share
         return found
+
+    def rows(self, members: Members) -> NDArray[np.int64]:
+        """Rows of the members' plan groups."""
+        return Flow(self.shares(members), np.empty(0)).rows_of(self.flexibility)[0]
 
     def strangers(self, members: Members) -> tuple[str, ...]:
         """Names that lead to no plan group."""

@@ -156,7 +156,7 @@ def _order(goals: Goals) -> tuple[Ranked, tuple[Rejected, ...]]:
 
 def _sorted(order: Ranked, at: Setting) -> tuple[list[tuple[int, Goal]], tuple[Rejected, ...]]:
     """Sound goals with their rank, and what is wrong with the others."""
-    tiers = [tier if isinstance(tier, tuple) else (tier,) for tier in order.tiers]
+    tiers = [tier if isinstance(tier, tuple | list) else (tier,) for tier in order.tiers]
     all_goals = [(rank, goal) for rank, tier in enumerate(tiers) for goal in tier]
     count = Counter(goal.name for _, goal in all_goals)
     found = [

@@ -47,9 +47,9 @@ def _missing(at: Setting, wanted: Kwh, p_kw: Kw) -> Kwh:
 def _store_faults(checks: Checks, name: str, groups: tuple[str, ...]) -> None:
     checks.members(name, groups)
     f = checks.at.flexibility
-    for k, group in enumerate(f.groups):
-        if group in checks.at.shares(groups) and not np.isfinite(f.x_lo_kwh[k]).all():
-            checks.say(name, "has no store with a lower edge", (group,))
+    storeless = [f.groups[k] for k in checks.at.rows(groups) if not np.isfinite(f.x_lo_kwh[k]).all()]
+    if groups and storeless:
+        checks.say(name, "has no store with a lower edge", storeless[:20])
 
 
 def _within_band(checks: Checks, wanted: Callable[[Setting], Kwh]) -> None:
@@ -104,9 +104,8 @@ class Reserve:
         f, edges = at.flexibility, self._edges(at)
         wanted = np.full(f.x_lo_kwh.shape, -np.inf)
         for name, value in self.kwh.items():
-            for k, group in enumerate(f.groups):
-                if group in at.shares((name,)):
-                    wanted[k, edges] = f.x_lo_kwh[k, edges] + value
+            rows = at.rows((name,))
+            wanted[np.ix_(rows, edges)] = f.x_lo_kwh[np.ix_(rows, edges)] + value
         return wanted
 
     def part(self, at: Setting) -> Part:
@@ -169,9 +168,9 @@ class Departures:
         for need in self.needs:
             # The last edge at or before the departure: what comes after it comes too late.
             edge = int(np.searchsorted(f.grid.edges_s, need.by_s, side="right")) - 1
-            for k, group in enumerate(f.groups):
-                if group in at.shares((need.group,)) and edge > 0:
-                    wanted[k, edge] = max(wanted[k, edge], need.kwh)
+            if edge > 0:
+                rows = at.rows((need.group,))
+                wanted[rows, edge] = np.maximum(wanted[rows, edge], need.kwh)
         return wanted
 
     def part(self, at: Setting) -> Part:

@@ -54,6 +54,9 @@ class CallBound:
             checks.say("direction", f"{self.direction!r} is neither 'drawing' nor 'injecting'")
         checks.number("times_median", self.times_median, 1.0)
         checks.number("price", self.price)
+        checks.number("ledger", self.ledger.keep, 0.0, 1.0)
+        for value in (*self.ledger.calls.values(), *self.ledger.kwh.values()):
+            checks.number("ledger", value)
         checks.window(self.from_s, self.until_s)
         return checks.result()
 

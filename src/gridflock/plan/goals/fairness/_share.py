@@ -15,6 +15,8 @@ from gridflock.plan.goals._part import NOBODY, Checks, Members, Part, Reading, S
 from gridflock.plan.goals.fairness._ledger import gini, jain
 from gridflock.units import Kw, Kwh
 
+_LEAST = 1e-9
+"""A request or weight below this is none."""
 _STEEPEST = 1e4
 """Largest slope against the one at a full share: beyond it low shares are only ordered."""
 
@@ -92,9 +94,8 @@ class FairShare:
             nobody = [who for who in given if who not in self.participants]
             if nobody:
                 checks.say(name, "names nobody who shares", nobody[:20])
-            for who, value in given.items():
-                if not (np.isfinite(value) and value > 0):
-                    checks.say(name, f"{value} is not a finite number > 0", (who,))
+            for value in given.values():
+                checks.number(name, value, _LEAST)
         if not checks.found:
             idle = [w for w, kwh in zip(self.participants, self._asked_kwh(at), strict=True) if not kwh > 0]
             if idle:

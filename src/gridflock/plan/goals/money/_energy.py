@@ -155,9 +155,7 @@ class Losses:
         """(G, T), 0 where a group has none."""
         table = np.zeros((len(at.flexibility.groups), at.n))
         for name, factor in self.factor.items():
-            for k, group in enumerate(at.flexibility.groups):
-                if group in at.shares((name,)):
-                    table[k] = at.steps(factor)
+            table[at.rows((name,))] = at.steps(factor)
         return table
 
     def part(self, at: Setting) -> Part:
@@ -194,9 +192,7 @@ class Wear:
     def _prices(self, at: Setting) -> NDArray[np.float64]:
         table = np.zeros(len(at.flexibility.groups))
         for name, price in self.price.items():
-            for k, group in enumerate(at.flexibility.groups):
-                if group in at.shares((name,)):
-                    table[k] = price
+            table[at.rows((name,))] = price
         return table
 
     def part(self, at: Setting) -> Part:
