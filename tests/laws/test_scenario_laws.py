@@ -179,8 +179,8 @@ def test_a_violation_target_is_met_on_unseen_paths(seed, target):
     assert found.rate_at_most <= target
     unseen = drawn(f.grid, load, UNSEEN, 10_000 + seed)
     assert violations(f, load, terms, unseen, found.schedule.p_kw).rate <= target
-    assert violations(f, load, terms, unseen, plan(f, load, terms, NOW_S).p_kw).rate > 10 * target
-    assert found.price > 0
+    assert violations(f, load, terms, unseen, plan(f, load, terms, NOW_S).p_kw).rate > 0.2
+    assert found.price > -1e-3
     assert not found.named
 
 

@@ -21,8 +21,8 @@ PEAK = "import peak (demand charge)"
 CALM = "change of the head's flow"
 NEITHER = "neither import nor export at the head"
 OWNER = "the owner's own tariff"
-_FREE = 1e-9
-"""Money per kWh below which a price is noise of the solver."""
+_FREE = 1e-6
+"""Money per kWh below which a limit's price is the solver's noise and left out."""
 _IDLE_KW = 1e-6
 
 

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 import numpy as np
 
 from gridflock.model import Flexibility, Reason
+from gridflock.plan._terms import Share
 from gridflock.plan.direct._model import Model, values_of
 from gridflock.plan.direct._solve import Floats, Indices, Solution
 from gridflock.units import TimeGrid, utc_offset_s
@@ -83,10 +84,11 @@ def _groups(model: Model, solution: Solution, hours: Floats) -> Iterator[Reason]
 
 def _goals(model: Model, solution: Solution, hours: Floats) -> Iterator[Reason]:
     for placed in model.blocks:
-        price = np.abs(solution.row_price[placed.rows]) / hours[placed.steps]
-        yield from _rows(
-            placed.block.name, placed.steps, price, values_of(placed.slack, solution).sum(axis=0)
-        )
+        price = np.abs(solution.row_price[placed.rows])
+        if not isinstance(placed.block, Share):  # its one row is in kWh, all others are in kW
+            price = price / hours[placed.steps]
+        slack = values_of(placed.slack, solution).sum(axis=0)
+        yield from _rows(placed.block.name, placed.steps, price, slack)
 
 
 def _strained(model: Model, solution: Solution, flexibility: Flexibility) -> Iterator[Reason]:
