@@ -24,6 +24,25 @@ MEMBERS = {"T1": ("store0", "store1"), "phase a": {"store0": 1 / 3, "store1": 1.
 NAN = float("nan")
 
 
+KINDS = (
+    "demand charge",
+    "demand charge of a transformer",
+    "self-consumption",
+    "carbon",
+    "losses",
+    "wear",
+    "limit of the head",
+    "limit of a phase",
+    "ramp limit",
+    "load shape",
+    "event",
+    "reserve",
+    "departures",
+    "fair share",
+    "bound on calls",
+)
+
+
 def world(seed, n=5, step_s=3600):
     """Two lossy stores and two suns over ``n`` steps, and a load beside them; any number is possible."""
     rng = np.random.default_rng(seed)

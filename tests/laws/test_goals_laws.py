@@ -35,32 +35,10 @@ from gridflock.plan.goals.money import Carbon, DemandCharge, EnergyCost, Losses,
 
 sys.path.insert(0, str(Path(__file__).parent))
 here = importlib.import_module("goals_world")
-MEMBERS, NOW_S, energy_cost, goal_of, world = (
-    here.MEMBERS,
-    here.NOW_S,
-    here.energy_cost,
-    here.goal_of,
-    here.world,
-)
+KINDS, MEMBERS, NOW_S = here.KINDS, here.MEMBERS, here.NOW_S
+energy_cost, goal_of, world = here.energy_cost, here.goal_of, here.world
 
 QUICK = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
-KINDS = (
-    "demand charge",
-    "demand charge of a transformer",
-    "self-consumption",
-    "carbon",
-    "losses",
-    "wear",
-    "limit of the head",
-    "limit of a phase",
-    "ramp limit",
-    "load shape",
-    "event",
-    "reserve",
-    "departures",
-    "fair share",
-    "bound on calls",
-)
 
 
 class Referee:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +34,7 @@ from gridflock.units import TimeGrid
 
 sys.path.insert(0, str(Path(__file__).parent))
 here = importlib.import_module("goals_world")
-MEMBERS, NOW_S, world = here.MEMBERS, here.NOW_S, here.world
+MEMBERS, NOW_S, goal_of, world = here.MEMBERS, here.NOW_S, here.goal_of, here.world
 
 QUICK = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
@@ -205,3 +205,34 @@ def test_a_broken_group_rests_and_the_goals_go_on():
     assert [(r.field, r.ids) for r in got.rejected] == [("up_kw", ("store0",))]
     np.testing.assert_array_equal(got.schedule.p_kw[0], f.base_kw[0])
     assert len(got.table) == 1
+
+
+JUNK = (NAN, -1.0, np.inf, -np.inf, 0, 1e9, (), {}, [], "x", None, True, ("nobody",), {"store0": NAN})
+JUNK += (np.full(3, 1.0), np.full(5, NAN))
+
+
+@pytest.mark.parametrize("kind", here.KINDS)
+def test_whatever_stands_in_a_field_there_is_a_plan(kind):
+    """Any value in any field gives a schedule of finite powers, and never an exception."""
+    f, fixed, rng = world(3)
+    goal = goal_of(kind, f, rng)
+    for entry in fields(goal):
+        for junk in JUNK:
+            got = pursue([replace(goal, **{entry.name: junk})], f, fixed, NOW_S, MEMBERS)
+            assert np.isfinite(got.schedule.p_kw).all()
+            assert got.rejected or got.table
+
+
+def test_a_field_of_another_kind_is_named():
+    """A text for a number, a number for a mapping: field and goal are named with what was expected."""
+    f, fixed, _ = world(3)
+    goals = [DemandCharge("dear"), Wear(0.1), PowerLimit(members="T1"), Reserve({"store0": "much"})]
+    got = pursue(goals, f, fixed, NOW_S, MEMBERS)
+    named = [(r.ids[0], r.field) for r in got.rejected]
+    assert named == [
+        ("demand charge", "price"),
+        ("wear", "price"),
+        ("power limit", "members"),
+        ("reserve", "kwh"),
+    ]
+    assert got.rejected[0].reason == "is of type str, expected float"

@@ -185,13 +185,13 @@ class Checks:
 
     def number(self, name: str, value: object, lo: float = 0.0, hi: float = np.inf) -> None:
         """A finite number in ``[lo, hi]``."""
-        got = _floats(value)
+        got = floats(value)
         if got is None or got.ndim != 0 or not np.isfinite(got) or not lo <= got <= hi:
             self.say(name, f"{value} is not a finite number {_range(lo, hi)}")
 
     def steps(self, name: str, value: object, lo: float = -np.inf, *, endless: bool = False) -> None:
         """One number, or one per step, each finite (or +inf where ``endless``) and ``>= lo``."""
-        got = _floats(value)
+        got = floats(value)
         if got is None or got.shape not in ((), (self.at.n,)):
             shape = "no numbers" if got is None else f"shape {got.shape}"
             self.say(name, f"{shape}, expected one number or ({self.at.n},)")
@@ -223,7 +223,8 @@ class Checks:
         return tuple(self.found)
 
 
-def _floats(value: object) -> NDArray[np.float64] | None:
+def floats(value: object) -> NDArray[np.float64] | None:
+    """Numbers as an array; None where they are none."""
     try:
         return np.asarray(value, dtype=np.float64)
     except (TypeError, ValueError):

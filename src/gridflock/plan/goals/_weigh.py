@@ -11,6 +11,7 @@ import numpy as np
 from gridflock.model import Flexibility, Rejected
 from gridflock.plan._check import misshapen, sound
 from gridflock.plan._terms import Block, Terms
+from gridflock.plan.goals._kinds import mistyped
 from gridflock.plan.goals._part import NOBODY, Goal, Members, Part, Setting
 from gridflock.plan.goals._tier import dearest_of, factors_of
 from gridflock.plan.goals.bounds import VoltageReduction, VoltageWish
@@ -158,7 +159,7 @@ def _sorted(order: Ranked, at: Setting) -> tuple[list[tuple[int, Goal]], tuple[R
     """Sound goals with their rank, and what is wrong with the others."""
     tiers = [tier if isinstance(tier, tuple | list) else (tier,) for tier in order.tiers]
     all_goals = [(rank, goal) for rank, tier in enumerate(tiers) for goal in tier]
-    count = Counter(goal.name for _, goal in all_goals)
+    count = Counter(str(goal.name) for _, goal in all_goals)
     found = [
         Rejected("goal", "name", (name,), "given to several goals; they are left out", count=times)
         for name, times in count.items()
@@ -166,9 +167,9 @@ def _sorted(order: Ranked, at: Setting) -> tuple[list[tuple[int, Goal]], tuple[R
     ]
     kept = []
     for rank, goal in all_goals:
-        faults = goal.faults(at)
+        faults = mistyped(goal) or goal.faults(at)
         found += faults
-        if not faults and count[goal.name] == 1:
+        if not faults and count[str(goal.name)] == 1:
             kept.append((rank, goal))
     return kept, tuple(found)
 

@@ -23,8 +23,10 @@ def jain(values: NDArray[np.float64]) -> float:
     x = np.asarray(values, dtype=np.float64)
     if not x.size:
         return float("nan")
-    square = float((x * x).sum())
-    return float(x.sum() ** 2 / (x.size * square)) if square > 0 else 1.0
+    if x.max() <= 0:
+        return 1.0
+    x = x / x.max()
+    return float(x.sum() ** 2 / (x.size * (x * x).sum()))
 
 
 def gini(values: NDArray[np.float64]) -> float:
@@ -35,11 +37,10 @@ def gini(values: NDArray[np.float64]) -> float:
     x = np.sort(np.asarray(values, dtype=np.float64))
     if not x.size:
         return float("nan")
-    total = float(x.sum())
-    if total <= 0:
+    if x[-1] <= 0:
         return 0.0
-    rank = np.arange(1, x.size + 1)
-    return float(((2 * rank - x.size - 1) * x).sum() / (x.size * total))
+    x, rank = x / x[-1], np.arange(1, x.size + 1)
+    return float(((2 * rank - x.size - 1) * x).sum() / (x.size * x.sum()))
 
 
 @dataclass(frozen=True, slots=True)
