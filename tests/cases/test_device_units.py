@@ -89,6 +89,40 @@ def test_units_that_break_a_rule_are_named(field, value, ids):
     assert (refused.field, refused.ids) == (field, ids)
 
 
+def test_nameplates_make_units():
+    """Gensets from minimum load, rating and fuel; the same with heat; both sound and as the curve says."""
+    m, steps, one = 4, 12, np.ones(4)
+    sets = Units.gensets(
+        np.full(steps, 0.25),
+        least_kw=30.0 * one,
+        rated_kw=np.array([100.0, 60.0, 30.0, 80.0]),
+        idle=2.0 * one,
+        fuel=0.2 * one,
+        start_cost=5.0 * one,
+        min_on_h=one,
+        min_off_h=one,
+        ramp_kw_h=np.inf * one,
+        on=np.zeros(m, np.uint8),
+        since_h=24.0 * one,
+        now_kw=0.0 * one,
+    )
+    heat = {"tank_kwh": 40.0 * one, "tank_now_kwh": 20.0 * one, "boiler_price": 0.1 * one}
+    both = sets.heating(
+        heat_per_kwh=1.3 * one,
+        need_kw=np.full((m, steps), 40.0),
+        dump_price=0.0 * one,
+        heat_value=0.05 * one,
+        **heat,
+    )
+    assert sets.rejected("abcd") == both.rejected("abcd") == ()
+    price = np.full((m, steps), 0.25)
+    p, cost = sets.respond_rows(price)
+    # On throughout at the rating where that earns more than idling and the start cost.
+    np.testing.assert_allclose(p.max(axis=1), [100.0, 0.0, 0.0, 80.0])
+    np.testing.assert_allclose(cost[0], 5.0 + 3.0 * (2.0 + 0.2 * 100.0))
+    assert (both.respond_rows(price)[0] @ sets.hours >= p @ sets.hours - 1e-9).all()
+
+
 def by_highs(of, k, price):
     """The same as a mixed-integer program: level, start and stop of every step, content on its grid."""
     steps, levels, places = len(of.hours), of.level_kw.shape[1], of.tank_places

@@ -177,7 +177,8 @@ def _schedule(of: _Columns, k: int, clock: Array, worth: _Worth, cost_to_go: Arr
             if t >= soonest:
                 call, _ = _best_end(of, k, worth, clock, t, cost_to_go[c - 1])
                 cost_to_go[c, t] = min(cost_to_go[c, t], call)
-    p[:] = of.base[k]
+    for step in range(steps):
+        p[step] = of.base[k, step]
     own, t = 0.0, 0
     if not np.isnan(of.running[k]):
         end = _end_running(of, k, worth, clock, cost_to_go[calls])
@@ -225,7 +226,8 @@ def _sums(
         for k in range(start[g], start[g + 1]):
             _weigh(of, k, price[g], nowhere, 0.0, clock, worth)
             cost[g] += _schedule(of, k, clock, worth, cost_to_go, p)
-            total[g] += p
+            for t in range(steps):
+                total[g, t] += p[t]
 
 
 @compiled
