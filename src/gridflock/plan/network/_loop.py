@@ -40,7 +40,7 @@ from gridflock.plan.network._rows import (
     watched,
 )
 from gridflock.plan.network._verdict import I_COUNTS, V_COUNTS_PU, Limits
-from gridflock.units import Mask, Money
+from gridflock.units import Mask, Money, Rows
 
 NEAR_PU, NEAR = 0.004, 0.15
 """A row that comes so near to its limit pulls with its full weight."""
@@ -48,6 +48,8 @@ SEEN_PU, SEEN = 0.02, 0.5
 """A row that does not come so near takes no part."""
 CANDIDATE = 0.4
 """Branches loaded less than this in the first plan and without devices are looked at when they break."""
+WARM_PULL = 1.0
+"""Money per kW² and step by which a device keeps to what an earlier horizon asked of it."""
 NOTHING = 1e-6
 """Money per kW and step below which a dual is none."""
 
@@ -153,6 +155,35 @@ class Duals:
         self.volts, self.amps = volts, amps
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Warm:
+    """What a loop hands on to the next horizon of the same feeder and devices.
+
+    Attributes:
+        asked: what was asked of the devices.
+        nodes: (r,) nodes that were looked at.
+        at: (b,) rows of ``Exact.conductors``.
+        volts: (r, T) duals.
+        amps: (2, b, T) duals.
+    """
+
+    asked: Dispatch
+    nodes: Rows
+    at: Index
+    volts: Float
+    amps: Float
+
+    def later(self, steps: int) -> Warm:
+        """The same for a horizon that begins so many steps later; its end goes on as a day before."""
+        return Warm(
+            Dispatch(np.roll(self.asked.p_kw, -steps, axis=1), np.roll(self.asked.q_kvar, -steps, axis=1)),
+            self.nodes,
+            self.at,
+            np.roll(self.volts, -steps, axis=1),
+            np.roll(self.amps, -steps, axis=2),
+        )
+
+
 @dataclass(slots=True, eq=False)
 class Loop:
     """The loop over one day; ``turn`` is one round.
@@ -170,6 +201,7 @@ class Loop:
         system: the rows in force.
         anchor: float32 (C, T) columns of the anchor.
         s: float32 (R, T) scaled duals.
+        mean_s: float32 (R, T) their mean over the last passes: nearer to the best than any of them.
         round: how many there were.
     """
 
@@ -185,11 +217,14 @@ class Loop:
     system: System = field(init=False)
     anchor: Matrix = field(init=False)
     s: Matrix = field(init=False)
+    mean_s: Matrix = field(init=False)
     round: int = 0
 
     @classmethod
-    def begun(cls, day: Day, settings: Settings, without: Points, plan: Dispatch) -> Loop:
-        """The loop at a first plan."""
+    def begun(
+        cls, day: Day, settings: Settings, without: Points, plan: Dispatch, warm: Warm | None = None
+    ) -> Loop:
+        """The loop at a first plan, or where an earlier one ended."""
         points = day.points(plan)
         exact, net = day.exact, day.feeder.network
         most = day.limits.most_a[:, exact.conductors]
@@ -197,24 +232,42 @@ class Loop:
         at = np.flatnonzero((loading > CANDIDATE) & one_of_two(day))
         ends = np.unique(net.load_nodes[net.topology.port_live])
         nodes = ends[(ends >= 0) & (np.append(net.node_phase, NEUTRAL)[ends] < NEUTRAL)].astype(np.int32)
+        if warm is None:
+            duals = Duals.none(len(nodes), len(at), day.feeder.steps)
+            return cls(day, settings, plan, points, plan, watched(nodes, at, exact, day.limits), duals)
+        nodes, at = np.union1d(nodes, warm.nodes).astype(np.int32), np.union1d(at, warm.at)
         duals = Duals.none(len(nodes), len(at), day.feeder.steps)
-        return cls(day, settings, plan, points, plan, watched(nodes, at, exact, day.limits), duals)
+        duals.volts[np.searchsorted(nodes, warm.nodes)] = warm.volts
+        duals.amps[:, np.searchsorted(at, warm.at)] = warm.amps
+        plan = Dispatch(day.deciders.nearest(day.price, warm.asked.p_kw, WARM_PULL), warm.asked.q_kvar)
+        kept = watched(nodes, at, exact, day.limits)
+        return cls(day, settings, plan, day.points(plan), warm.asked, kept, duals)
+
+    def warm(self) -> Warm:
+        """What the next horizon may begin with."""
+        kept, duals = self.watched, self.duals
+        return Warm(self.asked, kept.nodes, kept.at, duals.volts.copy(), duals.amps.copy())
+
+    def broken(self) -> tuple[int, int]:
+        """How many voltages and currents of all steps break their limits."""
+        volts, amps = self.beyond()
+        return int((volts > V_COUNTS_PU).sum()), int((amps > I_COUNTS).sum())
 
     def turn(self) -> None:
         """One round: anchor, some passes, AC."""
         settings = self.settings
         if self.round in settings.linearise:
-            self._linearise()
-        self._anchor()
+            self.linearise()
+        self.anchor_here()
         if self.round in settings.linearise or self.round % settings.weigh == 0:
-            self._weigh()
-        self._passes(settings.passes)
+            self.weigh()
+        self.passes(settings.passes)
         self.points = self.day.points(self.plan)
         self.round += 1
 
     # ---- between the rounds ------------------------------------------------------------------------
 
-    def _linearise(self) -> None:
+    def linearise(self) -> None:
         """Take in limits that broke, and derivatives at the day's mean."""
         day, columns = self.day, self.day.columns
         if self.round:
@@ -243,23 +296,24 @@ class Loop:
         amps = np.abs(points.amps) / limits.most_a[:, exact.conductors] - 1.0
         return np.nan_to_num(volts, nan=np.inf), np.nan_to_num(amps, nan=np.inf)
 
-    def _anchor(self) -> None:
-        """Rows go on from exact values at the devices' plan."""
+    def anchor_here(self, *, aside: bool = True) -> None:
+        """Rows go on from exact values at the devices' plan; inside their limits, or at them (``aside``)."""
         day, kept, duals, settings = self.day, self.watched, self.duals, self.settings
         volts, amps = kept.values(day.feeder.network, day.exact, self.points)
-        if self.round >= settings.patience:
+        if aside and self.round >= settings.patience:
             beyond = np.maximum(kept.low - volts, volts - kept.high)
             duals.aside_pu = _put_aside(duals.aside_pu, beyond, V_COUNTS_PU, settings.most_aside_pu)
             beyond = np.hypot(amps[0], amps[1]) - 1.0
             duals.aside = _put_aside(duals.aside, beyond, I_COUNTS, settings.most_aside)
-        aside = settings.aside_pu + duals.aside_pu
-        low, high = kept.low + aside - volts, kept.high - aside - volts
+        off = float(aside)
+        inside = off * (settings.aside_pu + duals.aside_pu)
+        low, high = kept.low + inside - volts, kept.high - inside - volts
         middle = 0.5 * (low + high)
-        radius = 1.0 - settings.aside - duals.aside
+        radius = 1.0 - off * (settings.aside + duals.aside)
         self.sides = sides(self.slopes, np.minimum(low, middle), np.maximum(high, middle), amps, radius)
         self.anchor = self._columns(self.plan)
 
-    def _weigh(self) -> None:
+    def weigh(self) -> None:
         """Choose the rows in force."""
         found, of, duals = self.sides, self.slopes, self.duals
         gap_v = (np.minimum(found.high, -found.low) * of.size_v[:, None]).min(axis=1)
@@ -275,8 +329,8 @@ class Loop:
 
     # ---- passes ------------------------------------------------------------------------------------
 
-    def _passes(self, count: int) -> None:
-        """Devices, rows and ports in turn."""
+    def passes(self, count: int) -> None:
+        """Devices, rows and ports in turn, with no new anchor."""
         day, rows, relax = self.day, self.system, self.settings.relax
         pull, place = np.float32(self.settings.pull), self.day.columns.port
         k, agents = day.columns.ports, day.columns.agents[:, None].astype(np.float32)
@@ -284,7 +338,7 @@ class Loop:
         u, x, xq = rows.prices(s), self.asked.p_kw, self.asked.q_kvar
         start = self._start()
         ax = start + rows.a @ (self._columns(self.asked) - self.anchor)
-        keep = self._keeper()
+        keep, mean = self._keeper(), np.zeros_like(s)
         for _ in range(count):
             p_kw = day.deciders.nearest(day.price, x - u[:k][place], float(pull))
             room = day.columns.reactive_room(p_kw)
@@ -296,7 +350,9 @@ class Loop:
             ax = wanted + s - s_new
             change = u - (u := rows.prices(s_new))
             x, xq, s = p_over + change[:k][place], q_over + change[k:], s_new
-        self.plan, self.asked, self.s = Dispatch(p_kw, q_kvar), Dispatch(x, xq), s
+            mean += s / np.float32(count)
+        self.plan, self.asked = Dispatch(p_kw, q_kvar), Dispatch(x, xq)
+        self.s, self.mean_s = s, mean
         self._remember()
 
     def _start(self) -> Matrix:
@@ -347,7 +403,7 @@ class Loop:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Keeper:
-    """Nearest kept values of rows: boxes and discs, each left by so much that its price stays below a most."""
+    """Nearest kept values of rows: boxes and discs, each left where it would cost more than it may."""
 
     low: Matrix
     high: Matrix

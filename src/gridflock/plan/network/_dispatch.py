@@ -1,0 +1,265 @@
+"""The plan of a feeder's day: the loop, its repair, and what both say about the result."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from gridflock.grid._network import Float
+from gridflock.plan.devices import Bands
+from gridflock.plan.devices._compiled import Spread
+from gridflock.plan.network._bound import Prices, prices, tightened
+from gridflock.plan.network._columns import columns
+from gridflock.plan.network._deciders import Deciders
+from gridflock.plan.network._exact import Exact, Points
+from gridflock.plan.network._feeder import Feeder
+from gridflock.plan.network._loop import Day, Loop, Settings, Warm
+from gridflock.plan.network._movement import Dispatch
+from gridflock.plan.network._reasons import Reasons, reasons
+from gridflock.plan.network._refused import DayRejected, Devices, check_day
+from gridflock.plan.network._repair import Workshop, repair
+from gridflock.plan.network._verdict import BAND_PU, Broken, Limits, Policy, Verdict, judged, limits
+from gridflock.units import Kvar, Kw, Kwh, Money
+
+FIRST_REPAIR = 6
+"""Rounds after which a plan with few violations left goes to the repair."""
+FEW = 4000
+"""So many voltages and currents are few."""
+REPAIRED_IN = 6
+"""Rounds of a repair that is tried on the way; the one at the end may take all it needs."""
+BOUND_PASSES = 900
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """One round of the loop or of the repair.
+
+    Attributes:
+        stage: ``"loop"`` or ``"repair"``.
+        round: counted from 0, the plan by price alone.
+        voltages: nodes and steps beyond a voltage limit.
+        currents: conductors and steps beyond a current limit.
+        cost: of the plan as it is, money.
+    """
+
+    stage: str
+    round: int
+    voltages: int
+    currents: int
+    cost: float
+
+
+@dataclass(frozen=True, slots=True)
+class How:
+    """How a day is planned.
+
+    Attributes:
+        settings: of the loop.
+        rounds: most of the loop.
+        polish: rounds after the first clean plan, for a lower cost.
+        bound: passes for the linearised bound; 0 for none.
+        going: asked between rounds whether there is time to go on.
+        watch: told of every round.
+        spread: ``map``, or that of a pool of threads.
+        parts: over how many calls.
+    """
+
+    settings: Settings = field(default_factory=Settings)
+    rounds: int = 24
+    polish: int = 0
+    bound: int = BOUND_PASSES
+    going: Callable[[], bool] = lambda: True
+    watch: Callable[[Progress], None] = lambda _: None
+    spread: Spread = map
+    parts: int = 1
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class NetworkPlan:
+    """What m devices do in T steps, and how good that is.
+
+    Attributes:
+        p_kw: float64 (m, T) active power of each device, injection positive.
+        q_kvar: float64 (m, T) reactive power of each.
+        verdict: AC over every node, conductor and step.
+        broken: limits that do not hold, by name; empty where the verdict is clean.
+        cost: own cost of the devices less what their energy earns, money.
+        free_bound: what the best plan without any network costs: no plan costs less.
+        linear_bound: the most that any plan of the linear model around this one is proven to cost at least;
+            NaN where not asked for. Tight, but no proof for AC.
+        missing_kwh: (m,) by how much each device's band is not kept.
+        prices: what the network adds to the worth of power at every port.
+        reasons: the limits behind these prices.
+        log: every round.
+        warm: where the next horizon may begin.
+    """
+
+    p_kw: Kw
+    q_kvar: Kvar
+    verdict: Verdict
+    broken: tuple[Broken, ...]
+    cost: float
+    free_bound: float
+    linear_bound: float
+    missing_kwh: Kwh
+    prices: Prices
+    reasons: Reasons
+    log: tuple[Progress, ...]
+    warm: Warm
+
+    @property
+    def clean(self) -> bool:
+        """Whether every limit holds in every step."""
+        return self.verdict.clean
+
+
+def day_limits(
+    feeder: Feeder,
+    policy: Policy = Policy.NO_WORSE,
+    *,
+    band_pu: tuple[float, float] = BAND_PU,
+    loading: float = 1.0,
+) -> Limits:
+    """The limits of a feeder's day, with a policy for what the day without devices breaks.
+
+    Args:
+        feeder: with the day's loads.
+        policy: what is asked where that day breaks a limit.
+        band_pu: lowest and highest voltage.
+        loading: largest share of the rated current.
+    """
+    exact = Exact(feeder)
+    without = _without(feeder, exact)
+    amps = exact.currents(without.v)
+    return limits(feeder.network, without.v, amps, policy, band_pu=band_pu, loading=loading)
+
+
+def dispatch_plan(
+    feeder: Feeder,
+    devices: Devices,
+    price: Money,
+    kept: Limits | None = None,
+    *,
+    how: How | None = None,
+    warm: Warm | None = None,
+) -> NetworkPlan:
+    """What devices do at given prices so that the feeder keeps its limits in AC in every step.
+
+    There is always a plan; look at ``clean``, and at ``broken`` for what could not be kept.
+
+    Args:
+        feeder: with its device ports and the day's loads.
+        devices: who stands there.
+        price: (T,) or (m, T) worth of a kWh injected, money/kWh, prices of limits above included.
+        kept: what is to be kept; by default ``day_limits(feeder)``.
+        how: rounds, time and threads.
+        warm: from the plan of an earlier horizon (``Warm.later``).
+
+    Raises:
+        DayRejected: the input breaks a rule; all faults are named.
+    """
+    how = how or How()
+    exact = Exact(feeder)
+    without = _without(feeder, exact)
+    if kept is None:
+        kept = limits(feeder.network, without.v, exact.currents(without.v))
+    if faults := check_day(feeder, devices, price, kept):
+        raise DayRejected(faults)
+    bands = Bands.of(devices.flexibility, end_value=devices.end_value, spread=how.spread, parts=how.parts)
+    worth = np.broadcast_to(np.asarray(price, dtype=np.float64), devices.flexibility.base_kw.shape)
+    of = columns(devices.port, devices.s_kva, feeder.ports, devices.q_share)
+    day = Day(feeder, exact, kept, Deciders.of(bands), of, np.ascontiguousarray(worth))
+    return _Planner(day, how).plan(without, warm)
+
+
+def _without(feeder: Feeder, exact: Exact) -> Points:
+    still = np.zeros((feeder.ports, feeder.steps))
+    return exact.points(still, still)
+
+
+class _Planner:
+    """One planning of a day, and what it has found so far."""
+
+    def __init__(self, day: Day, how: How) -> None:
+        self.day, self.how = day, how
+        self.log: list[Progress] = []
+        self.clean: Dispatch | None = None
+
+    def plan(self, without: Points, warm: Warm | None) -> NetworkPlan:
+        """The whole way."""
+        day, how = self.day, self.how
+        free = day.deciders.best(day.price)
+        still = np.zeros((len(day.columns.reactive), day.feeder.steps))
+        loop = Loop.begun(day, how.settings, without, Dispatch(free, still), warm)
+        self._turn(loop)
+        found = self.clean
+        if found is None:
+            found = self._repaired(loop, None)
+        points = day.points(found)
+        amps = day.exact.currents(points.v)
+        verdict = judged(day.feeder.network, day.limits, points.v, amps)
+        kept = loop.warm()
+        network_prices, why = prices(loop), reasons(loop)
+        bound = tightened(loop, found, how.bound) if how.bound and how.going() else np.nan
+        return NetworkPlan(
+            found.p_kw, self._by_device(found), verdict,
+            verdict.broken(day.feeder.network, day.limits, points.v, amps),
+            day.value(found.p_kw), day.value(free), bound, day.deciders.missing_kwh(found.p_kw),
+            network_prices, why, tuple(self.log), kept,
+        )  # fmt: skip
+
+    def _turn(self, loop: Loop) -> None:
+        """Rounds until the plan is clean and polished, or time is over."""
+        how, left = self.how, self.how.polish
+        while True:
+            count = self._note("loop", loop.round, loop.plan, *loop.broken())
+            if self.clean is not None:
+                left -= 1
+            if count == 0:
+                self._keep(loop.plan)
+            if (self.clean is not None and left <= 0) or loop.round >= how.rounds or not how.going():
+                return
+            if 0 < count < FEW and loop.round >= FIRST_REPAIR and loop.round % 3 == 0 and self.clean is None:
+                self._repaired(loop, REPAIRED_IN)
+                if self.clean is not None and left <= 0:
+                    return
+            loop.turn()
+
+    def _repaired(self, loop: Loop, rounds: int | None) -> Dispatch:
+        """The plan of the loop repaired; kept if it is clean."""
+        day, columns_ = self.day, self.day.columns
+        worth = np.zeros((columns_.ports, day.feeder.steps))
+        worth[columns_.port] = day.price
+        if loop.round:
+            worth = worth + prices(loop).kwh
+        shop = Workshop(day.feeder, day.exact, day.limits, day.deciders.bands, columns_, worth)
+        more = {} if rounds is None else {"rounds": rounds}
+        found = repair(shop, loop.plan, going=self.how.going, **more)
+        self._note(
+            "repair", len(found.rounds), found.dispatch, found.verdict.voltages, found.verdict.currents
+        )
+        if found.verdict.clean:
+            self._keep(found.dispatch)
+        return found.dispatch
+
+    def _keep(self, plan: Dispatch) -> None:
+        """Keep the better one of two clean plans."""
+        if self.clean is None or self.day.value(plan.p_kw) < self.day.value(self.clean.p_kw):
+            self.clean = plan
+
+    def _note(self, stage: str, turn: int, plan: Dispatch, voltages: int, currents: int) -> int:
+        """Log a round; how many limits are broken."""
+        self.log.append(Progress(stage, turn, voltages, currents, self.day.value(plan.p_kw)))
+        self.how.watch(self.log[-1])
+        return voltages + currents
+
+    def _by_device(self, plan: Dispatch) -> Float:
+        """(m, T) reactive power shared among the inverters of a port by what they can."""
+        of = self.day.columns
+        can = of.capability(plan.p_kw)
+        whole = np.asarray(of.sums @ can)
+        part = np.divide(of.spread_kvar(plan.q_kvar), whole, out=np.zeros_like(whole), where=whole > 0.0)
+        shared: Float = can * part[of.port]
+        return shared

@@ -1,0 +1,123 @@
+"""Bad input to a feeder's day, named as values."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from gridflock.grid._network import Float
+from gridflock.model import Flexibility, Rejected
+from gridflock.plan.network._columns import Q_SHARE
+from gridflock.plan.network._feeder import Feeder
+from gridflock.plan.network._verdict import Limits
+from gridflock.units import Money, Rows
+
+_PER_STEP = ("base_kw", "up_kw", "down_kw")
+_PER_EDGE = ("x_lo_kwh", "x_hi_kwh")
+_PER_ROW = ("gain_up", "gain_down", "cost_up", "cost_down")
+SHOWN = 5
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Devices:
+    """Who stands at a feeder's device ports: m devices over T steps.
+
+    Attributes:
+        flexibility: one row for each.
+        port: (m,) device port of each.
+        s_kva: (m,) apparent-power rating of its inverter; 0 where it gives no reactive power.
+        q_share: part of the rating that reactive power may take.
+        end_value: money per kWh in store at the end.
+    """
+
+    flexibility: Flexibility
+    port: Rows
+    s_kva: Float
+    q_share: float = Q_SHARE
+    end_value: float = 0.0
+
+
+class DayRejected(ValueError):  # noqa: N818 it carries `Rejected` values and is named after them
+    """Input from which no day can be planned.
+
+    Attributes:
+        rejected: all faults found.
+    """
+
+    def __init__(self, rejected: Sequence[Rejected]) -> None:
+        self.rejected = tuple(rejected)
+        lines = [f"{one.field} {', '.join(one.ids)}: {one.reason}" for one in self.rejected]
+        super().__init__("\n".join([f"day refused, {len(lines)} faults", *lines]))
+
+
+def check_day(feeder: Feeder, devices: Devices, price: Money, limits: Limits) -> tuple[Rejected, ...]:
+    """Everything in the input of ``dispatch_plan`` that breaks a rule; empty when all is well."""
+    return _misshapen(feeder, devices, price, limits) or (
+        *_devices(feeder, devices),
+        *_numbers("price", np.atleast_1d(price), (), "must be finite, money/kWh"),
+    )
+
+
+def _misshapen(feeder: Feeder, devices: Devices, price: Money, limits: Limits) -> tuple[Rejected, ...]:
+    rows = devices.flexibility
+    steps, m, net = feeder.steps, len(rows.groups), feeder.network
+    wanted: dict[str, tuple[object, tuple[int, ...]]] = {
+        **{name: (getattr(rows, name), (m, steps)) for name in _PER_STEP},
+        **{name: (getattr(rows, name), (m, steps + 1)) for name in _PER_EDGE},
+        **{name: (getattr(rows, name), (m,)) for name in _PER_ROW},
+        "port": (devices.port, (m,)),
+        "s_kva": (devices.s_kva, (m,)),
+        "v_low_pu": (limits.v_low_pu, (steps, net.n)),
+        "v_high_pu": (limits.v_high_pu, (steps, net.n)),
+        "most_a": (limits.most_a, (steps, len(net.branch_blocks.node))),
+    }
+    found = [
+        Rejected("day", name, (), f"shape {np.shape(value)}, expected {shape}")
+        for name, (value, shape) in wanted.items()
+        if np.shape(value) != shape
+    ]
+    if rows.grid.n != steps:
+        found.append(Rejected("day", "grid", (), f"{rows.grid.n} steps, the feeder's day has {steps}"))
+    if np.shape(price) not in {(steps,), (m, steps)}:
+        expected = f"({steps},) or ({m}, {steps})"
+        found.append(Rejected("day", "price", (), f"shape {np.shape(price)}, expected {expected}"))
+    if not 0.0 <= devices.q_share <= 1.0:
+        found.append(Rejected("day", "q_share", (), f"{devices.q_share} is not between 0 and 1"))
+    return tuple(found)
+
+
+def _devices(feeder: Feeder, devices: Devices) -> list[Rejected]:
+    rows = devices.flexibility
+    names = np.array(rows.groups, dtype=object)
+    found = []
+    for name in (*_PER_STEP, *_PER_ROW):
+        found += _numbers(name, getattr(rows, name), names, "must be finite")
+    rules = (
+        ("port", (devices.port < 0) | (devices.port >= feeder.ports), f"not one of {feeder.ports} ports"),
+        ("s_kva", ~(np.isfinite(devices.s_kva) & (devices.s_kva >= 0.0)), "must be a number from 0"),
+        ("up_kw", (rows.up_kw < 0.0).any(axis=1), "must not be negative"),
+        ("down_kw", (rows.down_kw < 0.0).any(axis=1), "must not be negative"),
+        ("x_lo_kwh", ~(rows.x_lo_kwh <= rows.x_hi_kwh).all(axis=1), "above x_hi_kwh, or no number"),
+        ("gain_up", rows.gain_up * rows.gain_down > 0.0, "must not have the sign of gain_down"),
+    )
+    for name, bad, reason in rules:
+        if bad.any():
+            found.append(_named(name, names[bad], reason))
+    return found
+
+
+def _numbers(field: str, value: Float, names: object, reason: str) -> list[Rejected]:
+    """Numbers that are none, by the device they belong to."""
+    bad = ~np.isfinite(value)
+    if not bad.any():
+        return []
+    if not len(np.atleast_1d(names)):
+        return [Rejected("day", field, (), reason, count=int(bad.sum()))]
+    rows = bad.reshape(len(bad), -1).any(axis=1)
+    return [_named(field, np.atleast_1d(names)[rows], reason)]
+
+
+def _named(field: str, names: np.ndarray, reason: str) -> Rejected:  # type: ignore[type-arg]
+    return Rejected("day", field, tuple(names[:SHOWN].tolist()), reason, count=len(names))
