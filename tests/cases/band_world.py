@@ -66,7 +66,7 @@ def _band(rng, kind, hours, size, down, gain_down):
     """Contents allowed at the edges (n, T + 1); a departure takes power and asks for energy."""
     n, steps = down.shape
     if kind == "sun":
-        return np.full((n, steps + 1), -np.inf), np.full((n, steps + 1), np.inf)
+        return np.zeros((n, steps + 1)), np.full((n, steps + 1), rng.choice([0.0, np.inf]))
     full = size * rng.random((n, 1))
     lo = -full * rng.choice([1.0, 1.0, 0.5], (n, steps + 1))
     hi = (size - full) * rng.choice([1.0, 1.0, 0.5], (n, steps + 1))
@@ -124,20 +124,29 @@ def envelope(rng, of):
 
 
 def reachable(of, lo, hi):
-    """Contents to keep after each step (n, T) and the most that is missing (n,), as defined."""
-    kept = (1.0 - of.loss_per_hour[:, None]) ** of.hours
-    up, down = of.gain_up[:, None], of.gain_down[:, None]
-    ends = [np.where(q > 0.0, up, -down) * q * of.hours for q in (lo, hi, np.clip(0.0, lo, hi))]
-    least, most = np.min(ends, axis=0), np.max(ends, axis=0)
+    """Bounds of power and contents to keep (n, T), and the most that is missing (n,), as defined."""
+    kept, lo, hi = (1.0 - of.loss_per_hour[:, None]) ** of.hours, lo.copy(), hi.copy()
     low, high, missing = np.zeros(of.members), np.zeros(of.members), np.zeros(of.members)
     x_lo, x_hi = np.empty_like(lo), np.empty_like(lo)
     for t in range(lo.shape[1]):
-        low, high = kept[:, t] * low + least[:, t], kept[:, t] * high + most[:, t]
+        low, high = kept[:, t] * low, kept[:, t] * high
         want_lo, want_hi = of.x_lo_kwh[:, t + 1], of.x_hi_kwh[:, t + 1]
+        for bound, each in ((lo, of.gain_up), (hi, -of.gain_down)):
+            # What is forced must be there, or have its place.
+            gain = each * of.hours[t]
+            forced = bound[:, t] * (bound[:, t] > 0.0 if bound is lo else bound[:, t] < 0.0)
+            room = np.where(gain * forced < 0.0, high - want_lo, want_hi - low)
+            most = np.divide(
+                np.maximum(room, 0.0), np.abs(gain), out=np.full_like(room, np.inf), where=gain != 0
+            )
+            bound[:, t] -= forced - np.clip(forced, -most, most)
+        ends = [np.where(q > 0.0, of.gain_up, -of.gain_down) * q for q in (lo[:, t], hi[:, t])]
+        ends.append(np.where(lo[:, t] * hi[:, t] < 0.0, 0.0, ends[0]))
+        low, high = low + np.min(ends, axis=0) * of.hours[t], high + np.max(ends, axis=0) * of.hours[t]
         missing = np.maximum(missing, np.maximum(want_lo - high, low - want_hi))
         low, high = np.clip(want_lo, low, high), np.clip(want_hi, low, high)
         x_lo[:, t], x_hi[:, t] = low, high
-    return x_lo, x_hi, missing
+    return lo, hi, x_lo, x_hi, missing
 
 
 @dataclass
@@ -159,7 +168,7 @@ def program(of, price, p_lo=None, p_hi=None):
     lo, hi = -of.down_kw, of.up_kw
     if p_lo is not None:
         lo, hi = (np.clip(bound - of.base_kw, -of.down_kw, of.up_kw) for bound in (p_lo, p_hi))
-    x_lo, x_hi, missing = reachable(of, lo, hi)
+    lo, hi, x_lo, x_hi, missing = reachable(of, lo, hi)
     up, down = np.maximum(hi, 0.0), np.maximum(-lo, 0.0)
     value = np.zeros((n, steps))
     value[:, -1] = -of.end_value

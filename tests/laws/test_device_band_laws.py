@@ -22,7 +22,7 @@ seeds, kinds, flags = st.integers(0, 2**32 - 1), st.sampled_from(world.KINDS), s
 def keeps(of, p_kw, p_lo, p_hi, within=1e-8):
     """Whether schedules (n, T) lie in the rows' sets; what burns may be hidden in them."""
     lo, hi = (np.clip(bound - of.base_kw, -of.down_kw, of.up_kw) for bound in (p_lo, p_hi))
-    x_lo, x_hi, _ = world.reachable(of, lo, hi)
+    lo, hi, x_lo, x_hi, _ = world.reachable(of, lo, hi)
     q = p_kw - of.base_kw
     up, down = np.maximum(hi, 0.0), np.maximum(-lo, 0.0)
     share = np.divide(up, up + down, out=np.zeros_like(up), where=up + down > 0.0)

@@ -134,7 +134,8 @@ class Bands:
         Args:
             price: float64 (n, T) worth of a kWh injected, money/kWh, a line for each row asked.
             p_lo_kw: float64 (n, T) further lower bounds, an operating envelope; -inf for none. A bound
-                that power alone cannot keep is kept as nearly as possible, the upper one first.
+                that power alone cannot keep is kept as nearly as possible, the upper one first; one that
+                would force energy out of an empty store or into a full one yields.
             p_hi_kw: float64 (n, T) further upper bounds; inf for none.
             rows: int64 (n,) which rows are asked; all by default.
 

@@ -101,8 +101,22 @@ def _prices(room: Room, of: Columns, form: Traits, asked: Asked, k: int) -> None
 
 
 @inlined
+def _rest_at_the_end(room: Room, form: Traits, hour: float, t: int, idle: tuple[float, float]) -> None:
+    """Let bounds of step ``t`` yield that would force energy out of an empty store or into a full one.
+
+    ``idle`` are the lowest and the highest content after the step if nothing is done.
+    """
+    if room.q_lo[t] > 0.0 and form.drain > 0.0:
+        most = max(idle[1] - room.band_lo[t + 1], 0.0) / (hour * form.drain)
+        room.q_lo[t] = min(room.q_lo[t], most)
+    elif room.q_hi[t] < 0.0 and form.fill > 0.0:
+        most = max(room.band_hi[t + 1] - idle[0], 0.0) / (hour * form.fill)
+        room.q_hi[t] = max(room.q_hi[t], -most)
+
+
+@inlined
 def reach(room: Room, form: Traits, hours: Array) -> tuple[float, bool]:
-    """Contents that can be reached and are allowed, into ``lo`` and ``hi``.
+    """Contents that can be reached and are allowed, into ``lo`` and ``hi``; bounds of ``q`` may yield.
 
     Returns:
         Most kWh by which the band had to be widened, and whether it binds at all.
@@ -111,6 +125,7 @@ def reach(room: Room, form: Traits, hours: Array) -> tuple[float, bool]:
     binds = False
     room.lo[0] = room.hi[0] = 0.0
     for t in range(len(hours)):
+        _rest_at_the_end(room, form, hours[t], t, (room.kept[t] * lo, room.kept[t] * hi))
         low_q, high_q = room.q_lo[t], room.q_hi[t]
         up = form.drain * max(high_q, 0.0) - form.fill * max(-high_q, 0.0)
         down = form.drain * max(low_q, 0.0) - form.fill * max(-low_q, 0.0)
