@@ -119,6 +119,17 @@ def test_a_program_without_a_point_is_named_and_does_not_answer():
     assert np.isnan(of.respond(Question(np.zeros((2, STEPS)), 0.0)).cost).tolist() == [False, True]
 
 
+def test_a_price_that_is_no_number_gets_no_answer():
+    """And spoils none: the next sound price is answered as before."""
+    rng, _, of = devices(56, 5, 5)
+    sound = Question(rng.normal(0.1, 0.5, (5, STEPS)), 0.0)
+    before = of.respond(sound)
+    assert np.isnan(of.respond(Question(np.full((5, STEPS), np.nan), 0.0)).cost).all()
+    assert (of.respond(sound).cost == before.cost).all()
+    fresh = Question(sound.price + 1e-9, 0.0)
+    np.testing.assert_allclose(of.respond(fresh).cost, before.cost, atol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("change", "field"),
     [

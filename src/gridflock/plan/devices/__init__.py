@@ -4,7 +4,8 @@ An ``Oracle`` answers a ``Question`` (prices for its groups) with an ``Answer`` 
 inexact that is), and gives every member's schedule afterwards. ``Stores`` are batteries and vehicles that
 may give back, ``Vehicles`` only charge; ``Bands`` are rows of ``model.Flexibility`` of any kind, and answer
 proximal questions too. ``Sources`` are sun and wind, with reactive power inside their inverters' discs
-(``room_kvar``, ``onto_disc``). The room ``whole`` has those that are on or off.
+(``room_kvar``, ``onto_disc``); ``Programs`` are linear programs of any other kind. The room ``whole`` has
+those that are on or off.
 """
 
 from gridflock.plan.devices._band import Bands

@@ -22,6 +22,9 @@ from gridflock.plan.devices._compiled import Array, Indices, thin
 from gridflock.plan.devices._oracle import Answer, Question
 from gridflock.units import Kw, Money
 
+REMEMBERED = 400
+"""Answers of one device that are kept, the newest: more than a coordination asks for."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Program:
@@ -93,6 +96,8 @@ class _Solver:
         """Schedule (T,) and own cost that are best at a price (T,); NaN where there is no best."""
         key = price.tobytes()
         if key not in self._known:
+            if len(self._known) >= REMEMBERED:
+                del self._known[next(iter(self._known))]
             self._known[key] = self._solved(self.of.cost - self.of.power.T @ (price * self.hours))
         return self._known[key]
 
@@ -101,9 +106,13 @@ class _Solver:
         return bool(np.isfinite(self._solved(np.zeros(len(self.of.cost)))[1]))
 
     def _solved(self, cost: Array) -> tuple[Kw, float]:
-        self._solver.changeColsCost(len(cost), self._columns, cost)
+        # HiGHS refuses a cost that is no number and would go on with the one before.
+        taken = self._solver.changeColsCost(len(cost), self._columns, cost)
         self._solver.run()
-        if self._solver.getModelStatus() != highspy.HighsModelStatus.kOptimal:
+        if (
+            taken == highspy.HighsStatus.kError
+            or self._solver.getModelStatus() != highspy.HighsModelStatus.kOptimal
+        ):
             return np.zeros(len(self.hours)), np.nan
         return self._of(np.array(self._solver.getSolution().col_value))
 
