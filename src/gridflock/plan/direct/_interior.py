@@ -10,6 +10,7 @@ from gridflock.plan.devices._compiled import Array, compiled
 from gridflock.plan.direct._newton import (
     LOCAL,
     LOCAL_SIGN,
+    Errors,
     Factor,
     Shape,
     count,
@@ -69,22 +70,6 @@ class Rows(NamedTuple):
     price: Array
 
 
-class Errors(NamedTuple):
-    """Of one point: what rows and stationarity lack.
-
-    Attributes:
-        slope: (columns,) minus the derivative, bounds left out.
-        lacking: (m, T).
-        short: (rows,).
-        short_peak: (T,).
-    """
-
-    slope: Array
-    lacking: Array
-    short: Array
-    short_peak: Array
-
-
 @compiled
 def _largest(values: Array, at_least: float) -> float:
     for j in range(len(values)):
@@ -110,6 +95,8 @@ def _rows_lack(shape: Shape, columns: Columns, rows: Rows, net: Array, errors: E
             errors.lacking[i, t] = moved + before - content
             before = content
             net[shape.kind[i], t] += v[k] - v[n + k]
+            u, d = shape.share_up[i, t], shape.share_down[i, t]
+            errors.unfilled[k] = 1.0 - u * v[k] - d * v[n + k] - v[3 * n + k] if u > 0.0 else 0.0
     count(shape, net, errors.short)
     for k in range(LOCAL):
         for r in range(shape.rows):
@@ -121,7 +108,7 @@ def _rows_lack(shape: Shape, columns: Columns, rows: Rows, net: Array, errors: E
             bought = v[4 * n + t] + v[4 * n + shape.rows + t]
             errors.short_peak[t] = bought + v[slack + t] - v[slack + steps] - rows.so_far
     worst = _largest(errors.lacking.ravel(), _largest(errors.short, 0.0))
-    return _largest(errors.short_peak, worst)
+    return _largest(errors.short_peak, _largest(errors.unfilled, worst))
 
 
 @compiled
@@ -286,10 +273,7 @@ def descend(shape: Shape, columns: Columns, rows: Rows, factor: Factor, errors: 
         _weigh(columns, inverse)
         factorise(shape, inverse, factor, chains)
         second[:] = 0.0
-        direction(
-            shape, inverse, factor, errors.slope, errors.lacking, errors.short, errors.short_peak,
-            step, d_value, d_price, d_peak, work,
-        )  # fmt: skip
+        direction(shape, inverse, factor, errors.slope, errors, step, d_value, d_price, d_peak, work)
         _keep(columns, step)
         _prices_step(columns, step, 0.0, second, d_lower, d_upper)
         ahead, ahead_price = _farthest(columns, step, d_lower, d_upper)
@@ -297,10 +281,7 @@ def descend(shape: Shape, columns: Columns, rows: Rows, factor: Factor, errors: 
         # Never nearer to the bounds than asked for: there digits are lost.
         mean = max(gap * (after / gap) ** 3, ENOUGH * aim * (1.0 + worth)) / pairs
         _centred(columns, step, d_lower, d_upper, mean, second, errors.slope, right)
-        direction(
-            shape, inverse, factor, right, errors.lacking, errors.short, errors.short_peak,
-            step, d_value, d_price, d_peak, work,
-        )  # fmt: skip
+        direction(shape, inverse, factor, right, errors, step, d_value, d_price, d_peak, work)
         _keep(columns, step)
         _prices_step(columns, step, mean, second, d_lower, d_upper)
         ahead, ahead_price = _farthest(columns, step, d_lower, d_upper)
@@ -314,10 +295,7 @@ def descend(shape: Shape, columns: Columns, rows: Rows, factor: Factor, errors: 
         done += 1
     if done:
         right[:] = 0.0
-        direction(
-            shape, inverse, factor, right, errors.lacking, errors.short, errors.short_peak,
-            step, d_value, d_price, d_peak, work,
-        )  # fmt: skip
+        direction(shape, inverse, factor, right, errors, step, d_value, d_price, d_peak, work)
         _keep(columns, step)
         d_lower[:], d_upper[:] = 0.0, 0.0
         _go(columns, step, d_lower, d_upper, _farthest(columns, step, d_lower, d_upper)[0], 0.0)

@@ -23,8 +23,9 @@ LOCAL = 4
 """Columns that stand in one shared row only."""
 LOCAL_SIGN = np.array([[1.0, 1.0, -1.0, -1.0], [1.0, -1.0, -1.0, 0.0], [1.0, -1.0, 0.0, 0.0]])
 """Their signs in a row of the head (import, beyond its limit, export, beyond), of an envelope (under,
-over, value less its least) and of the head's change (rise, fall)."""
-TINY = 1e-16
+over, value less its least) and of the head's change (fall, rise)."""
+TINY = 1e-10
+"""Conductance of a step without any flow: holds a price that nothing else holds."""
 NONE = 1e-200
 """Keeps a quotient of two zeros finite."""
 
@@ -93,6 +94,24 @@ class Factor(NamedTuple):
     peak_weight: Array
 
 
+class Errors(NamedTuple):
+    """Of one point: what rows and stationarity lack.
+
+    Attributes:
+        slope: (columns,) minus the derivative, bounds left out.
+        lacking: (m, T) of the chains' rows.
+        unfilled: (m·T,) of the rows of exclusion.
+        short: (rows,) of the shared rows.
+        short_peak: (T,) of the peak's rows.
+    """
+
+    slope: Array
+    lacking: Array
+    unfilled: Array
+    short: Array
+    short_peak: Array
+
+
 def room(m: int, steps: int, rows: int) -> Factor:
     """Empty arrays for a factor."""
     chains = [np.empty((m, steps)) for _ in range(9)]
@@ -154,7 +173,7 @@ def _own(shape: Shape, inverse: Array, factor: Factor, i: int) -> None:
     """
     m, steps = shape.effect_up.shape
     n, at = m * steps, i * steps
-    after = 1.0 / TINY
+    after = 1.0 / NONE
     for back in range(steps):
         t = steps - 1 - back
         here = factor.own[i, t]
@@ -375,9 +394,7 @@ def direction(
     inverse: Array,
     factor: Factor,
     right: Array,
-    lacking: Array,
-    short: Array,
-    short_peak: Array,
+    errors: Errors,
     step: Array,
     d_value: Array,
     d_price: Array,
@@ -391,9 +408,7 @@ def direction(
         inverse: (columns,) as factorised with.
         factor: of ``factorise``.
         right: (columns,) of stationarity, complementarity taken in.
-        lacking: (m, T) what the chains' rows lack.
-        short: (rows,) what the shared rows lack.
-        short_peak: (T,) what the peak's rows lack.
+        errors: what the rows lack.
         step: (columns,) overwritten.
         d_value: (m, T) change of the chains' prices, overwritten.
         d_price: (rows,) of the shared rows', overwritten.
@@ -404,22 +419,23 @@ def direction(
     rows, local = shape.rows, 4 * m * steps
     slack = local + LOCAL * rows
     by_kind = work[3:]
-    d_price[:] = short
-    _at_given_prices(shape, factor, right, lacking, step, d_value, by_kind, work)
+    d_price[:] = errors.short
+    _at_given_prices(shape, inverse, factor, right, errors, d_value, by_kind, work)
     count(shape, by_kind, d_price)
     for k in range(LOCAL):
         for r in range(rows):
             j = local + k * rows + r
             d_price[r] -= LOCAL_SIGN[shape.row_kind[r], k] * inverse[j] * right[j]
     if shape.peaked:
-        _with_peak(shape, inverse, factor, right, short_peak, step, d_price, d_peak)
+        _with_peak(shape, inverse, factor, right, errors.short_peak, step, d_price, d_peak)
     else:
         _substitute(factor.dense, d_price)
         d_peak[:] = 0.0
         step[slack : slack + steps + 1] = 0.0
     row_prices(shape, d_price, by_kind)
     for i in range(m):
-        _device(shape, factor, right, i, by_kind[shape.kind[i]], step, d_value[i], work)
+        paid = by_kind[shape.kind[i]]
+        _device(shape, inverse, factor, right, errors.unfilled, i, paid, step, d_value[i], work)
     for k in range(LOCAL):
         for r in range(rows):
             j = local + k * rows + r
@@ -432,42 +448,49 @@ def direction(
 @compiled
 def _at_given_prices(
     shape: Shape,
+    inverse: Array,
     factor: Factor,
     right: Array,
-    lacking: Array,
-    step: Array,
+    errors: Errors,
     d_value: Array,
     net: Array,
     work: Array,
 ) -> None:
     """What the devices would do at the shared rows' present prices; ``net`` (kinds, T) gets their powers.
 
-    ``step`` gets their flows before their own chains' prices act, ``d_value`` what these must answer for.
+    ``d_value`` gets what the chains must answer for.
     """
     m, steps = shape.effect_up.shape
     n, current, value = m * steps, work[0], work[1]
     net[:] = 0.0
     for i in range(m):
-        at = i * steps
+        at, moved = i * steps, net[shape.kind[i]]
         for t in range(steps):
-            a, b = _without_room(shape, right, i, t)
-            up = factor.uu[i, t] * a + factor.ud[i, t] * b
-            down = factor.ud[i, t] * a + factor.dd[i, t] * b
-            step[at + t], step[n + at + t] = up, down
-            current[t] = lacking[i, t] + shape.effect_up[i, t] * up + shape.effect_down[i, t] * down
+            a, b = right[at + t], right[n + at + t]
+            up, down, _ = _flows(shape, inverse, right, errors.unfilled, i, t, a, b)
+            moved[t] += up - down
+            needed = errors.lacking[i, t] + shape.effect_up[i, t] * up + shape.effect_down[i, t] * down
+            current[t], d_value[i, t] = needed, needed
         _chain(factor, i, current, right[2 * n + at : 2 * n + at + steps], value, work[2])
         for t in range(steps):
-            net[shape.kind[i], t] += step[at + t] - step[n + at + t] - factor.cross[i, t] * value[t]
-            d_value[i, t] = current[t]
+            moved[t] -= factor.cross[i, t] * value[t]
 
 
 @compiled
-def _without_room(shape: Shape, right: Array, i: int, t: int) -> tuple[float, float]:
-    """Right sides of up and down with the room's taken in."""
+def _flows(
+    shape: Shape, inverse: Array, right: Array, unfilled: Array, i: int, t: int, up: float, down: float
+) -> tuple[float, float, float]:
+    """Steps of up, down and room for given right sides of the two flows.
+
+    By the price of the row of exclusion, so that a room that is all but gone keeps its digits.
+    """
     m, steps = shape.effect_up.shape
     n, at = m * steps, i * steps + t
-    pushed = right[3 * n + at]
-    return right[at] - shape.share_up[i, t] * pushed, right[n + at] - shape.share_down[i, t] * pushed
+    u, d = shape.share_up[i, t], shape.share_down[i, t]
+    one, other, free, pushed = inverse[at], inverse[n + at], inverse[3 * n + at], right[3 * n + at]
+    wanted = unfilled[at] - one * u * up - other * d * down - free * pushed
+    price = wanted / (free + one * u * u + other * d * d + NONE)
+    return one * (up + u * price), other * (down + d * price), free * (pushed + price)
 
 
 @compiled
@@ -507,8 +530,10 @@ def _with_peak(
 @compiled
 def _device(
     shape: Shape,
+    inverse: Array,
     factor: Factor,
     right: Array,
+    unfilled: Array,
     i: int,
     paid: Array,
     step: Array,
@@ -525,9 +550,7 @@ def _device(
     _chain(factor, i, current, right[contents], value, step[contents])
     for t in range(steps):
         d_value[t] = value[t]
-        a = paid[t] - shape.effect_up[i, t] * value[t]
-        b = -paid[t] - shape.effect_down[i, t] * value[t]
-        up = step[at + t] + factor.uu[i, t] * a + factor.ud[i, t] * b
-        down = step[n + at + t] + factor.ud[i, t] * a + factor.dd[i, t] * b
-        step[at + t], step[n + at + t] = up, down
-        step[3 * n + at + t] = -shape.share_up[i, t] * up - shape.share_down[i, t] * down
+        a = right[at + t] + paid[t] - shape.effect_up[i, t] * value[t]
+        b = right[n + at + t] - paid[t] - shape.effect_down[i, t] * value[t]
+        up, down, room = _flows(shape, inverse, right, unfilled, i, t, a, b)
+        step[at + t], step[n + at + t], step[3 * n + at + t] = up, down, room

@@ -8,13 +8,13 @@ import numpy as np
 
 from gridflock.plan.devices._compiled import Array
 from gridflock.plan.direct._chains import Chains
-from gridflock.plan.direct._interior import Errors, descend
-from gridflock.plan.direct._newton import LOCAL, room
+from gridflock.plan.direct._interior import descend
+from gridflock.plan.direct._newton import LOCAL, Errors, room
 from gridflock.plan.direct._setting import Setting, setting_of
 
 AIM = 1e-9
 PROVEN, KEPT = 1e-8, 1e-7
-"""Largest gap between cost and bound, as a part of the cost's scale; largest breach, as one of power's."""
+"""Largest gap between cost and bound, as a part of the cost's scale; largest breach."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -25,14 +25,15 @@ class Optimum:
         proven: cost and bound meet and all bounds are kept, to 1e-8 and 1e-7 of their scales.
         cost: money.
         bound: money no schedule goes below, by exact answers of every column to the prices.
-        breach: largest breach of a store's band or of a hard limit, kWh or kW.
+        breach: largest breach of a store's band or of a hard limit, as a part of the power it is about,
+            of 1 kW at least.
         rounds: of the method.
         up: (m, T) kW.
         down: (m, T) kW.
         content: (m, T) kWh after each step, replayed.
         head: (4, T) kW: import, import beyond its limit, export, export beyond.
         peak: kW of import above what is paid already.
-        change: (2, T - 1) kW by which the head's flow rises and falls; empty where it costs nothing.
+        change: (2, T - 1) kW by which the head's import falls and rises; empty where it costs nothing.
         given: per limit (2, n) kW, by which it gave way below and above.
         reduced_up: (m, T) money per kW, change of the cost with the column's bound.
         reduced_down: (m, T).
@@ -84,7 +85,13 @@ def optimum(of: Chains, aim: float = AIM) -> Optimum:
     setting = setting_of(of)
     m, steps = of.most_up.shape
     shape, columns, rows = setting.shape, setting.columns, setting.rows
-    errors = Errors(np.empty(len(setting.top)), np.empty((m, steps)), np.empty(shape.rows), np.empty(steps))
+    errors = Errors(
+        slope=np.empty(len(setting.top)),
+        lacking=np.empty((m, steps)),
+        unfilled=np.empty(m * steps),
+        short=np.empty(shape.rows),
+        short_peak=np.empty(steps),
+    )
     done = descend(shape, columns, rows, room(m, steps, shape.rows), errors, aim)
     return _told(of, setting, errors, done)
 
@@ -98,12 +105,10 @@ def _told(of: Chains, setting: Setting, errors: Errors, done: int) -> Optimum:
     down = np.clip(part[n : 2 * n].reshape(m, steps), 0.0, of.most_down)
     content = of.content[:, None] + (of.effect_up * up + of.effect_down * down).cumsum(axis=1)
     head, breach = _head(of, up, down)
-    breach = max(
-        breach, float((of.least - content).max(initial=0.0)), float((content - of.most).max(initial=0.0))
-    )
+    breach = max(breach, _outside(of, content))
     peak = max(0.0, float((head[0] + head[1]).max()) - of.so_far) if of.peak_price > 0 else 0.0
     flow = head[0] + head[1] - head[2] - head[3]
-    change = _parted(np.diff(flow)) if of.change_price > 0 else np.empty((2, 0))
+    change = _parted(-np.diff(flow)) if of.change_price > 0 else np.empty((2, 0))
     given = tuple(
         _given(limit.least, limit.most, (up - down)[limit.member].sum(axis=0)) for limit in of.limits
     )
@@ -119,7 +124,7 @@ def _told(of: Chains, setting: Setting, errors: Errors, done: int) -> Optimum:
         price[1:] -= change_price
     scale = kw * money + abs(cost)
     return Optimum(
-        proven=bool(cost - bound <= PROVEN * scale and breach <= KEPT * max(kw, 1.0)),
+        proven=bool(abs(cost - bound) <= PROVEN * scale and breach <= KEPT),
         cost=cost,
         bound=bound,
         breach=breach,
@@ -153,10 +158,17 @@ def _head(of: Chains, up: Array, down: Array) -> tuple[Array, float]:
         head[2 * k] = np.minimum(flow, limit)
         beyond = flow - head[2 * k]
         hard = np.isinf(of.penalty)
-        breach = max(breach, float(beyond[hard].max(initial=0.0)))
+        breach = max(breach, float(beyond[hard].max(initial=0.0)) / max(1.0, float(np.abs(drawn).max())))
         head[2 * k] += np.where(hard, beyond, 0.0)
         head[2 * k + 1] = np.where(hard, 0.0, beyond)
     return head, breach
+
+
+def _outside(of: Chains, content: Array) -> float:
+    """Largest breach of a band in kWh per kW of the store."""
+    outside = np.maximum(of.least - content, content - of.most)
+    power = np.maximum(np.maximum(of.most_up, of.most_down).max(axis=1, keepdims=True), 1.0)
+    return max(0.0, float((outside / power).max(initial=0.0)))
 
 
 def _parted(values: Array) -> Array:

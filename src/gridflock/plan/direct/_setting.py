@@ -28,7 +28,7 @@ class Setting:
         kw: kW per unit of power; contents are in kWh per ``kw``.
         money: money per unit of cost and unit of power.
         top: (columns,) upper bounds, counted from the lower ones.
-        fixed_cost: of the contents' lower bounds, in the problem's scale.
+        fixed_cost: of the contents' lower bounds and of limits out of reach, in the problem's scale.
     """
 
     shape: Shape
@@ -68,7 +68,7 @@ def setting_of(of: Chains) -> Setting:
     rows = Rows(
         floor / kw, demand / kw, of.so_far / kw, np.tile(of.worth[:, None] / money, (1, steps)), price
     )
-    fixed = -float((of.worth * floor[:, -1]).sum()) / (kw * money)
+    fixed = (_unavoidable(of) - float((of.worth * floor[:, -1]).sum())) / (kw * money)
     return Setting(shape, columns, rows, kw, money, top, fixed)
 
 
@@ -146,13 +146,23 @@ def _shared_rows(of: Chains, rows: int) -> tuple[Array, Array, Array]:
     for limit in of.limits:
         here = slice(at, at + len(limit.most))
         least, most = np.clip(limit.least, -far, far), np.clip(limit.most, -far, far)
-        # A bound nobody can reach moves to where everybody can: the optimum is checked with the true one.
+        # A bound nobody can reach moves to where it is felt alike; see ``_unavoidable``.
         cost[:2, here], top[:2, here] = limit.penalty, 2.0 * far
         top[2, here], demand[here] = most - least, least
         at = here.stop
     if at < rows:
         cost[:2, at:], top[:2, at:], demand[at:] = of.change_price, 2.0 * far, -np.diff(of.demand)
     return cost, top, demand
+
+
+def _unavoidable(of: Chains) -> float:
+    """What limits cost that lie beyond all anybody can do, counted from there."""
+    far, cost = _far(of), 0.0
+    for limit in of.limits:
+        beyond = np.where(np.isfinite(limit.least), np.maximum(limit.least - far, 0.0), 0.0)
+        beyond += np.where(np.isfinite(limit.most), np.maximum(-far - limit.most, 0.0), 0.0)
+        cost += float(limit.penalty @ beyond)
+    return cost
 
 
 def _bounded(shape: Shape, top: Array) -> tuple[Mask, Mask]:
