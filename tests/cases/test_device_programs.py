@@ -125,6 +125,10 @@ def test_a_price_that_is_no_number_gets_no_answer():
     sound = Question(rng.normal(0.1, 0.5, (5, STEPS)), 0.0)
     before = of.respond(sound)
     assert np.isnan(of.respond(Question(np.full((5, STEPS), np.nan), 0.0)).cost).all()
+    nothing, target = np.full((5, STEPS), np.nan), np.zeros((5, STEPS))
+    near = of.nearest(sound.price, target, 0.1)[1]
+    assert np.isnan(of.nearest(nothing, target, 0.1)[1]).all()
+    np.testing.assert_allclose(of.nearest(sound.price, target, 0.1)[1], near)
     assert (of.respond(sound).cost == before.cost).all()
     fresh = Question(sound.price + 1e-9, 0.0)
     np.testing.assert_allclose(of.respond(fresh).cost, before.cost, atol=1e-6)

@@ -106,13 +106,12 @@ class _Solver:
         return bool(np.isfinite(self._solved(np.zeros(len(self.of.cost)))[1]))
 
     def _solved(self, cost: Array) -> tuple[Kw, float]:
-        # HiGHS refuses a cost that is no number and would go on with the one before.
-        taken = self._solver.changeColsCost(len(cost), self._columns, cost)
+        # HiGHS takes a cost that is no number and calls something optimal.
+        if not np.isfinite(cost).all():
+            return np.zeros(len(self.hours)), np.nan
+        self._solver.changeColsCost(len(cost), self._columns, cost)
         self._solver.run()
-        if (
-            taken == highspy.HighsStatus.kError
-            or self._solver.getModelStatus() != highspy.HighsModelStatus.kOptimal
-        ):
+        if self._solver.getModelStatus() != highspy.HighsModelStatus.kOptimal:
             return np.zeros(len(self.hours)), np.nan
         return self._of(np.array(self._solver.getSolution().col_value))
 
@@ -121,6 +120,8 @@ class _Solver:
         of = self.of
         away = price * self.hours + pull * (target - of.base_kw)
         cost = of.cost - of.power.T @ away
+        if not np.isfinite(cost).all():
+            return np.zeros(len(self.hours)), np.nan
         if self._quadratic is None:
             self._quadratic = self._quadratic_of(cost, pull)
         elif pull == self._pull:
