@@ -308,6 +308,18 @@ def test_price_tiers_keep_the_order_too(seed, peak_first):
     assert got.table[1].price == 1.0
 
 
+def test_tiers_too_far_apart_for_prices_are_solved_in_turn():
+    """Above a steep fairness three tiers would need prices of 1e7 and more: they are solved in turn."""
+    f, fixed, rng = world(2)
+    by_name = rivals(rng, f.grid.n)
+    fair = FairShare({"a": ("sun0",), "b": ("sun1",)}, "injecting", 12.0)
+    got = pursue(Ranked((by_name["limit"], by_name["peak"], fair, by_name["cost"])), f, fixed, NOW_S)
+    alone = pursue(Ranked((by_name["limit"],), strict=True), f, fixed, NOW_S)
+    assert got.weighed.strict
+    assert not pursue(Ranked(tuple(by_name.values())), f, fixed, NOW_S).weighed.strict
+    assert got.table[0].reached <= alone.table[0].reached + 1e-3
+
+
 @settings(QUICK, max_examples=15)
 @given(seed=st.integers(0, 10_000))
 def test_the_cost_is_told_at_the_goals_own_prices(seed):

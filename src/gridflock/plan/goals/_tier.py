@@ -10,13 +10,13 @@ from gridflock.plan._terms import Band, Block, Peak, Ramp, Share
 from gridflock.plan.goals._part import Part, Setting
 
 _DEAREST = 1e7
-"""No tier stands further than this above the lowest: beyond it the solver's digits run out."""
+"""Money per kWh beyond which the solver's digits run out."""
 
 
 def factors_of(
     parts: Sequence[Part], ranks: Sequence[int], at: Setting, ratio: float, money: int
-) -> list[float]:
-    """By which factor each part's prices are raised.
+) -> list[float] | None:
+    """By which factor each part's prices are raised; None where prices cannot stand that far apart.
 
     Per tier the least and the most a kWh moved in one step can be worth to it; the least of a tier must
     be ``ratio`` times the most of all tiers below together. A kWh that has to be shifted through a store
@@ -37,13 +37,16 @@ def factors_of(
         worth = [_worth(part, at) for part, its in zip(parts, ranks, strict=True) if its == rank]
         least = min((low for low, _ in worth if low > 0), default=0.0)
         wanted = ratio * below / least if least > 0 else 1.0
-        factor[rank] = min(max(1.0, wanted), _DEAREST)
+        most = sum(high for _, high in worth)
+        factor[rank] = max(1.0, wanted)
+        if factor[rank] * most > _DEAREST:
+            return None
         if rank == money:
             # What stands below is made cheaper instead, so that money stays money.
             scale = factor[rank]
             factor = {its: value / scale for its, value in factor.items()}
             below = below / scale + own
-        below += factor[rank] * sum(high for _, high in worth)
+        below += factor[rank] * most
     return [factor[rank] for rank in ranks]
 
 

@@ -27,7 +27,8 @@ class Ranked:
 
     By default through prices: those of a tier are raised until a kWh of it outweighs ``ratio`` kWh of
     everything below. ``strict`` solves in turn instead and keeps each tier within a tolerance of its
-    best; that costs one solution per tier and holds whatever the numbers are.
+    best; that costs one solution per tier and holds whatever the numbers are. Where prices would have to
+    stand too far apart for the solver, tiers are solved in turn as well.
 
     Attributes:
         tiers: goals, or several that share a rank and are weighted by their own prices.
@@ -117,7 +118,7 @@ def weigh(
     at = Setting(clean.flexibility, clean.fixed_kw, members, now_s)
     order, odd = _order(goals)
     ranked, faults = _sorted(order, at)
-    compiled = _compiled(ranked, order, at)
+    compiled, in_turn = _compiled(ranked, order, at)
     raised = _raised(clean.flexibility, compiled)
     final = sound(raised, clean.fixed_kw, _terms(compiled, at))
     terms = replace(final.terms, blocks=_blocks(compiled))
@@ -130,7 +131,7 @@ def weigh(
         at,
         wishes,
         (*clean.rejected, *odd, *faults, *final.rejected),
-        order.strict,
+        in_turn,
         order.tolerance,
     )
 
@@ -174,15 +175,19 @@ def _sorted(order: Ranked, at: Setting) -> tuple[list[tuple[int, Goal]], tuple[R
     return kept, tuple(found)
 
 
-def _compiled(ranked: list[tuple[int, Goal]], order: Ranked, at: Setting) -> tuple[Compiled, ...]:
+def _compiled(
+    ranked: list[tuple[int, Goal]], order: Ranked, at: Setting
+) -> tuple[tuple[Compiled, ...], bool]:
+    """The goals with their factors, and whether tiers are solved in turn."""
     parts = [goal.part(at) for _, goal in ranked]
     ranks = [rank for rank, _ in ranked]
     money = [rank for rank, goal in ranked if isinstance(goal, EnergyCost)]
-    factors = [1.0] * len(ranked)
+    factors: list[float] | None = [1.0] * len(ranked)
     if len(order.tiers) > 1 and not order.strict:
         factors = factors_of(parts, ranks, at, order.ratio, money[0] if money else -1)
-    rows = zip(ranked, factors, parts, strict=True)
-    return tuple(Compiled(goal, rank, factor, part) for (rank, goal), factor, part in rows)
+    in_turn = order.strict or factors is None
+    rows = zip(ranked, factors or [1.0] * len(ranked), parts, strict=True)
+    return tuple(Compiled(goal, rank, factor, part) for (rank, goal), factor, part in rows), in_turn
 
 
 def _raised(f: Flexibility, compiled: Sequence[Compiled]) -> Flexibility:
