@@ -14,6 +14,9 @@ from gridflock.model import Envelope, Flexibility
 from gridflock.plan import Terms, plan
 from gridflock.plan._terms import Band, Flow
 from gridflock.plan.conflict import conflicts
+from gridflock.plan.goals import weigh
+from gridflock.plan.goals.bounds import Event, Reserve, Stage
+from gridflock.plan.goals.money import EnergyCost
 from gridflock.units import TimeGrid, unix_s
 
 START_S = unix_s("2026-01-15T20:00:00Z")
@@ -161,6 +164,24 @@ def test_a_phase_and_a_departure():
         "phase b of transformer T7",
         "energy owed to bus depot",
     }
+
+
+def test_a_storm_reserve_and_an_event():
+    """Goals clash as well: an event asks for what the storm reserve keeps back."""
+    storm = Reserve({"battery": 100.0}, from_s=float(GRID.edges_s[4]))
+    calls = (Stage(float(GRID.edges_s[8]), 50.0),)
+    event = Event(
+        float(GRID.edges_s[8]), float(GRID.edges_s[16]), calls, ("battery",), name="event of the utility"
+    )
+    weighed = weigh(
+        (EnergyCost(terms().import_price, terms().export_price), storm, event),
+        able(battery()),
+        load(),
+        START_S,
+    )
+    assert not weighed.rejected
+    (conflict,) = told(weighed.flexibility, weighed.fixed_kw, weighed.terms)
+    assert {member.row for member in conflict.members} == {"event of the utility", "energy owed to battery"}
 
 
 def test_two_evenings_are_two_conflicts():

@@ -226,7 +226,10 @@ def _worded(wish: Wish, steps: Indices, grid: TimeGrid, timezone: str) -> str:
         return f"{wish.name}, {span_text(grid, first, last, timezone)}"
     if wish.energy:
         by = span_text(grid, first, last, timezone, end_only=True)
-        return f"{wish.name}: {_range(asked)} kWh more by {by}"
+        most = float(asked.max())
+        return f"{wish.name}: " + (
+            f"{most:.1f} kWh more by {by}" if most >= 0 else f"at most {-most:.1f} kWh less at {by}"
+        )
     return f"{wish.name}: {wish.verb} {_range(asked)} kW, {span_text(grid, first, last, timezone)}"
 
 
