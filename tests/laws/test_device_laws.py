@@ -115,3 +115,17 @@ def test_nobody_answers_with_nothing(kind):
         assert (p_kw.shape, cost.shape) == ((0, steps), (0,))
     assert (of.groups, of.members, of.thinned(2).members) == (1, 0, 0)
     assert (of.rejected() if kind == "programs" else of.rejected(())) == ()
+
+
+@pytest.mark.parametrize("kind", ["sources", "units", "blocks", "programs"])
+def test_a_price_that_is_no_number_gets_no_answer(kind):
+    """Its group's cost is NaN, the other groups answer as ever."""
+    rng = np.random.default_rng(2)
+    of, steps = oracle(kind, rng)
+    price = rng.normal(0.1, 0.2, (4, steps))
+    sound = of.respond(Question(price, 0.0))
+    price[2, 1] = np.nan
+    answer = of.respond(Question(price, 0.0))
+    assert np.isnan(answer.cost).tolist() == [False, False, True, False]
+    np.testing.assert_array_equal(np.delete(answer.p_kw, 2, 0), np.delete(sound.p_kw, 2, 0))
+    assert np.isfinite(answer.p_kw).all()

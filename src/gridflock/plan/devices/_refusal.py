@@ -8,10 +8,17 @@ from typing import Any
 import numpy as np
 
 from gridflock.model import Rejected
-from gridflock.units import Mask
+from gridflock.plan.devices._compiled import Array
+from gridflock.units import Mask, Money
 
 SHOWN = 20
 """So many ids stand in one refusal."""
+
+
+def unanswered(price: Array, cost: Money) -> Money:
+    """Own costs (n,), NaN where the prices asked at (n, T) are no numbers: nothing is best at those."""
+    told: Money = np.where(np.isfinite(price).all(axis=1), cost, np.nan)
+    return told
 
 
 def misshapen(of: Any, wanted: Mapping[str, tuple[int, ...]]) -> tuple[Rejected, ...]:  # noqa: ANN401 -- any set of devices

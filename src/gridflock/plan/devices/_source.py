@@ -12,7 +12,7 @@ from gridflock.model import Rejected
 from gridflock.plan.devices._compiled import Array, Indices, Spread, compiled, over_groups, thin
 from gridflock.plan.devices._disc import best_point, nearest_point
 from gridflock.plan.devices._oracle import Answer, Question
-from gridflock.plan.devices._refusal import broken, misshapen
+from gridflock.plan.devices._refusal import broken, misshapen, unanswered
 from gridflock.units import Kvar, Kw, Money
 
 
@@ -158,7 +158,7 @@ class Sources:
             _sums((first, last), self.start, *columns, question.price, self.hours, p_kw, cost)
 
         over_groups(self.start, self.parts, self.spread, part)
-        return Answer(p_kw, cost, np.zeros(self.groups))
+        return Answer(p_kw, unanswered(question.price, cost), np.zeros(self.groups))
 
     def add_schedules(self, question: Question, weight: Array, total: NDArray[np.float32]) -> None:
         """Add ``weight`` times every source's schedule to ``total`` (m, T), kW."""

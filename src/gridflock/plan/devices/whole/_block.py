@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from gridflock.model import Rejected
 from gridflock.plan.devices._compiled import Array, Indices, Spread, compiled, over_groups, thin
 from gridflock.plan.devices._oracle import Answer, Question
-from gridflock.plan.devices._refusal import broken, misshapen
+from gridflock.plan.devices._refusal import broken, misshapen, unanswered
 from gridflock.units import Kw, Kwh, Money
 
 _SHARED = {"hours", "start", "spread", "parts"}
@@ -338,7 +338,7 @@ class Blocks:
             _sums((first, last), self.start, self._columns(), question.price, self._clock(), p_kw, cost)
 
         over_groups(self.start, self.parts, self.spread, part)
-        return Answer(p_kw, cost, np.zeros(self.groups))
+        return Answer(p_kw, unanswered(question.price, cost), np.zeros(self.groups))
 
     def add_schedules(self, question: Question, weight: Array, total: NDArray[np.float32]) -> None:
         """Add ``weight`` times every load's schedule to ``total`` (m, T), kW."""

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from gridflock.model import Rejected
 from gridflock.plan.devices._compiled import Array, Indices, Spread, over_groups, thin
 from gridflock.plan.devices._oracle import Answer, Question
-from gridflock.plan.devices._refusal import broken, misshapen
+from gridflock.plan.devices._refusal import broken, misshapen, unanswered
 from gridflock.plan.devices.whole._path import TINY, Columns, add, nearest, sums
 from gridflock.units import Codes, Kw, Kwh, Money
 
@@ -211,7 +211,7 @@ class Units:
             sums((first, last), self.start, of, *asked, p_kw, cost)
 
         over_groups(self.start, self.parts, self.spread, part)
-        return Answer(p_kw, cost, np.zeros(self.groups))
+        return Answer(p_kw, unanswered(question.price, cost), np.zeros(self.groups))
 
     def add_schedules(self, question: Question, weight: Array, total: NDArray[np.float32]) -> None:
         """Add ``weight`` times every unit's schedule to ``total`` (m, T), kW."""
