@@ -36,7 +36,7 @@ class Columns:
 
     @property
     def ports(self) -> int:
-        """k."""
+        """How many device ports, k."""
         return int(self.sums.shape[0])
 
     @property

@@ -39,7 +39,8 @@ class Deciders:
 
     def nearest(self, price: Money, target: Float, pull: float) -> Float:
         """(m, T) kW of least cost with ``pull/2·(p - target)²`` added, money per kW² and step."""
-        bands, p_kw = self.bands, np.empty_like(target)
+        bands = self.bands
+        p_kw = np.empty(target.shape)
         rows = self.stores
         p_kw[rows] = bands.nearest(price[rows], target[rows], pull, rows=rows)[0]
         rows, hours = self.free, bands.hours / pull

@@ -26,7 +26,7 @@ AT_ONCE = 32
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Triangles:
-    """A factor ``P_r·J·P_c = L·U`` by columns, the diagonal of L being 1."""
+    """A factor ``P_r·J·P_c = L·U`` by columns, rows ascending: the diagonal of L first, that of U last."""
 
     l_start: Indices
     l_row: Indices
@@ -39,37 +39,34 @@ class _Triangles:
 
 
 @compiled
-def _substitute(
-    l_start: Indices,
-    l_row: Indices,
-    l_value: Float,
-    u_start: Indices,
-    u_row: Indices,
-    u_value: Float,
-    x: Float,
-) -> None:
-    """Solve ``L·U·x = x`` in place, x (n, w) with the right sides innermost."""
+def _down(start: Indices, row: Indices, value: Float, x: Float) -> None:
+    """Solve ``L·x = x`` in place, x (n, w) with the right sides innermost; what is zero costs nothing."""
     n, width = x.shape
     for j in range(n):
         used = False
         for c in range(width):
             used = used or x[j, c] != 0.0
         if used:
-            for k in range(l_start[j], l_start[j + 1]):
-                i, value = l_row[k], l_value[k]
-                if i != j:
-                    for c in range(width):
-                        x[i, c] -= value * x[j, c]
+            for k in range(start[j] + 1, start[j + 1]):
+                i, v = row[k], value[k]
+                for c in range(width):
+                    x[i, c] -= v * x[j, c]
+
+
+@compiled
+def _up(start: Indices, row: Indices, value: Float, x: Float) -> None:
+    """Solve ``U·x = x`` in place."""
+    n, width = x.shape
     for back in range(n):
         j = n - 1 - back
-        last = u_start[j + 1] - 1
-        pivot = 1.0 / u_value[last]
+        last = start[j + 1] - 1
+        pivot = 1.0 / value[last]
         for c in range(width):
             x[j, c] *= pivot
-        for k in range(u_start[j], last):
-            i, value = u_row[k], u_value[k]
+        for k in range(start[j], last):
+            i, v = row[k], value[k]
             for c in range(width):
-                x[i, c] -= value * x[j, c]
+                x[i, c] -= v * x[j, c]
 
 
 class Derivatives:
@@ -105,44 +102,50 @@ class Derivatives:
             the voltage at the conductor's node, and in quadrature.
         """
         net, v = self._feeder.network, self.v
-        along = np.conj(v[nodes]) / (np.abs(v[nodes]) * net.v_base[nodes])
         through = admittance(net, self._feeder.state).to_currents[conductors]
         at = v[net.branch_blocks.node[conductors]]
-        turned = sparse.diags(np.conj(at) / np.abs(at)) @ through
-        inner = sparse.csr_matrix(turned)
+        looked = np.union1d(nodes, through.indices)
+        turned = sparse.csr_matrix(sparse.diags(np.conj(at) / np.abs(at)) @ through[:, looked])
+        place = np.searchsorted(looked, nodes)
+        along = (np.conj(v[nodes]) / (np.abs(v[nodes]) * net.v_base[nodes]))[:, None]
         columns = np.concatenate([active, reactive]).astype(np.int64)
         kinds = np.repeat([0, 1], [len(active), len(reactive)])
+        spread = self._feeder.spread.tocsc()
         volts = np.empty((len(nodes), len(columns)), dtype=np.float32)
         amps = np.empty((2, len(conductors), len(columns)), dtype=np.float32)
         for first in range(0, len(columns), AT_ONCE):
             part = slice(first, first + AT_ONCE)
-            moved = self._moved(columns[part], kinds[part])
-            volts[:, part] = (along[:, None] * moved[nodes]).real
-            current = inner @ moved
+            moved = self._moved(spread[:, columns[part]].tocoo(), kinds[part], looked)
+            volts[:, part] = (along * moved[place]).real
+            current = turned @ moved
             amps[0][:, part], amps[1][:, part] = current.real, current.imag
         return volts, amps
 
-    def _moved(self, ports: Indices, kinds: Indices) -> Complex:
-        """Complex (n, w) change of all node voltages, V, per kW (kind 0) or kvar (1) at device ports."""
+    def _moved(self, spread: sparse.coo_matrix, kinds: Indices, looked: Indices) -> Complex:
+        """Complex (len(looked), w) change of node voltages, V, per kW (kind 0) or kvar (1) of w columns.
+
+        Args:
+            spread: (j, w) share of each column that each pair of nodes takes.
+            kinds: (w,) of the columns.
+            looked: nodes.
+        """
         lin, net, t = self._at, self._feeder.network, self._triangles
-        spread = self._feeder.spread.tocsc()[:, ports].tocoo()
         width = spread.col
         rows = len(net.loads) - self._feeder.pairs + spread.row
         amps: Complex = np.conj(lin.port_amps[kinds[width], rows]) * spread.data
         ends = net.load_nodes[rows]
-        right: Float = np.zeros((2 * net.n, len(ports)))
+        x: Float = np.zeros((2 * net.n, len(kinds)))
         for end, sign in ((0, 1.0), (1, -1.0)):
             there = ends[:, end] >= 0
             node, col = ends[there, end], width[there]
             put = sign * amps[there] / lin.scale[node]
-            np.add.at(right, (2 * node, col), put.imag)
-            np.add.at(right, (2 * node + 1, col), put.real)
-        x: Float = np.empty_like(right)
-        x[t.place] = right
-        _substitute(t.l_start, t.l_row, t.l_value, t.u_start, t.u_row, t.u_value, x)
-        found = x[t.found]
-        moved = np.empty((net.n, len(ports)), dtype=np.complex128)
-        moved.real, moved.imag = found[0::2] / lin.scale[:, None], found[1::2] / lin.scale[:, None]
+            np.add.at(x, (t.place[2 * node], col), put.imag)
+            np.add.at(x, (t.place[2 * node + 1], col), put.real)
+        _down(t.l_start, t.l_row, t.l_value, x)
+        _up(t.u_start, t.u_row, t.u_value, x)
+        moved = np.empty((len(looked), len(kinds)), dtype=np.complex128)
+        moved.real, moved.imag = x[t.found[2 * looked]], x[t.found[2 * looked + 1]]
+        moved /= lin.scale[looked, None]
         return moved
 
 

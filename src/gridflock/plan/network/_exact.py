@@ -53,7 +53,7 @@ class Exact:
         self.conductors: Rows = np.flatnonzero(rated).astype(np.int32)
         self._through = admittance(network, feeder.state).to_currents
         self._limited = self._through[self.conductors]
-        self._nodes = np.arange(network.n)
+        self._nodes: Rows = np.arange(network.n, dtype=np.int32)
 
     def points(self, p_kw: Float, q_kvar: Float) -> Points:
         """Operating points under (k, T) injections at the device ports."""

@@ -151,7 +151,7 @@ class Duals:
         """Put duals onto the rows that now stand for theirs."""
         volts, amps = np.zeros_like(self.volts), np.zeros_like(self.amps)
         np.add.at(volts, of.like_v, self.volts)
-        np.add.at(amps, (slice(None), of.like_i), self.amps)
+        np.add.at(amps.transpose(1, 0, 2), of.like_i, self.amps.transpose(1, 0, 2))
         self.volts, self.amps = volts, amps
 
 
@@ -346,7 +346,8 @@ class Loop:
             p_over, q_over = relax * p_kw + (1.0 - relax) * x, relax * q_kvar + (1.0 - relax) * xq
             wanted = np.float32(relax) * keep(ax - s) + np.float32(1.0 - relax) * ax
             free = self._columns(Dispatch(p_over, q_over)) + agents * u
-            s_new = -rows.residual(start + rows.a @ (free - self.anchor) - wanted - s)
+            missed = start + rows.a @ (free - self.anchor) - wanted - s
+            s_new = -rows.residual(missed.astype(np.float32, copy=False))
             ax = wanted + s - s_new
             change = u - (u := rows.prices(s_new))
             x, xq, s = p_over + change[:k][place], q_over + change[k:], s_new

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from gridflock.grid._network import Float
+from gridflock.plan.devices._compiled import Array
+from gridflock.plan.network._derivatives import Matrix
 from gridflock.plan.network._loop import Loop
-from gridflock.plan.network._rows import Index, Matrix
+from gridflock.plan.network._rows import Index
 from gridflock.units import PHASES
 
 COUNTS = 1e-4
@@ -56,7 +58,7 @@ class Reasons:
     high: Index
     disc: Index
     names: _Names
-    hours: Float
+    hours: Array
 
     def at(self, port: int, step: int, most: int = 5) -> tuple[Reason, ...]:
         """The limits that move the price of active power at a port most, largest first.

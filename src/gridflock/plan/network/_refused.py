@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gridflock.grid._network import Float
 from gridflock.model import Flexibility, Rejected
@@ -18,6 +20,8 @@ _PER_STEP = ("base_kw", "up_kw", "down_kw")
 _PER_EDGE = ("x_lo_kwh", "x_hi_kwh")
 _PER_ROW = ("gain_up", "gain_down", "cost_up", "cost_down")
 SHOWN = 5
+_Names = NDArray[np.object_]
+_NOBODY: _Names = np.empty(0, dtype=object)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,14 +60,14 @@ def check_day(feeder: Feeder, devices: Devices, price: Money, limits: Limits) ->
     """Everything in the input of ``dispatch_plan`` that breaks a rule; empty when all is well."""
     return _misshapen(feeder, devices, price, limits) or (
         *_devices(feeder, devices),
-        *_numbers("price", np.atleast_1d(price), (), "must be finite, money/kWh"),
+        *_numbers("price", np.atleast_1d(price), _NOBODY, "must be finite, money/kWh"),
     )
 
 
 def _misshapen(feeder: Feeder, devices: Devices, price: Money, limits: Limits) -> tuple[Rejected, ...]:
     rows = devices.flexibility
     steps, m, net = feeder.steps, len(rows.groups), feeder.network
-    wanted: dict[str, tuple[object, tuple[int, ...]]] = {
+    wanted: dict[str, tuple[Any, tuple[int, ...]]] = {
         **{name: (getattr(rows, name), (m, steps)) for name in _PER_STEP},
         **{name: (getattr(rows, name), (m, steps + 1)) for name in _PER_EDGE},
         **{name: (getattr(rows, name), (m,)) for name in _PER_ROW},
@@ -108,16 +112,16 @@ def _devices(feeder: Feeder, devices: Devices) -> list[Rejected]:
     return found
 
 
-def _numbers(field: str, value: Float, names: object, reason: str) -> list[Rejected]:
+def _numbers(field: str, value: Float, names: _Names, reason: str) -> list[Rejected]:
     """Numbers that are none, by the device they belong to."""
     bad = ~np.isfinite(value)
     if not bad.any():
         return []
-    if not len(np.atleast_1d(names)):
+    if not len(names):
         return [Rejected("day", field, (), reason, count=int(bad.sum()))]
     rows = bad.reshape(len(bad), -1).any(axis=1)
-    return [_named(field, np.atleast_1d(names)[rows], reason)]
+    return [_named(field, names[rows], reason)]
 
 
-def _named(field: str, names: np.ndarray, reason: str) -> Rejected:  # type: ignore[type-arg]
+def _named(field: str, names: _Names, reason: str) -> Rejected:
     return Rejected("day", field, tuple(names[:SHOWN].tolist()), reason, count=len(names))

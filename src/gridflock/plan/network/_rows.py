@@ -213,8 +213,9 @@ class System:
 
     def residual(self, e: Matrix) -> Matrix:
         """What is left of rows that miss by ``e`` (R, T), when the ports have taken their best step."""
-        root = np.sqrt(self.weight)[:, None]
-        left: Matrix = (self.k @ (e * root)) / root
+        root: Matrix = np.sqrt(self.weight)[:, None]
+        left: Matrix = self.k @ (e * root)
+        left /= root
         return left
 
     def prices(self, s: Matrix) -> Matrix:
