@@ -10,13 +10,12 @@ from gridflock.plan.coordination._check import check
 from gridflock.plan.coordination._coordinate import Coordinated, coordinate
 from gridflock.plan.coordination._coordinator import Coordinator
 from gridflock.plan.coordination._first import answered
-from gridflock.plan.coordination._later import Carried, carried
+from gridflock.plan.coordination._later import carried
 from gridflock.plan.coordination._plan import Plan
 from gridflock.plan.coordination._problem import Limits, Peaks, Problem, Ramps
 from gridflock.plan.coordination._recover import recover
 
 __all__ = [
-    "Carried",
     "Coordinated",
     "Coordinator",
     "Limits",
