@@ -93,7 +93,25 @@ def optimum(of: Chains, aim: float = AIM) -> Optimum:
         short_peak=np.empty(steps),
     )
     done = descend(shape, columns, rows, room(m, steps, shape.rows), errors, aim)
+    _price_forced(of, setting, errors.slope)
     return _told(of, setting, errors, done)
+
+
+def _price_forced(of: Chains, setting: Setting, slope: Array) -> None:
+    """Prices of rows that force a flow to zero: raised to where the flow is worth nothing."""
+    m, steps = of.most_up.shape
+    n = m * steps
+    if not setting.forced.any():
+        return
+    up, down, content = (slope[k * n : (k + 1) * n].reshape(m, steps) for k in range(3))
+    for flow, effect, most in ((up, of.effect_up, of.most_up), (down, of.effect_down, of.most_down)):
+        tempted = setting.forced & (most > 0) & (flow > 0)
+        raised = np.divide(flow, effect, out=np.zeros((m, steps)), where=tempted)
+        setting.rows.value[:] += raised
+        up -= of.effect_up * raised
+        down -= of.effect_down * raised
+        content += raised
+        content[:, :-1] -= raised[:, 1:]
 
 
 def _told(of: Chains, setting: Setting, errors: Errors, done: int) -> Optimum:

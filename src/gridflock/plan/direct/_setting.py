@@ -29,6 +29,8 @@ class Setting:
         money: money per unit of cost and unit of power.
         top: (columns,) upper bounds, counted from the lower ones.
         fixed_cost: of the contents' lower bounds and of limits out of reach, in the problem's scale.
+        forced: (m, T) steps of a store without room whose only direction of flow is closed: no point
+            inside its bounds would keep the row, and no finite price be its own.
     """
 
     shape: Shape
@@ -38,6 +40,7 @@ class Setting:
     money: float
     top: Array
     fixed_cost: float
+    forced: Mask
 
 
 def setting_of(of: Chains) -> Setting:
@@ -54,6 +57,8 @@ def setting_of(of: Chains) -> Setting:
     cost = _line(of.cost_up, of.cost_down, -worth, none, local_cost, steps_none, of.peak_price) / money
     top = _line(of.most_up, of.most_down, width, none, local_top, steps_none, peak_top) / kw
     top[top < NARROW] = 0.0
+    forced = _forced(of, floor, width)
+    top[: 2 * m * steps][np.tile(forced.ravel(), 2)] = 0.0
     live, capped = _bounded(shape, top)
     value = _start(of, shape, top, floor / kw, kw)
     # What costs much begins small: its bound's price then is what it costs.
@@ -69,7 +74,7 @@ def setting_of(of: Chains) -> Setting:
         floor / kw, demand / kw, of.so_far / kw, np.tile(of.worth[:, None] / money, (1, steps)), price
     )
     fixed = (_unavoidable(of) - float((of.worth * floor[:, -1]).sum())) / (kw * money)
-    return Setting(shape, columns, rows, kw, money, top, fixed)
+    return Setting(shape, columns, rows, kw, money, top, fixed, forced)
 
 
 def _line(*parts: Array | float) -> Array:
@@ -99,6 +104,17 @@ def _contents(of: Chains, kw: float) -> tuple[Array, Array]:
     held = width < NARROW * kw
     least = np.where(held, 0.5 * (least + most), least)
     return np.hstack([of.content[:, None], least]), np.where(held, 0.0, width)
+
+
+def _forced(of: Chains, floor: Array, width: Array) -> Mask:
+    held = np.hstack([np.ones((len(width), 1), dtype=bool), width == 0])
+    still = held[:, :-1] & held[:, 1:] & (floor[:, :-1] == floor[:, 1:])
+    up, down = of.effect_up * (of.most_up > 0), of.effect_down * (of.most_down > 0)
+    one_way = ((np.minimum(up, down) >= 0) | (np.maximum(up, down) <= 0)) & ((up != 0) | (down != 0))
+    # A flow that moves no content is free whatever the store does.
+    moves = ((of.effect_up != 0) | (of.most_up == 0)) & ((of.effect_down != 0) | (of.most_down == 0))
+    forced: Mask = still & one_way & moves
+    return forced
 
 
 def _shape(of: Chains, kw: float) -> Shape:
