@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gridflock.plan.coordination import check, recover
+from gridflock.plan.coordination import check
+from gridflock.plan.coordination._recover import recover
 
 sys.path.insert(0, str(Path(__file__).parent))
 here = importlib.import_module("coordination_world")

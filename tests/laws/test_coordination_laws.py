@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gridflock.plan.coordination import Coordinator, recover
+from gridflock.plan.coordination import Coordinator
 from gridflock.plan.coordination._first import first_duals
+from gridflock.plan.coordination._recover import recover
 from gridflock.plan.devices import Stores, Vehicles
 
 sys.path.insert(0, str(Path(__file__).parent))

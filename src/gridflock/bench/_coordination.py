@@ -13,8 +13,7 @@ import numpy as np
 from gridflock.bench._coordination_bound import independent_bound
 from gridflock.bench._coordination_monolith import monolith
 from gridflock.bench._coordination_world import World, rolled, world
-from gridflock.plan.coordination import Plan, carried, coordinate
-from gridflock.plan.coordination._later import Carried
+from gridflock.plan.coordination import Carried, Plan, carried, coordinate
 from gridflock.plan.coordination._plan import Status
 from gridflock.plan.coordination._recover import Recovered
 

@@ -2,20 +2,20 @@
 
 A ``Problem`` couples groups by limits, ramps and peaks; the oracles of ``plan.devices``, or systems below,
 answer prices for their groups exactly or within a stated epsilon. ``coordinate`` goes the whole way: a
-``Coordinator`` climbs the bound and mixes answers into a plan, ``recover`` turns its weights into every
-device's schedule, and ``carried`` moves both on to the next horizon.
+``Coordinator`` climbs the bound and mixes answers into a plan, its weights become every device's schedule,
+and ``carried`` moves both on to the next horizon.
 """
 
 from gridflock.plan.coordination._check import check
 from gridflock.plan.coordination._coordinate import Coordinated, coordinate
 from gridflock.plan.coordination._coordinator import Coordinator
 from gridflock.plan.coordination._first import answered
-from gridflock.plan.coordination._later import carried
+from gridflock.plan.coordination._later import Carried, carried
 from gridflock.plan.coordination._plan import Plan
 from gridflock.plan.coordination._problem import Limits, Peaks, Problem, Ramps
-from gridflock.plan.coordination._recover import recover
 
 __all__ = [
+    "Carried",
     "Coordinated",
     "Coordinator",
     "Limits",
@@ -27,5 +27,4 @@ __all__ = [
     "carried",
     "check",
     "coordinate",
-    "recover",
 ]
