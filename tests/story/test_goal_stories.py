@@ -20,8 +20,8 @@ from gridflock.plan.goals.bounds import (
     RampLimit,
     Reserve,
     Stage,
+    answered,
 )
-from gridflock.plan.goals.bounds._event import answered
 from gridflock.plan.goals.bounds._store import levels
 from gridflock.plan.goals.fairness import (
     CallBound,

@@ -1,6 +1,6 @@
 """Goals that are a bound: limits, ramps, shapes to follow, events, what stores must hold, voltage."""
 
-from gridflock.plan.goals.bounds._event import Event, Stage
+from gridflock.plan.goals.bounds._event import Event, Stage, answered
 from gridflock.plan.goals.bounds._limit import LoadShape, PowerLimit, RampLimit
 from gridflock.plan.goals.bounds._store import Departures, Need, Reserve
 from gridflock.plan.goals.bounds._voltage import VoltageReduction, VoltageWish
@@ -16,4 +16,5 @@ __all__ = [
     "Stage",
     "VoltageReduction",
     "VoltageWish",
+    "answered",
 ]
