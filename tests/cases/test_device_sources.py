@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from gridflock.plan.devices import Question, Sources, onto_disc, room_kvar
+from gridflock.plan.devices._disc import best_point
 
 STEPS = 8
 TOLERANCES = ("tol_gap_abs", "tol_gap_rel", "tol_feas")
@@ -67,6 +68,24 @@ def test_a_thousand_points_come_back_to_the_nearest_of_their_discs(uneven):
     theirs = pull_p * (a.value - x) ** 2 + pull_q * (b.value - y) ** 2
     assert np.max((ours - theirs) / s**2) <= 1e-8
     assert np.max(np.hypot(p - a.value, q - b.value) / s) <= 1e-6
+
+
+def test_no_allowed_point_lies_beyond_the_nearest_one():
+    """Sizes, pulls and distances over many decades: the line across the answer has the set behind it."""
+    rng = np.random.default_rng(17)
+    n = 10_000
+    lo, hi, _, share = points(rng, n)
+    size, far = 10.0 ** rng.uniform(-3.0, 3.0, n), 10.0 ** rng.uniform(-2.0, 6.0, (2, n))
+    s = np.maximum(np.maximum(np.abs(lo), np.abs(hi)), 0.5) * size
+    lo, hi = lo * size, hi * size
+    x, y = rng.normal(0.0, 1.0, (2, n)) * s * far * (rng.random((2, n)) < 0.9)
+    pull = tuple(10.0 ** rng.uniform(-4.0, 4.0, (2, n)))
+    p, q = (found[:, 0] for found in onto_disc(*(v[:, None] for v in (x, y, lo, hi)), s, share, pull))
+    assert excess(p / s, q / s, lo / s, hi / s, 1.0, share) <= 1e-15
+    slope = np.array([pull[0] * (x - p), pull[1] * (y - q)])
+    ends = np.array([best_point(*each) for each in zip(*slope, lo, hi, s, share * s, strict=True)]).T
+    beyond = (slope * (ends - [p, q])).sum(axis=0)
+    assert np.max(beyond / np.maximum(np.hypot(*slope) * s, 1e-300)) <= 1e-14
 
 
 def test_a_thousand_best_points_are_worth_most():
