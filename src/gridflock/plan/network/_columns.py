@@ -56,6 +56,14 @@ class Columns:
         room: Float = (self.sums @ self.capability(p_kw))[self.reactive]
         return room
 
+    def by_device(self, p_kw: Float, q_kvar: Float) -> Float:
+        """(m, T) reactive power of the columns (d, T) shared among the inverters of a port by what they can."""
+        can = self.capability(p_kw)
+        whole = np.asarray(self.sums @ can)
+        part = np.divide(self.spread_kvar(q_kvar), whole, out=np.zeros_like(whole), where=whole > 0.0)
+        shared: Float = can * part[self.port]
+        return shared
+
     def spread_kvar(self, q_kvar: Float) -> Float:
         """(k, T) reactive power of all ports from that of the columns (d, T)."""
         spread: Float = np.zeros((self.ports, q_kvar.shape[1]))

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from gridflock.grid._network import Float
 from gridflock.plan.devices import Bands
 from gridflock.plan.devices._compiled import Indices
-from gridflock.units import Money
+from gridflock.units import Mask, Money
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -17,25 +17,39 @@ class Deciders:
     """Devices that answer prices, m of them over T steps.
 
     Attributes:
-        bands: all of them.
+        bands: all of them, needs at a price instead of without fail.
         stores: rows with a store.
         free: rows without: each step is decided by itself.
+        owed: what all needs together would cost unserved, money.
     """
 
     bands: Bands
     stores: Indices
     free: Indices
+    owed: float
 
     @classmethod
-    def of(cls, bands: Bands) -> Deciders:
-        """Devices of band rows."""
+    def of(cls, bands: Bands, unserved_price: float) -> Deciders:
+        """Devices of band rows.
+
+        A row that only charges, up to a need that stands at the end and not before, has that need at a price:
+        so that it never asks more of the network than it is worth.
+
+        Args:
+            bands: the devices.
+            unserved_price: money per kWh of a need.
+        """
         store = (bands.gain_up != 0.0) | (bands.gain_down != 0.0)
-        return cls(bands, np.flatnonzero(store), np.flatnonzero(~store))
+        needy = store & _needy(bands)
+        floor = np.where(needy[:, None], np.minimum(bands.x_lo_kwh, 0.0), bands.x_lo_kwh)
+        worth = np.where(needy, bands.end_value + unserved_price, bands.end_value)
+        soft = replace(bands, x_lo_kwh=floor, end_value=worth)
+        owed = unserved_price * float(bands.x_lo_kwh[needy, -1].sum())
+        return cls(soft, np.flatnonzero(store), np.flatnonzero(~store), owed)
 
     def best(self, price: Money) -> Float:
         """(m, T) kW that cost least at prices (m, T), money/kWh."""
-        p_kw: Float = self.bands.respond_rows(price)[0]
-        return p_kw
+        return np.asarray(self.bands.respond_rows(price)[0], dtype=np.float64)
 
     def nearest(self, price: Money, target: Float, pull: float) -> Float:
         """(m, T) kW of least cost with ``pull/2·(p - target)²`` added, money per kW² and step."""
@@ -51,11 +65,12 @@ class Deciders:
         return p_kw
 
     def cost(self, p_kw: Float) -> float:
-        """Own cost of schedules, money; up and down of one step net."""
+        """Own cost of schedules, unserved needs included, money; up and down of one step net."""
         bands, change = self.bands, p_kw - self.bands.base_kw
         paid = bands.cost_up[:, None] * np.maximum(change, 0.0)
         paid += bands.cost_down[:, None] * np.maximum(-change, 0.0)
-        return float((paid @ bands.hours).sum() - bands.end_value @ self.content(p_kw)[:, -1])
+        kept = float(bands.end_value @ self.content(p_kw)[:, -1])
+        return float((paid @ bands.hours).sum()) - kept + self.owed
 
     def content(self, p_kw: Float) -> Float:
         """(m, T + 1) what is in store under schedules, kWh, from 0."""
@@ -67,9 +82,20 @@ class Deciders:
             content[:, t + 1] = kept * content[:, t] + moved[:, t]
         return content
 
-    def missing_kwh(self, p_kw: Float) -> Float:
-        """(m,) by how much schedules leave their bands at most, kWh; 0 where kept."""
-        bands, content = self.bands, self.content(p_kw)[:, 1:]
-        beyond = np.maximum(bands.x_lo_kwh[:, 1:] - content, content - bands.x_hi_kwh[:, 1:])
-        missing: Float = np.maximum(beyond.max(axis=1, initial=0.0), 0.0)
-        return missing
+
+def _needy(bands: Bands) -> Mask:
+    """(m,) rows that only charge, up to one need that stands once they are gone."""
+    floor, need = bands.x_lo_kwh, bands.x_lo_kwh[:, -1:]
+    due = floor == need
+    needy: Mask = (need[:, 0] > 0.0) & (bands.x_hi_kwh[:, -1] == need[:, 0]) & (bands.loss_per_hour == 0.0)
+    needy &= ((floor <= 0.0) | due).all(axis=1) & ~bands.up_kw.any(axis=1)
+    needy &= ~(bands.down_kw.astype(bool) & due[:, :-1]).any(axis=1)
+    return needy
+
+
+def missing_kwh(bands: Bands, content: Float) -> Float:
+    """(m,) by how much contents (m, T + 1) leave their bands at most, kWh; 0 where they are kept."""
+    inner = content[:, 1:]
+    beyond = np.maximum(bands.x_lo_kwh[:, 1:] - inner, inner - bands.x_hi_kwh[:, 1:])
+    missing: Float = np.maximum(beyond.max(axis=1, initial=0.0), 0.0)
+    return missing

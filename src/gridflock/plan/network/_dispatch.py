@@ -7,12 +7,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from gridflock.grid._network import Float
 from gridflock.plan.devices import Bands
 from gridflock.plan.devices._compiled import Spread
 from gridflock.plan.network._bound import Prices, prices, tightened
 from gridflock.plan.network._columns import columns
-from gridflock.plan.network._deciders import Deciders
+from gridflock.plan.network._deciders import Deciders, missing_kwh
 from gridflock.plan.network._exact import Exact, Points
 from gridflock.plan.network._feeder import Feeder
 from gridflock.plan.network._loop import Day, Loop, Settings, Warm
@@ -170,8 +169,10 @@ def dispatch_plan(
     bands = Bands.of(devices.flexibility, end_value=devices.end_value, spread=how.spread, parts=how.parts)
     worth = np.broadcast_to(np.asarray(price, dtype=np.float64), devices.flexibility.base_kw.shape)
     of = columns(devices.port, devices.s_kva, feeder.ports, devices.q_share)
-    day = Day(feeder, exact, kept, Deciders.of(bands), of, np.ascontiguousarray(worth))
-    return _Planner(day, how).plan(without, warm)
+    day = Day(
+        feeder, exact, kept, Deciders.of(bands, devices.unserved_price), of, np.ascontiguousarray(worth)
+    )
+    return _Planner(day, how, bands).plan(without, warm)
 
 
 def _without(feeder: Feeder, exact: Exact) -> Points:
@@ -182,8 +183,8 @@ def _without(feeder: Feeder, exact: Exact) -> Points:
 class _Planner:
     """One planning of a day, and what it has found so far."""
 
-    def __init__(self, day: Day, how: How) -> None:
-        self.day, self.how = day, how
+    def __init__(self, day: Day, how: How, bands: Bands) -> None:
+        self.day, self.how, self.bands = day, how, bands
         self.log: list[Progress] = []
         self.clean: Dispatch | None = None
 
@@ -204,9 +205,10 @@ class _Planner:
         network_prices, why = prices(loop), reasons(loop)
         bound = tightened(loop, found, how.bound) if how.bound and how.going() else np.nan
         return NetworkPlan(
-            found.p_kw, self._by_device(found), verdict,
+            found.p_kw, day.columns.by_device(found.p_kw, found.q_kvar), verdict,
             verdict.broken(day.feeder.network, day.limits, points.v, amps),
-            day.value(found.p_kw), day.value(free), bound, day.deciders.missing_kwh(found.p_kw),
+            day.value(found.p_kw), day.value(free), bound,
+            missing_kwh(self.bands, day.deciders.content(found.p_kw)),
             network_prices, why, tuple(self.log), kept,
         )  # fmt: skip
 
@@ -254,12 +256,3 @@ class _Planner:
         self.log.append(Progress(stage, turn, voltages, currents, self.day.value(plan.p_kw)))
         self.how.watch(self.log[-1])
         return voltages + currents
-
-    def _by_device(self, plan: Dispatch) -> Float:
-        """(m, T) reactive power shared among the inverters of a port by what they can."""
-        of = self.day.columns
-        can = of.capability(plan.p_kw)
-        whole = np.asarray(of.sums @ can)
-        part = np.divide(of.spread_kvar(plan.q_kvar), whole, out=np.zeros_like(whole), where=whole > 0.0)
-        shared: Float = can * part[of.port]
-        return shared

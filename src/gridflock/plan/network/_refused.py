@@ -34,6 +34,8 @@ class Devices:
         s_kva: (m,) apparent-power rating of its inverter; 0 where it gives no reactive power.
         q_share: part of the rating that reactive power may take.
         end_value: money per kWh in store at the end.
+        unserved_price: money per kWh of a need that is not served; more than any price it may be worth to
+            serve it at.
     """
 
     flexibility: Flexibility
@@ -41,6 +43,7 @@ class Devices:
     s_kva: Float
     q_share: float = Q_SHARE
     end_value: float = 0.0
+    unserved_price: float = 2.0
 
 
 class DayRejected(ValueError):  # noqa: N818 it carries `Rejected` values and is named after them
