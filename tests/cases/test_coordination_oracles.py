@@ -1,5 +1,7 @@
 """Every oracle's answers against a linear program by HiGHS."""
 
+from dataclasses import replace
+
 import numpy as np
 from scipy import sparse
 from scipy.optimize import linprog
@@ -188,3 +190,27 @@ def test_schedules_add_up_to_the_answer():
     of.add_schedules(Question(price, 0.0), np.full(40, 0.25), total)
     of.add_schedules(Question(price, 0.0), np.full(40, 0.75), total)
     assert np.abs(total - of.respond(Question(price, 0.0)).p_kw).max() <= 1e-5
+
+
+def test_broken_devices_are_named():
+    """A store with its lowest above its highest, a vehicle gone before it comes: by field and device."""
+    rng = np.random.default_rng(9)
+    names = ("a", "b", "c")
+    of = stores(rng, 3)
+    assert of.rejected(names) == ()
+    bad = replace(of, e_lo_kwh=of.e_hi_kwh * [0.0, 2.0, 0.0], eff_charge=np.array([0.9, 0.9, 1.2]))
+    told = {(each.field, each.ids) for each in bad.rejected(names)}
+    assert told == {
+        ("e_lo_kwh", ("b",)),
+        ("e_now_kwh", ("b",)),
+        ("e_want_kwh", ("b",)),
+        ("eff_charge", ("c",)),
+    }
+    of = vehicles(rng, 3)
+    assert of.rejected(names) == ()
+    bad = replace(of, last=of.first - [1, 0, 0], need_kwh=np.array([1.0, np.nan, -1.0]))
+    assert {(each.field, each.ids) for each in bad.rejected(names)} == {
+        ("last", ("a",)),
+        ("need_kwh", ("b", "c")),
+    }
+    assert [each.field for each in replace(of, most_kw=np.ones(2)).rejected(names)] == ["most_kw"]

@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -161,8 +160,50 @@ def test_broken_numbers_end_in_numbers_not_in_a_fault(seed, kind):
         assert of.nearest(price, price, pull, p_lo_kw=p_lo, p_hi_kw=p_hi)[0].shape == (ROWS, STEPS)
 
 
-def test_gains_of_one_sign_are_refused():
-    """A store that rises both when giving and when drawing is no device."""
+def test_broken_rows_are_named_by_field_and_row():
+    """Crossed bands, negative powers, gains of one sign and NaN: each rule once, with its rows."""
+    of = world.bands(np.random.default_rng(0), 4, 3, "battery", lossy=False)
+    names = ("a", "b", "c", "d")
+    assert of.rejected(names) == ()
+    lo = of.x_lo_kwh.copy()
+    lo[1, 2], lo[3] = 99.0, np.nan
+    bad = replace(
+        of,
+        x_lo_kwh=lo,
+        up_kw=of.up_kw * [[1.0], [1.0], [-1.0], [1.0]],
+        gain_up=np.array([1.0, -1.0, -1.0, -1.0]),
+        cost_down=np.array([0.0, np.inf, 0.0, 0.0]),
+        loss_per_hour=np.array([0.0, 0.0, 0.0, 1.0]),
+    )
+    told = {(each.field, each.ids) for each in bad.rejected(names)}
+    assert told == {
+        ("x_lo_kwh", ("b", "d")),
+        ("up_kw", ("c",)),
+        ("gain_up", ("a",)),
+        ("cost_down", ("b",)),
+        ("loss_per_hour", ("d",)),
+    }
+    assert [each.field for each in replace(of, cost_up=np.zeros(3)).rejected(names)] == ["cost_up"]
+
+
+def test_prices_that_are_no_numbers_have_no_cost():
+    """A row asked at NaN says so in its cost; the others answer as ever."""
     of = world.bands(np.random.default_rng(0), 3, 4, "battery")
-    with pytest.raises(ValueError, match="rows"):
-        replace(of, gain_up=np.array([1.0, -1.0, -1.0]))
+    price = np.full((3, 4), 0.1)
+    whole = of.respond_rows(price)
+    price[1, 2] = np.nan
+    p_kw, cost = of.respond_rows(price)
+    assert np.isnan(cost).tolist() == [False, True, False]
+    assert (p_kw[[0, 2]] == whole[0][[0, 2]]).all()
+    assert np.isnan(of.respond(Question(price, 0.0)).cost).tolist() == [False, True, False]
+
+
+def test_nobody_answers_with_nothing():
+    """No rows: empty answers, sums and costs of 0."""
+    none = world.bands(np.random.default_rng(0), 0, 4, "battery")
+    assert none.respond_rows(np.zeros((0, 4)))[0].shape == (0, 4)
+    assert none.nearest(np.zeros((0, 4)), np.zeros((0, 4)), 0.1)[1].shape == (0,)
+    empty = replace(none, start=np.array([0, 0])).respond(Question(np.zeros((1, 4)), 0.0))
+    assert not empty.p_kw.any()
+    assert empty.cost.tolist() == [0.0]
+    assert none.rejected(()) == ()

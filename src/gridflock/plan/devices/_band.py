@@ -7,17 +7,19 @@ question); both are exact, and all rows are answered in one compiled call.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from gridflock.model import Flexibility
+from gridflock.model import Flexibility, Rejected
 from gridflock.plan.devices._band_replay import replay_rows
 from gridflock.plan.devices._band_row import Asked, Columns, add_groups, answer_rows, sum_groups
 from gridflock.plan.devices._compiled import Array, Indices, Spread, over_groups, thin
 from gridflock.plan.devices._oracle import Answer, Question
+from gridflock.plan.devices._refusal import broken, misshapen, unanswered
 from gridflock.units import Kw, Kwh, Mask, Money
 
 _PER_STEP = ("base_kw", "up_kw", "down_kw", "x_lo_kwh", "x_hi_kwh")
@@ -73,14 +75,13 @@ class Bands:
     parts: int = 1
 
     def __post_init__(self) -> None:
-        """Columns in the layout of compiled loops; rows that have no one form are refused."""
+        """Columns in the layout of compiled loops; a side without power has no say over the store."""
         for name in (*_PER_STEP, *_PER_ROW, "hours"):
             object.__setattr__(self, name, np.ascontiguousarray(getattr(self, name), dtype=np.float64))
         for gain, power in (("gain_up", self.up_kw), ("gain_down", self.down_kw)):
-            object.__setattr__(self, gain, np.where(power.any(axis=1), getattr(self, gain), 0.0))
-        if (self.gain_up * self.gain_down > 0.0).any():
-            rows = np.flatnonzero(self.gain_up * self.gain_down > 0.0)
-            raise ValueError(f"rows {rows[:5]}: up and down must not move the store the same way")
+            if np.shape(getattr(self, gain)) == power.shape[:1]:
+                moves = power.any(axis=tuple(range(1, power.ndim)))
+                object.__setattr__(self, gain, np.where(moves, getattr(self, gain), 0.0))
 
     @classmethod
     def of(
@@ -140,7 +141,7 @@ class Bands:
             rows: int64 (n,) which rows are asked; all by default.
 
         Returns:
-            float64 (n, T) kW and (n,) own cost.
+            float64 (n, T) kW and (n,) own cost, NaN where a price is not finite.
         """
         return self._answered(price, _NONE, np.empty(0), (p_lo_kw, p_hi_kw), rows)[:2]
 
@@ -198,7 +199,29 @@ class Bands:
             answer_rows((first, last), columns, asked, p_kw, cost, missing)
 
         over_groups(np.arange(n + 1), self.parts, self.spread, part)
-        return p_kw, cost, missing
+        return p_kw, unanswered(price, cost), missing
+
+    def rejected(self, names: Sequence[str]) -> tuple[Rejected, ...]:
+        """What of the columns breaks a rule, by field and row; ``names`` are m ids."""
+        m, steps = len(names), len(self.hours)
+        wanted: dict[str, tuple[int, ...]] = dict.fromkeys(_PER_ROW, (m,))
+        wanted |= dict.fromkeys(("base_kw", "up_kw", "down_kw"), (m, steps))
+        wanted |= dict.fromkeys(("x_lo_kwh", "x_hi_kwh"), (m, steps + 1))
+        finite = ("base_kw", "up_kw", "down_kw", "gain_up", "gain_down", "cost_up", "cost_down", "end_value")
+        if found := misshapen(self, wanted):
+            return found
+        rules = [(name, "must be finite", np.isfinite(getattr(self, name))) for name in finite]
+        return broken(
+            names,
+            (
+                *rules,
+                ("up_kw", "must be >= 0", ~(self.up_kw < 0.0)),
+                ("down_kw", "must be >= 0", ~(self.down_kw < 0.0)),
+                ("x_lo_kwh", "must be <= x_hi_kwh", self.x_lo_kwh <= self.x_hi_kwh),
+                ("gain_up", "must not have the sign of gain_down", ~(self.gain_up * self.gain_down > 0.0)),
+                ("loss_per_hour", "must lie in [0, 1)", (self.loss_per_hour >= 0) & (self.loss_per_hour < 1)),
+            ),
+        )
 
     def thinned(self, every: int) -> Bands:
         """One row in ``every`` of each group."""
@@ -215,7 +238,7 @@ class Bands:
             sum_groups((first, last), self.start, columns, asked, p_kw, cost)
 
         over_groups(self.start, self.parts, self.spread, part)
-        return Answer(p_kw, cost, np.zeros(self.groups))
+        return Answer(p_kw, unanswered(question.price, cost), np.zeros(self.groups))
 
     def add_schedules(self, question: Question, weight: Array, total: NDArray[np.float32]) -> None:
         """Add ``weight`` times every row's schedule to ``total`` (m, T), kW."""

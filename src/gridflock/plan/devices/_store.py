@@ -11,14 +11,17 @@ by what outlasts the step. Going forth the two contents become a schedule.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gridflock.model import Rejected
 from gridflock.plan.devices._compiled import Array, Indices, Spread, compiled, inlined, over_groups, thin
 from gridflock.plan.devices._oracle import Answer, Question
+from gridflock.plan.devices._refusal import broken, misshapen
 from gridflock.units import Kw, Kwh, Mask, Money
 
 _SHARED = {"hours", "start", "spread", "parts"}
@@ -232,6 +235,12 @@ def _replay(of: _Columns, hours: Array, p: NDArray[np.float32], clipped: Array, 
         cost[k] += of.short_price[k] * short - of.end_value[k] * (e - of.e_want[k] + short)
 
 
+def between(lo: Array | Indices | float, values: Array | Indices, hi: Array | float) -> Mask:
+    """Where values lie between two bounds; a NaN does not."""
+    kept: Mask = (lo <= values) & (values <= hi)
+    return kept
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Stores:
     """An oracle of m stores with losses, sorted by group; exact (``epsilon`` 0), softness is not needed.
@@ -294,6 +303,34 @@ class Stores:
     def members(self) -> int:
         """How many stores."""
         return len(self.e_now_kwh)
+
+    def rejected(self, names: Sequence[str]) -> tuple[Rejected, ...]:
+        """What of the columns breaks a rule, by field and store; ``names`` are m ids."""
+        columns = [each.name for each in fields(self) if each.name not in _SHARED]
+        if found := misshapen(self, dict.fromkeys(columns, (len(names),))):
+            return found
+        lo, hi, most = self.e_lo_kwh, self.e_hi_kwh, np.maximum(self.charge_kw, self.discharge_kw)
+        rules = [
+            (name, "must be finite", np.isfinite(getattr(self, name)))
+            for name in ("charge_kw", "discharge_kw", "e_lo_kwh", "e_hi_kwh", "wear", "end_value")
+        ]
+        return broken(
+            names,
+            (
+                *rules,
+                ("charge_kw", "must be >= 0, and one of charge and discharge more", self.charge_kw >= 0.0),
+                ("discharge_kw", "must be >= 0, and one of both more", (self.discharge_kw >= 0) & (most > 0)),
+                ("e_lo_kwh", "must be <= e_hi_kwh", lo <= hi),
+                ("e_now_kwh", "must lie between lowest and highest", between(lo, self.e_now_kwh, hi)),
+                ("e_want_kwh", "must lie between lowest and highest", between(lo, self.e_want_kwh, hi)),
+                ("eff_charge", "must lie in (0, 1]", between(1e-9, self.eff_charge, 1.0)),
+                ("eff_discharge", "must lie in (0, 1]", between(1e-9, self.eff_discharge, 1.0)),
+                ("short_price", "must be >= end_value", self.short_price >= self.end_value),
+                ("first", "must lie in the horizon", between(0, self.first, len(self.hours))),
+                ("last", "must not come before first", between(self.first, self.last, len(self.hours))),
+                ("loss_per_hour", "must lie in [0, 1)", (self.loss_per_hour >= 0) & (self.loss_per_hour < 1)),
+            ),
+        )
 
     def thinned(self, every: int) -> Stores:
         """One store in ``every`` of each group."""

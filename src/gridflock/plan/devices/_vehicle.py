@@ -9,14 +9,18 @@ and stated as ``epsilon``, so that bounds stay proven.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gridflock.model import Rejected
 from gridflock.plan.devices._compiled import Array, Indices, Spread, compiled, over_groups, thin
 from gridflock.plan.devices._oracle import Answer, Question
+from gridflock.plan.devices._refusal import broken, misshapen
+from gridflock.plan.devices._store import between
 from gridflock.units import Kw, Kwh
 
 
@@ -174,6 +178,20 @@ class Vehicles:
         reach = self.most_kw * np.maximum(until[self.last] - until[self.first], 0.0)
         missing: Kwh = np.maximum(self.need_kwh - reach, 0.0)
         return missing
+
+    def rejected(self, names: Sequence[str]) -> tuple[Rejected, ...]:
+        """What of the columns breaks a rule, by field and vehicle; ``names`` are m ids."""
+        columns = dict.fromkeys(("need_kwh", "most_kw", "first", "last"), (len(names),))
+        steps = len(self.hours)
+        return misshapen(self, columns) or broken(
+            names,
+            (
+                ("need_kwh", "must be finite and >= 0", np.isfinite(self.need_kwh) & (self.need_kwh >= 0.0)),
+                ("most_kw", "must be finite and > 0", np.isfinite(self.most_kw) & (self.most_kw > 0.0)),
+                ("first", "must lie in the horizon", between(0, self.first, steps)),
+                ("last", "must not come before first", between(self.first, self.last, steps)),
+            ),
+        )
 
     def thinned(self, every: int) -> Vehicles:
         """One vehicle in ``every`` of each group."""
