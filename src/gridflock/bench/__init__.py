@@ -8,6 +8,7 @@ from gridflock.bench._coordination import coordination
 from gridflock.bench._estimation import estimation
 from gridflock.bench._fleet import ImportFailed, fleet
 from gridflock.bench._flexibility import flexibility
+from gridflock.bench._network_dispatch import network_dispatch
 from gridflock.bench._power_grid_model import against_power_grid_model
 from gridflock.bench._powerflow import WIDE_PU, powerflow
 from gridflock.bench._processors import ProcessorFailed
@@ -24,6 +25,7 @@ __all__ = [
     "estimation",
     "fleet",
     "flexibility",
+    "network_dispatch",
     "powerflow",
     "schedule",
     "series",

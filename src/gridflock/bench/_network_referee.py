@@ -46,7 +46,7 @@ class _Day(Daily):
     def __init__(self, path: Path, root: Path | None, of: World) -> None:
         super().__init__(path, root, of.loads.multipliers)
         names = dict(zip(elements(of.feeder.network), of.loads.shape.tolist(), strict=False))
-        self.add([f"edit {name} daily=gridflock_{shape}" for name, shape in names.items()])
+        self.add([f"edit {name} daily=gridflock_{shape} status=variable" for name, shape in names.items()])
 
     def devices(self, network: Network, ports: Rows, p_kw: Kw, q_kvar: Kvar) -> None:
         """Add constant powers (P, T) at ports (P,) of the network."""

@@ -24,7 +24,7 @@ from gridflock.grid.build import assemble, from_document
 from gridflock.model import Flexibility
 from gridflock.plan.network._feeder import Feeder, feeder
 from gridflock.sim import feeder_document
-from gridflock.units import QUARTER_S, Mask, Rows, TimeGrid
+from gridflock.units import QUARTER_S, Kw, Mask, Rows, TimeGrid
 
 NOON_S = 1_781_784_000
 """Noon of a day in June: a horizon from noon to noon holds a night's charging whole."""
@@ -131,6 +131,33 @@ def world(path: Path, root: Path | None, ders: int, seed: int, *, peak: float = 
     )  # fmt: skip
 
 
+def rolled(of: World, p_kw: Kw) -> World:
+    """The same world a step later: devices where the first step of a plan left them, the day's end repeated.
+
+    Args:
+        of: the world planned.
+        p_kw: (D, T) what its devices do.
+    """
+    rows = of.flexibility
+    change = p_kw[:, 0] - rows.base_kw[:, 0]
+    content = np.where(change > 0.0, rows.gain_up * change, -rows.gain_down * change) * rows.grid.hours[0]
+    low, high = (
+        np.concatenate([edges[:, 1:-1], edges[:, -2:-1], edges[:, -1:]], axis=1) - content[:, None]
+        for edges in (rows.x_lo_kwh, rows.x_hi_kwh)
+    )
+    served = of.of("vehicle")
+    low[served, -2] = low[served, -1]
+    grid = TimeGrid(rows.grid.edges_s + (rows.grid.edges_s[1] - rows.grid.edges_s[0]))
+    moved = replace(
+        rows, grid=grid, x_lo_kwh=low, x_hi_kwh=high,
+        **{name: np.roll(getattr(rows, name), -1, axis=1) for name in ("base_kw", "up_kw", "down_kw")},
+    )  # fmt: skip
+    loads = replace(of.loads, multipliers=np.roll(of.loads.multipliers, -1, axis=1))
+    feeder = replace(of.feeder, load_kva=np.roll(of.feeder.load_kva, -1, axis=0))
+    price = np.roll(of.price, -1, axis=1)
+    return replace(of, feeder=feeder, loads=loads, flexibility=moved, price=price)
+
+
 def elements(network: Network) -> tuple[str, ...]:
     """L names of the elements the ports belong to: the phases of a load are ports ``name.1``, ``name.2``."""
     known = set(network.loads)
@@ -143,17 +170,15 @@ def elements(network: Network) -> tuple[str, ...]:
 
 
 def _loads(rng: np.random.Generator, network: Network, seed: int, peak: float) -> Shaped:
-    """The day's loads from noon; those of fixed status follow the last shape, which stays at 1."""
+    """The day's loads from noon, all at the day's level; those of fixed status follow a last, flat shape."""
     shapes = np.roll(daily_shapes(STEPS_PER_DAY, 1.0, seed), -STEPS_PER_DAY // 2, axis=1)
     names = elements(network)
     rows = {name: row for row, name in enumerate(dict.fromkeys(names))}
     drawn = rng.integers(0, SHAPES, len(rows))
     shape = np.where(network.load_scaled, drawn[[rows[name] for name in names]], SHAPES).astype(np.int32)
-    scaled = np.flatnonzero(network.load_scaled)
-    total = network.load_kva.real[scaled] @ shapes[shape[scaled]]
-    fixed = network.load_kva.real[~network.load_scaled].sum()
-    shapes *= max(0.0, (peak * network.load_kva.real.sum() - fixed) / total.min(initial=-1e-9))
-    return Shaped(network.load_kva, shape, np.vstack([shapes, np.ones(STEPS_PER_DAY)]))
+    steps = np.vstack([shapes, np.ones(STEPS_PER_DAY)])
+    total = network.load_kva.real @ steps[shape]
+    return Shaped(network.load_kva, shape, steps * (peak * network.load_kva.real.sum() / total.min()))
 
 
 def centred(network: Network, load_kva: Complex) -> ControlState:

@@ -330,6 +330,38 @@ def bench_schedule(seed: Seed = 1, as_json: AsJson = False) -> None:
     _measured(_offline.bench_schedule(seed), as_json)
 
 
+@bench.command("network-dispatch")
+def bench_network_dispatch(
+    feeder: Annotated[str, typer.Option(help="OpenDSS master, or a packed feeder.")] = "ieee123",
+    root: Annotated[Path | None, typer.Option(help="Folder the master may not lead out of.")] = None,
+    ders: Annotated[int, typer.Option(min=10, max=20_000, help="Devices.")] = 1_000,
+    policy: Annotated[
+        str, typer.Option(help="hard, no_worse or ignore, where a limit is broken without devices.")
+    ] = "no_worse",
+    reactive: Annotated[
+        bool, typer.Option("--reactive/--no-reactive", help="Whether inverters give reactive power.")
+    ] = True,
+    warm: Annotated[
+        bool, typer.Option("--warm", help="Plan the next horizon from the first plan, too.")
+    ] = False,
+    polish: Annotated[
+        int, typer.Option(min=0, max=100, help="Rounds after the first plan without violations.")
+    ] = 0,
+    seed: Seed = 1,
+    as_json: AsJson = False,
+) -> None:
+    """A day of devices on a real feeder planned to zero AC violations; OpenDSS judges every step.
+
+    Ends with exit code 2 where a limit is broken, or the plan is too far from the linearised bound.
+    """
+    from gridflock.console import _offline
+
+    found = _offline.bench_network_dispatch(
+        feeder, root, ders, seed, policy=policy, reactive=reactive, warm=warm, polish=polish
+    )
+    _measured(found, as_json)
+
+
 @bench.command("estimation")
 def bench_estimation(
     feeder: Annotated[str, typer.Option(help="OpenDSS master, or a packed feeder.")] = "ieee123",

@@ -203,6 +203,35 @@ def bench_schedule(seed: int) -> dict[str, Any]:
         raise stop(str(error)) from error
 
 
+def bench_network_dispatch(
+    feeder: str,
+    root: Path | None,
+    ders: int,
+    seed: int,
+    *,
+    policy: str,
+    reactive: bool,
+    warm: bool,
+    polish: int,
+) -> dict[str, Any]:
+    """A feeder's day planned and judged, or an end that names what is missing or not solved."""
+    from gridflock import bench  # noqa: PLC0415 - rivals are development dependencies
+    from gridflock.grid.build import FeederRejected  # noqa: PLC0415 - only a bench reads files here
+    from gridflock.runtime.feeder import collection  # noqa: PLC0415 - the same
+
+    if policy not in {"hard", "no_worse", "ignore"}:
+        raise stop(f"policy: {policy!r} (rule: hard, no_worse or ignore)")
+    root = root or collection(Path(feeder))
+    options: dict[str, Any] = {"policy": policy, "reactive": reactive, "warm": warm, "polish": polish}
+    try:
+        answer: dict[str, Any] = plain(bench.network_dispatch(feeder, root, ders, seed, **options))
+    except (ImportError, UnknownFeeder, FeederRejected, OSError) as error:
+        raise stop(str(error)) from error
+    except ArithmeticError as error:
+        raise stop(str(error), code=2) from error
+    return answer
+
+
 def clock_time(text: str) -> int:
     """Seconds after local midnight of ``HH:MM``."""
     hours, _, minutes = text.partition(":")

@@ -110,31 +110,29 @@ def moved(
         pull: money per kW² and step of straying from what is wanted.
     """
     less, more = wanted < of.p_kw - COUNTS_KW, wanted > of.p_kw + COUNTS_KW
-    low = np.where(guard.less[columns.port], np.maximum(held.low_kw, of.p_kw), held.low_kw)
-    high = np.where(guard.more[columns.port], np.minimum(held.high_kw, of.p_kw), held.high_kw)
-    low = np.where(less, np.minimum(low, wanted), np.where(more, np.maximum(low, wanted), low))
-    high = np.where(more, np.maximum(high, wanted), np.where(less, np.minimum(high, wanted), high))
-    touched: Mask = np.asarray((less | more).any(axis=1), dtype=np.bool_)
-    p_kw = nearest(bands, price[columns.port], of.p_kw, wanted, Bounds(low, high), touched, pull)
-    return Dispatch(p_kw, within(columns, p_kw, of.q_kvar))
-
-
-def nearest(
-    bands: Bands, price: Money, p_kw: Float, wanted: Float, bounds: Bounds, touched: Mask, pull: float
-) -> Float:
-    """Schedules (m, T): of touched devices the best near what is wanted, of others as they are."""
+    asked = Bounds(
+        np.where(more, np.maximum(held.low_kw, wanted), np.minimum(held.low_kw, wanted)),
+        np.where(less, np.minimum(held.high_kw, wanted), np.maximum(held.high_kw, wanted)),
+    )
+    stays = ~(less | more)
+    guarded = Bounds(
+        np.where(guard.less[columns.port] & stays, np.maximum(asked.low_kw, of.p_kw), asked.low_kw),
+        np.where(guard.more[columns.port] & stays, np.minimum(asked.high_kw, of.p_kw), asked.high_kw),
+    )
     stores = (bands.gain_up != 0.0) | (bands.gain_down != 0.0)
-    found: Float = np.where((touched & ~stores)[:, None], wanted, p_kw)
+    touched = (less | more).any(axis=1)
+    p_kw: Float = np.where((touched & ~stores)[:, None], wanted, of.p_kw)
     rows = np.flatnonzero(touched & stores)
-    low, high = bounds.low_kw[rows], bounds.high_kw[rows]
-    for _ in range(2):
+    for bounds in (guarded, asked, held):
         if not len(rows):
             break
-        found[rows], _ = bands.nearest(price[rows], wanted[rows], pull, p_lo_kw=low, p_hi_kw=high, rows=rows)
-        # A bound stands above the band: what would have to give energy that is not there may rest instead.
-        short = (_missing_kwh(bands, found[rows], rows) > COUNTS_KWH) & bands.up_kw[rows].any(axis=1)
-        rows, low, high = rows[short], np.minimum(low[short], 0.0), np.maximum(high[short], 0.0)
-    return found
+        p_kw[rows], _ = bands.nearest(
+            price[columns.port[rows]], wanted[rows], pull,
+            p_lo_kw=bounds.low_kw[rows], p_hi_kw=bounds.high_kw[rows], rows=rows,
+        )  # fmt: skip
+        # Who could not have its energy any more is asked again with less to keep.
+        rows = rows[_missing_kwh(bands, p_kw[rows], rows) > COUNTS_KWH]
+    return Dispatch(p_kw, within(columns, p_kw, of.q_kvar))
 
 
 def _missing_kwh(bands: Bands, p_kw: Float, rows: Indices) -> Float:

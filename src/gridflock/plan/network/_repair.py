@@ -37,10 +37,12 @@ ACTIVE = 0.15
 """Weight of a kW beside that of a kvar: it moves as much less."""
 MATTERS = 0.2
 """A row moves ports with at least this part of its largest sensitivity."""
+MOST_DUAL = 4.0
+"""Most of a dual, in what its row would need alone: rows that cannot hold do not drag all else."""
 SWEEPS = 80
 PASSES, AT_ONCE = 12, 64
 """How often rows are taken in, and how many at once."""
-PULL, MOST_PULL = 0.01, 1.0
+PULL, MOST_PULL = 0.05, 1.0
 """Money per kW² and step of straying from what is wanted, doubled round by round: energy first goes where it
 is worth most, later where it was."""
 MOST_GUARDED = 512
@@ -48,6 +50,10 @@ MOST_GUARDED = 512
 MOST_ROUNDS = 40
 PATIENCE = 3
 """Rounds without less violation after which a step shrinks instead."""
+ENOUGH = 0.7
+"""A step is tired by a round that leaves more than this part of its violation."""
+ASTRAY = 1.2
+"""A round that makes the sum of all violations so many times the best is taken back."""
 SHRINK = 0.7
 FINAL = 0.02
 """Less of a step than this part is nothing."""
@@ -139,35 +145,53 @@ def repair(
         The plan with the least violation found; look at ``verdict.clean``.
     """
     points, verdict = of.judged(dispatch)
-    best = Repaired(dispatch, points, verdict, ())
+    now = best = Repaired(dispatch, points, verdict, ())
     held = Bounds.none(dispatch.p_kw.shape)
     steps = dispatch.p_kw.shape[1]
     damping, tired = np.ones(steps), np.zeros(steps, dtype=np.int64)
     log: list[Round] = []
-    while not verdict.clean and len(log) < rounds and going():
-        size = verdict.by_step
+    while not now.verdict.clean and len(log) < rounds and going():
+        size = now.verdict.by_step
         broken = size > 0.0
-        giving_up = broken & ((tired >= PATIENCE) | ~verdict.solved)
-        log.append(_round(verdict, broken, giving_up))
+        giving_up = broken & ((tired >= PATIENCE) | ~now.verdict.solved)
+        log.append(_round(now.verdict, broken, giving_up))
         pull = min(PULL * 2.0 ** len(log), MOST_PULL)
-        rows = _near(of, dispatch, verdict)
-        guard = _guard(of, rows, points, verdict)
-        if (broken & ~giving_up).any():
-            dispatch = _corrected(
-                of, dispatch, held, guard, rows, points, verdict, broken & ~giving_up, damping, pull
-            )
-        if giving_up.any():
-            part = _part(tired)
-            dispatch, held = shrunk(
-                of.bands, of.columns, of.price, dispatch, held, guard, giving_up, part, pull
-            )
-        points, verdict = of.judged(dispatch)
+        tried, held = _tried(of, now, held, broken & ~giving_up, giving_up, damping, tired, pull)
+        points, verdict = of.judged(tried)
         worse = verdict.by_step > size
         damping = np.where(worse, 0.5 * damping, np.minimum(1.0, 2.0 * damping))
-        tired = np.where(verdict.by_step > 0.7 * size, tired + broken, np.where(giving_up, tired, 0))
+        tired = np.where(verdict.by_step > ENOUGH * size, tired + broken, np.where(giving_up, tired, 0))
+        now = Repaired(tried, points, verdict, ())
         if _score(verdict) <= _score(best.verdict):
-            best = Repaired(dispatch, points, verdict, ())
+            best = now
+        elif not _score(verdict) <= ASTRAY * _score(best.verdict):
+            now = best
+            damping = 0.5 * damping
     return replace(best, rounds=tuple(log))
+
+
+def _tried(
+    of: Workshop,
+    now: Repaired,
+    held: Bounds,
+    working: Mask,
+    giving_up: Mask,
+    damping: Float,
+    tired: Indices,
+    pull: float,
+) -> tuple[Dispatch, Bounds]:
+    """The next dispatch: some steps corrected, others shrunk."""
+    dispatch, solved = now.dispatch, now.verdict.solved
+    ports, steps = of.columns.ports, len(solved)
+    guard = Guard(np.zeros((ports, steps), dtype=np.bool_), np.zeros((ports, steps), dtype=np.bool_))
+    if working.any():
+        rows = _near(of, dispatch, now.verdict, working)
+        guard = _guard(of, rows, now.points, now.verdict)
+        dispatch = _corrected(of, now, held, guard, rows, working, damping, pull)
+    if giving_up.any():
+        part = _part(tired)
+        return shrunk(of.bands, of.columns, of.price, dispatch, held, guard, giving_up, part, pull)
+    return dispatch, held
 
 
 def _round(verdict: Verdict, broken: Mask, giving_up: Mask) -> Round:
@@ -194,18 +218,16 @@ def _part(tired: Indices) -> Float:
 
 def _corrected(
     of: Workshop,
-    dispatch: Dispatch,
+    now: Repaired,
     held: Bounds,
     guard: Guard,
     rows: _Rows,
-    points: Points,
-    verdict: Verdict,
     steps: Mask,
     damping: Float,
     pull: float,
 ) -> Dispatch:
     """The dispatch with the least change that would take the violations out of some steps."""
-    columns = of.columns
+    columns, dispatch = of.columns, now.dispatch
     room = rooms(of.bands, columns, dispatch, guard, steps)
     less, more = (np.asarray(columns.sums @ sum(kinds)) for kinds in (room.less, room.more))
     q_room = columns.reactive_room(dispatch.p_kw)
@@ -214,7 +236,7 @@ def _corrected(
     weight = np.repeat([ACTIVE, 1.0], [len(less), len(q_room)])
     change: Float = np.zeros_like(low)
     for t in np.flatnonzero(steps).tolist():
-        near = _at_step(of, rows, points, verdict, t)
+        near = _at_step(of, rows, now.points, now.verdict, t)
         change[:, t] = damping[t] * _least_change(rows, near, weight, low[:, t], high[:, t])
     wanted = dispatch.p_kw + shares(columns, room, change[: len(less)])
     moving = Dispatch(dispatch.p_kw, dispatch.q_kvar + change[len(less) :])
@@ -231,15 +253,15 @@ class _Rows:
     amps: Matrix
 
 
-def _near(of: Workshop, dispatch: Dispatch, verdict: Verdict) -> _Rows:
-    """The rows near a limit in some step, their sensitivities at the mean of the steps that break one."""
+def _near(of: Workshop, dispatch: Dispatch, verdict: Verdict, steps: Mask) -> _Rows:
+    """The rows near a limit in some step, their sensitivities at the mean of the steps to be corrected."""
     columns, conductors = of.columns, of.exact.conductors
     close = (verdict.low_pu > -NEAR_PU) | (verdict.high_pu > -NEAR_PU)
     nodes = np.flatnonzero(close.any(axis=0)).astype(np.int32)
     at = np.flatnonzero((verdict.over[:, conductors] > -NEAR).any(axis=0))
     p_kw = np.asarray(columns.sums @ dispatch.p_kw)
     powers = of.feeder.powers(p_kw, columns.spread_kvar(dispatch.q_kvar))
-    slopes = Derivatives(of.feeder, powers[verdict.by_step > 0.0].mean(axis=0))
+    slopes = Derivatives(of.feeder, powers[steps].mean(axis=0))
     return _Rows(nodes, at, *slopes.rows(nodes, conductors[at], columns.active, columns.reactive))
 
 
@@ -291,7 +313,7 @@ def _guard(of: Workshop, rows: _Rows, points: Points, verdict: Verdict) -> Guard
     ports, steps = of.columns.ports, len(verdict.solved)
     less, more = np.zeros((ports, steps), dtype=np.bool_), np.zeros((ports, steps), dtype=np.bool_)
     reach = np.repeat([NEAR_PU, NEAR], [len(rows.nodes), len(rows.at)])
-    for t in range(steps):
+    for t in np.flatnonzero(verdict.solved).tolist():
         near = _at_step(of, rows, points, verdict, t)
         which = np.flatnonzero(near.room < reach)[:MOST_GUARDED]
         if not len(which):
@@ -383,6 +405,11 @@ def _project(
     """
     begin = np.zeros(len(a) + 1, dtype=np.int64)
     used = _used(a, low, high, begin)
+    most = np.empty(len(a))
+    for r in range(len(a)):
+        own = used[begin[r] : begin[r + 1]]
+        whole = (weight[own] * a[r][own] ** 2).sum()
+        most[r] = MOST_DUAL * (abs(room[r]) + slack[r]) / whole if whole > 0.0 else 0.0
     for _ in range(SWEEPS):
         quiet = True
         for r in range(len(a)):
@@ -393,7 +420,7 @@ def _project(
                 continue
             own = used[begin[r] : begin[r + 1]]
             steep = _steepness(a, r, own, gap, weight, low, high, wish)
-            step = max(gap / steep, -dual[r]) if steep > 0.0 else 0.0
+            step = min(max(gap / steep, -dual[r]), most[r] - dual[r]) if steep > 0.0 else 0.0
             if step == 0.0:
                 continue
             quiet = False
