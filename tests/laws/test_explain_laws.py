@@ -123,7 +123,7 @@ def test_the_plan_is_a_best_answer_to_its_prices(world):
     for g in range(len(f.groups)):
         if g in model.strained:
             continue
-        best = best_answer(f, g, grounds.price(g), float(grounds.end_value[g]))
+        best = best_answer(f, g, grounds.price(g), float(grounds.end_value[g]), grounds.band_penalty)
         assert costs_of(grounds, g, grounds.p_kw[g]) <= costs_of(grounds, g, best.p_kw) + 1e-6
 
 
@@ -160,7 +160,7 @@ def test_the_set_point_stands_between_its_prices(world):
     for g, group in enumerate(f.groups):
         if g in model.strained:
             continue
-        worth = best_answer(f, g, grounds.price(g), float(grounds.end_value[g])).worth
+        worth = best_answer(f, g, grounds.price(g), float(grounds.end_value[g]), grounds.band_penalty).worth
         for t in range(f.grid.n):
             found = explain(grounds, group, t)
             assert found.holds[0] <= found.price + 1e-6

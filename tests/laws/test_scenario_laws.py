@@ -14,7 +14,16 @@ from scipy.stats import binomtest
 from gridflock.model import Envelope, Flexibility, Forecast
 from gridflock.plan import Terms, plan
 from gridflock.plan._terms import Band, Flow
-from gridflock.plan.scenario import Dependence, Paths, backed_off, dependence_of, fanned, paths, violations
+from gridflock.plan.scenario import (
+    Dependence,
+    Paths,
+    backed_off,
+    dependence_of,
+    fanned,
+    futures,
+    paths,
+    violations,
+)
 from gridflock.plan.scenario._backoff import lowered
 from gridflock.plan.scenario._rate import upper_bound
 from gridflock.units import TimeGrid
@@ -108,6 +117,25 @@ def test_a_series_that_never_changes_sign_keeps_it():
     assert (found[:, 1] <= 0).all()
 
 
+def test_futures_move_what_is_taken_at_its_median():
+    """Groups whose base is the forecast's median follow their own path, others stay, nothing is lost."""
+    grid = TimeGrid.uniform(NOW_S, 3600, 4)
+    f = replace(batteries(grid, 2, 5.0, 10.0), groups=("sun", "battery"))
+    f = replace(f, base_kw=np.array([[3.0] * 4, [0.0] * 4]))
+    median, spread = (
+        np.array([[-20.0] * 4, [3.0] * 4, [-1.0] * 4]),
+        np.array([[2.0] * 4, [0.5] * 4, [0.1] * 4]),
+    )
+    forecast = forecast_of(grid, median, spread, ("outside", "sun", "battery"))
+    found = futures(forecast, "outside", f, 50, 3)
+    drawn = paths(forecast, 50, 3)
+    np.testing.assert_array_equal(found.fixed_kw, drawn[:, 0])
+    np.testing.assert_array_equal(found.base_kw[:, 0], drawn[:, 1])
+    assert (found.base_kw[:, 1] == 0).all()
+    with pytest.raises(KeyError):
+        futures(forecast, "elsewhere", f, 5, 3)
+
+
 @pytest.mark.parametrize("rho", [0.0, 0.7])
 def test_dependence_is_found_again(rho):
     """Estimated from errors of any scale with gaps, it is near what made them."""
@@ -136,9 +164,9 @@ def test_errors_without_news_give_a_dependence_all_the_same(error):
 def test_a_fan_lies_between_knowing_and_not_knowing(seed, count):
     """Knowing each path costs least, one schedule for all most, shared first steps something between."""
     f, load, terms = evening(92.0, step_s=3600)
-    futures = drawn(f.grid, load, count, seed)
-    known = np.mean([plan(f, fixed, terms, NOW_S).cost for fixed in futures.fixed_kw])
-    free, some, same = (fanned(f, load, terms, futures, common) for common in (0, 4, f.grid.n))
+    ahead = drawn(f.grid, load, count, seed)
+    known = np.mean([plan(f, fixed, terms, NOW_S).cost for fixed in ahead.fixed_kw])
+    free, some, same = (fanned(f, load, terms, ahead, common) for common in (0, 4, f.grid.n))
     assert known == pytest.approx(free.cost, rel=1e-6)
     assert free.cost <= some.cost + 1e-6 * abs(some.cost)
     assert some.cost <= same.cost + 1e-6 * abs(same.cost)
@@ -212,9 +240,9 @@ def test_limits_of_groups_get_room_too():
     terms = replace(terms, group_limits=(limit,))
     rng, count = np.random.default_rng(4), 4_000
     base = f.base_kw + rng.normal(0, 1.5, (count, 3, f.grid.n))
-    futures = Paths(np.repeat(load[None], count, axis=0), base, np.full(count, 1 / count))
-    nominal = violations(f, load, terms, futures, plan(f, load, terms, NOW_S).p_kw)
-    found = backed_off(f, load, terms, futures, 0.05, NOW_S)
+    ahead = Paths(np.repeat(load[None], count, axis=0), base, np.full(count, 1 / count))
+    nominal = violations(f, load, terms, ahead, plan(f, load, terms, NOW_S).p_kw)
+    found = backed_off(f, load, terms, ahead, 0.05, NOW_S)
     assert dict(nominal.by_row).keys() >= {"transformer T1 (limit of battery 1)"}
     assert found.met
     assert found.terms.group_limits[0].p_lo_kw > -14.0
@@ -227,10 +255,10 @@ def test_rows_of_goals_get_room_too():
     terms = replace(terms, blocks=(Band("phase a", flow, np.full(f.grid.n, -7.0), endless, 5.0, 5.0),))
     base = np.zeros((2, 3, f.grid.n))
     base[1, 0] = -4.0
-    futures = Paths(np.repeat(load[None], 2, axis=0), base, np.full(2, 0.5))
+    ahead = Paths(np.repeat(load[None], 2, axis=0), base, np.full(2, 0.5))
     p_kw = np.zeros((3, f.grid.n))
     p_kw[0, 5] = -12.0
-    found = violations(f, load, terms, futures, p_kw)
+    found = violations(f, load, terms, ahead, p_kw)
     assert found.by_row == (("phase a", 0.5),)
     assert found.worst_kw == pytest.approx(1.0)
     margins = [(np.zeros(f.grid.n), np.zeros(f.grid.n))] * 2 + [(np.full(f.grid.n, 2.0), np.zeros(f.grid.n))]
@@ -264,7 +292,7 @@ def test_the_confidence_bound_is_the_exact_one(count, of):
 def test_broken_input_is_named_and_never_raised(fault):
     """Bad numbers and empty horizons: the fan and the margins answer, and say what is wrong."""
     f, load, terms = evening(98.0, step_s=3600)
-    futures = drawn(f.grid, load, 40, 1)
+    ahead = drawn(f.grid, load, 40, 1)
     if fault == "nan load":
         load = np.full(f.grid.n, np.nan)
     elif fault == "nan price":
@@ -274,9 +302,9 @@ def test_broken_input_is_named_and_never_raised(fault):
     else:
         grid = TimeGrid(f.grid.edges_s[:1])
         f = batteries(grid, 3, 1.0, 1.0)
-        load, futures = np.zeros(0), Paths(np.zeros((4, 0)), None, np.full(4, 0.25))
+        load, ahead = np.zeros(0), Paths(np.zeros((4, 0)), None, np.full(4, 0.25))
         terms = Terms(*[np.zeros(0)] * 4)
-    careful = backed_off(f, load, terms, futures, 0.05, NOW_S)
-    fan = fanned(f, load, terms, futures, 2)
+    careful = backed_off(f, load, terms, ahead, 0.05, NOW_S)
+    fan = fanned(f, load, terms, ahead, 2)
     assert fan.rejected or not careful.met
     assert careful.met or careful.named

@@ -10,8 +10,6 @@ from gridflock.model import Flexibility
 from gridflock.plan.direct import Floats, Indices, Program, solve, values_of
 from gridflock.units import Kw, Money
 
-_STRAIN = 200.0
-"""Money per kWh and step by which a band gives way that cannot be kept."""
 _TIDY = 1e-7
 """Money per kWh of moving at all, so that of equal changes the smallest is found."""
 
@@ -45,8 +43,21 @@ class Change:
     moved_kw: Kw
 
 
-def best_answer(f: Flexibility, row: int, price: Money, end_value: float) -> Best | None:
-    """What group ``row`` would do at prices (T,), money per kWh injected; None without an optimum."""
+def best_answer(
+    f: Flexibility, row: int, price: Money, end_value: float, band_penalty: float = 200.0
+) -> Best | None:
+    """What a group would do at given prices.
+
+    Args:
+        f: what groups can do.
+        row: which one.
+        price: (T,) money per kWh injected.
+        end_value: money per kWh left in store.
+        band_penalty: money per kWh and step by which its band gives way where it cannot be kept.
+
+    Returns:
+        None without an optimum.
+    """
     hours, program, n = f.grid.hours, Program(), f.grid.n
     up = program.columns((f.cost_up[row] - price) * hours, 0.0, f.up_kw[row])
     down = program.columns((f.cost_down[row] + price) * hours, 0.0, f.down_kw[row])
@@ -56,7 +67,7 @@ def best_answer(f: Flexibility, row: int, price: Money, end_value: float) -> Bes
         store = _store(program, (up, down), gains, hours, (np.full(n, -np.inf), np.full(n, np.inf)))
         program.cost[-1][-1] = -end_value
         band = program.rows(f.x_lo_kwh[row, 1:], f.x_hi_kwh[row, 1:])
-        gives = program.columns(np.full((2, n), _STRAIN), 0.0, np.inf)
+        gives = program.columns(np.full((2, n), band_penalty), 0.0, np.inf)
         program.put(band, store[1], 1.0)
         program.put(band, gives, np.array([[1.0], [-1.0]]))
     solution = solve(program)

@@ -161,7 +161,7 @@ class _Why:
         for name, price in self._grounds.of(self._row):
             if name in _TARIFFS:
                 tariff += price
-        best = best_answer(self._f, self._row, tariff, self._end)
+        best = best_answer(self._f, self._row, tariff, self._end, self._grounds.band_penalty)
         if best is None:
             return float("nan")
         planned, alone = float(self._p[self._step]), float(best.p_kw[self._step])

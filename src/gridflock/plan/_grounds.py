@@ -13,7 +13,7 @@ from gridflock.plan._reason import HEAD
 from gridflock.plan._terms import Band, Peak, Ramp, Share, Terms, default_end_value
 from gridflock.plan.coordination import Problem
 from gridflock.plan.devices._compiled import Array
-from gridflock.plan.direct import Floats, Indices, Model, Solution, values_of
+from gridflock.plan.direct import Floats, Indices, Model, Solution, band_penalty, values_of
 from gridflock.plan.direct._rows import Placed
 from gridflock.units import Kw, Money, TimeGrid
 
@@ -55,12 +55,14 @@ class Grounds:
         p_kw: (G, T) planned injection.
         end_value: (G,) money per kWh left in store.
         parts: what local prices are the sum of.
+        band_penalty: money per kWh and step by which the band of a group gives way that cannot keep it.
     """
 
     flexibility: Flexibility
     p_kw: Kw
     end_value: Money
     parts: tuple[Part, ...]
+    band_penalty: float = 200.0
 
     def of(self, row: int) -> tuple[tuple[str, Money], ...]:
         """Name and (T,) price of every part of one group's local price."""
@@ -104,7 +106,8 @@ def grounds_of(
     used = replace(
         f, up_kw=np.where(model.up >= 0, f.up_kw, 0.0), down_kw=np.where(model.down >= 0, f.down_kw, 0.0)
     )
-    return Grounds(used, p_kw, end_value, tuple(part for part in parts if np.abs(part.price).max() > _FREE))
+    kept = tuple(part for part in parts if np.abs(part.price).max() > _FREE)
+    return Grounds(used, p_kw, end_value, kept, band_penalty(terms))
 
 
 def _head(model: Model, solution: Solution, f: Flexibility, net_kw: Kw, terms: Terms) -> Iterator[Part]:
@@ -205,6 +208,7 @@ def packed(grounds: Grounds) -> tuple[dict[str, Json], dict[str, NDArray[np.gene
     """Grounds as names and columns of 32 bits, as the ledger keeps them."""
     f, parts = grounds.flexibility, grounds.parts
     head: dict[str, Json] = {"groups": list(f.groups), "parts": [part.name for part in parts]}
+    head["band_penalty"] = grounds.band_penalty
     columns: dict[str, NDArray[np.generic]] = {"why_edges_s": f.grid.edges_s}
     for name in _OF_GROUPS:
         columns[f"why_{name}"] = np.asarray(getattr(f, name), dtype=np.float32).ravel()
@@ -221,12 +225,13 @@ def unpacked(head: dict[str, Json], columns: dict[str, NDArray[np.generic]]) -> 
     """The grounds that ``packed`` made these of, to 32 bits.
 
     Args:
-        head: with ``groups`` and ``parts``, names.
+        head: with ``groups`` and ``parts``, names, and ``band_penalty``.
         columns: the columns.
     """
-    groups, names = head["groups"], head["parts"]
+    groups, names, penalty = head["groups"], head["parts"], head["band_penalty"]
     assert isinstance(groups, list)
     assert isinstance(names, list)
+    assert isinstance(penalty, int | float)
     grid = TimeGrid(np.asarray(columns["why_edges_s"], dtype=np.int64))
     wide = {name: np.asarray(columns[f"why_{name}"], dtype=np.float64) for name in _OF_GROUPS}
     g = len(groups)
@@ -244,6 +249,7 @@ def unpacked(head: dict[str, Json], columns: dict[str, NDArray[np.generic]]) -> 
         np.asarray(columns["why_p_kw"], dtype=np.float64).reshape(g, grid.n),
         np.asarray(columns["why_end_value"], dtype=np.float64),
         parts,
+        float(penalty),
     )
 
 

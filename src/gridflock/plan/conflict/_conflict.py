@@ -23,6 +23,8 @@ _FIRM = 100.0
 _FIRMER = 1e4
 """The same where no money counts."""
 
+_NO_ANSWER = "Whether more wishes clash was not found: the search had no optimum."
+
 
 @dataclass(frozen=True, slots=True)
 class Member:
@@ -97,7 +99,8 @@ def conflicts(
         most: how many conflicts are looked for.
 
     Returns:
-        None where all wishes hold together, and none for input that cannot be planned at all.
+        None where all wishes hold together, and none for input that cannot be planned at all. A last one
+        without members says that the search found no optimum.
     """
     if misshapen(flexibility, fixed, terms):
         return ()
@@ -108,7 +111,8 @@ def conflicts(
     if not wishes:
         return ()
     search = _Search(Elastic(model, wishes, given.flexibility), given.flexibility.grid, asked, timezone)
-    return tuple(search.told(runs) for runs in search.sets(most))
+    found = tuple(search.told(runs) for runs in search.sets(most))
+    return found if search.answered else (*found, Conflict((), _NO_ANSWER))
 
 
 class _Search:
@@ -117,6 +121,7 @@ class _Search:
     def __init__(self, elastic: Elastic, grid: TimeGrid, terms: Terms, timezone: str) -> None:
         self._elastic, self._grid, self._terms, self._timezone = elastic, grid, terms, timezone
         self._as_made: Given | None = None
+        self.answered = True
 
     def sets(self, most: int) -> Iterator[tuple[_Run, ...]]:
         """One irreducible set after the other."""
@@ -124,6 +129,7 @@ class _Search:
         kept = np.ones(elastic.n)
         for _ in range(most):
             given = elastic.least(kept)
+            self.answered = given is not None
             if given is None or given.total <= _HOLDS_KWH:
                 return
             runs = self._tight(self._runs(given))

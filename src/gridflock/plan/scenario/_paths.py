@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 from scipy.stats import rankdata
 
-from gridflock.model import Forecast
+from gridflock.model import Flexibility, Forecast
 from gridflock.units import HOUR_S, Kw, TimeGrid
 
 Floats = NDArray[np.float64]
@@ -120,6 +120,41 @@ def paths(forecast: Forecast, count: int, seed: int, dependence: Dependence | No
         elif (forecast.value_kw[s] <= 0).all():
             value[:, s] = np.minimum(value[:, s], 0.0)
     return value
+
+
+def futures(
+    forecast: Forecast,
+    fixed: str,
+    flexibility: Flexibility,
+    count: int,
+    seed: int,
+    dependence: Dependence | None = None,
+) -> Paths:
+    """Joint paths as a plan needs them: of all that takes no orders, and of what groups do unasked.
+
+    Groups that the flexibility takes at the forecast's median follow their paths; all others are taken as
+    known.
+
+    Args:
+        forecast: of the series named by ``fixed`` and by the groups.
+        fixed: the series of everything that takes no orders.
+        flexibility: G groups over the forecast's T steps.
+        count: how many paths, equally likely.
+        seed: of the draws.
+        dependence: as in ``paths``.
+
+    Raises:
+        KeyError: no such series.
+    """
+    if fixed not in forecast.series:
+        raise KeyError(fixed)
+    drawn = paths(forecast, count, seed, dependence)
+    place = {name: k for k, name in enumerate(forecast.series)}
+    base: Kw = np.repeat(flexibility.base_kw[None], count, axis=0)
+    for g, group in enumerate(flexibility.groups):
+        if group in place and np.allclose(flexibility.base_kw[g], forecast.median(group)):
+            base[:, g] = drawn[:, place[group]]
+    return Paths(drawn[:, place[fixed]], base, np.full(count, 1.0 / count))
 
 
 def lined(at: Floats, knots: Floats, values: Kw) -> Floats:
