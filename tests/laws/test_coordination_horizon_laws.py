@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gridflock.bench._coordination_world import rolled
-from gridflock.plan.coordination import Coordinator, answered, carried, coordinate
+from gridflock.plan.coordination import Coordinator, Limits, Peaks, answered, carried, coordinate
 from gridflock.plan.coordination import _coordinator as coordinator_file
 from gridflock.plan.coordination._first import first_duals
 from gridflock.plan.coordination._later import resumed
@@ -261,6 +261,43 @@ def test_few_rounds_are_remembered(monkeypatch):
     assert coordinator.answers.rounds < status.answers
     assert status.bound <= best + 1e-6 * abs(best)
     assert best <= status.cost + 1e-6 * abs(best)
+
+
+def test_no_limits_and_no_worth_have_plans():
+    """Nothing that couples, only a peak, or energy worth nothing: plans with a proven gap all the same."""
+    of = mixed(1)
+    steps = len(of.problem.hours)
+    none, limits = np.zeros((0, steps)), of.problem.limits
+    free = replace(of.problem, limits=Limits((), (), none, none, none, np.zeros(0)))
+    every = np.arange(free.groups)
+    peak = Peaks(("demand charge",), (every,), limits.fixed_kw[-1:], np.zeros(1), np.array([0.3]))
+    worthless = replace(of.problem, price=np.zeros(steps))
+    for problem in (free, replace(free, peaks=peak), worthless):
+        done = coordinate(problem, of.oracles, target=0.01)
+        assert done.plan.status.done
+        assert done.recovered.violations == 0
+
+
+class Vague:
+    """An oracle that is never sure of its answers."""
+
+    def __init__(self, of):
+        self.of, self.groups, self.members, self.start = of, of.groups, of.members, of.start
+        self.add_schedules = of.add_schedules
+
+    def respond(self, question):
+        """The same, and a better one might save 5."""
+        answer = self.of.respond(question)
+        return replace(answer, epsilon=answer.epsilon + 5.0)
+
+
+def test_work_that_leads_nowhere_ends():
+    """Where the answers themselves leave the gap open the work ends by itself, and the status says so."""
+    of = batteries(3)
+    done = coordinate(of.problem, [Vague(of.oracles[0])], target=1e-4)
+    assert not done.plan.status.done
+    assert done.plan.status.gap >= 5.0
+    assert done.recovered.violations == 0
 
 
 def test_only_the_promising_are_asked():

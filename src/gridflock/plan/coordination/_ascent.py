@@ -84,7 +84,7 @@ class Ascent:
         slope = self._along_peaks(self._slope)
         free = ~(((at <= 0.0) & (slope < 0.0)) | ((at >= self._most) & (slope > 0.0)))
         wanted = np.where(free, slope, 0.0)
-        steepest = float(np.abs(wanted).max())
+        steepest = float(np.abs(wanted).max(initial=0.0))
         if steepest == 0.0:
             return wanted
         used = []

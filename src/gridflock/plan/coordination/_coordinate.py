@@ -60,7 +60,7 @@ def coordinate(
     Groups of ``Units`` and ``Blocks`` get one answer each, never a mix; the gap then says what that may
     have cost, and may stay above the target. At least one round of answers is asked for, whatever ``go_on``
     says: without it there is no plan. ``plan.status.done`` tells whether the gap was reached,
-    ``plan.status`` how good the plan is anyhow.
+    ``plan.status`` how good the plan is anyhow; answers that long stopped to help end the work as well.
 
     Args:
         problem: what couples the oracles' groups.
@@ -79,7 +79,7 @@ def coordinate(
         coordinator.absorb(answer)
         status = coordinator.status()
         progress(status)
-        if status.done or not go_on():
+        if status.done or coordinator.stalled or not go_on():
             break
     plan = coordinator.plan()
     whole = np.repeat([isinstance(of, Units | Blocks) for of in oracles], [of.groups for of in oracles])

@@ -36,6 +36,10 @@ FASTER = 0.9
 """And for as long as each of their rounds leaves at most so much of the gap."""
 UNCLIMBED, FAR = 8, 10.0
 """A mix that began without a climb and is after so many rounds so many targets away begins with one again."""
+STALLED, PROGRESS = 60, 0.999
+"""After so many answers that left more than such a part of the gap, more of them would not help either."""
+NEAR_ZERO = 0.01
+"""A cost below such a part of the turnover is a difference of large numbers: the gap is one of that part."""
 MOST_ROUNDS, NEWEST = 96, 24
 """Rounds remembered; beyond that only those that carry weight, the best bound and the newest are."""
 
@@ -78,10 +82,10 @@ class Coordinator:
         self._asked: list[Question | None] = []
         self.answers = Answers(problem)
         self._master = Master(problem)
-        self._entered = self._count = self._mixes = 0
+        self._entered = self._count = self._mixes = self._idle = 0
         self._weight: Array = np.zeros((0, problem.groups))
         self._p_kw: Kw = np.zeros((problem.groups, len(problem.hours)))
-        self._cost = self._last_gap = np.inf
+        self._cost = self._last_gap = self._least_gap = np.inf
         self._bounds_of_steps: list[float] = []
         self._stage, self._climbed = (Stage.MIX if climbed else Stage.CLIMB), not climbed
         self._promise: Money | None = None
@@ -99,6 +103,11 @@ class Coordinator:
         (NaN) as if they were late.
         """
         return self._promise
+
+    @property
+    def stalled(self) -> bool:
+        """Whether answers have long stopped to help, as where an oracle contradicts itself."""
+        return self._idle >= STALLED
 
     @property
     def dual(self) -> Array:
@@ -201,12 +210,14 @@ class Coordinator:
         weight[:, asked] = picked.weight
         self._cost, self._settled = np.inf, True
         self._take(weight)
-        self._stage = Stage.DONE if self.status().gap_of_cost <= self._target else Stage.MIX
+        self._stage = Stage.DONE if self._reached(self.status()) else Stage.MIX
 
     def _judge(self) -> None:
         """After an answer: done, climb after all, or whom to ask next."""
         status = self.status()
-        if status.gap_of_cost <= self._target:
+        fell = status.gap < PROGRESS * self._least_gap
+        self._idle, self._least_gap = (0, status.gap) if fell else (self._idle + 1, self._least_gap)
+        if self._reached(status):
             self._stage = Stage.DONE
         elif not self._climbed and self._mixes >= UNCLIMBED and status.gap_of_cost > FAR * self._target:
             self._stage, self._climbed = Stage.CLIMB, True
@@ -214,6 +225,11 @@ class Coordinator:
             self._dual = self._ascent.point
         self._promise = self._promised(status.gap) if self._stage == Stage.MIX else None
         self._last_gap = status.gap
+
+    def _reached(self, status: Status) -> bool:
+        """Whether the gap is what was asked for."""
+        turnover = status.gap / max(status.gap_of_turnover, 1e-300)
+        return status.gap <= self._target * max(abs(status.cost), NEAR_ZERO * turnover, 1e-9)
 
     def _promised(self, gap: float) -> Money | None:
         """What each group's answers could still save, where that is what the gap is made of."""

@@ -31,7 +31,8 @@ class Status:
         bound: no plan can cost less, money.
         cost: what the plan costs, slacks and peaks included.
         gap: ``cost - bound``, money.
-        gap_of_cost: the same as a part of the cost's size; meaningless where that is near zero.
+        gap_of_cost: the same as a part of the cost's size; where that is under 1 % of the turnover, the gap
+            asked for is one of that 1 %.
         gap_of_turnover: the same as a part of the worth of all energy moved by the groups.
         slack_kwh: energy beyond the limits, ramps and peaks not counted.
         breaches: answers that others of the same group proved worse than stated.
