@@ -12,10 +12,8 @@ from gridflock.plan import Terms
 from gridflock.plan._alone import best_answer
 from gridflock.plan._check import sound
 from gridflock.plan._explain import explain
-from gridflock.plan._grounds import Grounds, grounds_of, packed, parts_of, unpacked
+from gridflock.plan._grounds import Grounds, Part, grounds_of, packed, unpacked
 from gridflock.plan._terms import Band, Flow, Peak, Ramp
-from gridflock.plan.coordination import Limits, Problem
-from gridflock.plan.coordination._problem import Peaks, Ramps
 from gridflock.plan.direct import build, solve
 from gridflock.units import TimeGrid
 
@@ -209,35 +207,22 @@ def test_no_such_group_and_no_such_step_are_said():
         explain(grounds, "a", n)
 
 
-@QUICK
-@given(st.integers(0, 10_000), st.booleans())
-def test_parts_of_a_coordinated_plan_add_up_to_its_local_prices(seed, varying):
-    """Limits, ramps, peaks and premiums of any coefficients: the parts are what groups were asked at."""
-    rng = np.random.default_rng(seed)
-    g, n = 5, 6
-    flow = rng.normal(0, 1, (2, n))
-    groups = (np.array([0, 1, 4]), np.array([2, 3]))
-    size = [(len(of), n) if varying else (len(of),) for of in groups]
-    limits = Limits(
-        ("T1", "T2"),
-        groups,
-        flow,
-        flow - rng.uniform(0, 2, (2, n)),
-        flow + rng.uniform(0, 2, (2, n)),
-        np.array([5.0, 4.0]),
-        tuple(rng.normal(0, 1, of) for of in size),
+def test_a_group_that_cannot_move_is_told_so():
+    """Without any flexibility there is still a price, its parts by their shares, and a plain reason."""
+    grid = TimeGrid.uniform(NOW_S, 900, 3)
+    nothing, endless, one = np.zeros((1, 3)), np.full((1, 4), np.inf), np.zeros(1)
+    idle = Flexibility(
+        grid, ("loads",), nothing - 7.0, nothing, nothing, -endless, endless, one, one, one, one
     )
-    ramps = Ramps(("ramp",), (np.array([0, 2]),), flow[:1], np.array([np.nan]), np.ones((1, n)), np.ones(1))
-    peaks = Peaks(("peak",), (np.arange(g),), flow[:1], np.zeros(1), np.ones(1))
-    hours = rng.choice([0.25, 1.0], n)
-    problem = Problem(hours, rng.uniform(0, 1, n), g, limits, ramps, peaks, rng.normal(0, 0.1, (g, n)))
-    dual = rng.uniform(0, 1, (len(problem.rows.names), n))
-    endless, edges = np.full((g, n + 1), np.inf), np.zeros(g)
-    grid = TimeGrid(NOW_S + np.concatenate([[0], np.cumsum(3600 * hours)]).astype(np.int64))
-    idle = Flexibility(grid, tuple("abcde"), *[np.zeros((g, n))] * 3, -endless, endless, *[edges] * 4)
-    grounds = Grounds(idle, np.zeros((g, n)), edges, parts_of(problem, dual))
-    prices = np.stack([grounds.price(row) for row in range(g)])
-    np.testing.assert_allclose(prices, problem.local_price(dual), atol=1e-9)
-    found = explain(grounds, "c", 2)
+    tariff = Part("import tariff", np.array([0]), np.ones(1), np.full(3, 0.3))
+    limit = Part("voltage of bus 83", np.array([0]), np.array([0.5]), np.array([0.0, 0.2, 0.0]))
+    grounds = Grounds(idle, idle.base_kw, np.zeros(1), (tariff, limit))
+    found = explain(grounds, "loads", 1)
+    assert found.price == pytest.approx(0.4)
+    assert [(part.name, part.price) for part in found.limits] == [("voltage of bus 83", pytest.approx(0.1))]
     assert found.bounds == ("it has nothing to move in this step",)
-    assert {part.name for part in found.limits} <= {"T1", "T2", "ramp", "peak"}
+    assert found.alone_kw == found.p_kw == -7.0
+    assert np.isnan(found.worth)
+    assert found.more.why
+    assert found.less.why
+    assert "No price would change it." in found.text

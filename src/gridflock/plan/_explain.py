@@ -8,7 +8,7 @@ import numpy as np
 
 from gridflock.model import Flexibility
 from gridflock.plan._alone import Best, best_answer, cheapest_change
-from gridflock.plan._grounds import EXPORT_TARIFF, IMPORT_TARIFF, OWNER, REFERENCE, Grounds
+from gridflock.plan._grounds import EXPORT_TARIFF, IMPORT_TARIFF, OWNER, Grounds
 from gridflock.plan._reason import span_text
 from gridflock.units import Kw, Money
 
@@ -19,7 +19,7 @@ _SAME_MONEY = 1e-6
 _SLIGHTLY_KW = 0.01
 _ASKED_KW = 1.0
 _AT_END = "left at the end"
-_TARIFFS = (IMPORT_TARIFF, EXPORT_TARIFF, OWNER, REFERENCE)
+_TARIFFS = (IMPORT_TARIFF, EXPORT_TARIFF, OWNER)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,6 @@ from numpy.typing import NDArray
 from gridflock.model import Flexibility, Json
 from gridflock.plan._reason import HEAD
 from gridflock.plan._terms import Band, Peak, Ramp, Share, Terms, default_end_value
-from gridflock.plan.coordination import Problem
-from gridflock.plan.devices._compiled import Array
 from gridflock.plan.direct import Floats, Indices, Model, Solution, band_penalty, values_of
 from gridflock.plan.direct._rows import Placed
 from gridflock.units import Kw, Money, TimeGrid
@@ -23,7 +21,6 @@ PEAK = "import peak (demand charge)"
 CALM = "change of the head's flow"
 NEITHER = "neither import nor export at the head"
 OWNER = "the owner's own tariff"
-REFERENCE = "price at the reference point"
 _FREE = 1e-6
 """Money per kWh below which a limit's price is the solver's noise and left out."""
 _IDLE_KW = 1e-6
@@ -175,33 +172,6 @@ def _flow_price(placed: Placed, paid: Floats, grid: TimeGrid) -> Money:
         case Share():
             money = paid[0] * block.sign * grid.hours
     return money / grid.hours
-
-
-def parts_of(problem: Problem, dual: Array) -> tuple[Part, ...]:
-    """Local prices of a coordinated plan as parts, one per limit that costs anything.
-
-    Args:
-        problem: what couples the groups.
-        dual: (S, T) duals of its rows, as the plan tells them.
-    """
-    rows, every = problem.rows, np.arange(problem.groups)
-    paid = dual.copy()
-    paid[rows.change, :-1] -= dual[rows.change, 1:]
-    parts = [Part(REFERENCE, every, np.ones(len(every)), problem.price)]
-    if problem.premium is not None:
-        parts += [
-            Part(OWNER, every[g : g + 1], np.ones(1), premium) for g, premium in enumerate(problem.premium)
-        ]
-    for s in np.flatnonzero(np.abs(paid).max(axis=1, initial=0.0) > 0):
-        entries = slice(rows.matrix.indptr[s], rows.matrix.indptr[s + 1])
-        groups, share = rows.matrix.indices[entries].astype(np.int64), rows.matrix.data[entries]
-        price, name = paid[s] / problem.hours, rows.names[s]
-        if rows.by_step is None:
-            parts.append(Part(name, groups, share, price))
-            continue
-        for k, by_step in enumerate(rows.by_step[entries]):
-            parts.append(Part(name, groups[k : k + 1], share[k : k + 1], by_step * price))
-    return tuple(parts)
 
 
 def packed(grounds: Grounds) -> tuple[dict[str, Json], dict[str, NDArray[np.generic]]]:
