@@ -63,6 +63,10 @@ def explain(
 def tell(answer: dict[str, Any]) -> None:
     """A plan on the screen."""
     out.print(f"plan of {answer['made_at']}, cost {_n(answer['cost'])}, peak {_n(answer['peak_kw'])} kW")
+    if answer["bound"] is not None:
+        out.print(f"no plan can cost less than {_n(answer['bound'])}")
+    if answer["in_ac"] is not None:
+        out.print(_in_ac(answer["in_ac"]))
     steps = Table(header_style="bold")
     for name in ("from", "net kW", "unasked kW", "price", "tariff"):
         steps.add_column(name, justify="left" if name == "from" else "right")
@@ -79,6 +83,17 @@ def tell(answer: dict[str, Any]) -> None:
         out.print(f"and {len(answer['reasons']) - _REASONS} more; --json has all")
     for conflict in answer["conflicts"]:
         out.print(f"[bold]conflict[/bold] {escape(conflict['text'])}")
+
+
+def _in_ac(verdict: dict[str, Any]) -> str:
+    """What AC says, in a line."""
+    before = f"{verdict['voltages_before']} voltages and {verdict['currents_before']} currents beyond limits"
+    if not verdict["voltages"] + verdict["currents"]:
+        return f"in AC: every limit holds in all {verdict['steps']} steps ({before} before it was held)"
+    worst = f"{verdict['worst_pu']:.4f} pu, {100 * verdict['worst_over']:.2f} % of a current"
+    told = "\n".join(verdict["broken"][:5])
+    now = f"{verdict['voltages']} voltages and {verdict['currents']} currents"
+    return f"in AC: {now} beyond limits (worst {worst}); before: {before}\n{told}"
 
 
 def _n(value: float | None) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from gridflock.model import Envelope, Flexibility, Rejected
+from gridflock.model import Envelope, Flexibility, Reason, Rejected
 from gridflock.plan._terms import Terms
 from gridflock.plan.direct._solve import Floats
 from gridflock.units import Kw, Mask
@@ -183,3 +183,11 @@ def _sound_limits(flexibility: Flexibility, terms: Terms, found: list[Rejected])
         if not strangers and not (np.isnan(limit.p_lo_kw) or np.isnan(limit.p_hi_kw)):
             kept.append(limit)
     return tuple(kept)
+
+
+def told(rejected: tuple[Rejected, ...]) -> tuple[Reason, ...]:
+    """Bad input as reasons of a plan."""
+    return tuple(
+        Reason(f"bad input: {r.component} {', '.join(r.ids)} {r.field} {r.reason}".replace("  ", " "), 0, 0.0)
+        for r in rejected
+    )

@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from gridflock.model import Flexibility, Reason, Rejected, Schedule
-from gridflock.plan._check import Sound, misshapen, sound
+from gridflock.model import Flexibility, Reason, Schedule
+from gridflock.plan._check import Sound, misshapen, sound, told
 from gridflock.plan._grounds import Grounds, grounds_of
 from gridflock.plan._reason import reasons_of
 from gridflock.plan._terms import Terms
@@ -60,12 +60,12 @@ def grounded(flexibility: Flexibility, fixed: Kw, terms: Terms, now_s: int) -> G
     """``plan`` with its grounds, for ``explain``."""
     wrong = misshapen(flexibility, fixed, terms)
     if wrong:
-        return Grounded(_at_rest(flexibility, np.zeros(flexibility.grid.n), now_s, _told(wrong)), None)
+        return Grounded(_at_rest(flexibility, np.zeros(flexibility.grid.n), now_s, told(wrong)), None)
     given = sound(flexibility, fixed, terms)
     model, solution, up, down = _one_way(given)
     if not solution.ok:
         why = Reason(f"no plan: the solver said {solution.status}; all groups at base", 0, 0.0)
-        resting = _at_rest(given.flexibility, given.fixed_kw, now_s, (why, *_told(given.rejected)))
+        resting = _at_rest(given.flexibility, given.fixed_kw, now_s, (why, *told(given.rejected)))
         return Grounded(resting, None)
     schedule = _schedule(given, model, solution, up - down, now_s)
     return Grounded(schedule, grounds_of(model, solution, given.flexibility, given.fixed_kw, given.terms))
@@ -104,7 +104,7 @@ def _schedule(given: Sound, model: Model, solution: Solution, moved: Kw, now_s: 
         net_kw=net_kw,
         price=solution.row_price[model.balance] / f.grid.hours,
         peak_kw=max(terms.peak_so_far_kw, float(np.max(-net_kw, initial=0.0))),
-        reasons=(*_told(given.rejected), *reasons_of(model, solution, f)),
+        reasons=(*told(given.rejected), *reasons_of(model, solution, f)),
         cost=solution.cost,
         made_at_s=now_s,
     )
@@ -128,11 +128,4 @@ def _at_rest(flexibility: Flexibility, fixed_kw: Kw, now_s: int, reasons: tuple[
         reasons=reasons,
         cost=float("nan"),
         made_at_s=now_s,
-    )
-
-
-def _told(rejected: tuple[Rejected, ...]) -> tuple[Reason, ...]:
-    return tuple(
-        Reason(f"bad input: {r.component} {', '.join(r.ids)} {r.field} {r.reason}".replace("  ", " "), 0, 0.0)
-        for r in rejected
     )

@@ -303,7 +303,7 @@ class Loop:
     def _replan(self, image: Image, flow: Flow) -> Entry:
         """The slow tick: forecast, flexibility, plan."""
         limit = self._head_limits(flow, image.now_s)
-        planned = self._planning.plan(self.system, image, limit, self._peak_kw)
+        planned = self._planning.plan(self.system, image, (flow, self._state), limit, self._peak_kw)
         self._planned = planned
         return plan_entry(planned)
 

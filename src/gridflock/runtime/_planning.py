@@ -5,21 +5,50 @@ Everything that a plan was made from is kept beside it, so that "why?" can be as
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gridflock.fleet import Image, flexibility
+from gridflock.fleet import Image, arriving, flexibility
 from gridflock.forecast import forecast
+from gridflock.grid import ControlState, Flow
 from gridflock.market import prices, tariffs
-from gridflock.model import Entry, Envelope, Flexibility, Forecast, Json, Schedule
-from gridflock.plan import Grounds, Terms, grounded, packed
+from gridflock.model import Entry, Envelope, Flexibility, Forecast, Json, Schedule, Shares
+from gridflock.plan import Grounds, Members, Prices, Terms, packed, planned
+from gridflock.plan import Planned as FoundPlan
+from gridflock.plan.network import Held
+from gridflock.runtime._on_feeder import on_feeder
 from gridflock.runtime._past import OUTSIDE, Past
 from gridflock.runtime._settings import Settings
 from gridflock.runtime._system import System
 from gridflock.schema import Family
-from gridflock.units import Kw, Money, TimeGrid
+from gridflock.units import Kw, Money, Rows, TimeGrid
+
+
+def _told(
+    found: FoundPlan, held: Held | None, seen: Forecast, members: Members, rows: Rows, terms: Terms
+) -> Planned:
+    """A plan as the system keeps it: groups, the shares of their resources, the verdict."""
+    p_kw = found.p_kw if held is None else held.p_kw
+    schedule, grounds = found.schedule, found.grounds
+    if held is not None and grounds is not None:
+        sums = members.sums(p_kw)
+        net_kw = schedule.fixed_kw + sums.sum(axis=0)
+        schedule = replace(schedule, p_kw=sums, net_kw=net_kw)
+        grounds = replace(grounds, p_kw=p_kw)
+    known = rows >= 0
+    q_kvar = np.full_like(p_kw, np.nan) if held is None else held.q_kvar
+    shares = Shares(rows[known], p_kw[known].astype(np.float32), q_kvar[known].astype(np.float32))
+    order = np.argsort(shares.rows)
+    shares = Shares(shares.rows[order], shares.p_kw[order], shares.q_kvar[order])
+    return Planned(
+        replace(schedule, shares=shares), seen, members, schedule.fixed_kw, terms, grounds, found.bound, held
+    )
+
+
+_TABLES = ("base_kw", "up_kw", "down_kw", "x_lo_kwh", "x_hi_kwh")
+_COLUMNS = ("gain_up", "gain_down", "cost_up", "cost_down")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -27,20 +56,24 @@ class Planned:
     """A plan with what it was made from.
 
     Attributes:
-        schedule: the plan.
+        schedule: the plan of the plan groups, with the shares of their resources.
         forecast: quantiles of the plan groups and of all else.
-        able: what the plan groups can do.
+        members: what resources can do, and who is expected to come.
         fixed_kw: (T,) expected injection of everything that takes no orders.
         terms: what was weighed.
         grounds: the prices behind it; None where all rest at base.
+        bound: no plan can cost less, money.
+        held: the plan in AC; None where it was not looked at or has no solution.
     """
 
     schedule: Schedule
     forecast: Forecast
-    able: Flexibility
+    members: Members
     fixed_kw: Kw
     terms: Terms
     grounds: Grounds | None
+    bound: float
+    held: Held | None
 
 
 class Planning:
@@ -55,20 +88,29 @@ class Planning:
     def __init__(self, settings: Settings, past: Past, timezone: str) -> None:
         self._settings, self._past = settings, past
         self._tariffs = tariffs(timezone)
+        self._prices: Prices | None = None
 
-    def plan(self, system: System, image: Image, head: Envelope, peak_kw: float) -> Planned:
-        """Forecast, flexibility, plan.
+    def plan(
+        self,
+        system: System,
+        image: Image,
+        seen_now: tuple[Flow, ControlState],
+        head: Envelope,
+        peak_kw: float,
+    ) -> Planned:
+        """Forecast, flexibility, plan, and what AC says of it.
 
         Args:
             system: network, fleet and groups as they are now.
             image: the process image.
+            seen_now: the feeder as estimated, and its regulators and capacitors.
             head: what the feeder as a whole may draw and deliver.
             peak_kw: import peak of the feeder's local day so far.
         """
         settings, now_s, past = self._settings, image.now_s, self._past
         grid = horizon(now_s, settings)
         seen = forecast(past.history(), grid, system.site, past.solar, now_s)
-        able = self._able(system, image, seen, grid)
+        members, rows = self._members(system, image, seen, grid)
         buy, sell = prices(self._tariffs[settings.tariff], grid)
         terms = Terms(
             import_price=buy,
@@ -78,29 +120,69 @@ class Planning:
             peak_so_far_kw=peak_kw,
             import_limit_kw=np.full(grid.n, max(0.0, -head.p_lo_kw)),
             export_limit_kw=np.full(grid.n, max(0.0, head.p_hi_kw)),
-            premium={group: self._own_price(group, grid) - buy for group in able.groups},
+            premium={group: self._own_price(group, grid) - buy for group in members.names},
         )
         fixed_kw = seen.median(OUTSIDE)
-        found = grounded(able, fixed_kw, terms, now_s)
-        return Planned(found.schedule, seen, able, fixed_kw, terms, found.grounds)
+        found = planned(members, fixed_kw, terms, now_s, target=settings.plan_gap, warm=self._prices)
+        self._prices = found.prices
+        held = self._held(system, image, seen_now, members, rows, found)
+        return _told(found, held, seen, members, rows, terms)
 
-    def _able(self, system: System, image: Image, seen: Forecast, grid: TimeGrid) -> Flexibility:
-        """What the plan groups can do over the horizon."""
-        groups = self._past.plan_groups
-        median = np.stack([seen.median(group) for group in groups])
+    def _held(
+        self,
+        system: System,
+        image: Image,
+        seen_now: tuple[Flow, ControlState],
+        members: Members,
+        rows: Rows,
+        found: FoundPlan,
+    ) -> Held | None:
+        """The plan held to the feeder's limits; None where no flow could be found for it."""
+        if not self._settings.in_ac or found.grounds is None:
+            return None
+        of = found.schedule
+        try:
+            return on_feeder(system, image, *seen_now, members, rows, of.fixed_kw, found.p_kw, of.price)
+        except ValueError:
+            return None
+
+    def _members(self, system: System, image: Image, seen: Forecast, grid: TimeGrid) -> tuple[Members, Rows]:
+        """What each resource can do, and those expected to come; their fleet rows, -1 for the latter."""
+        groups, columns = self._past.plan_groups, system.fleet.columns
         vehicle = np.array([f"/{Family.VEHICLE.name.lower()}/" in group for group in groups])
-        rows = [system.rows_of[group] for group in groups]
-        # Arrivals come in spikes, whose median says nothing of their energy; the mean does.
-        mean = np.stack([seen.value_kw[seen.series.index(group)].mean(axis=0) for group in groups])
-        inflow = np.where(vehicle[:, None], mean, 0.0)
-        base = np.where(vehicle[:, None], 0.0, median)
-        able = flexibility(image, groups, rows, grid, base, inflow)
+        rows = np.concatenate([system.rows_of[group] for group in groups])
+        group = np.repeat(np.arange(len(groups)), [len(system.rows_of[name]) for name in groups])
+        base = np.stack([seen.median(name) for name in groups]) * ~vehicle[:, None]
+        # Who is large has the larger part of what the group is expected to do.
+        size = np.maximum(columns["p_max_kw"], -columns["p_min_kw"]).astype(np.float64)[rows]
+        share = size / np.maximum(np.bincount(group, size, len(groups)), 1e-9)[group]
+        ids = [system.fleet.ids[row] for row in rows]
+        able = flexibility(
+            image, ids, list(rows[:, None]), grid, base[group] * share[:, None], np.zeros((len(rows), grid.n))
+        )
         self._past.sites.narrow(able, system.rows_of, image)
-        return able
+        # Arrivals come in spikes, whose median says nothing of their energy; the mean does.
+        coming = np.flatnonzero(vehicle)
+        inflow = [seen.value_kw[seen.series.index(groups[g])].mean(axis=0) for g in coming]
+        expected = arriving(grid, [f"{groups[g]}/expected" for g in coming], np.array(inflow))
+        group = np.concatenate([group, coming])
+        order = np.argsort(group, kind="stable")
+        both = _joined(able, expected, order)
+        return Members(both, groups, group[order]), np.append(rows, np.full(len(coming), -1))[order]
 
     def _own_price(self, group: str, grid: TimeGrid) -> Money:
         """(T,) what a plan group's owners pay per kWh: the class is in the group's name."""
         return prices(self._tariffs[group.split("/")[2]], grid)[0]
+
+
+def _joined(one: Flexibility, other: Flexibility, order: NDArray[np.int64]) -> Flexibility:
+    """The rows of both in another order."""
+    names = (*one.groups, *other.groups)
+    tables = {
+        name: np.concatenate([getattr(one, name), getattr(other, name)])[order]
+        for name in (*_TABLES, *_COLUMNS)
+    }
+    return Flexibility(one.grid, tuple(names[k] for k in order.tolist()), **tables)
 
 
 def horizon(now_s: int, settings: Settings) -> TimeGrid:

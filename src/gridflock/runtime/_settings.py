@@ -22,6 +22,8 @@ class Settings:
         ramp_penalty: money per kW by which the head's flow changes between two steps of the plan:
             regulators follow a slow feeder better than a jumpy one.
         tariff: whose prices the plan optimises against.
+        plan_gap: how far from the best a plan may be, as a part of its cost, before it is taken.
+        in_ac: hold every plan to the feeder's limits in AC before it is taken.
         managed: False = watch only: no plan, no orders (the mode before trust).
         policy: how orders are made.
     """
@@ -35,5 +37,7 @@ class Settings:
     peak_price: float = 0.25
     ramp_penalty: float = 0.04
     tariff: str = "residential"
+    plan_gap: float = 0.003
+    in_ac: bool = True
     managed: bool = True
     policy: Policy = field(default_factory=Policy)

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from itertools import groupby
 
+import numpy as np
+
 from gridflock.model import Reason, Schedule
 from gridflock.plan.conflict import Conflict, conflicts
+from gridflock.plan.network import Held
 from gridflock.runtime._planning import Planned
 from gridflock.runtime._views import (
     ClashView,
@@ -14,6 +17,7 @@ from gridflock.runtime._views import (
     PlannedView,
     PlanView,
     ReasonView,
+    VerdictView,
     number,
     numbers,
 )
@@ -37,6 +41,8 @@ def plan(planned: Planned, timezone: str) -> PlanView:
         tariff=numbers(terms.import_price, 5),
         peak_kw=number(schedule.peak_kw, 2),
         cost=number(schedule.cost, 4),
+        bound=number(planned.bound, 4),
+        in_ac=None if planned.held is None else _verdict(planned.held),
         groups=[
             PlannedView(group, numbers(schedule.p_kw[g], 3), numbers(schedule.base_kw[g], 3))
             for g, group in enumerate(schedule.groups)
@@ -46,11 +52,27 @@ def plan(planned: Planned, timezone: str) -> PlanView:
     )
 
 
+def _verdict(held: Held) -> VerdictView:
+    now, before = held.verdict, held.before
+    return VerdictView(
+        steps=len(now.solved),
+        voltages_before=before.voltages,
+        currents_before=before.currents,
+        voltages=now.voltages,
+        currents=now.currents,
+        worst_pu=round(now.worst_pu, 6),
+        worst_over=round(now.worst_over, 6),
+        v_min_pu=numbers(np.nanmin(held.v_pu, axis=1), 4),
+        v_max_pu=numbers(np.nanmax(held.v_pu, axis=1), 4),
+        broken=[str(one) for one in held.broken],
+    )
+
+
 def clashes(planned: Planned, timezone: str) -> tuple[Conflict, ...]:
     """Which wishes cannot all hold; looked for only where something gave way."""
     if not any(reason.slack_kw > GAVE_KW for reason in planned.schedule.reasons):
         return ()
-    return conflicts(planned.able, planned.fixed_kw, planned.terms, timezone=timezone)
+    return conflicts(planned.members.together(), planned.fixed_kw, planned.terms, timezone=timezone)
 
 
 def reasons(schedule: Schedule) -> Iterator[ReasonView]:

@@ -260,6 +260,22 @@ class PlannedView:
 
 
 @dataclass(frozen=True, slots=True)
+class VerdictView:
+    """What AC says of a plan: limits broken over all nodes, conductors and steps, before and after."""
+
+    steps: int
+    voltages_before: int
+    currents_before: int
+    voltages: int
+    currents: int
+    worst_pu: float
+    worst_over: float
+    v_min_pu: list[float | None]
+    v_max_pu: list[float | None]
+    broken: list[str]
+
+
+@dataclass(frozen=True, slots=True)
 class PlanView:
     """The plan in force: net load, prices, groups, and why."""
 
@@ -272,6 +288,8 @@ class PlanView:
     tariff: list[float | None]
     peak_kw: float | None
     cost: float | None
+    bound: float | None
+    in_ac: VerdictView | None
     groups: list[PlannedView]
     reasons: list[ReasonView]
     conflicts: list[ConflictView]

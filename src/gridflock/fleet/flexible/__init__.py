@@ -11,7 +11,7 @@ device can do (``_members.py``, ``_lossy.py``, ``_blocks.py``).
 ``flexibility`` is the other, outer form: bands that a plan may use, with no such promise.
 """
 
-from gridflock.fleet.flexible._bands import arrivals_kwh, flexibility
+from gridflock.fleet.flexible._bands import arrivals_kwh, arriving, flexibility
 from gridflock.fleet.flexible._divide import Outside
 from gridflock.fleet.flexible._members import Outlook
 from gridflock.fleet.flexible._power_plane import PowerPlane, power_plane
@@ -26,6 +26,7 @@ __all__ = [
     "Room",
     "Schedules",
     "arrivals_kwh",
+    "arriving",
     "flexibility",
     "flexibility_set",
     "power_plane",

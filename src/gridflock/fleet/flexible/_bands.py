@@ -18,6 +18,8 @@ DWELL_S = 8 * HOUR_S
 """How long a vehicle that arrives stays, s."""
 TYPICAL_NEED_KWH = 10.0
 TYPICAL_CHARGER_KW = 7.2
+TYPICAL_GAIN = 0.9
+"""Stored of what is drawn."""
 COMFORT_SHARE = 0.6
 """Part of the comfort band a plan may use: losses and uneven members take the rest."""
 COMFORT_COST = 0.015
@@ -113,7 +115,7 @@ def _vehicle(members: _Members, base: Kw, inflow: Kw) -> _Form:
     """
     members.having_energy()
     form = _Form.still(base)
-    form.gain_down = members.mean("eff_charge", "p_min_kw", 0.9)
+    form.gain_down = members.mean("eff_charge", "p_min_kw", TYPICAL_GAIN)
     form.gain_up = -1.0 / members.mean("eff_discharge", "p_max_kw", 0.9)
     form.cost_up = members.mean("cost_kwh", "p_max_kw", 0.0)
     _plugged(members, form)
@@ -251,6 +253,23 @@ def flexibility(
         else:
             forms.append(_Form.still(base_kw[g]))
     return _stacked(grid, tuple(group_ids), forms)
+
+
+def arriving(grid: TimeGrid, names: Sequence[str], inflow_kw: Kw) -> Flexibility:
+    """Bands of vehicles that are not there yet, from the energy need they are expected to bring.
+
+    Args:
+        grid: T steps.
+        names: G rows.
+        inflow_kw: (G, T) the need as a negative mean power.
+    """
+    forms = []
+    for inflow in np.asarray(inflow_kw, dtype=np.float64):
+        form = _Form.still(np.zeros(grid.n))
+        form.gain_down = TYPICAL_GAIN
+        _expected(grid, form, inflow)
+        forms.append(_sane(form, grid.hours))
+    return _stacked(grid, tuple(names), forms)
 
 
 def _sane(form: _Form, hours: _Array) -> _Form:

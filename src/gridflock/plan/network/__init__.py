@@ -9,6 +9,7 @@ place and the limits behind them.
 
 from gridflock.plan.network._dispatch import How, NetworkPlan, Progress, day_limits, dispatch_plan
 from gridflock.plan.network._feeder import Feeder, feeder
+from gridflock.plan.network._hold import Held, hold
 from gridflock.plan.network._loop import Settings
 from gridflock.plan.network._refused import DayRejected, Devices
 from gridflock.plan.network._verdict import Limits, Policy, Verdict, judged, limits
@@ -17,6 +18,7 @@ __all__ = [
     "DayRejected",
     "Devices",
     "Feeder",
+    "Held",
     "How",
     "Limits",
     "NetworkPlan",
@@ -27,6 +29,7 @@ __all__ = [
     "day_limits",
     "dispatch_plan",
     "feeder",
+    "hold",
     "judged",
     "limits",
 ]
