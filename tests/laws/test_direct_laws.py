@@ -323,21 +323,26 @@ def test_the_same_chains_give_the_same_bytes():
         assert getattr(one, name).tobytes() == getattr(other, name).tobytes()
 
 
+def chained():
+    """The first problem that moves something and is chains."""
+    models = (build(*problem(seed)) for seed in range(99))
+    return next(model for model in models if model.program.shortcut and (model.up >= 0).any())
+
+
 def test_what_is_not_proven_goes_to_simplex(monkeypatch):
-    """An answer without its proof is never handed on."""
-    program = build(*problem(1)).program
+    """An answer without its proof is never handed on, and the one that is says where it is from."""
+    program = chained().program
     whole = by_simplex(program)
+    assert solve(program).by == "chains"
     monkeypatch.setattr(by_chains, "optimum", lambda chains: replace(optimum(chains), proven=False))
     found = solve(program)
     assert found.value.tobytes() == whole.value.tobytes()
+    assert found.by == "simplex after chains"
 
 
 def test_a_program_that_has_grown_is_another_program():
     """A row added afterwards is obeyed: the structure known before does not answer for it."""
-    seed = next(
-        s for s in range(99) if build(*problem(s)).program.shortcut and (build(*problem(s)).up >= 0).any()
-    )
-    model = build(*problem(seed))
+    model = chained()
     program = model.program
     used = solve(program).value[model.up[model.up >= 0]].sum()
     row = program.rows(np.array([used + 1.0]), np.array([ENDLESS]))

@@ -93,7 +93,7 @@ def solution_of(
     price[model.change_rows] = found.change_price[: len(model.change_rows)]
     for block, paid in zip(model.group_rows, found.limit_price, strict=True):
         price[block.rows] = paid
-    return Solution("Optimal", found.cost, value, reduced, price)
+    return Solution("Optimal", found.cost, value, reduced, price, by="chains")
 
 
 def _columns(model: Model, found: Optimum) -> list[tuple[Indices, Floats, Floats]]:

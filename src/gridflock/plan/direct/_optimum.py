@@ -12,7 +12,7 @@ from gridflock.plan.direct._interior import descend
 from gridflock.plan.direct._newton import LOCAL, Errors, room
 from gridflock.plan.direct._setting import Setting, setting_of
 
-AIM = 1e-9
+AIM = 1e-10
 PROVEN, KEPT = 1e-8, 1e-7
 """Largest gap between cost and bound, as a part of the cost's scale; largest breach."""
 

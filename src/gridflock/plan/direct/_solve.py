@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import highspy
@@ -85,6 +85,8 @@ class Solution:
         value: (columns,).
         reduced_cost: (columns,) change of the objective per unit of the column's bound.
         row_price: (rows,) change of the objective per unit of the row's bound.
+        by: ``simplex``; ``chains`` where the program's structure gave the optimum with its proof;
+            ``simplex after chains`` where that was tried and not proven.
     """
 
     status: str
@@ -92,6 +94,7 @@ class Solution:
     value: Floats
     reduced_cost: Floats
     row_price: Floats
+    by: str = "simplex"
 
     @property
     def ok(self) -> bool:
@@ -101,8 +104,10 @@ class Solution:
 
 def solve(program: Program) -> Solution:
     """The optimum with the price of every row: by the program's shortcut, else at a vertex by HiGHS."""
-    found = program.shortcut(program) if program.shortcut is not None else None
-    return found if found is not None else by_simplex(program)
+    if program.shortcut is None:
+        return by_simplex(program)
+    found = program.shortcut(program)
+    return found if found is not None else replace(by_simplex(program), by="simplex after chains")
 
 
 def by_simplex(program: Program) -> Solution:
