@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gridflock.bench._coordination_world import rolled
-from gridflock.plan.coordination import Coordinator, Limits, Peaks, answered, carried, coordinate
+from gridflock.plan.coordination import Carried, Coordinator, Limits, Peaks, answered, coordinate
 from gridflock.plan.coordination import _coordinator as coordinator_file
 from gridflock.plan.coordination._first import first_duals
 from gridflock.plan.coordination._later import resumed
@@ -61,7 +61,7 @@ def test_a_plan_goes_on_into_the_next_horizon(seed):
     assert cold.recovered.violations == 0
     later = rolled(of, cold.recovered, seed)
     warm = coordinate(
-        later.problem, later.oracles, target=0.01, warm=carried(cold.plan, cold.recovered, 1, 96)
+        later.problem, later.oracles, target=0.01, warm=Carried.of(cold.plan, cold.recovered, steps=1, day=96)
     )
     assert warm.plan.status.done
     assert warm.recovered.violations == 0
@@ -95,9 +95,9 @@ def test_duals_move_with_the_clock():
     """New steps take the duals of a day before where there is one, otherwise the last step's."""
     plan = run(batteries(3), 5).plan()
     steps = plan.dual.shape[1]
-    day = carried(plan, None, 2, steps).dual
+    day = Carried.of(plan, None, steps=2, day=steps).dual
     assert (day == np.roll(plan.dual, -2, axis=1)).all()
-    none = carried(plan, None, 2, 10 * steps).dual
+    none = Carried.of(plan, None, steps=2, day=10 * steps).dual
     assert (none[:, :-2] == plan.dual[:, 2:]).all()
     assert (none[:, -2:] == plan.dual[:, -1:]).all()
 
@@ -177,7 +177,7 @@ def test_band_stores_and_vehicles_in_one_plan():
     assert done.plan.status.bound - worth <= twin.plan.status.cost + 1e-6
     assert twin.plan.status.bound <= done.plan.status.cost - worth + 1e-6
     possible(of, done.recovered.p_kw)
-    kept = carried(done.plan, done.recovered, 0, 96)
+    kept = Carried.of(done.plan, done.recovered, steps=0, day=96)
     warm = coordinate(of.problem, [bands, vehicles], target=0.005, warm=kept)
     assert warm.plan.status.answers < done.plan.status.answers
     assert warm.plan.kept.max() > 0.5

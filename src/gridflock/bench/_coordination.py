@@ -13,7 +13,7 @@ import numpy as np
 from gridflock.bench._coordination_bound import independent_bound
 from gridflock.bench._coordination_monolith import monolith
 from gridflock.bench._coordination_world import World, rolled, world
-from gridflock.plan.coordination import Carried, Plan, carried, coordinate
+from gridflock.plan.coordination import Carried, Plan, coordinate
 from gridflock.plan.coordination._plan import Status
 from gridflock.plan.coordination._recover import Recovered
 
@@ -67,7 +67,7 @@ def coordination(ders: int, feeders: int, steps: int, fleet: str, seed: int) -> 
         found |= {"made_s": round(made_s, 2), "recover_s": round(cold.recover_s, 2)}
         after = rolled(here, cold.recovered, seed)
         begun = time.perf_counter()
-        warm = carried(cold.plan, cold.recovered, 1, A_DAY)
+        warm = Carried.of(cold.plan, cold.recovered, steps=1, day=A_DAY)
         carried_s = time.perf_counter() - begun
         if not small:
             del cold, here
@@ -83,7 +83,7 @@ def _warmed_up(of: World, seed: int) -> None:
     """Compile everything the measured run needs."""
     cold = _planned(of, LOOSE, None)
     after = rolled(of, cold.recovered, seed)
-    _planned(after, LOOSE, carried(cold.plan, cold.recovered, 1, A_DAY))
+    _planned(after, LOOSE, Carried.of(cold.plan, cold.recovered, steps=1, day=A_DAY))
 
 
 def _planned(of: World, target: float, warm: Carried | None) -> _Run:

@@ -31,27 +31,27 @@ class Carried:
     dual: Array
     p_kw: tuple[Schedules, ...] = ()
 
+    @classmethod
+    def of(cls, plan: Plan, recovered: Recovered | None, *, steps: int, day: int) -> Carried:
+        """Move a plan on by some steps; the devices' schedules are taken over, not copied.
 
-def carried(plan: Plan, recovered: Recovered | None, steps: int, day: int) -> Carried:
-    """Move a plan on by some steps; the devices' schedules are taken over, not copied.
+        New steps at the end take the duals of a day before, where the horizon reaches so far back, otherwise
+        those of the last step; the devices rest there until something better is found.
 
-    New steps at the end take the duals of a day before, where the horizon reaches so far back, otherwise
-    those of the last step; the devices rest there until something better is found.
-
-    Args:
-        plan: of the earlier horizon.
-        recovered: its schedules, spent by this; or None to hand on prices alone.
-        steps: by how many steps the horizon moves.
-        day: how many steps a day has.
-    """
-    last = plan.dual.shape[1]
-    source = np.arange(last) + steps
-    beyond = source >= last
-    source[beyond] = np.where(source[beyond] >= day, source[beyond] - day, last - 1)
-    schedules = () if recovered is None else recovered.p_kw
-    for p_kw in schedules:
-        _move(p_kw, min(steps, last))
-    return Carried(plan.dual[:, np.minimum(source, last - 1)], schedules)
+        Args:
+            plan: of the earlier horizon.
+            recovered: its schedules, spent by this; or None to hand on prices alone.
+            steps: by how many steps the horizon moves.
+            day: how many steps a day has.
+        """
+        last = plan.dual.shape[1]
+        source = np.arange(last) + steps
+        beyond = source >= last
+        source[beyond] = np.where(source[beyond] >= day, source[beyond] - day, last - 1)
+        schedules = () if recovered is None else recovered.p_kw
+        for p_kw in schedules:
+            _move(p_kw, min(steps, last))
+        return cls(plan.dual[:, np.minimum(source, last - 1)], schedules)
 
 
 def resumed(oracles: Sequence[Oracle], schedules: Sequence[Schedules]) -> tuple[Kw, Money]:
