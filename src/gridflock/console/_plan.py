@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 from matplotlib.dates import ConciseDateFormatter, date2num
 from matplotlib.figure import Figure
+from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
@@ -19,6 +20,13 @@ _REASONS = 12
 
 
 def plan(
+    feeder: Annotated[
+        str,
+        typer.Argument(metavar="[FEEDER]", help="Packed feeder to plan a day of; else the running system."),
+    ] = "",
+    ders: Annotated[int, typer.Option(min=1, max=20_000, help="Of a planned day.")] = 1000,
+    day: Annotated[str, typer.Option(help="Of a planned day, YYYY-MM-DD.")] = "2026-07-15",
+    seed: Annotated[int, typer.Option(min=0, help="Of every draw of a planned day.")] = 1,
     picture: Annotated[
         Path | None, typer.Option("--plot", help="Draw it: a .png, .svg or .pdf file.")
     ] = None,
@@ -26,8 +34,12 @@ def plan(
     token: Token = None,
     as_json: AsJson = False,
 ) -> None:
-    """The plan in force: net load and price, the limits it pays for, and what clashes in it."""
-    answer = Remote(url, token).ask("GET", "/api/plan")
+    """The plan in force and why it is so; or, of a packed feeder, a day planned ahead.
+
+    Net load and price, the limits it pays for, the AC verdict of every step, and what clashes in it. A day
+    planned ahead shows gap and violations while it works; exit code 2 where limits stay broken.
+    """
+    answer = _ahead(feeder, ders, day, seed) if feeder else Remote(url, token).ask("GET", "/api/plan")
     if picture is not None:
         try:
             draw(answer, picture)
@@ -37,6 +49,33 @@ def plan(
         show(answer, as_json)
     else:
         tell(answer)
+    verdict = answer["in_ac"] or {"voltages": 0, "currents": 0}
+    if feeder and verdict["voltages"] + verdict["currents"]:
+        raise typer.Exit(2)
+
+
+def _ahead(feeder: str, ders: int, day: str, seed: int) -> dict[str, Any]:
+    """A day's plan, its rounds told on the error stream while they come."""
+    from gridflock.console import _offline  # noqa: PLC0415 - other commands must not wait for it
+    from gridflock.plan.coordination import Status  # noqa: PLC0415 - the same
+    from gridflock.plan.network import Round  # noqa: PLC0415 - the same
+    from gridflock.runtime import plain, plan_ahead  # noqa: PLC0415 - the same
+
+    scenario = _offline.scenario(feeder, ders, day, seed)
+    with Console(stderr=True).status(f"{feeder}: forecast and flexibility of {ders} resources") as bar:
+
+        def watch(now: Status | Round) -> None:
+            if isinstance(now, Status):
+                gap = f"{100 * now.gap_of_cost:.2f} %" if now.cost < float("inf") else "not yet known"
+                bar.update(f"prices, round {now.answers}: cost {_n(now.cost)}, gap {gap}")
+            else:
+                bar.update(
+                    f"AC: {now.voltages} voltages and {now.currents} currents beyond limits "
+                    f"in {now.steps} steps, worst {now.worst_pu:.4f} pu"
+                )
+
+        found: dict[str, Any] = plain(plan_ahead(scenario, watch=watch).plan)
+    return found
 
 
 def explain(

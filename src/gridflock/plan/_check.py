@@ -167,6 +167,7 @@ def _sound_terms(flexibility: Flexibility, terms: Terms, found: list[Rejected]) 
         group_limits=_sound_limits(flexibility, terms, found),
         premium=terms.premium,
         members=terms.members,
+        blocks=terms.blocks,
     )
 
 

@@ -33,9 +33,9 @@ from gridflock.plan.coordination import (
     Plan,
     Problem,
     Ramps,
+    Status,
     coordinate,
 )
-from gridflock.plan.coordination._plan import Status
 from gridflock.plan.devices import Bands
 from gridflock.plan.devices._compiled import Array, Indices
 from gridflock.plan.direct import band_penalty

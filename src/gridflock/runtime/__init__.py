@@ -7,6 +7,7 @@ and sending.
 """
 
 from gridflock.runtime._access import LOCAL, AccessDenied, Role, Scope, Users
+from gridflock.runtime._ahead import Ahead, plan_ahead
 from gridflock.runtime._derms import Derms
 from gridflock.runtime._life import UnknownName
 from gridflock.runtime._open import FolderMismatch, Rehearsal, rehearse
@@ -21,6 +22,7 @@ __all__ = [
     "LOCAL",
     "AccessDenied",
     "Account",
+    "Ahead",
     "Derms",
     "FileRejected",
     "FolderMismatch",
@@ -35,6 +37,7 @@ __all__ = [
     "UnknownName",
     "Users",
     "plain",
+    "plan_ahead",
     "read_rows",
     "rehearse",
     "simulate",

@@ -7,7 +7,7 @@ Fast: readings -> image -> estimate -> arbitration, split, guard -> recorded -> 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from zoneinfo import ZoneInfo
@@ -42,6 +42,8 @@ from gridflock.model import (
     Rejected,
     Schedule,
 )
+from gridflock.plan.coordination import Status
+from gridflock.plan.network import Round
 from gridflock.ports import Field, Record
 from gridflock.record import RecordFull
 from gridflock.runtime._book import Book
@@ -159,6 +161,10 @@ class Loop:
         self._unrecorded_s = 0
         for t_s, head_kw in heads:
             self._note_peak(t_s, head_kw)
+
+    def watch_plans(self, watch: Callable[[Status | Round], None]) -> None:
+        """Tell of every round of planning from now on."""
+        self._planning.watch = watch
 
     def tick(self, now_s: int) -> Moment:
         """One fast tick, and the slow one where it is due."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +11,7 @@ from scipy import sparse
 from gridflock.fleet import Image, reactive_room
 from gridflock.grid import ControlState, Flow
 from gridflock.plan import Members
-from gridflock.plan.network import Devices, Feeder, Held, feeder, hold
+from gridflock.plan.network import Devices, Feeder, Held, Round, feeder, hold
 from gridflock.runtime._system import System
 from gridflock.units import Kw, Money, Rows
 
@@ -68,6 +69,7 @@ def on_feeder(
     fixed_kw: Kw,
     p_kw: Kw,
     price: Money,
+    watch: Callable[[Round], None],
 ) -> Held:
     """Hold a plan of members to the feeder's limits, step by step in AC.
 
@@ -84,6 +86,7 @@ def on_feeder(
         fixed_kw: (T,) expected injection of everything that takes no orders.
         p_kw: (m, T) the plan.
         price: (T,) worth of a kWh at the head.
+        watch: told of every round of the repair.
     """
     stands = Stands.of(system, members, rows)
     day = _day(system, image, flow, state, stands, fixed_kw)
@@ -92,7 +95,7 @@ def on_feeder(
     s_kva = np.where(reactive_room(image) > 0.0, image.columns["s_max_kva"], 0.0)
     room[known] = s_kva[rows[known]]
     devices = Devices(members.flexibility, stands.port, np.nan_to_num(room))
-    return hold(day, devices, p_kw, price)
+    return hold(day, devices, p_kw, price, watch=watch)
 
 
 def _day(

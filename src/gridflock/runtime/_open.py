@@ -13,7 +13,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -24,6 +24,8 @@ from threadpoolctl import threadpool_limits
 
 from gridflock.dispatch import Response
 from gridflock.model import Entry, Orders, Outcomes, Readings
+from gridflock.plan.coordination import Status
+from gridflock.plan.network import Round
 from gridflock.ports import Record
 from gridflock.record import RecordFull, open_record
 from gridflock.runtime import _virtual_kept
@@ -79,6 +81,7 @@ def rehearse(
     registry: Sequence[Mapping[str, object]] | None = None,
     join_s: int | None = None,
     wrap: type[Rehearsal] = Rehearsal,
+    watch: Callable[[Status | Round], None] | None = None,
 ) -> tuple[Derms, World]:
     """Open a system that lives in a simulated world.
 
@@ -93,6 +96,7 @@ def rehearse(
         join_s: seconds after local midnight at which a new life begins; the world has lived
             unmanaged until then.
         wrap: the adapter around the world; tests listen in with their own.
+        watch: told of every round of planning.
 
     Returns:
         The façade, before its next tick, and the world it lives in.
@@ -125,6 +129,8 @@ def rehearse(
         next_id = 1 if last is None else int(last.head["next_order_id"])  # type: ignore[arg-type]  # ours
         response = Response.empty(len(system.fleet.ids), next_id)
         loop = Loop(system, wrap(world), record, settings, past, book, response, ticks, trail)
+        if watch is not None:
+            loop.watch_plans(watch)
         clock = VirtualClock(start_s, speed, stop)
         snapshots = _Snapshots(record, world, past, system.fleet.ids, start_s)
         snapshots.keep(0 if last is None else last.seq)

@@ -5,6 +5,7 @@ Everything that a plan was made from is kept beside it, so that "why?" can be as
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,7 +18,8 @@ from gridflock.market import prices, tariffs
 from gridflock.model import Entry, Envelope, Flexibility, Forecast, Json, Schedule, Shares
 from gridflock.plan import Grounds, Members, Prices, Terms, packed, planned
 from gridflock.plan import Planned as FoundPlan
-from gridflock.plan.network import Held
+from gridflock.plan.coordination import Status
+from gridflock.plan.network import Held, Round
 from gridflock.runtime._on_feeder import on_feeder
 from gridflock.runtime._past import OUTSIDE, Past
 from gridflock.runtime._settings import Settings
@@ -87,6 +89,8 @@ class Planning:
 
     def __init__(self, settings: Settings, past: Past, timezone: str) -> None:
         self._settings, self._past = settings, past
+        self.watch: Callable[[Status | Round], None] = lambda _: None
+        """Told of every round of prices and of every round of the repair in AC."""
         self._tariffs = tariffs(timezone)
         self._prices: Prices | None = None
 
@@ -123,7 +127,15 @@ class Planning:
             premium={group: self._own_price(group, grid) - buy for group in members.names},
         )
         fixed_kw = seen.median(OUTSIDE)
-        found = planned(members, fixed_kw, terms, now_s, target=settings.plan_gap, warm=self._prices)
+        found = planned(
+            members,
+            fixed_kw,
+            terms,
+            now_s,
+            target=settings.plan_gap,
+            warm=self._prices,
+            progress=self.watch,
+        )
         self._prices = found.prices
         held = self._held(system, image, seen_now, members, rows, found)
         return _told(found, held, seen, members, rows, terms)
@@ -142,7 +154,9 @@ class Planning:
             return None
         of = found.schedule
         try:
-            return on_feeder(system, image, *seen_now, members, rows, of.fixed_kw, found.p_kw, of.price)
+            return on_feeder(
+                system, image, *seen_now, members, rows, of.fixed_kw, found.p_kw, of.price, self.watch
+            )
         except ValueError:
             return None
 

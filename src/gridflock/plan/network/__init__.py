@@ -12,6 +12,7 @@ from gridflock.plan.network._feeder import Feeder, feeder
 from gridflock.plan.network._hold import Held, hold
 from gridflock.plan.network._loop import Settings
 from gridflock.plan.network._refused import DayRejected, Devices
+from gridflock.plan.network._repair import Round
 from gridflock.plan.network._verdict import Limits, Policy, Verdict, judged, limits
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "NetworkPlan",
     "Policy",
     "Progress",
+    "Round",
     "Settings",
     "Verdict",
     "day_limits",

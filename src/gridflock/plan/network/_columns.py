@@ -57,7 +57,7 @@ class Columns:
         return room
 
     def by_device(self, p_kw: Float, q_kvar: Float) -> Float:
-        """(m, T) reactive power of the columns (d, T) shared among the inverters of a port by what they can."""
+        """(m, T) reactive power of the columns (d, T), shared among a port's inverters by what they can."""
         can = self.capability(p_kw)
         whole = np.asarray(self.sums @ can)
         part = np.divide(self.spread_kvar(q_kvar), whole, out=np.zeros_like(whole), where=whole > 0.0)

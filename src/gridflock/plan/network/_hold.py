@@ -57,6 +57,7 @@ def hold(
     *,
     rounds: int = ROUNDS,
     going: Callable[[], bool] = lambda: True,
+    watch: Callable[[Round], None] = lambda _: None,
 ) -> Held:
     """Hold a plan of devices to a feeder's limits.
 
@@ -68,6 +69,7 @@ def hold(
         kept: what is to be kept; by default the limits, no worse than without devices.
         rounds: most of the repair.
         going: asked between rounds whether there is time to go on.
+        watch: told of every round.
 
     Raises:
         DayRejected: the input breaks a rule; all faults are named.
@@ -85,7 +87,7 @@ def hold(
     shop = Workshop(feeder, exact, kept, bands, of, worth)
     plan = Dispatch(np.asarray(p_kw, dtype=np.float64), np.zeros((len(of.reactive), feeder.steps)))
     before = shop.judged(plan)[1]
-    found = repair(shop, plan, rounds=rounds, going=going)
+    found = repair(shop, plan, rounds=rounds, going=going, watch=watch)
     amps = exact.currents(found.points.v)
     return Held(
         found.dispatch.p_kw,

@@ -132,6 +132,7 @@ def repair(
     *,
     rounds: int = MOST_ROUNDS,
     going: Callable[[], bool] = lambda: True,
+    watch: Callable[[Round], None] = lambda _: None,
 ) -> Repaired:
     """Take all violations out of a plan, or as many as can be.
 
@@ -140,6 +141,7 @@ def repair(
         dispatch: the plan; its schedules are possible for the devices.
         rounds: most of them.
         going: asked before each round whether there is time for it.
+        watch: told of every round.
 
     Returns:
         The plan with the least violation found; look at ``verdict.clean``.
@@ -155,6 +157,7 @@ def repair(
         broken = size > 0.0
         giving_up = broken & ((tired >= PATIENCE) | ~now.verdict.solved)
         log.append(_round(now.verdict, broken, giving_up))
+        watch(log[-1])
         pull = min(PULL * 2.0 ** len(log), MOST_PULL)
         tried, held = _tried(of, now, held, broken & ~giving_up, giving_up, damping, tired, pull)
         points, verdict = of.judged(tried)
