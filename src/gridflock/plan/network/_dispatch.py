@@ -18,7 +18,7 @@ from gridflock.plan.network._loop import Day, Loop, Settings, Warm
 from gridflock.plan.network._movement import Dispatch
 from gridflock.plan.network._reasons import Reasons, reasons
 from gridflock.plan.network._refused import DayRejected, Devices, check_day
-from gridflock.plan.network._repair import Workshop, repair
+from gridflock.plan.network._repair import MOST_ROUNDS, Workshop, repair
 from gridflock.plan.network._verdict import BAND_PU, Broken, Limits, Policy, Verdict, judged, limits
 from gridflock.units import Kvar, Kw, Kwh, Money
 
@@ -237,8 +237,8 @@ class _Planner:
         if loop.round:
             worth = worth + prices(loop).kwh
         shop = Workshop(day.feeder, day.exact, day.limits, day.deciders.bands, columns_, worth)
-        more = {} if rounds is None else {"rounds": rounds}
-        found = repair(shop, loop.plan, going=self.how.going, **more)
+        most = MOST_ROUNDS if rounds is None else rounds
+        found = repair(shop, loop.plan, rounds=most, going=self.how.going)
         self._note(
             "repair", len(found.rounds), found.dispatch, found.verdict.voltages, found.verdict.currents
         )
