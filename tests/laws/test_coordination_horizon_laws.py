@@ -91,6 +91,15 @@ def test_old_schedules_become_possible_ones(seed):
     assert not cost[first:].any()
 
 
+def test_what_does_not_fit_is_left_aside():
+    """Duals of other rows, or schedules of other devices, are no error: the plan begins without them."""
+    of = mixed(4)
+    wrong = Carried(np.ones((1, 3)), (np.zeros((2, 3), dtype=np.float32),))
+    plain = coordinate(of.problem, of.oracles, target=0.01)
+    done = coordinate(of.problem, of.oracles, target=0.01, warm=wrong)
+    assert done.plan.p_kw.tobytes() == plain.plan.p_kw.tobytes()
+
+
 def test_duals_move_with_the_clock():
     """New steps take the duals of a day before where there is one, otherwise the last step's."""
     plan = run(batteries(3), 5).plan()

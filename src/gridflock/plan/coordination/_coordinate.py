@@ -11,7 +11,7 @@ from gridflock.model import Reason, Rejected
 from gridflock.plan.coordination._check import check
 from gridflock.plan.coordination._coordinator import Coordinator
 from gridflock.plan.coordination._first import answered, first_duals
-from gridflock.plan.coordination._later import Carried, resumed
+from gridflock.plan.coordination._later import Carried, Schedules, resumed
 from gridflock.plan.coordination._plan import Plan, Status
 from gridflock.plan.coordination._problem import Problem
 from gridflock.plan.coordination._recover import HOLDS, Recovered, recover
@@ -66,14 +66,18 @@ def coordinate(
         problem: what couples the oracles' groups.
         oracles: who answers, in the order of the groups.
         target: gap to stop at, as a part of the cost's size.
-        warm: what an earlier horizon handed on; its schedules are spent.
+        warm: what an earlier horizon handed on; its schedules are spent. What does not fit this problem's
+            rows or these oracles' members is left aside.
         go_on: asked before every further answer; False ends the work with what there is.
         progress: told how good the plan is after every answer.
     """
     rejected = check(problem, oracles)
     if rejected:
         return Coordinated(None, None, (), rejected)
+    kept = _fitting(problem, oracles, warm)
     coordinator = _begun(problem, oracles, target, warm, go_on)
+    if kept:
+        coordinator.keep(*resumed(oracles, kept))
     while True:
         answer = answered(oracles, coordinator.question(), coordinator.promise)
         coordinator.absorb(answer)
@@ -87,7 +91,7 @@ def coordinate(
         coordinator.settle(whole)
         plan = coordinator.plan()
     del coordinator
-    recovered = recover(problem, oracles, plan, () if warm is None else warm.p_kw)
+    recovered = recover(problem, oracles, plan, kept)
     return Coordinated(plan, recovered, _reasons(problem, plan, recovered), ())
 
 
@@ -119,7 +123,11 @@ def _begun(
     every = min(members // (FEW * max(len(problem.rows.names), 1)), smallest // FEW_OF_GROUP, EVERY)
     if every >= WORTH_THINNING:
         duals = first_duals(problem, oracles, every, duals, go_on)
-    coordinator = Coordinator(problem, target=target, warm=duals, climbed=every >= WORTH_THINNING)
-    if warm is not None and warm.p_kw:
-        coordinator.keep(*resumed(oracles, warm.p_kw))
-    return coordinator
+    return Coordinator(problem, target=target, warm=duals, climbed=every >= WORTH_THINNING)
+
+
+def _fitting(problem: Problem, oracles: Sequence[Oracle], warm: Carried | None) -> tuple[Schedules, ...]:
+    """Schedules handed on, if they are of these oracles' members and this horizon's steps."""
+    given = () if warm is None else warm.p_kw
+    fit = [p_kw.shape for p_kw in given] == [(of.members, len(problem.hours)) for of in oracles]
+    return given if fit else ()
