@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -13,6 +15,7 @@ from gridflock.plan._alone import best_answer
 from gridflock.plan._check import sound
 from gridflock.plan._explain import explain
 from gridflock.plan._grounds import Grounds, Part, grounds_of, packed, unpacked
+from gridflock.plan._plan import _one_way
 from gridflock.plan._terms import Band, Flow, Peak, Ramp
 from gridflock.plan.direct import build, solve
 from gridflock.units import TimeGrid
@@ -67,13 +70,11 @@ def worlds(draw):
 
 
 def grounded(world):
-    """Grounds, model and solution of the program as it stands, both directions allowed."""
-    found = sound(*world)
-    terms = found.terms if found.terms.blocks else world[2]
-    model = build(found.flexibility, found.fixed_kw, terms)
-    solution = solve(model.program)
+    """Grounds, model and solution of the plan's program, no store moving both ways at once."""
+    found = replace(sound(*world), terms=world[2])
+    model, solution, _, _ = _one_way(found)
     assert solution.ok
-    return grounds_of(model, solution, found.flexibility, found.fixed_kw, terms), model, solution
+    return grounds_of(model, solution, found.flexibility, found.fixed_kw, found.terms), model, solution
 
 
 def of_the_column(model, solution, columns, rows_out):
