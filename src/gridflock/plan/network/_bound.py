@@ -42,7 +42,7 @@ class Prices:
 def prices(loop: Loop, *, mean: bool = False) -> Prices:
     """Locational prices of a loop that has turned; from the duals' mean over the last passes if asked."""
     k = loop.day.columns.ports
-    added = -loop.settings.pull * loop.system.prices(loop.mean_s if mean else loop.s).astype(np.float64)
+    added = -loop.pull * loop.system.prices(loop.mean_s if mean else loop.s).astype(np.float64)
     added /= loop.day.deciders.bands.hours
     return Prices(added[:k], added[k:])
 
@@ -61,7 +61,7 @@ def linear_bound(loop: Loop) -> float:
     devices = day.deciders.cost(best) - float(((price * best) @ bands.hours).sum())
     room = columns.reactive_room(np.zeros_like(best))
     reactive = -float(((room * np.abs(added.kvarh)) @ bands.hours).sum())
-    y = -loop.settings.pull * rows.weight[:, None].astype(np.float64) * loop.mean_s
+    y = -loop.pull * rows.weight[:, None].astype(np.float64) * loop.mean_s
     return devices + reactive + _rows_part(loop, y)
 
 

@@ -22,11 +22,11 @@ from gridflock.plan.network._repair import MOST_ROUNDS, Workshop, repair
 from gridflock.plan.network._verdict import BAND_PU, Broken, Limits, Policy, Verdict, judged, limits
 from gridflock.units import Kvar, Kw, Kwh, Money
 
-FIRST_REPAIR = 6
+FIRST_REPAIR = 5
 """Rounds after which a plan with few violations left goes to the repair."""
-FEW = 4000
+FEW = 200
 """So many voltages and currents are few."""
-REPAIRED_IN = 6
+REPAIRED_IN = 4
 """Rounds of a repair that is tried on the way; the one at the end may take all it needs."""
 BOUND_PASSES = 900
 
@@ -223,7 +223,7 @@ class _Planner:
                 self._keep(loop.plan)
             if (self.clean is not None and left <= 0) or loop.round >= how.rounds or not how.going():
                 return
-            if 0 < count < FEW and loop.round >= FIRST_REPAIR and loop.round % 3 == 0 and self.clean is None:
+            if 0 < count < FEW and loop.round >= FIRST_REPAIR and self.clean is None:
                 self._repaired(loop, REPAIRED_IN)
                 if self.clean is not None and left <= 0:
                     return

@@ -59,7 +59,11 @@ class Settings:
     """How the loop goes.
 
     Attributes:
-        pull: money per kW² and step between what is asked of a device and what it does.
+        pull: money per kW² and step between what is asked of a device and what it does: first the cost is
+            found, then agreement.
+        firmer: by what it grows from round to round.
+        firm_from: first round in which it does.
+        most_pull: how large it gets.
         relax: over-relaxation.
         near: weight of rows near their limits.
         far: of the others: as heavy, every idle row would be a brake.
@@ -75,6 +79,9 @@ class Settings:
     """
 
     pull: float = 0.01
+    firmer: float = 1.6
+    firm_from: int = 4
+    most_pull: float = 0.1
     relax: float = 1.6
     near: float = 0.3
     far: float = 0.03
@@ -202,6 +209,7 @@ class Loop:
         anchor: float32 (C, T) columns of the anchor.
         s: float32 (R, T) scaled duals.
         mean_s: float32 (R, T) their mean over the last passes: nearer to the best than any of them.
+        pull: of the last round.
         round: how many there were.
     """
 
@@ -218,6 +226,7 @@ class Loop:
     anchor: Matrix = field(init=False)
     s: Matrix = field(init=False)
     mean_s: Matrix = field(init=False)
+    pull: float = field(init=False)
     round: int = 0
 
     @classmethod
@@ -256,6 +265,8 @@ class Loop:
     def turn(self) -> None:
         """One round: anchor, some passes, AC."""
         settings = self.settings
+        firm = settings.firmer ** max(0, self.round - settings.firm_from)
+        self.pull = min(settings.pull * firm, max(settings.pull, settings.most_pull))
         if self.round in settings.linearise:
             self.linearise()
         self.anchor_here()
@@ -332,7 +343,7 @@ class Loop:
     def passes(self, count: int) -> None:
         """Devices, rows and ports in turn, with no new anchor."""
         day, rows, relax = self.day, self.system, self.settings.relax
-        pull, place = np.float32(self.settings.pull), self.day.columns.port
+        pull, place = np.float32(self.pull), self.day.columns.port
         k, agents = day.columns.ports, day.columns.agents[:, None].astype(np.float32)
         s = self._scaled()
         u, x, xq = rows.prices(s), self.asked.p_kw, self.asked.q_kvar
@@ -369,14 +380,14 @@ class Loop:
         """(R, T) scaled duals of the rows in force."""
         rows, duals = self.system, self.duals
         y = np.concatenate([duals.volts[rows.volts], duals.amps[0, rows.amps], duals.amps[1, rows.amps]])
-        scaled: Matrix = (-y / (self.settings.pull * rows.weight[:, None])).astype(np.float32)
+        scaled: Matrix = (-y / (self.pull * rows.weight[:, None])).astype(np.float32)
         return scaled
 
     def _remember(self) -> None:
         """Duals of the rows in force, back to the limits they stand for."""
         rows, duals = self.system, self.duals
         r, b = len(rows.volts), len(rows.amps)
-        y = -self.settings.pull * rows.weight[:, None] * self.s
+        y = -self.pull * rows.weight[:, None] * self.s
         y[np.abs(y) < NOTHING] = 0.0
         duals.volts[:], duals.amps[:] = 0.0, 0.0
         duals.volts[rows.volts] = y[:r]
@@ -384,7 +395,7 @@ class Loop:
 
     def _keeper(self) -> _Keeper:
         rows, found = self.system, self.sides
-        most = self.settings.most_price / (self.settings.pull * rows.weight[:, None])
+        most = self.settings.most_price / (self.pull * rows.weight[:, None])
         return _Keeper(
             found.low[rows.volts].astype(np.float32),
             found.high[rows.volts].astype(np.float32),

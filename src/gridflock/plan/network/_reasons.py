@@ -120,7 +120,7 @@ def reasons(loop: Loop) -> Reasons:
     """The reasons of a loop that has turned."""
     rows, found, kept = loop.system, loop.sides, loop.watched
     net = loop.day.feeder.network
-    y = (-loop.settings.pull * rows.weight[:, None] * loop.s).astype(np.float32)
+    y = (-loop.pull * rows.weight[:, None] * loop.s).astype(np.float32)
     names = _Names(
         net.buses, net.branches, net.node_bus.astype(np.int64), net.node_phase.astype(np.int64),
         net.branch_blocks.owner.astype(np.int64), net.branch_blocks.node.astype(np.int64),
