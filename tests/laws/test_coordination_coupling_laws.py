@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gridflock.plan.coordination import check
+from gridflock.plan.coordination._check import check
 from gridflock.plan.coordination._recover import recover
 
 sys.path.insert(0, str(Path(__file__).parent))

@@ -7,7 +7,6 @@ and ``Carried`` moves both on to the next horizon. ``Below`` is a whole system a
 """
 
 from gridflock.plan.coordination._below import Below
-from gridflock.plan.coordination._check import check
 from gridflock.plan.coordination._coordinate import Coordinated, coordinate
 from gridflock.plan.coordination._coordinator import Coordinator
 from gridflock.plan.coordination._first import answered
@@ -27,6 +26,5 @@ __all__ = [
     "Ramps",
     "Status",
     "answered",
-    "check",
     "coordinate",
 ]
