@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from gridflock import bench
 from gridflock.bench import _schedule
 from gridflock.bench._schedule_world import HOURS, Answer, chains, checked, site
 from gridflock.console._cli import app
@@ -38,7 +37,7 @@ def short(monkeypatch, require):
     """One small site, each side once."""
     for rival in ("cvxpy", "pyomo"):
         require(rival, find_spec(rival) is not None)
-    monkeypatch.setattr(bench, "SIZES", (3,))
+    monkeypatch.setattr(_schedule, "SIZES", (3,))
     monkeypatch.setattr(_schedule, "REPEATS", 1)
 
 

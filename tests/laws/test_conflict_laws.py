@@ -13,7 +13,7 @@ from gridflock.model import Envelope, Flexibility
 from gridflock.plan import Terms
 from gridflock.plan._reason import HEAD
 from gridflock.plan.conflict import conflicts
-from gridflock.plan.direct import strained_stores
+from gridflock.plan.direct._model import strained_stores
 from gridflock.units import TimeGrid
 
 NOW_S = 1_750_003_200

@@ -14,8 +14,9 @@ from scipy import sparse
 from gridflock.model import Envelope, Flexibility
 from gridflock.plan import Terms
 from gridflock.plan._check import sound
-from gridflock.plan.direct import Chains, Limit, build, optimum, solve
+from gridflock.plan.direct import Chains, build, optimum, solve
 from gridflock.plan.direct import _by_chains as by_chains
+from gridflock.plan.direct._chains import Limit
 from gridflock.plan.direct._solve import by_simplex
 from gridflock.units import TimeGrid
 

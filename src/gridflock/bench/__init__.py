@@ -12,11 +12,10 @@ from gridflock.bench._network_dispatch import network_dispatch
 from gridflock.bench._power_grid_model import against_power_grid_model
 from gridflock.bench._powerflow import WIDE_PU, powerflow
 from gridflock.bench._processors import ProcessorFailed
-from gridflock.bench._schedule import SIZES, schedule
+from gridflock.bench._schedule import schedule
 from gridflock.bench._series import series
 
 __all__ = [
-    "SIZES",
     "WIDE_PU",
     "ImportFailed",
     "ProcessorFailed",

@@ -20,7 +20,7 @@ AGREES = 1e-6
 Solver = Callable[[Site], Answer]
 
 
-def schedule(sizes: tuple[int, ...], seed: int) -> dict[str, Any]:
+def schedule(seed: int) -> dict[str, Any]:
     """Stores with wear, exclusion of charge and discharge, an import limit and a peak, over 96 quarter-hours.
 
     Times are of the processor, one thread each, from the site's numbers to the schedule: the model's making
@@ -28,7 +28,6 @@ def schedule(sizes: tuple[int, ...], seed: int) -> dict[str, Any]:
     counts. Of pyomo's ways to HiGHS and of cvxpy's solvers the one that was quickest warming up takes part.
 
     Args:
-        sizes: numbers of stores.
         seed: of the sites.
 
     Returns:
@@ -43,7 +42,7 @@ def schedule(sizes: tuple[int, ...], seed: int) -> dict[str, Any]:
 
     with threadpool_limits(1):
         found: dict[str, Any] = {"steps": 96}
-        for size in sizes:
+        for size in SIZES:
             place = site(size, seed)
             figures = _measured(place, rivals.PYOMO, rivals.CVXPY)
             found |= {f"{name}_{size}": value for name, value in figures.items()}

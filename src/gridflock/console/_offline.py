@@ -198,7 +198,7 @@ def bench_schedule(seed: int) -> dict[str, Any]:
     from gridflock import bench  # noqa: PLC0415 - rivals are development dependencies
 
     try:
-        return dict(bench.schedule(bench.SIZES, seed))
+        return dict(bench.schedule(seed))
     except ImportError as error:
         raise stop(str(error)) from error
 

@@ -6,9 +6,9 @@ also stated as ``Chains``, whose ``optimum`` an interior-point method finds devi
 everything else, and what cannot be proven, goes to the simplex method.
 """
 
-from gridflock.plan.direct._chains import Chains, Limit
-from gridflock.plan.direct._model import GroupRows, Model, band_penalty, build, strained_stores, values_of
-from gridflock.plan.direct._optimum import Optimum, optimum
+from gridflock.plan.direct._chains import Chains
+from gridflock.plan.direct._model import GroupRows, Model, band_penalty, build, values_of
+from gridflock.plan.direct._optimum import optimum
 from gridflock.plan.direct._solve import Floats, Indices, Program, Solution, solve
 
 __all__ = [
@@ -16,15 +16,12 @@ __all__ = [
     "Floats",
     "GroupRows",
     "Indices",
-    "Limit",
     "Model",
-    "Optimum",
     "Program",
     "Solution",
     "band_penalty",
     "build",
     "optimum",
     "solve",
-    "strained_stores",
     "values_of",
 ]
