@@ -414,3 +414,27 @@ def test_fill_gives_the_amount_within_half_a_smallest_share(seed, n, fraction):
     assert ((given_away == 0) | (given_away >= least - 1e-9)).all()
     wanted = min(amount, room.sum())
     assert abs(given_away.sum() - wanted) <= 0.5 * least.max() + 1e-9
+
+
+@pytest.mark.parametrize("kind", [Kind.BATTERY_HOME, Kind.PV_ROOFTOP, Kind.EV_V2G])
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 10_000), st.floats(-1.0, 1.0))
+def test_a_planned_group_stays_near_its_plan(kind, seed, lean):
+    """Planned members do as planned where their sum is the target, else move all the same way from it."""
+    rng = np.random.default_rng(seed)
+    _, image, able = world(rng, 12, kinds=(kind,), ready=1.0, locked_s=0.0)
+    lo, hi = able.p_lo_kw, able.p_hi_kw
+    plan = lo + rng.random(12) * (hi - lo)
+    floor = image.columns["p_floor_kw"]
+    plan = np.where(np.abs(plan) < floor, lo, plan)
+    rows, none = np.arange(12, dtype=np.int32), np.full(12, np.nan)
+    whole = float(plan.sum())
+    same = split(whole, rows, image, able, none, planned_kw=plan)
+    assert abs(float(same.p_kw.sum()) - whole) <= 1e-3 + abs(same.shortfall_kw)
+    if not floor.any():
+        np.testing.assert_allclose(same.p_kw, plan, atol=1e-4)
+    target = whole + lean * (float(hi.sum()) - whole if lean > 0 else whole - float(lo.sum()))
+    moved = split(target, rows, image, able, none, planned_kw=plan)
+    assert abs(float(moved.p_kw.sum()) + moved.shortfall_kw - target) <= 1e-3
+    if not floor.any():
+        assert (np.sign(target - whole) * (moved.p_kw - plan) >= -1e-4).all()

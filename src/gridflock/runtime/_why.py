@@ -167,6 +167,8 @@ def _sentences(
         yield f"{name} was under order {order.id}: {power}, from {order.source}, until {order.expires}."
     elif row >= 0:
         yield f"{name} was under no order: it did what it does by itself."
+    elif not groups and told.grounds is not None:
+        yield f"Nothing in {name} takes part in the plan."
     if told.grounds is None:
         yield "The plan had no answer: all groups rested at their base."
     for group in groups:

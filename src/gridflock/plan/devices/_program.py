@@ -13,7 +13,7 @@ from typing import Any
 
 import highspy
 import numpy as np
-import piqp  # type: ignore[import-untyped] # ships no types
+import piqp
 from numpy.typing import NDArray
 from scipy import sparse
 

@@ -20,7 +20,7 @@ from gridflock.plan.network._movement import Dispatch
 from gridflock.plan.network._refused import DayRejected, Devices, check_day
 from gridflock.plan.network._repair import Round, Workshop, repair
 from gridflock.plan.network._verdict import Broken, Limits, Verdict, limits
-from gridflock.units import Kvar, Kw, Money
+from gridflock.units import Kvar, Kw, Money, Pu
 
 ROUNDS = 12
 
@@ -44,7 +44,7 @@ class Held:
     before: Verdict
     verdict: Verdict
     broken: tuple[Broken, ...]
-    v_pu: Kw
+    v_pu: Pu
     rounds: tuple[Round, ...]
 
 
