@@ -85,7 +85,8 @@ def tightened(loop: Loop, plan: Dispatch, most: int) -> float:
         plan: where the linear model is taken.
         most: passes.
     """
-    loop.plan, loop.points = plan, loop.day.points(plan)
+    loop.take(plan)
+    loop.pull = loop.settings.pull
     loop.linearise()
     loop.anchor_here(aside=False)
     loop.weigh()

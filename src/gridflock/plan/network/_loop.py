@@ -50,6 +50,8 @@ CANDIDATE = 0.4
 """Branches loaded less than this in the first plan and without devices are looked at when they break."""
 WARM_PULL = 1.0
 """Money per kW² and step by which a device keeps to what an earlier horizon asked of it."""
+SMALLER, LEAST = 0.5, 0.1
+"""A step without AC solution is made smaller by this, and left without devices where it has no other."""
 NOTHING = 1e-6
 """Money per kW and step below which a dual is none."""
 
@@ -162,6 +164,11 @@ class Duals:
         self.volts, self.amps = volts, amps
 
 
+_NOTHING_WATCHED = Watched(
+    np.zeros(0, dtype=np.int32), np.zeros(0, dtype=np.int64), *(np.zeros((0, 0)) for _ in range(3))
+)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Warm:
     """What a loop hands on to the next horizon of the same feeder and devices.
@@ -200,6 +207,8 @@ class Loop:
         settings: how.
         plan: what the devices do now: always possible for them.
         points: its AC.
+        near: the plan, made smaller in steps where it has no AC solution.
+        near_points: AC of that.
         asked: (m, T) and (d, T) what is asked of them.
         watched: limits that are looked at.
         duals: what is known of them.
@@ -220,6 +229,8 @@ class Loop:
     asked: Dispatch
     watched: Watched
     duals: Duals
+    near: Dispatch = field(init=False)
+    near_points: Points = field(init=False)
     slopes: Slopes = field(init=False)
     sides: Sides = field(init=False)
     system: System = field(init=False)
@@ -234,23 +245,25 @@ class Loop:
         cls, day: Day, settings: Settings, without: Points, plan: Dispatch, warm: Warm | None = None
     ) -> Loop:
         """The loop at a first plan, or where an earlier one ended."""
-        points = day.points(plan)
         exact, net = day.exact, day.feeder.network
-        most = day.limits.most_a[:, exact.conductors]
-        loading = np.fmax.reduce(np.maximum(np.abs(points.amps), np.abs(without.amps)) / most, axis=0)
-        at = np.flatnonzero((loading > CANDIDATE) & one_of_two(day))
         ends = np.unique(net.load_nodes[net.topology.port_live])
         nodes = ends[(ends >= 0) & (np.append(net.node_phase, NEUTRAL)[ends] < NEUTRAL)].astype(np.int32)
-        if warm is None:
-            duals = Duals.none(len(nodes), len(at), day.feeder.steps)
-            return cls(day, settings, plan, points, plan, watched(nodes, at, exact, day.limits), duals)
-        nodes, at = np.union1d(nodes, warm.nodes).astype(np.int32), np.union1d(at, warm.at)
-        duals = Duals.none(len(nodes), len(at), day.feeder.steps)
-        duals.volts[np.searchsorted(nodes, warm.nodes)] = warm.volts
-        duals.amps[:, np.searchsorted(at, warm.at)] = warm.amps
-        plan = Dispatch(day.deciders.nearest(day.price, warm.asked.p_kw, WARM_PULL), warm.asked.q_kvar)
-        kept = watched(nodes, at, exact, day.limits)
-        return cls(day, settings, plan, day.points(plan), warm.asked, kept, duals)
+        asked, at = plan, np.zeros(0, dtype=np.int64)
+        if warm is not None:
+            asked = warm.asked
+            plan = Dispatch(day.deciders.nearest(day.price, asked.p_kw, WARM_PULL), asked.q_kvar)
+            nodes, at = np.union1d(nodes, warm.nodes).astype(np.int32), warm.at
+        loop = cls(day, settings, plan, without, asked, _NOTHING_WATCHED, Duals.none(0, 0, day.feeder.steps))
+        loop.take(plan)
+        most = day.limits.most_a[:, exact.conductors]
+        loading = np.maximum(np.abs(loop.near_points.amps), np.abs(without.amps)) / most
+        at = np.union1d(at, np.flatnonzero((loading.max(axis=0) > CANDIDATE) & one_of_two(day)))
+        loop.watched = watched(nodes, at, exact, day.limits)
+        loop.duals = Duals.none(len(nodes), len(at), day.feeder.steps)
+        if warm is not None:
+            loop.duals.volts[np.searchsorted(nodes, warm.nodes)] = warm.volts
+            loop.duals.amps[:, np.searchsorted(at, warm.at)] = warm.amps
+        return loop
 
     def warm(self) -> Warm:
         """What the next horizon may begin with."""
@@ -273,8 +286,21 @@ class Loop:
         if self.round in settings.linearise or self.round % settings.weigh == 0:
             self.weigh()
         self.passes(settings.passes)
-        self.points = self.day.points(self.plan)
+        self.take(self.plan)
         self.round += 1
+
+    def take(self, plan: Dispatch) -> None:
+        """Go on from a plan of the devices: solve it, or what of it has a solution."""
+        day = self.day
+        self.plan, self.points = plan, day.points(plan)
+        near, points, part = plan, self.points, np.ones(day.feeder.steps)
+        while not points.solved.all() and part.any():
+            part = np.where(points.solved, part, np.where(part > LEAST, SMALLER * part, 0.0))
+            near = Dispatch(part * plan.p_kw, part * plan.q_kvar)
+            points = day.points(near)
+        if not points.solved.all():
+            raise ValueError("the day without devices has steps with no solution")
+        self.near, self.near_points = near, points
 
     # ---- between the rounds ------------------------------------------------------------------------
 
@@ -283,9 +309,8 @@ class Loop:
         day, columns = self.day, self.day.columns
         if self.round:
             self._take_in()
-        powers = day.feeder.powers(self._sums(self.plan.p_kw), columns.spread_kvar(self.plan.q_kvar))
-        solved = self.points.solved
-        at = Derivatives(day.feeder, powers[solved].mean(axis=0))
+        powers = day.feeder.powers(self._sums(self.near.p_kw), columns.spread_kvar(self.near.q_kvar))
+        at = Derivatives(day.feeder, powers.mean(axis=0))
         self.slopes = slopes(at, self.watched, day.exact, columns.active, columns.reactive)
         self.duals.gathered(self.slopes)
 
@@ -310,7 +335,7 @@ class Loop:
     def anchor_here(self, *, aside: bool = True) -> None:
         """Rows go on from exact values at the devices' plan; inside their limits, or at them (``aside``)."""
         day, kept, duals, settings = self.day, self.watched, self.duals, self.settings
-        volts, amps = kept.values(day.feeder.network, day.exact, self.points)
+        volts, amps = kept.values(day.feeder.network, day.exact, self.near_points)
         if aside and self.round >= settings.patience:
             beyond = np.maximum(kept.low - volts, volts - kept.high)
             duals.aside_pu = _put_aside(duals.aside_pu, beyond, V_COUNTS_PU, settings.most_aside_pu)
@@ -322,7 +347,7 @@ class Loop:
         middle = 0.5 * (low + high)
         radius = 1.0 - off * (settings.aside + duals.aside)
         self.sides = sides(self.slopes, np.minimum(low, middle), np.maximum(high, middle), amps, radius)
-        self.anchor = self._columns(self.plan)
+        self.anchor = self._columns(self.near)
 
     def weigh(self) -> None:
         """Choose the rows in force."""
