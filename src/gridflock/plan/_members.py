@@ -154,7 +154,7 @@ def planned(
         fixed: (T,) kW of everything that takes no orders, injection positive.
         terms: prices and limits, of the groups; further goals (``blocks``) belong to ``grounded``.
         now_s: moment of planning, unix seconds.
-        target: gap to stop at, as a part of the cost's size.
+        target: gap to stop at, as a part of the whole cost.
         warm: what an earlier horizon handed on.
         go_on: asked before every further round; False ends the work with what there is.
         progress: told how good the plan is after every round.
@@ -176,10 +176,37 @@ def planned(
         unserved_price=band_penalty(given.terms),
     )
     before = None if warm is None else warm.on(problem, able.grid)
-    found = coordinate(problem, [bands], target=target, warm=before, go_on=go_on, progress=progress)
+    watch = _Watch(_unavoidable(given), target, progress)
+    found = coordinate(
+        problem,
+        [bands],
+        target=target,
+        warm=before,
+        go_on=lambda: go_on() and not watch.near,
+        progress=watch.told,
+    )
     if found.plan is None or found.recovered is None:
         return _resting(kept, given.fixed_kw, now_s, (*told(found.rejected), *told(given.rejected)))
     return _planned(kept, given, problem, found, end_value, now_s)
+
+
+@dataclass(slots=True, eq=False)
+class _Watch:
+    """Whether the gap is small beside all that the day costs, not only beside what devices make of it."""
+
+    unavoidable: float
+    target: float
+    progress: Callable[[Status], None]
+    near: bool = False
+
+    def told(self, status: Status) -> None:
+        self.near = status.gap <= self.target * abs(status.cost + self.unavoidable)
+        self.progress(status)
+
+
+def _unavoidable(given: Sound) -> float:
+    """What the expected load costs at the import tariff, money."""
+    return -float(given.terms.import_price @ (given.flexibility.grid.hours * given.fixed_kw))
 
 
 def _as_one(members: Members, given: Sound, now_s: int) -> Planned:
@@ -280,7 +307,7 @@ def _planned(
     p_kw = found.recovered.p_kw[0].astype(np.float64)
     sums = members.sums(p_kw)
     net_kw = given.fixed_kw + sums.sum(axis=0)
-    unavoidable = -float(terms.import_price @ (hours * given.fixed_kw))
+    unavoidable = _unavoidable(given)
     parts = _parts(members, given, problem, found.plan)
     head = terms.import_price + sum(
         (part.price for part in parts if part.name in _EVERYWHERE), np.zeros(f.grid.n)
