@@ -1,5 +1,6 @@
 """What always exists: single steps shrunk towards the day without devices, which keeps the limits.
 
+First only ports with a say in what is broken shrink, in the end whole steps, reactive power with them.
 Sun and reactive power shrink as they are, batteries by bounds that their nearest schedule keeps, so that what
 they lack in one step they do in another; vehicles come last, since only they lose energy by it.
 """
@@ -25,7 +26,7 @@ def shrunk(
     of: Dispatch,
     held: Bounds,
     guard: Guard,
-    steps: Mask,
+    where: Mask,
     part: Float,
     pull: float,
 ) -> tuple[Dispatch, Bounds]:
@@ -38,8 +39,8 @@ def shrunk(
         of: the dispatch.
         held: what holds its devices already.
         guard: where energy must not go.
-        steps: (T,) which.
-        part: (T,) of a step's power that may stay.
+        where: (k, T) ports and steps that shrink.
+        part: (T,) of their power that may stay.
         pull: money per kW² and step of straying from that.
 
     Returns:
@@ -47,14 +48,14 @@ def shrunk(
     """
     two_way = bands.up_kw.any(axis=1)
     charging = (bands.gain_down != 0.0) & ~two_way
-    keep = np.where(steps, part, 1.0)[None, :] * np.ones((len(of.p_kw), 1))
-    keep[charging] = np.where(steps & (part <= LAST), part / LAST, 1.0)
+    mine = where[columns.port]
+    keep = np.where(mine, part, 1.0)
+    keep[charging] = np.where(mine[charging] & (part <= LAST), part / LAST, 1.0)
     wanted = of.p_kw * keep
     less = keep < 1.0
     low = np.where(less, np.minimum(wanted, 0.0), held.low_kw)
     high = np.where(less, np.maximum(wanted, 0.0), held.high_kw)
     kept = Bounds(low, high)
-    free = Guard(guard.less & ~steps, guard.more & ~steps)
-    found = moved(bands, columns, price, of, kept, free, wanted, pull)
-    q_kvar = of.q_kvar * np.where(steps, part, 1.0)
+    found = moved(bands, columns, price, of, kept, guard, wanted, pull)
+    q_kvar = of.q_kvar * np.where(where.all(axis=0), part, 1.0)
     return Dispatch(found.p_kw, within(columns, found.p_kw, q_kvar)), kept

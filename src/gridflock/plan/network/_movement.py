@@ -46,6 +46,13 @@ class Bounds:
         """No bounds."""
         return cls(np.full(shape, -np.inf), np.full(shape, np.inf))
 
+    def after(self, before: Float, p_kw: Float, wanted: Float) -> Bounds:
+        """With what devices were asked in a step and do: a later correction must not undo it."""
+        less, more = wanted < before - COUNTS_KW, wanted > before + COUNTS_KW
+        low = np.where(more, np.maximum(self.low_kw, np.minimum(p_kw, wanted)), self.low_kw)
+        high = np.where(less, np.minimum(self.high_kw, np.maximum(p_kw, wanted)), self.high_kw)
+        return Bounds(np.minimum(low, p_kw), np.maximum(high, p_kw))
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Rooms:
@@ -62,29 +69,40 @@ class Rooms:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Guard:
-    """Where a limit is so near that a port must not move the wrong way; masks (k, T).
+    """Where something must not, or cannot, inject less or more; masks over ports or devices (.., T).
 
     Attributes:
-        less: must not inject less.
-        more: must not inject more.
+        less: not less.
+        more: not more.
     """
 
     less: Mask
     more: Mask
 
+    @classmethod
+    def none(cls, shape: tuple[int, int]) -> Guard:
+        """Nowhere."""
+        return cls(np.zeros(shape, dtype=np.bool_), np.zeros(shape, dtype=np.bool_))
 
-def rooms(bands: Bands, columns: Columns, of: Dispatch, guard: Guard, steps: Mask) -> Rooms:
-    """Rooms in some steps (T,), energy looked at only of vehicles: what they put off must fit elsewhere."""
+
+def rooms(bands: Bands, of: Dispatch, unable: Guard, steps: Mask) -> Rooms:
+    """Rooms in some steps (T,); energy is not looked at: who turned out not to have it has no room (m, T)."""
     two_way = bands.up_kw.any(axis=1)
     stores = (bands.gain_up != 0.0) | (bands.gain_down != 0.0)
     free, both, charging = (kind[:, None] & steps for kind in (~stores, stores & two_way, stores & ~two_way))
-    down = np.maximum(of.p_kw - bands.base_kw + bands.down_kw, 0.0)
-    up = np.maximum(bands.base_kw + bands.up_kw - of.p_kw, 0.0)
-    idle = np.where(guard.less[columns.port] | (up * charging > 0.0), 0.0, down) @ bands.hours
-    put_off = (up * charging) @ bands.hours
-    part = np.divide(idle, put_off, out=np.zeros_like(idle), where=put_off > 0.0)
-    spare = up * charging * np.minimum(part, 1.0)[:, None]
-    return Rooms((down * free, down * both, down * charging), (up * both, up * free, spare))
+    down = np.maximum(of.p_kw - bands.base_kw + bands.down_kw, 0.0) * ~unable.less
+    up = np.maximum(bands.base_kw + bands.up_kw - of.p_kw, 0.0) * ~unable.more
+    return Rooms((down * free, down * both, down * charging), (up * both, up * free, up * charging))
+
+
+def found_unable(unable: Guard, before: Float, wanted: Float, after: Float) -> Guard:
+    """Who did not do half of what was asked of it is not asked again in that step and direction."""
+    asked, done = wanted - before, after - before
+    missed = np.abs(done - asked) > 0.5 * np.abs(asked)
+    return Guard(
+        unable.less | (missed & (asked < -COUNTS_KW)),
+        unable.more | (missed & (asked > COUNTS_KW)),
+    )
 
 
 def moved(
@@ -123,7 +141,11 @@ def moved(
     touched = (less | more).any(axis=1)
     p_kw: Float = np.where((touched & ~stores)[:, None], wanted, of.p_kw)
     rows = np.flatnonzero(touched & stores)
-    for bounds in (guarded, asked, held):
+    half = Bounds(
+        np.where(more, np.maximum(held.low_kw, 0.5 * (wanted + of.p_kw)), asked.low_kw),
+        np.where(less, np.minimum(held.high_kw, 0.5 * (wanted + of.p_kw)), asked.high_kw),
+    )
+    for bounds in (guarded, asked, half, held):
         if not len(rows):
             break
         p_kw[rows], _ = bands.nearest(

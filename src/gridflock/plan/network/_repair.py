@@ -25,13 +25,13 @@ from gridflock.plan.network._derivatives import Derivatives, Matrix
 from gridflock.plan.network._exact import Exact, Points
 from gridflock.plan.network._fallback import shrunk
 from gridflock.plan.network._feeder import Feeder
-from gridflock.plan.network._movement import Bounds, Dispatch, Guard, moved, rooms, shares
+from gridflock.plan.network._movement import Bounds, Dispatch, Guard, found_unable, moved, rooms, shares
 from gridflock.plan.network._verdict import Limits, Verdict, judged
 from gridflock.units import Mask, Money, Rows
 
 NEAR_PU, NEAR = 2e-4, 2e-3
 """Rows so near to a limit, pu and part of it, are kept from being broken by the repair of others."""
-ASIDE_PU, ASIDE = 4e-5, 4e-4
+ASIDE_PU, ASIDE = 2e-5, 2e-4
 """How far inside a limit a broken row is put, pu and part of it."""
 ACTIVE = 0.15
 """Weight of a kW beside that of a kvar: it moves as much less."""
@@ -42,7 +42,7 @@ MOST_DUAL = 4.0
 SWEEPS = 80
 PASSES, AT_ONCE = 12, 64
 """How often rows are taken in, and how many at once."""
-PULL, MOST_PULL = 0.05, 1.0
+PULL, MOST_PULL = 0.5, 8.0
 """Money per kW² and step of straying from what is wanted, doubled round by round: energy first goes where it
 is worth most, later where it was."""
 MOST_GUARDED = 512
@@ -52,9 +52,10 @@ PATIENCE = 3
 """Rounds without less violation after which a step shrinks instead."""
 ENOUGH = 0.7
 """A step is tired by a round that leaves more than this part of its violation."""
-ASTRAY = 1.2
-"""A round that makes the sum of all violations so many times the best is taken back."""
-SHRINK = 0.7
+ASTRAY, SMALL = 1.2, 0.01
+"""A round whose violations sum up to so many times the best, and so much more, is taken back."""
+SHRINK, LOCAL = 0.6, 6
+"""What stays of a step that resists, round by round; for so many rounds only of ports with a say in it."""
 FINAL = 0.02
 """Less of a step than this part is nothing."""
 
@@ -148,8 +149,8 @@ def repair(
     """
     points, verdict = of.judged(dispatch)
     now = best = Repaired(dispatch, points, verdict, ())
-    held = Bounds.none(dispatch.p_kw.shape)
-    steps = dispatch.p_kw.shape[1]
+    held, unable = Bounds.none(dispatch.p_kw.shape), Guard.none(dispatch.p_kw.shape)
+    best_held, steps = held, dispatch.p_kw.shape[1]
     damping, tired = np.ones(steps), np.zeros(steps, dtype=np.int64)
     log: list[Round] = []
     while not now.verdict.clean and len(log) < rounds and going():
@@ -159,16 +160,18 @@ def repair(
         log.append(_round(now.verdict, broken, giving_up))
         watch(log[-1])
         pull = min(PULL * 2.0 ** len(log), MOST_PULL)
-        tried, held = _tried(of, now, held, broken & ~giving_up, giving_up, damping, tired, pull)
+        tried, held, unable = _tried(
+            of, now, held, unable, broken & ~giving_up, giving_up, damping, tired, pull
+        )
         points, verdict = of.judged(tried)
         worse = verdict.by_step > size
         damping = np.where(worse, 0.5 * damping, np.minimum(1.0, 2.0 * damping))
         tired = np.where(verdict.by_step > ENOUGH * size, tired + broken, np.where(giving_up, tired, 0))
         now = Repaired(tried, points, verdict, ())
         if _score(verdict) <= _score(best.verdict):
-            best = now
-        elif not _score(verdict) <= ASTRAY * _score(best.verdict):
-            now = best
+            best, best_held = now, held
+        elif not _score(verdict) <= ASTRAY * _score(best.verdict) + SMALL:
+            now, held = best, best_held
             damping = 0.5 * damping
     return replace(best, rounds=tuple(log))
 
@@ -177,24 +180,30 @@ def _tried(
     of: Workshop,
     now: Repaired,
     held: Bounds,
+    unable: Guard,
     working: Mask,
     giving_up: Mask,
     damping: Float,
     tired: Indices,
     pull: float,
-) -> tuple[Dispatch, Bounds]:
-    """The next dispatch: some steps corrected, others shrunk."""
-    dispatch, solved = now.dispatch, now.verdict.solved
-    ports, steps = of.columns.ports, len(solved)
-    guard = Guard(np.zeros((ports, steps), dtype=np.bool_), np.zeros((ports, steps), dtype=np.bool_))
-    if working.any():
-        rows = _near(of, dispatch, now.verdict, working)
-        guard = _guard(of, rows, now.points, now.verdict)
-        dispatch = _corrected(of, now, held, guard, rows, working, damping, pull)
+) -> tuple[Dispatch, Bounds, Guard]:
+    """The next dispatch, some steps corrected, others shrunk; what holds devices, and who cannot do more."""
+    dispatch, points, verdict = now.dispatch, now.points, now.verdict
+    guard = Guard.none((of.columns.ports, len(verdict.solved)))
+    where = np.repeat(giving_up[None, :], of.columns.ports, axis=0)
+    looked = (working | giving_up) & verdict.solved
+    if looked.any():
+        rows = _near(of, dispatch, verdict, looked)
+        guard = _pushed(of, rows, points, verdict, 1.0)
+        if working.any():
+            dispatch, held, unable = _corrected(of, now, held, guard, unable, rows, working, damping, pull)
+        concerned = _pushed(of, rows, points, verdict, 0.0)
+        local = giving_up & verdict.solved & (tired < PATIENCE + LOCAL)
+        where[:, local] = (concerned.less | concerned.more)[:, local]
     if giving_up.any():
         part = _part(tired)
-        return shrunk(of.bands, of.columns, of.price, dispatch, held, guard, giving_up, part, pull)
-    return dispatch, held
+        dispatch, held = shrunk(of.bands, of.columns, of.price, dispatch, held, guard, where, part, pull)
+    return dispatch, held, unable
 
 
 def _round(verdict: Verdict, broken: Mask, giving_up: Mask) -> Round:
@@ -224,14 +233,15 @@ def _corrected(
     now: Repaired,
     held: Bounds,
     guard: Guard,
+    unable: Guard,
     rows: _Rows,
     steps: Mask,
     damping: Float,
     pull: float,
-) -> Dispatch:
-    """The dispatch with the least change that would take the violations out of some steps."""
+) -> tuple[Dispatch, Bounds, Guard]:
+    """The dispatch with the least change that would mend some steps, its bounds, and who cannot do more."""
     columns, dispatch = of.columns, now.dispatch
-    room = rooms(of.bands, columns, dispatch, guard, steps)
+    room = rooms(of.bands, dispatch, unable, steps)
     less, more = (np.asarray(columns.sums @ sum(kinds)) for kinds in (room.less, room.more))
     q_room = columns.reactive_room(dispatch.p_kw)
     low = np.concatenate([-less, -q_room - dispatch.q_kvar])
@@ -243,7 +253,9 @@ def _corrected(
         change[:, t] = damping[t] * _least_change(rows, near, weight, low[:, t], high[:, t])
     wanted = dispatch.p_kw + shares(columns, room, change[: len(less)])
     moving = Dispatch(dispatch.p_kw, dispatch.q_kvar + change[len(less) :])
-    return moved(of.bands, columns, of.price, moving, held, guard, wanted, pull)
+    found = moved(of.bands, columns, of.price, moving, held, guard, wanted, pull)
+    kept = held.after(dispatch.p_kw, found.p_kw, wanted)
+    return found, kept, found_unable(unable, dispatch.p_kw, wanted, found.p_kw)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -311,20 +323,21 @@ def _at_step(of: Workshop, rows: _Rows, points: Points, verdict: Verdict, t: int
     )
 
 
-def _guard(of: Workshop, rows: _Rows, points: Points, verdict: Verdict) -> Guard:
-    """Where ports with a say in a near row must not push it further."""
-    ports, steps = of.columns.ports, len(verdict.solved)
-    less, more = np.zeros((ports, steps), dtype=np.bool_), np.zeros((ports, steps), dtype=np.bool_)
-    reach = np.repeat([NEAR_PU, NEAR], [len(rows.nodes), len(rows.at)])
+def _pushed(of: Workshop, rows: _Rows, points: Points, verdict: Verdict, side: float) -> Guard:
+    """Which ports have a say in rows that are near or broken (``side`` 1), or broken (0), and which way."""
+    ports = of.columns.ports
+    found = Guard.none((ports, len(verdict.solved)))
+    reach = 2.0 * np.repeat([ASIDE_PU, ASIDE], [len(rows.nodes), len(rows.at)])
     for t in np.flatnonzero(verdict.solved).tolist():
         near = _at_step(of, rows, points, verdict, t)
-        which = np.flatnonzero(near.room < reach)[:MOST_GUARDED]
+        which = np.flatnonzero(near.room < side * reach)
+        which = which[np.argsort(near.room[which] / reach[which], kind="stable")[:MOST_GUARDED]]
         if not len(which):
             continue
         a = near.rows(rows, which)[:, :ports]
         most = MATTERS * np.abs(a).max(axis=1, keepdims=True)
-        less[:, t], more[:, t] = (a < -most).any(axis=0), (a > most).any(axis=0)
-    return Guard(less, more)
+        found.less[:, t], found.more[:, t] = (a < -most).any(axis=0), (a > most).any(axis=0)
+    return found
 
 
 def _least_change(rows: _Rows, near: _AtStep, weight: Float, low: Float, high: Float) -> Float:
