@@ -27,6 +27,12 @@ def plan(
     ders: Annotated[int, typer.Option(min=1, max=20_000, help="Of a planned day.")] = 1000,
     day: Annotated[str, typer.Option(help="Of a planned day, YYYY-MM-DD.")] = "2026-07-15",
     seed: Annotated[int, typer.Option(min=0, help="Of every draw of a planned day.")] = 1,
+    import_limit: Annotated[
+        float | None, typer.Option("--import-limit", min=0.0, help="Of a planned day, kW at the head.")
+    ] = None,
+    violation_rate: Annotated[
+        float, typer.Option(min=0.0, max=0.5, help="Of a planned day: share of futures that may break it.")
+    ] = 0.0,
     picture: Annotated[
         Path | None, typer.Option("--plot", help="Draw it: a .png, .svg or .pdf file.")
     ] = None,
@@ -39,7 +45,8 @@ def plan(
     Net load and price, the limits it pays for, the AC verdict of every step, and what clashes in it. A day
     planned ahead shows gap and violations while it works; exit code 2 where limits stay broken.
     """
-    answer = _ahead(feeder, ders, day, seed) if feeder else Remote(url, token).ask("GET", "/api/plan")
+    asked = (feeder, ders, day, seed, import_limit, violation_rate)
+    answer = _ahead(*asked) if feeder else Remote(url, token).ask("GET", "/api/plan")
     if picture is not None:
         try:
             draw(answer, picture)
@@ -54,13 +61,17 @@ def plan(
         raise typer.Exit(2)
 
 
-def _ahead(feeder: str, ders: int, day: str, seed: int) -> dict[str, Any]:
+def _ahead(
+    feeder: str, ders: int, day: str, seed: int, import_limit: float | None, violation_rate: float
+) -> dict[str, Any]:
     """A day's plan, its rounds told on the error stream while they come."""
     from gridflock.console import _offline  # noqa: PLC0415 - other commands must not wait for it
     from gridflock.plan.coordination import Status  # noqa: PLC0415 - the same
     from gridflock.plan.network import Round  # noqa: PLC0415 - the same
-    from gridflock.runtime import plain, plan_ahead  # noqa: PLC0415 - the same
+    from gridflock.runtime import Settings, plain, plan_ahead  # noqa: PLC0415 - the same
 
+    limit = float("inf") if import_limit is None else import_limit
+    settings = Settings(import_limit_kw=limit, violation_rate=violation_rate)
     scenario = _offline.scenario(feeder, ders, day, seed)
     with Console(stderr=True).status(f"{feeder}: forecast and flexibility of {ders} resources") as bar:
 
@@ -74,7 +85,7 @@ def _ahead(feeder: str, ders: int, day: str, seed: int) -> dict[str, Any]:
                     f"in {now.steps} steps, worst {now.worst_pu:.4f} pu"
                 )
 
-        found: dict[str, Any] = plain(plan_ahead(scenario, watch=watch).plan)
+        found: dict[str, Any] = plain(plan_ahead(scenario, settings, watch).plan)
     return found
 
 
@@ -106,6 +117,12 @@ def tell(answer: dict[str, Any]) -> None:
         out.print(f"no plan can cost less than {_n(answer['bound'])}")
     if answer["in_ac"] is not None:
         out.print(_in_ac(answer["in_ac"]))
+    if answer["caution"] is not None:
+        caution = answer["caution"]
+        said = "met" if caution["met"] else "out of reach: " + "; ".join(caution["named"])
+        out.print(
+            f"at most {100 * caution['target']:.3g} % of futures may break a limit: {said}", highlight=False
+        )
     steps = Table(header_style="bold")
     for name in ("from", "net kW", "unasked kW", "price", "tariff"):
         steps.add_column(name, justify="left" if name == "from" else "right")

@@ -20,6 +20,7 @@ from gridflock.plan import Grounds, Members, Prices, Terms, packed, planned
 from gridflock.plan import Planned as FoundPlan
 from gridflock.plan.coordination import Status
 from gridflock.plan.network import Held, Round
+from gridflock.plan.scenario import BackedOff, backed_off, futures
 from gridflock.runtime._on_feeder import on_feeder
 from gridflock.runtime._past import OUTSIDE, Past
 from gridflock.runtime._settings import Settings
@@ -49,6 +50,7 @@ def _told(
     )
 
 
+_FUTURES = 2_000
 _TABLES = ("base_kw", "up_kw", "down_kw", "x_lo_kwh", "x_hi_kwh")
 _COLUMNS = ("gain_up", "gain_down", "cost_up", "cost_down")
 
@@ -66,6 +68,7 @@ class Planned:
         grounds: the prices behind it; None where all rest at base.
         bound: no plan can cost less, money.
         held: the plan in AC; None where it was not looked at or has no solution.
+        caution: by how much limits were lowered for what is uncertain; None where not asked for.
     """
 
     schedule: Schedule
@@ -76,6 +79,7 @@ class Planned:
     grounds: Grounds | None
     bound: float
     held: Held | None
+    caution: BackedOff | None = None
 
 
 class Planning:
@@ -127,10 +131,11 @@ class Planning:
             premium={group: self._own_price(group, grid) - buy for group in members.names},
         )
         fixed_kw = seen.median(OUTSIDE)
+        caution = self._caution(members, fixed_kw, terms, seen, now_s)
         found = planned(
             members,
             fixed_kw,
-            terms,
+            terms if caution is None else caution.terms,
             now_s,
             target=settings.plan_gap,
             warm=self._prices,
@@ -138,7 +143,20 @@ class Planning:
         )
         self._prices = found.prices
         held = self._held(system, image, seen_now, members, rows, found)
-        return _told(found, held, seen, members, rows, terms)
+        return replace(_told(found, held, seen, members, rows, terms), caution=caution)
+
+    def _caution(
+        self, members: Members, fixed_kw: Kw, terms: Terms, seen: Forecast, now_s: int
+    ) -> BackedOff | None:
+        """Limits lowered by what the forecast may be wrong by, tuned on futures of the groups' sums."""
+        settings = self._settings
+        if settings.violation_rate <= 0.0:
+            return None
+        able = members.together()
+        drawn = futures(seen, OUTSIDE, able, _FUTURES, now_s)
+        return backed_off(
+            able, fixed_kw, terms, drawn, settings.violation_rate, now_s, steps=settings.fine_steps
+        )
 
     def _held(
         self,

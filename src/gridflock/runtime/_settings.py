@@ -23,6 +23,8 @@ class Settings:
             regulators follow a slow feeder better than a jumpy one.
         tariff: whose prices the plan optimises against.
         plan_gap: how far from the best a plan may be, as a part of its cost, before it is taken.
+        violation_rate: share of futures in which a head limit may break within the next quarter-hours
+            (``fine_steps``): limits are lowered until it is met. 0 plans for what is expected.
         in_ac: hold every plan to the feeder's limits in AC before it is taken.
         managed: False = watch only: no plan, no orders (the mode before trust).
         policy: how orders are made.
@@ -38,6 +40,7 @@ class Settings:
     ramp_penalty: float = 0.04
     tariff: str = "residential"
     plan_gap: float = 0.003
+    violation_rate: float = 0.0
     in_ac: bool = True
     managed: bool = True
     policy: Policy = field(default_factory=Policy)

@@ -10,8 +10,10 @@ import numpy as np
 from gridflock.model import Reason, Schedule
 from gridflock.plan.conflict import Conflict, conflicts
 from gridflock.plan.network import Held
+from gridflock.plan.scenario import BackedOff
 from gridflock.runtime._planning import Planned
 from gridflock.runtime._views import (
+    CautionView,
     ClashView,
     ConflictView,
     PlannedView,
@@ -43,12 +45,24 @@ def plan(planned: Planned, timezone: str) -> PlanView:
         cost=number(schedule.cost, 4),
         bound=number(planned.bound, 4),
         in_ac=None if planned.held is None else _verdict(planned.held),
+        caution=None if planned.caution is None else _caution(planned.caution),
         groups=[
             PlannedView(group, numbers(schedule.p_kw[g], 3), numbers(schedule.base_kw[g], 3))
             for g, group in enumerate(schedule.groups)
         ],
         reasons=list(reasons(schedule)),
         conflicts=[_conflict(found, schedule.grid) for found in clashes(planned, timezone)],
+    )
+
+
+def _caution(found: BackedOff) -> CautionView:
+    return CautionView(
+        target=found.target,
+        met=found.met,
+        rate_at_most=number(found.rate_at_most),
+        nominal_rate=number(found.nominal_rate),
+        price=number(found.price),
+        named=list(found.named),
     )
 
 

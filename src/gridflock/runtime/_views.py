@@ -276,6 +276,18 @@ class VerdictView:
 
 
 @dataclass(frozen=True, slots=True)
+class CautionView:
+    """How limits were lowered for what is uncertain."""
+
+    target: float
+    met: bool
+    rate_at_most: float | None
+    nominal_rate: float | None
+    price: float | None
+    named: list[str]
+
+
+@dataclass(frozen=True, slots=True)
 class PlanView:
     """The plan in force: net load, prices, groups, and why."""
 
@@ -290,6 +302,7 @@ class PlanView:
     cost: float | None
     bound: float | None
     in_ac: VerdictView | None
+    caution: CautionView | None
     groups: list[PlannedView]
     reasons: list[ReasonView]
     conflicts: list[ConflictView]
