@@ -114,15 +114,18 @@ def world(path: Path, root: Path | None, ders: int, seed: int, *, peak: float = 
         FeederRejected: the file cannot be read.
         OpenDssMissing: the reader is not installed.
     """
-    network = assemble(opendss.read_dss(path, root)[0])
+    return drawn(assemble(opendss.read_dss(path, root)[0]), ders, seed, peak=peak)
+
+
+def drawn(network: Network, ders: int, seed: int, *, peak: float = PEAK) -> World:
+    """The day of a network; arguments as of ``world``."""
     rng = np.random.default_rng([seed, 21])
     loads = _loads(rng, network, seed, peak)
     load_kva = (loads.kva[:, None] * loads.multipliers[loads.shape]).T
     state = centred(network, load_kva)
     stands = places(network, state)
     kinds = rng.choice(3, ders, p=SHARES).astype(np.int32)
-    drawn = rng.integers(0, len(stands), ders)
-    used, place = np.unique(drawn, return_inverse=True)
+    used, place = np.unique(rng.integers(0, len(stands), ders), return_inverse=True)
     flexibility, s_kva = _devices(rng, kinds)
     price = _price(rng)[None, :] + rng.normal(0.0, LOCAL, (len(used), STEPS_PER_DAY))
     return World(
@@ -174,8 +177,8 @@ def _loads(rng: np.random.Generator, network: Network, seed: int, peak: float) -
     shapes = np.roll(daily_shapes(STEPS_PER_DAY, 1.0, seed), -STEPS_PER_DAY // 2, axis=1)
     names = elements(network)
     rows = {name: row for row, name in enumerate(dict.fromkeys(names))}
-    drawn = rng.integers(0, SHAPES, len(rows))
-    shape = np.where(network.load_scaled, drawn[[rows[name] for name in names]], SHAPES).astype(np.int32)
+    follows = rng.integers(0, SHAPES, len(rows))
+    shape = np.where(network.load_scaled, follows[[rows[name] for name in names]], SHAPES).astype(np.int32)
     steps = np.vstack([shapes, np.ones(STEPS_PER_DAY)])
     total = network.load_kva.real @ steps[shape]
     return Shaped(network.load_kva, shape, steps * (peak * network.load_kva.real.sum() / total.min()))
