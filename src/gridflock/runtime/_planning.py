@@ -46,11 +46,21 @@ def _told(
     order = np.argsort(shares.rows)
     shares = Shares(shares.rows[order], shares.p_kw[order], shares.q_kvar[order])
     return Planned(
-        replace(schedule, shares=shares), seen, members, schedule.fixed_kw, terms, grounds, found.bound, held
+        replace(schedule, shares=shares),
+        seen,
+        members,
+        schedule.fixed_kw,
+        terms,
+        grounds,
+        found.bound,
+        held,
+        p_kw - found.p_kw,
     )
 
 
 _FUTURES = 2_000
+MOVED_KW = 0.01
+"""Less is not worth telling."""
 _TABLES = ("base_kw", "up_kw", "down_kw", "x_lo_kwh", "x_hi_kwh")
 _COLUMNS = ("gain_up", "gain_down", "cost_up", "cost_down")
 
@@ -68,6 +78,7 @@ class Planned:
         grounds: the prices behind it; None where all rest at base.
         bound: no plan can cost less, money.
         held: the plan in AC; None where it was not looked at or has no solution.
+        moved_kw: (m, T) by how much members were moved for the feeder's own limits.
         caution: by how much limits were lowered for what is uncertain; None where not asked for.
     """
 
@@ -79,6 +90,7 @@ class Planned:
     grounds: Grounds | None
     bound: float
     held: Held | None
+    moved_kw: Kw
     caution: BackedOff | None = None
 
 
@@ -245,5 +257,8 @@ def plan_entry(planned: Planned) -> Entry:
     if planned.grounds is not None:
         names, why = packed(planned.grounds)
         head |= names
+        cells = np.argwhere(np.abs(planned.moved_kw) > MOVED_KW).astype(np.int32)
+        why["moved_row"], why["moved_step"] = cells[:, 0].copy(), cells[:, 1].copy()
+        why["moved_kw"] = planned.moved_kw[tuple(cells.T)].astype(np.float32)
         columns |= why
     return Entry("plan", schedule.made_at_s, head, columns)

@@ -343,6 +343,7 @@ class GroupReasonView:
     holds_to: float | None
     more: RefusedView
     less: RefusedView
+    moved_in_ac_kw: float
     text: str
 
 

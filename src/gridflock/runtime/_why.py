@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,12 +36,14 @@ class Told:
         seq: its place.
         before: place of the plan before it: orders older than that have run out.
         grounds: what its numbers rest on; None where all rested at base.
+        moved_kw: by row and step of the grounds, how far the feeder's own limits moved a set-point.
     """
 
     made_at_s: int
     seq: int
     before: int
     grounds: Grounds | None
+    moved_kw: Mapping[tuple[int, int], float]
 
 
 def told_at(record: Record, at_s: int) -> Told:
@@ -61,7 +63,12 @@ def told_at(record: Record, at_s: int) -> Told:
         message = f"no plan was in force at {iso(at_s)}"
         raise UnknownName(message)
     grounds = unpacked(dict(found.head), dict(found.columns)) if "why_edges_s" in found.columns else None
-    return Told(found.time_s, found.seq, before, grounds)
+    columns = found.columns
+    moved: dict[tuple[int, int], float] = {}
+    if "moved_kw" in columns:
+        cells = zip(columns["moved_row"].tolist(), columns["moved_step"].tolist(), strict=True)
+        moved = dict(zip(cells, columns["moved_kw"].tolist(), strict=True))
+    return Told(found.time_s, found.seq, before, grounds, moved)
 
 
 def explanation(record: Record, system: System, name: str, at_s: int) -> ExplanationView:
@@ -73,7 +80,7 @@ def explanation(record: Record, system: System, name: str, at_s: int) -> Explana
     told = told_at(record, at_s)
     row = system.fleet.row_of.get(name, -1) if name not in system.groups else -1
     order = None if row < 0 else _order(record, told.before, row, at_s)
-    groups = [] if told.grounds is None else list(_reasons(told.grounds, system, name, at_s))
+    groups = [] if told.grounds is None else list(_reasons(told, told.grounds, system, name, at_s))
     return ExplanationView(
         id=name,
         time=iso(at_s),
@@ -84,7 +91,7 @@ def explanation(record: Record, system: System, name: str, at_s: int) -> Explana
     )
 
 
-def _reasons(grounds: Grounds, system: System, name: str, at_s: int) -> Iterator[GroupReasonView]:
+def _reasons(told: Told, grounds: Grounds, system: System, name: str, at_s: int) -> Iterator[GroupReasonView]:
     """Each plan group that holds members of what is asked about, the largest first."""
     flexibility = grounds.flexibility
     step = flexibility.grid.step_at(at_s)
@@ -99,10 +106,10 @@ def _reasons(grounds: Grounds, system: System, name: str, at_s: int) -> Iterator
     largest = sorted(known, key=lambda g: -abs(float(grounds.p_kw[g, step])))[:_GROUPS]
     for g in largest:
         found = explain(grounds, flexibility.groups[g], step, system.network.timezone)
-        yield _view(found, flexibility.grid)
+        yield _view(found, flexibility.grid, told.moved_kw.get((g, step), 0.0))
 
 
-def _view(found: Explained, grid: TimeGrid) -> GroupReasonView:
+def _view(found: Explained, grid: TimeGrid, moved_kw: float) -> GroupReasonView:
     def refused(side: str) -> RefusedView:
         of = found.more if side == "more" else found.less
         makes_up = iso(int(grid.edges_s[of.step])) if of.step >= 0 else ""
@@ -122,8 +129,16 @@ def _view(found: Explained, grid: TimeGrid) -> GroupReasonView:
         holds_to=number(found.holds[1], 5),
         more=refused("more"),
         less=refused("less"),
-        text=found.text,
+        moved_in_ac_kw=round(moved_kw, 3),
+        text=found.text + _moved_words(found, moved_kw),
     )
+
+
+def _moved_words(found: Explained, moved_kw: float) -> str:
+    if not moved_kw:
+        return ""
+    was = found.p_kw - moved_kw
+    return f" At these prices it would do {was:.1f} kW; limits inside the feeder, looked at in AC, moved it."
 
 
 def _order(record: Record, after: int, row: int, at_s: int) -> OrderView | None:
