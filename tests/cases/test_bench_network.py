@@ -32,7 +32,7 @@ def test_the_referee_sees_what_we_see():
         still = np.zeros((of.feeder.ports, of.feeder.steps))
         without = exact.points(still, still).v
         asked = limits(of.feeder.network, without, exact.currents(without), Policy.HARD)
-        p_kw, q_kvar = rng.normal(0.0, 12.0, still.shape), rng.normal(0.0, 6.0, still.shape)
+        p_kw, q_kvar = rng.normal(30.0, 12.0, still.shape), rng.normal(0.0, 6.0, still.shape)
         v = exact.points(p_kw, q_kvar).v
         found = refereed(path, root, of, asked, p_kw, q_kvar, v, exact.currents(v))
         wrong = refereed(path, root, of, asked, 0.9 * p_kw, q_kvar, v, exact.currents(v))

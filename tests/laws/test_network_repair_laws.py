@@ -10,10 +10,11 @@ from gridflock.grid.build import from_document
 from gridflock.plan.devices import Bands
 from gridflock.plan.network import Policy, judged, limits
 from gridflock.plan.network._columns import columns
+from gridflock.plan.network._correction import project
 from gridflock.plan.network._exact import Exact
 from gridflock.plan.network._fallback import shrunk
 from gridflock.plan.network._movement import Bounds, Dispatch, Guard
-from gridflock.plan.network._repair import Workshop, _project, repair
+from gridflock.plan.network._repair import Workshop, repair
 from gridflock.sim import feeder_document
 
 KWH = 1e-6
@@ -109,11 +110,11 @@ def test_projection_keeps_box_and_feasible_rows(seed, columns_, rows):
     room = rng.uniform(0.0, 0.5, rows)
     x, wish, dual = np.zeros(columns_), np.zeros(columns_), np.zeros(rows)
     slack, weight = np.full(rows, 1e-6), np.ones(columns_)
-    _project(a, room, slack, weight, low, high, dual, wish, x)
+    project(a, room, slack, weight, low, high, dual, wish, x)
     assert (x == 0.0).all()  # rest keeps all rows
     one = np.abs(a[:1]) + 0.1
     need = 0.3 * float((one[0] * high).sum())
-    _project(one, np.array([-need]), slack[:1], weight, -high, high, np.zeros(1), wish, x)
+    project(one, np.array([-need]), slack[:1], weight, -high, high, np.zeros(1), wish, x)
     assert (np.abs(x) <= high).all()
     assert float(one[0] @ x) <= -0.9 * need or (np.abs(x) == high).any()
 
