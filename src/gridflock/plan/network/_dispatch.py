@@ -26,6 +26,8 @@ FIRST_REPAIR = 5
 """Rounds after which a plan with few violations left goes to the repair."""
 FEW = 200
 """So many voltages and currents are few."""
+SOFTER = 3
+"""Rounds with the first pull again, for a lower cost, once a plan is clean."""
 REPAIRED_IN = 4
 """Rounds of a repair that is tried on the way; the one at the end may take all it needs."""
 BOUND_PASSES = 900
@@ -198,6 +200,8 @@ class _Planner:
         found = self.clean
         if found is None:
             found = self._repaired(loop, None)
+        if not loop.round:
+            loop.stand()
         points = day.points(found)
         amps = day.exact.currents(points.v)
         verdict = judged(day.feeder.network, day.limits, points.v, amps)
@@ -221,6 +225,8 @@ class _Planner:
                 left -= 1
             if count == 0:
                 self._keep(loop.plan)
+            if self.clean is not None and not loop.since:
+                loop.since = loop.round - how.settings.firm_from + SOFTER
             if (self.clean is not None and left <= 0) or loop.round >= how.rounds or not how.going():
                 return
             if 0 < count < FEW and loop.round >= FIRST_REPAIR and self.clean is None:

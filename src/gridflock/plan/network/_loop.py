@@ -220,6 +220,7 @@ class Loop:
         mean_s: float32 (R, T) their mean over the last passes: nearer to the best than any of them.
         pull: of the last round.
         round: how many there were.
+        since: round from which the pull's growth counts.
     """
 
     day: Day
@@ -239,6 +240,7 @@ class Loop:
     mean_s: Matrix = field(init=False)
     pull: float = field(init=False)
     round: int = 0
+    since: int = 0
 
     @classmethod
     def begun(
@@ -278,7 +280,7 @@ class Loop:
     def turn(self) -> None:
         """One round: anchor, some passes, AC."""
         settings = self.settings
-        firm = settings.firmer ** max(0, self.round - settings.firm_from)
+        firm = settings.firmer ** max(0, self.round - self.since - settings.firm_from)
         self.pull = min(settings.pull * firm, max(settings.pull, settings.most_pull))
         if self.round in settings.linearise:
             self.linearise()
@@ -301,6 +303,14 @@ class Loop:
         if not points.solved.all():
             raise ValueError("the day without devices has steps with no solution")
         self.near, self.near_points = near, points
+
+    def stand(self) -> None:
+        """Rows and their prices, all 0, where the first plan is the last."""
+        self.pull = self.settings.pull
+        self.linearise()
+        self.anchor_here()
+        self.weigh()
+        self.s = self.mean_s = self._scaled()
 
     # ---- between the rounds ------------------------------------------------------------------------
 

@@ -1,0 +1,259 @@
+"""A feeder's day of devices planned inside its limits: the packed IEEE 123-node feeder, 24 hours."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import lru_cache
+
+import numpy as np
+import pytest
+
+from gridflock.grid import initial, settle, solve
+from gridflock.grid.build import from_document
+from gridflock.model import Flexibility
+from gridflock.plan.network import (
+    DayRejected,
+    Devices,
+    Feeder,
+    How,
+    Limits,
+    NetworkPlan,
+    Policy,
+    day_limits,
+    dispatch_plan,
+    feeder,
+)
+from gridflock.sim import feeder_document
+from gridflock.units import TimeGrid
+
+STEPS = 24
+COUNT = 90
+PV, VEHICLE, BATTERY = 0, 1, 2
+PRICE = 0.2 + 0.1 * np.sin(np.arange(STEPS) * 2.0 * np.pi / 24.0 - 2.0)
+
+
+@lru_cache(maxsize=4)
+def small_feeder() -> Feeder:
+    """The feeder at 40 % load with a device port at every load."""
+    network = from_document(feeder_document("ieee123"))
+    shape = 0.4 * (0.8 + 0.3 * np.sin(np.arange(STEPS) * 2.0 * np.pi / 24.0 - 2.0))
+    loads = network.load_kva[None, :] * shape[:, None]
+    still = np.zeros(network.n, dtype=np.complex128)
+    _, state = settle(network, loads.mean(axis=0), still, initial(network))
+    return feeder(network, state, loads, network.load_nodes)
+
+
+def small_fleet(scale: float = 3.0) -> Devices:
+    """Suns, vehicles and batteries, the same number of each, drawn."""
+    rng = np.random.default_rng(5)
+    kind = np.arange(COUNT) % 3
+    zero, edge = np.zeros((COUNT, STEPS)), np.zeros((COUNT, STEPS + 1))
+    grid = TimeGrid.uniform(0, 3600, STEPS)
+    rows = Flexibility(
+        grid, tuple(f"der_{k}" for k in range(COUNT)), zero, zero.copy(), zero.copy(), edge, edge.copy(),
+        *(np.zeros(COUNT) for _ in range(4)),
+    )  # fmt: skip
+    sun = np.clip(np.sin((np.arange(STEPS) - 6.0) * np.pi / 12.0), 0.0, None)
+    kw = scale * rng.uniform(20.0, 40.0, COUNT)
+    of = kind == PV
+    rows.base_kw[of] = rows.down_kw[of] = kw[of, None] * sun
+    rows.cost_down[of] = 1e-3
+    of = kind == VEHICLE
+    rows.down_kw[of, :10] = 0.5 * kw[of, None]
+    rows.gain_down[of] = 0.9
+    rows.x_hi_kwh[of] = kw[of, None]
+    rows.x_lo_kwh[of, 10:] = kw[of, None]
+    of = kind == BATTERY
+    rows.up_kw[of] = rows.down_kw[of] = 0.5 * kw[of, None]
+    rows.gain_up[of], rows.gain_down[of], rows.cost_up[of] = -1.0 / 0.95, 0.95, 0.01
+    rows.x_lo_kwh[of], rows.x_hi_kwh[of] = -0.5 * kw[of, None], 0.5 * kw[of, None]
+    rows.x_lo_kwh[of, -1] = 0.0
+    port = rng.integers(0, small_feeder().ports, COUNT).astype(np.int32)
+    return Devices(rows, port, np.where(kind == VEHICLE, 0.0, 1.1 * kw))
+
+
+@lru_cache(maxsize=4)
+def planned(scale: float = 3.0) -> NetworkPlan:
+    """The plan of the small fleet."""
+    return dispatch_plan(small_feeder(), small_fleet(scale), PRICE)
+
+
+def test_what_price_alone_breaks_the_plan_keeps() -> None:
+    """The price-only plan breaks limits; the plan breaks none, in any step."""
+    plan = planned()
+    assert plan.log[0].voltages + plan.log[0].currents > 0
+    assert plan.clean
+    assert not plan.broken
+
+
+def test_reference_flow_agrees() -> None:
+    """The reference power flow of single steps of the plan keeps the limits, too."""
+    of, devices, plan = small_feeder(), small_fleet(), planned()
+    kept = day_limits(of)
+    sums = np.zeros((2, of.ports, STEPS))
+    np.add.at(sums[0], devices.port, plan.p_kw)
+    np.add.at(sums[1], devices.port, plan.q_kvar)
+    powers = of.powers(sums[0], sums[1])
+    still = np.zeros(of.network.n, dtype=np.complex128)
+    for t in (0, 7, 13, 23):
+        flow = solve(of.network, powers[t], still, of.state)
+        assert (flow.v_pu >= kept.v_low_pu[t] - 1e-6).all()
+        assert (flow.v_pu <= kept.v_high_pu[t] + 1e-6).all()
+        assert (np.abs(flow.currents) <= kept.most_a[t] * (1.0 + 1e-5)).all()
+
+
+def test_devices_can_do_their_part() -> None:
+    """Powers are inside bounds, bands are kept, needs are served, and reactive power is inside the disc."""
+    devices, plan = small_fleet(), planned()
+    rows = devices.flexibility
+    assert (plan.p_kw <= rows.base_kw + rows.up_kw + 1e-6).all()
+    assert (plan.p_kw >= rows.base_kw - rows.down_kw - 1e-6).all()
+    assert plan.missing_kwh.max() < 1e-3
+    s = devices.s_kva[:, None]
+    assert (np.hypot(plan.p_kw, plan.q_kvar)[s[:, 0] > 0.0] <= s[s[:, 0] > 0.0] + 1e-6).all()
+    assert (np.abs(plan.q_kvar) <= devices.q_share * s + 1e-6).all()
+
+
+def test_cost_stands_between_its_bounds() -> None:
+    """The free bound is below the linearised one, that below the cost, and little is left between."""
+    plan = planned()
+    assert plan.free_bound <= plan.linear_bound + 1e-6 * abs(plan.cost)
+    assert plan.linear_bound <= plan.cost + 1e-3 * abs(plan.cost)
+    assert plan.cost - plan.linear_bound <= 0.02 * abs(plan.linear_bound)
+
+
+def test_where_nothing_binds_price_alone_decides() -> None:
+    """A fleet too small to break anything does what price alone makes it do."""
+    plan = planned(0.01)
+    assert plan.clean
+    assert plan.cost == pytest.approx(plan.free_bound, abs=1e-9)
+    assert not plan.prices.kwh.any()
+
+
+def test_same_input_same_bytes() -> None:
+    """Planned twice, a day is the same to the bit."""
+    quick = How(rounds=2, bound=0)
+    one, two = (dispatch_plan(small_feeder(), small_fleet(), PRICE, how=quick) for _ in range(2))
+    assert one.p_kw.tobytes() == two.p_kw.tobytes()
+    assert one.q_kvar.tobytes() == two.q_kvar.tobytes()
+
+
+def test_prices_have_their_reasons() -> None:
+    """What the network adds at a port is the sum of the limits named for it."""
+    plan = planned()
+    port, step = np.unravel_index(np.argmax(np.abs(plan.prices.kwh)), plan.prices.kwh.shape)
+    found = plan.reasons.at(int(port), int(step), most=10_000)
+    assert found
+    assert sum(reason.price for reason in found) == pytest.approx(plan.prices.kwh[port, step], abs=5e-3)
+    assert all(reason.element in str(reason) for reason in found)
+
+
+def test_without_time_there_is_still_a_plan() -> None:
+    """A planner that may not go on says what it has, with its verdict."""
+    plan = dispatch_plan(small_feeder(), small_fleet(), PRICE, how=How(going=lambda: False))
+    assert plan.p_kw.shape == (COUNT, STEPS)
+    assert not plan.clean
+    assert plan.broken
+    assert np.isnan(plan.linear_bound)
+
+
+def test_a_need_beyond_the_network_is_named() -> None:
+    """Where limits leave nothing, vehicles lack what cannot be served, and no limit is broken for it."""
+    of, devices = small_feeder(), small_fleet()
+    kept = day_limits(of)
+    rows = replace(
+        devices.flexibility,
+        down_kw=devices.flexibility.down_kw * 9.0,
+        x_lo_kwh=np.where(
+            devices.flexibility.x_lo_kwh > 0.0,
+            devices.flexibility.x_lo_kwh * 30.0,
+            devices.flexibility.x_lo_kwh,
+        ),
+        x_hi_kwh=np.where(
+            devices.flexibility.gain_up[:, None] == 0.0,
+            devices.flexibility.x_hi_kwh * 30.0,
+            devices.flexibility.x_hi_kwh,
+        ),
+    )
+    plan = dispatch_plan(of, replace(devices, flexibility=rows), PRICE, kept, how=How(bound=0))
+    assert plan.clean or plan.broken
+    assert plan.missing_kwh.max() > 1.0
+
+
+@pytest.mark.parametrize("policy", list(Policy))
+def test_without_reactive_power(policy: Policy) -> None:
+    """Inverters that give no reactive power get none asked, and the verdict is honest."""
+    devices = replace(small_fleet(), s_kva=np.zeros(COUNT))
+    plan = dispatch_plan(small_feeder(), devices, PRICE, day_limits(small_feeder(), policy), how=How(bound=0))
+    assert not plan.q_kvar.any()
+    assert plan.clean == (not plan.broken)
+
+
+def test_a_later_horizon_begins_where_the_last_one_ended() -> None:
+    """The same day again, begun from its own plan, is clean sooner than from nothing."""
+    first = planned()
+    again = dispatch_plan(small_feeder(), small_fleet(), PRICE, how=How(bound=0), warm=first.warm.later(0))
+    assert again.clean
+    assert len(again.log) <= len(first.log)
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"port": np.full(COUNT, 10_000, dtype=np.int32)}, "port"),
+        ({"port": np.zeros(3, dtype=np.int32)}, "port"),
+        ({"s_kva": np.full(COUNT, np.nan)}, "s_kva"),
+        ({"q_share": -1.0}, "q_share"),
+    ],
+)
+def test_bad_devices_are_named(change: dict[str, object], field: str) -> None:
+    """What breaks a rule is named with the device it belongs to."""
+    with pytest.raises(DayRejected) as refused:
+        dispatch_plan(small_feeder(), replace(small_fleet(), **change), PRICE)  # type: ignore[arg-type]
+    assert [one.field for one in refused.value.rejected] == [field]
+
+
+@pytest.mark.parametrize("price", [np.full(STEPS, np.nan), np.zeros(3), np.full((COUNT, STEPS), np.inf)])
+def test_bad_prices_are_named(price: np.ndarray) -> None:  # type: ignore[type-arg]
+    """Prices that are no numbers, or too few, are refused."""
+    with pytest.raises(DayRejected, match="price"):
+        dispatch_plan(small_feeder(), small_fleet(), price)
+
+
+def test_bad_rows_are_named() -> None:
+    """A store with its minimum above its maximum and a negative bound are both found at once."""
+    rows = small_fleet().flexibility
+    low, up = rows.x_lo_kwh.copy(), rows.up_kw.copy()
+    low[3], up[4] = 1e6, -1.0
+    bad = replace(small_fleet(), flexibility=replace(rows, x_lo_kwh=low, up_kw=up))
+    with pytest.raises(DayRejected) as refused:
+        dispatch_plan(small_feeder(), bad, PRICE)
+    assert {(one.field, one.ids) for one in refused.value.rejected} == {
+        ("x_lo_kwh", ("der_3",)),
+        ("up_kw", ("der_4",)),
+    }
+
+
+def test_negative_prices_are_prices() -> None:
+    """Where injecting costs, the sun is curtailed and the limits hold."""
+    plan = dispatch_plan(small_feeder(), small_fleet(), -PRICE, how=How(bound=0))
+    assert plan.clean
+    sun = np.arange(COUNT) % 3 == PV
+    assert np.abs(plan.p_kw[sun]).max() < 1.0
+
+
+def test_ports_must_be_live_nodes() -> None:
+    """A device port at no node, or loads that do not fit, are refused."""
+    of = small_feeder()
+    network = from_document(feeder_document("ieee123"))
+    with pytest.raises(ValueError, match="device port 0"):
+        feeder(network, of.state, of.load_kva, np.array([[5, 5]], dtype=np.int32))
+    with pytest.raises(ValueError, match="load_kva"):
+        feeder(network, of.state, of.load_kva[:, :3], network.load_nodes)
+
+
+def test_limits_do_not_fit_another_feeder() -> None:
+    """Limits of another shape are refused by name."""
+    wrong = Limits(np.zeros((2, 3)), np.ones((2, 3)), np.ones((2, 3)))
+    with pytest.raises(DayRejected, match="v_low_pu"):
+        dispatch_plan(small_feeder(), small_fleet(), PRICE, wrong)
