@@ -7,6 +7,7 @@ from functools import lru_cache
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from gridflock.grid import initial, settle, solve
 from gridflock.grid.build import from_document
@@ -214,7 +215,7 @@ def test_bad_devices_are_named(change: dict[str, object], field: str) -> None:
 
 
 @pytest.mark.parametrize("price", [np.full(STEPS, np.nan), np.zeros(3), np.full((COUNT, STEPS), np.inf)])
-def test_bad_prices_are_named(price: np.ndarray) -> None:  # type: ignore[type-arg]
+def test_bad_prices_are_named(price: NDArray[np.float64]) -> None:
     """Prices that are no numbers, or too few, are refused."""
     with pytest.raises(DayRejected, match="price"):
         dispatch_plan(small_feeder(), small_fleet(), price)

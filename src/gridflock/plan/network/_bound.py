@@ -14,12 +14,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from gridflock.grid._network import Float
+from gridflock.plan.network._derivatives import Matrix
 from gridflock.plan.network._loop import Loop
 from gridflock.plan.network._movement import Dispatch
 from gridflock.units import Money
 
 PASSES = 60
-"""Between two bounds; the duals' mean over them is used."""
+"""Between two bounds; the duals' means over the last ones are used."""
+WINDOWS = (1, 2, 4, 8)
+"""Over so many times these passes: the longer the calmer, the shorter the nearer to the end."""
 TIRED = 3
 """Bounds in turn that are hardly better end the search."""
 BETTER = 1e-4
@@ -39,29 +42,30 @@ class Prices:
     kvarh: Money
 
 
-def prices(loop: Loop, *, mean: bool = False) -> Prices:
-    """Locational prices of a loop that has turned; from the duals' mean over the last passes if asked."""
+def prices(loop: Loop, s: Matrix | None = None) -> Prices:
+    """Locational prices of a loop that has turned, or of other scaled duals (R, T) of its rows."""
     k = loop.day.columns.ports
-    added = -loop.pull * loop.system.prices(loop.mean_s if mean else loop.s).astype(np.float64)
+    added = -loop.pull * loop.system.prices(loop.s if s is None else s).astype(np.float64)
     added /= loop.day.deciders.bands.hours
     return Prices(added[:k], added[k:])
 
 
-def linear_bound(loop: Loop) -> float:
-    """Least cost of the linear model around the last anchor that the duals' mean proves, money.
+def linear_bound(loop: Loop, s: Matrix) -> float:
+    """Least cost of the linear model around the last anchor that duals prove, money.
 
     Args:
         loop: anchored at the limits themselves (``Loop.anchor_here(aside=False)``).
+        s: (R, T) scaled duals, any.
     """
     day, rows = loop.day, loop.system
     columns, bands = day.columns, day.deciders.bands
-    added = prices(loop, mean=True)
+    added = prices(loop, s)
     price = day.price + added.kwh[columns.port]
     best = day.deciders.best(price)
     devices = day.deciders.cost(best) - float(((price * best) @ bands.hours).sum())
     room = columns.reactive_room(np.zeros_like(best))
     reactive = -float(((room * np.abs(added.kvarh)) @ bands.hours).sum())
-    y = -loop.pull * rows.weight[:, None].astype(np.float64) * loop.mean_s
+    y = -loop.pull * rows.weight[:, None].astype(np.float64) * s
     return devices + reactive + _rows_part(loop, y)
 
 
@@ -91,10 +95,12 @@ def tightened(loop: Loop, plan: Dispatch, most: int) -> float:
     loop.anchor_here(aside=False)
     loop.weigh()
     scale = abs(loop.day.value(plan.p_kw))
-    best, tired = -np.inf, 0
+    best, tired, means = -np.inf, 0, []
     for _ in range(0, most, PASSES):
         loop.passes(PASSES)
-        found = linear_bound(loop)
+        means.append(loop.mean_s)
+        wanted = [count for count in WINDOWS if count <= len(means)]
+        found = max(linear_bound(loop, np.mean(means[-count:], axis=0)) for count in wanted)
         tired = 0 if found > best + BETTER * scale else tired + 1
         best = max(best, found)
         if tired >= TIRED:

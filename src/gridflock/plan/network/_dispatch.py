@@ -229,7 +229,7 @@ class _Planner:
                 loop.since = loop.round - how.settings.firm_from + SOFTER
             if (self.clean is not None and left <= 0) or loop.round >= how.rounds or not how.going():
                 return
-            if 0 < count < FEW and loop.round >= FIRST_REPAIR and self.clean is None:
+            if 0 < count < FEW and loop.round >= FIRST_REPAIR and self._better(loop.plan):
                 self._repaired(loop, REPAIRED_IN)
                 if self.clean is not None and left <= 0:
                     return
@@ -254,8 +254,12 @@ class _Planner:
 
     def _keep(self, plan: Dispatch) -> None:
         """Keep the better one of two clean plans."""
-        if self.clean is None or self.day.value(plan.p_kw) < self.day.value(self.clean.p_kw):
+        if self._better(plan):
             self.clean = plan
+
+    def _better(self, plan: Dispatch) -> bool:
+        """Whether a plan, were it clean, would be better than the clean one there is."""
+        return self.clean is None or self.day.value(plan.p_kw) < self.day.value(self.clean.p_kw)
 
     def _note(self, stage: str, turn: int, plan: Dispatch, voltages: int, currents: int) -> int:
         """Log a round; how many limits are broken."""
