@@ -346,7 +346,7 @@ def bench_network_dispatch(
     ] = False,
     polish: Annotated[
         int, typer.Option(min=0, max=100, help="Rounds after the first plan without violations.")
-    ] = 0,
+    ] = 4,
     seed: Seed = 1,
     as_json: AsJson = False,
 ) -> None:
