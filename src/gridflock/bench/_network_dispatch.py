@@ -117,8 +117,8 @@ def network_dispatch(
     Returns:
         ``zero_violations_s`` (the clock) and ``zero_violations_cpu_s`` to the first plan that keeps all
         limits in AC, ``planned_s`` to the one that is returned after polishing, the linearised bound not
-        counted; its ``violations``; cost over the bounds, as parts of them; OpenDSS's own count and its largest difference; what devices do not get; the
-        rounds; limits that do not hold, by name.
+        counted; its ``violations``; cost over the bounds, as parts of them; OpenDSS's own count and its
+        largest difference; what devices do not get; the rounds; limits that do not hold, by name.
 
     Raises:
         FeederRejected: the file cannot be read.
