@@ -11,8 +11,9 @@ from gridflock.console._cli import app
 from gridflock.field import opendss
 from gridflock.grid import initial
 from gridflock.grid.build import assemble, from_document
-from gridflock.plan.network import Policy, limits
+from gridflock.plan.network import Policy
 from gridflock.plan.network._exact import Exact
+from gridflock.plan.network._verdict import limits
 from gridflock.sim import feeder_document
 
 AGREEMENT_PU = 1e-7

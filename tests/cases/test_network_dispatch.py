@@ -17,13 +17,13 @@ from gridflock.plan.network import (
     Devices,
     Feeder,
     How,
-    Limits,
     NetworkPlan,
     Policy,
     day_limits,
     dispatch_plan,
     feeder,
 )
+from gridflock.plan.network._verdict import Limits
 from gridflock.sim import feeder_document
 from gridflock.units import TimeGrid
 

@@ -8,13 +8,14 @@ from hypothesis import strategies as st
 from gridflock.bench._network_world import drawn
 from gridflock.grid.build import from_document
 from gridflock.plan.devices import Bands
-from gridflock.plan.network import Policy, judged, limits
+from gridflock.plan.network import Policy
 from gridflock.plan.network._columns import columns
 from gridflock.plan.network._correction import project
 from gridflock.plan.network._exact import Exact
 from gridflock.plan.network._fallback import shrunk
 from gridflock.plan.network._movement import Bounds, Dispatch, Guard
 from gridflock.plan.network._repair import Workshop, repair
+from gridflock.plan.network._verdict import judged, limits
 from gridflock.sim import feeder_document
 
 KWH = 1e-6

@@ -13,20 +13,11 @@ from threadpoolctl import threadpool_limits
 from gridflock.bench._network_referee import refereed
 from gridflock.bench._network_world import World, opened, rolled, world
 from gridflock.grid._network import Complex, Float
-from gridflock.plan.network import (
-    Devices,
-    How,
-    Limits,
-    NetworkPlan,
-    Policy,
-    Progress,
-    Verdict,
-    dispatch_plan,
-    judged,
-    limits,
-)
+from gridflock.plan.network import Devices, How, NetworkPlan, Policy, dispatch_plan
+from gridflock.plan.network._dispatch import Progress
 from gridflock.plan.network._exact import Exact
 from gridflock.plan.network._loop import Warm
+from gridflock.plan.network._verdict import Limits, Verdict, judged, limits
 from gridflock.units import Kvar, Kw
 
 WITHIN = 0.01
