@@ -117,6 +117,7 @@ class AtStep:
 
 
 def at_step(of: Workshop, rows: NearRows, points: Points, verdict: Verdict, t: int) -> AtStep:
+    """Near rows as upper limits at one step; those about to be broken on both sides by their nearer one."""
     conductors = of.exact.conductors[rows.at]
     v_low, v_high = verdict.low_pu[t, rows.nodes], verdict.high_pu[t, rows.nodes]
     beside = of.feeder.network.branch_blocks.node[conductors]
