@@ -196,7 +196,7 @@ class _Planner:
         free = day.deciders.best(day.price)
         still = np.zeros((len(day.columns.reactive), day.feeder.steps))
         loop = Loop.begun(day, how.settings, without, Dispatch(free, still), warm)
-        self._turn(loop)
+        self._turn(loop, FIRST_REPAIR if warm is None else 1)
         found = self.clean
         if found is None:
             found = self._repaired(loop, None)
@@ -216,7 +216,7 @@ class _Planner:
             network_prices, why, tuple(self.log), kept,
         )  # fmt: skip
 
-    def _turn(self, loop: Loop) -> None:
+    def _turn(self, loop: Loop, repairs_from: int) -> None:
         """Rounds until the plan is clean and polished, or time is over."""
         how, left = self.how, self.how.polish
         while True:
@@ -229,7 +229,7 @@ class _Planner:
                 loop.since = loop.round - how.settings.firm_from + SOFTER
             if (self.clean is not None and left <= 0) or loop.round >= how.rounds or not how.going():
                 return
-            if 0 < count < FEW and loop.round >= FIRST_REPAIR and self._better(loop.plan):
+            if 0 < count < FEW and loop.round >= repairs_from and self._better(loop.plan):
                 self._repaired(loop, REPAIRED_IN)
                 if self.clean is not None and left <= 0:
                     return

@@ -93,8 +93,8 @@ class Settings:
     aside_pu: float = 2e-4
     aside: float = 2e-3
     patience: int = 3
-    most_aside_pu: float = 2e-3
-    most_aside: float = 2e-2
+    most_aside_pu: float = 1e-3
+    most_aside: float = 4e-3
     most_price: float = 5.0
 
 
@@ -265,6 +265,7 @@ class Loop:
         if warm is not None:
             loop.duals.volts[np.searchsorted(nodes, warm.nodes)] = warm.volts
             loop.duals.amps[:, np.searchsorted(at, warm.at)] = warm.amps
+            loop.since = -settings.firm_from
         return loop
 
     def warm(self) -> Warm:
