@@ -197,7 +197,7 @@ def _figures(here: _Case, plan: NetworkPlan, watch: _Watch) -> dict[str, Any]:
         "cost_over_linearised_bound": _over(plan.cost, plan.linear_bound),
         "ev_need_kwh": round(float(of.flexibility.x_hi_kwh[of.of("vehicle"), -1].sum()), 1),
         "ev_unserved_kwh": _short(float(plan.missing_kwh[of.of("vehicle")].sum())),
-        "missing_kwh": _short(float(plan.missing_kwh.max(initial=0.0))),
+        "missing_kwh": _short(float(plan.missing_kwh[~of.of("vehicle")].max(initial=0.0))),
         "pv_curtailed": _short(1.0 - float(plan.p_kw[pv].sum() / base[pv].sum())) if pv.any() else 0.0,
         "rounds": watch.log,
         "broken": [str(one) for one in plan.broken[:NAMED]],
@@ -256,4 +256,6 @@ def _wrong(found: dict[str, Any]) -> list[str]:
         wrong.append(f"{found['cost_over_linearised_bound']} over the linearised bound (rule: {WITHIN})")
     if found["ev_unserved_kwh"] > SERVED * found["ev_need_kwh"]:
         wrong.append(f"vehicles lack {found['ev_unserved_kwh']} kWh (rule: {SERVED} of their need)")
+    if found["missing_kwh"] > AGREES_PU:
+        wrong.append(f"a battery's band is left by {found['missing_kwh']} kWh")
     return wrong
