@@ -16,7 +16,7 @@ code per row. Nothing here loops over devices in a tick.
 from gridflock.fleet._capability import capability
 from gridflock.fleet._columns import Fleet, Image
 from gridflock.fleet._reactive import reactive_room
-from gridflock.fleet.flexible import arrivals_kwh, arriving, flexibility
+from gridflock.fleet.flexible import arrivals_kwh, flexibility
 from gridflock.fleet.groups import Groups, GroupStatus, group_status
 from gridflock.fleet.sharing import Split, fair, split
 
@@ -27,7 +27,6 @@ __all__ = [
     "Image",
     "Split",
     "arrivals_kwh",
-    "arriving",
     "capability",
     "fair",
     "flexibility",

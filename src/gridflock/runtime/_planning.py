@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from gridflock.fleet import Image, arriving, flexibility
+from gridflock.fleet import Image, flexibility
+from gridflock.fleet.flexible import arriving
 from gridflock.forecast import forecast
 from gridflock.grid import ControlState, Flow
 from gridflock.market import prices, tariffs
