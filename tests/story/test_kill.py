@@ -18,7 +18,7 @@ DRIVER = Path(__file__).with_name("kill_driver.py")
 
 
 def _life(folder: Path, seconds: float, *, settled: bool) -> tuple[list[str], list[str]]:
-    """Start a life, kill it ``seconds`` after it is ready, or has ticked; what it was acknowledged, and its ticks."""
+    """Start a life, kill it ``seconds`` after it is ready or has ticked; acknowledgements and ticks."""
     with subprocess.Popen(
         [sys.executable, str(DRIVER), str(folder)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
