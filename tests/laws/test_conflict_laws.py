@@ -222,7 +222,7 @@ def test_each_member_says_what_it_must_give(world):
 @QUICK
 @given(
     worlds(),
-    st.sampled_from([np.nan, -1.0, ENDLESS, 1e9]),
+    st.sampled_from([np.nan, -1.0, ENDLESS, 1e9, 1e21, 1e300]),
     st.sampled_from(["up_kw", "x_lo_kwh", "gain_down", "fixed", "limit", "price"]),
 )
 def test_whatever_comes_in_there_is_an_answer(world, value, where):
@@ -248,3 +248,16 @@ def test_whatever_comes_in_there_is_an_answer(world, value, where):
 def test_the_same_question_has_the_same_answer(world):
     """Conflicts are a function of their input."""
     assert repr(conflicts(*world)) == repr(conflicts(*world))
+
+
+def test_numbers_the_solver_takes_for_endless_are_an_answer_not_a_crash():
+    """A store that is owed 1e21 kWh: said that nothing was found, and the process lives."""
+    rows, edges, one = np.ones((1, 4)), np.ones((1, 5)), np.ones(1)
+    owed, full = -2 * edges, np.full((1, 5), ENDLESS)
+    owed[0, 3] = 1e21
+    f = Flexibility(
+        TimeGrid.uniform(NOW_S, 900, 4), ("b",), 0 * rows, rows, rows, owed, full, -one, one, 0 * one, 0 * one
+    )
+    (conflict,) = conflicts(f, -12 * rows[0], terms_of(f.grid, 5.0))
+    assert not conflict.members
+    assert "not found" in conflict.text

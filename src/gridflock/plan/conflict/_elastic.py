@@ -66,6 +66,7 @@ class Elastic:
         self._money = np.concatenate([np.ravel(block) for block in model.program.cost])
         self._money[self._column] -= self.penalty[self._cell]
         self._solver = _started(model)
+        """None where the solver refuses the numbers, such as a lower bound it takes for endless."""
 
     @property
     def n(self) -> int:
@@ -98,15 +99,19 @@ class Elastic:
         return peak
 
     def _solve(self, money: Floats, price: Floats) -> Given | None:
-        cost = money.copy()
+        solver, cost = self._solver, money.copy()
         cost[self._column] += price[self._cell]
         numbers = np.arange(len(cost), dtype=np.int32)
-        self._solver.changeColsCost(len(cost), numbers, cost)
-        self._solver.run()
-        if self._solver.getModelStatus() != highspy.HighsModelStatus.kOptimal:
+        # A model the solver refused must not be run: it would crash the process.
+        if solver is None or solver.changeColsCost(len(cost), numbers, cost) == highspy.HighsStatus.kError:
             return None
-        found = self._solver.getSolution()
+        solver.run()
+        if solver.getModelStatus() != highspy.HighsModelStatus.kOptimal:
+            return None
+        found = solver.getSolution()
         value = np.asarray(found.col_value)
+        if not np.isfinite(value).all():
+            return None
         # What the row pays for the slack: its cost less what is left of it after pricing out.
         paid = cost[self._column] - np.asarray(found.col_dual)[self._column]
         slack, share = np.zeros(self.n), np.zeros(self.n)
@@ -117,12 +122,11 @@ class Elastic:
         return Given(float(cost @ value), slack, touches, own)
 
 
-def _started(model: Model) -> highspy.Highs:
+def _started(model: Model) -> highspy.Highs | None:
     solver = highspy.Highs()
     options = {"output_flag": False, "threads": 1, "parallel": "off", "solver": "simplex"}
     for name, value in options.items():
         solver.setOptionValue(name, value)
     # Only costs change between runs, so the last vertex stays feasible: primal simplex goes on from it.
     solver.setOptionValue("simplex_strategy", 4)
-    solver.passModel(_lp(model.program))
-    return solver
+    return None if solver.passModel(_lp(model.program)) == highspy.HighsStatus.kError else solver
