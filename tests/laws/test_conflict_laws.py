@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy.optimize import linprog
@@ -19,6 +20,7 @@ from gridflock.units import TimeGrid
 NOW_S = 1_750_003_200
 ENDLESS = np.inf
 HOLDS_KWH = 1e-4
+MATTERS_KWH = 0.05
 QUICK = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
@@ -193,7 +195,7 @@ def test_a_conflict_is_real_and_irreducible(world):
     f, fixed, terms = world
     for conflict in conflicts(*world):
         members = [cells_of(member, f) for member in conflict.members]
-        assert least_slack(f, fixed, terms, set().union(*members)) > 0.5 * HOLDS_KWH
+        assert least_slack(f, fixed, terms, set().union(*members)) > 0.9 * MATTERS_KWH
         for out in range(len(members)):
             rest = set().union(*members[:out], *members[out + 1 :])
             assert least_slack(f, fixed, terms, rest) <= 2 * HOLDS_KWH
@@ -202,10 +204,11 @@ def test_a_conflict_is_real_and_irreducible(world):
 @QUICK
 @given(worlds())
 def test_conflicts_are_told_just_where_wishes_clash(world):
-    """None where an independent solver keeps every wish; at least one where it cannot."""
+    """None where an independent solver keeps every wish; at least one where they have to give much."""
     f, fixed, terms = world
     least = least_slack(f, fixed, terms, everything(f, terms))
-    assert bool(conflicts(*world)) == (least > HOLDS_KWH) or abs(least - HOLDS_KWH) < 0.5 * HOLDS_KWH
+    found = conflicts(*world)
+    assert not found if least < 0.9 * MATTERS_KWH else found or least < 10 * MATTERS_KWH
 
 
 @QUICK
@@ -261,3 +264,25 @@ def test_numbers_the_solver_takes_for_endless_are_an_answer_not_a_crash():
     (conflict,) = conflicts(f, -12 * rows[0], terms_of(f.grid, 5.0))
     assert not conflict.members
     assert "not found" in conflict.text
+
+
+@pytest.mark.parametrize(("owed_kwh", "told"), [(300.2, False), (300.5, True), (0.56, True), (0.53, False)])
+def test_a_clash_that_is_small_beside_the_wishes_is_not_told(owed_kwh, told):
+    """A store that can draw 300 kWh, or half a kWh, in time: 0.1 % of it, or 0.05 kWh, may lack."""
+    kw = 300.0 if owed_kwh > 1 else 0.5
+    rows, edges, one = np.ones((1, 4)), np.ones((1, 5)), np.ones(1)
+    lo = np.where(np.arange(5) < 4, 0.0, owed_kwh)[None]
+    f = Flexibility(
+        TimeGrid.uniform(NOW_S, 900, 4),
+        ("b",),
+        0 * rows,
+        0 * rows,
+        kw * rows,
+        lo,
+        1e3 * edges,
+        -one,
+        one,
+        0 * one,
+        0 * one,
+    )
+    assert bool(conflicts(f, 0 * rows[0], terms_of(f.grid, ENDLESS))) == told
