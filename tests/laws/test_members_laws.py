@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gridflock.model import Envelope, Flexibility
-from gridflock.plan import Members, Terms, planned
+from gridflock.plan import Members, Terms, plan, planned
 from gridflock.plan import _members as module
 from gridflock.plan.devices import Bands
 from gridflock.units import TimeGrid
@@ -75,7 +75,8 @@ def test_prices_and_one_program_agree(seed, monkeypatch):
     found = planned(members, load, terms, NOW_S, target=0.002)
     best = whole.schedule.cost
     tolerance = 1e-5 * abs(best) + 1e-4
-    assert found.bound <= best + tolerance
+    assert found.schedule.cost - found.gap <= best + tolerance
+    assert whole.gap <= tolerance
     assert best - tolerance <= found.schedule.cost <= best + 0.004 * abs(best) + tolerance
     assert possible(members, found.p_kw, 2e-2)
 
@@ -95,7 +96,8 @@ def test_a_plan_of_devices_says_what_it_is(seed, part):
     schedule = found.schedule
     np.testing.assert_allclose(members.sums(found.p_kw), schedule.p_kw, atol=1e-6)
     np.testing.assert_allclose(load + schedule.p_kw.sum(axis=0), schedule.net_kw, atol=1e-6)
-    assert found.bound <= schedule.cost + 1e-6 * abs(schedule.cost)
+    assert found.gap >= 0.0
+    assert schedule.penalty >= 0.0
     assert possible(members, found.p_kw, 2e-2)
     beyond = np.maximum(-schedule.net_kw - limit, 0.0).max()
     named = {reason.row for reason in schedule.reasons if reason.slack_kw > 0.0}
@@ -151,3 +153,62 @@ def test_an_empty_horizon_is_no_exception():
     empty = replace(members, flexibility=replace(of, grid=grid, **tables, **edges))
     found = planned(empty, load[:0], terms, NOW_S)
     assert "empty horizon" in found.schedule.reasons[0].row
+
+
+def test_a_need_that_cannot_be_met_is_named():
+    """A vehicle that owes more than it can charge is a reason of the plan, however many devices there are."""
+    for n in (3, 230):
+        grid = TimeGrid.uniform(NOW_S, 900, 8)
+        tables, edges = np.ones((n, 8)), np.ones((n, 9))
+        least = np.zeros((n, 9))
+        least[:, 8] = 1.0
+        least[0, 8] = 9.0
+        cars = Flexibility(
+            grid, tuple(f"car-{k}" for k in range(n)), 0 * tables, 0 * tables, tables, least, 10 * edges,
+            np.zeros(n), np.full(n, 0.9), np.zeros(n), np.zeros(n),
+        )  # fmt: skip
+        members = Members(cars, ("cars",), np.zeros(n, dtype=np.int64))
+        found = planned(members, np.full(8, -100.0), terms_of(np.random.default_rng(1), 8), NOW_S)
+        assert {r.row for r in found.schedule.reasons if r.slack_kw > 0.0} == {"energy band of car-0"}
+
+
+def test_cost_is_the_same_however_it_was_found(monkeypatch):
+    """Owners' tariffs, stored energy and limits that give way count alike by prices and as one program."""
+    rng = np.random.default_rng(9)
+    members, load = homes(rng, 50, 10), -rng.uniform(100.0, 200.0, 10)
+    more = {"premium": {"suns": np.full(10, 0.1)}, "end_value": {"batteries": 0.4}}
+    more["import_limit_kw"] = np.full(10, 90.0)
+    terms = terms_of(rng, 10, **more)
+    whole = planned(members, load, terms, NOW_S)
+    monkeypatch.setattr(module, "FEW", 0)
+    found = planned(members, load, terms, NOW_S, target=0.001)
+    assert found.schedule.penalty == pytest.approx(whole.schedule.penalty, rel=0.01)
+    assert found.schedule.cost == pytest.approx(whole.schedule.cost, rel=0.003)
+    assert found.schedule.cost - found.gap <= whole.schedule.cost + 1e-3
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_no_feasible_plan_undercuts_what_is_proven_at_negative_prices(seed):
+    """The proven gap holds against an optimum that may choose each step's direction (HiGHS, yes or no)."""
+    rng = np.random.default_rng(seed)
+    steps = 4
+    grid = TimeGrid.uniform(NOW_S, 3600, steps)
+    held = rng.uniform(0.0, 4.0)
+    store = Flexibility(
+        grid, ("store",), np.zeros((1, steps)), np.full((1, steps), 3.0), np.full((1, steps), 3.0),
+        np.full((1, steps + 1), -held), np.full((1, steps + 1), 4.0 - held),
+        np.array([-1 / 0.8]), np.array([0.8]), np.array([0.01]), np.array([0.01]),
+    )  # fmt: skip
+    price = rng.uniform(-0.4, 0.2, steps)
+    endless = np.full(steps, np.inf)
+    terms = Terms(price, price / 2, endless, endless)
+    members = Members(store, ("store",), np.zeros(1, dtype=np.int64))
+    found = planned(members, np.full(steps, -5.0), terms, NOW_S)
+    proven = found.schedule.cost - found.gap
+    best = np.inf
+    for ways in range(2**steps):
+        up = np.array([ways >> t & 1 for t in range(steps)], dtype=bool)
+        one = replace(store, up_kw=store.up_kw * up, down_kw=store.down_kw * ~up)
+        best = min(best, plan(one, np.full(steps, -5.0), terms, NOW_S).cost)
+    assert proven <= best + 1e-6
+    assert found.schedule.cost >= best - 1e-6

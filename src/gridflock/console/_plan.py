@@ -17,6 +17,8 @@ from gridflock.console._remote import Remote
 from gridflock.console._screen import AsJson, Token, Url, out, show, stop
 
 _REASONS = 12
+_GAVE_KW = 0.1
+_PICTURES = (".png", ".svg", ".pdf")
 
 
 def plan(
@@ -45,6 +47,8 @@ def plan(
     Net load and price, the limits it pays for, the AC verdict of every step, and what clashes in it. A day
     planned ahead shows gap and violations while it works; exit code 2 where limits stay broken.
     """
+    if picture is not None and (picture.suffix not in _PICTURES or not picture.parent.is_dir()):
+        raise stop(f"plot: {picture} (rule: a .png, .svg or .pdf file in a folder that exists)")
     asked = (feeder, ders, day, seed, import_limit, violation_rate)
     answer = _ahead(*asked) if feeder else Remote(url, token).ask("GET", "/api/plan")
     if picture is not None:
@@ -56,9 +60,15 @@ def plan(
         show(answer, as_json)
     else:
         tell(answer)
-    verdict = answer["in_ac"] or {"voltages": 0, "currents": 0}
-    if feeder and verdict["voltages"] + verdict["currents"]:
+    if feeder and _broken(answer):
         raise typer.Exit(2)
+
+
+def _broken(answer: dict[str, Any]) -> bool:
+    """Whether any limit stays broken: in AC, at the head, of a group or of a store."""
+    verdict = answer["in_ac"]
+    in_ac = verdict is not None and verdict["voltages"] + verdict["currents"] + verdict["unsolved"] > 0
+    return in_ac or any(reason["slack_kw"] > _GAVE_KW for reason in answer["reasons"])
 
 
 def _ahead(
@@ -113,8 +123,10 @@ def explain(
 def tell(answer: dict[str, Any]) -> None:
     """A plan on the screen."""
     out.print(f"plan of {answer['made_at']}, cost {_n(answer['cost'])}, peak {_n(answer['peak_kw'])} kW")
-    if answer["bound"] is not None:
-        out.print(f"no plan can cost less than {_n(answer['bound'])}")
+    if answer["penalty"]:
+        out.print(f"limits that give way are charged {_n(answer['penalty'])} beside it, which is no money")
+    if answer["gap"] is not None:
+        out.print(f"proven: no plan is better by more than {_n(answer['gap'])}")
     if answer["in_ac"] is not None:
         out.print(_in_ac(answer["in_ac"]))
     if answer["caution"] is not None:
@@ -144,6 +156,8 @@ def tell(answer: dict[str, Any]) -> None:
 def _in_ac(verdict: dict[str, Any]) -> str:
     """What AC says, in a line."""
     before = f"{verdict['voltages_before']} voltages and {verdict['currents_before']} currents beyond limits"
+    if verdict["unsolved"]:
+        return f"in AC: {verdict['unsolved']} of {verdict['steps']} steps have no solution at all"
     if not verdict["voltages"] + verdict["currents"]:
         return f"in AC: every limit holds in all {verdict['steps']} steps ({before} before it was held)"
     worst = f"{verdict['worst_pu']:.4f} pu, {100 * verdict['worst_over']:.2f} % of a current"

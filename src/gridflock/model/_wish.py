@@ -245,8 +245,10 @@ class Schedule:
         price: (T,) marginal worth of injected energy at the head, money per kWh.
         peak_kw: the import peak the plan accepts.
         reasons: limits that bind or had to give.
-        cost: objective of the plan, money.
+        cost: objective of the plan, money: energy, new peak, calm, own costs, less the worth of what is left
+            in store, and penalties; of owners' tariffs only what is moved.
         made_at_s: when.
+        penalty: part of the cost that is no money: what limits that gave way are charged, where it is told.
         shares: the same by resource, where it was planned so.
     """
 
@@ -261,4 +263,5 @@ class Schedule:
     reasons: tuple[Reason, ...]
     cost: float
     made_at_s: int
+    penalty: float = 0.0
     shares: Shares | None = None

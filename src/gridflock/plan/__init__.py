@@ -10,7 +10,7 @@ and keeps the prices behind the plan, of which ``explain`` says why a set-point 
 from gridflock.plan._check import check
 from gridflock.plan._explain import Explained, explain
 from gridflock.plan._grounds import Grounds, packed, unpacked
-from gridflock.plan._members import Members, Planned, Prices, planned
+from gridflock.plan._members import Members, Planned, Prices, moved_to, planned
 from gridflock.plan._plan import grounded, plan
 from gridflock.plan._terms import Terms
 
@@ -24,6 +24,7 @@ __all__ = [
     "check",
     "explain",
     "grounded",
+    "moved_to",
     "packed",
     "plan",
     "planned",

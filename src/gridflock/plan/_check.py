@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from gridflock.model import Envelope, Flexibility, Reason, Rejected
 from gridflock.plan._terms import Terms
 from gridflock.plan.direct._solve import Floats
-from gridflock.units import Kw, Mask
+from gridflock.units import Kw, Mask, Money
 
 _PER_STEP = ("import_price", "export_price", "import_limit_kw", "export_limit_kw")
 _MAY_BE_ENDLESS = ("import_limit_kw", "export_limit_kw")
@@ -50,12 +51,7 @@ def misshapen(flexibility: Flexibility, fixed: Kw, terms: Terms) -> tuple[Reject
     shapes = {name: np.shape(getattr(flexibility, name)) for name in wanted}
     wanted |= dict.fromkeys(("fixed_kw", *_PER_STEP), (n,))
     shapes |= {name: np.shape(getattr(terms, name)) for name in _PER_STEP} | {"fixed_kw": np.shape(fixed)}
-    odd = tuple(
-        Rejected("plan", "premium", (group,), "must be finite, one value per step")
-        for group, values in terms.premium.items()
-        if np.shape(values) != (n,) or not np.isfinite(values).all()
-    )
-    return odd + tuple(
+    return tuple(
         Rejected("plan", name, (), f"shape {shapes[name]}, expected {shape}")
         for name, shape in wanted.items()
         if shapes[name] != shape
@@ -165,10 +161,20 @@ def _sound_terms(flexibility: Flexibility, terms: Terms, found: list[Rejected]) 
         ramp_penalty=scalars["ramp_penalty"],
         end_value={group: value for group, value in terms.end_value.items() if np.isfinite(value)},
         group_limits=_sound_limits(flexibility, terms, found),
-        premium=terms.premium,
+        premium=_sound_premiums(flexibility, terms, found),
         members=terms.members,
         blocks=terms.blocks,
     )
+
+
+def _sound_premiums(flexibility: Flexibility, terms: Terms, found: list[Rejected]) -> Mapping[str, Money]:
+    """Owners' tariffs that are numbers; a group with another pays as all do."""
+    n = flexibility.grid.n
+    bad = [g for g, v in terms.premium.items() if np.shape(v) != (n,) or not np.isfinite(v).all()]
+    if bad:
+        rule = "must be finite, one value per step; left out"
+        found.append(Rejected("plan", "premium", tuple(bad[:20]), rule, count=len(bad)))
+    return {group: values for group, values in terms.premium.items() if group not in bad}
 
 
 def _sound_limits(flexibility: Flexibility, terms: Terms, found: list[Rejected]) -> tuple[Envelope, ...]:
@@ -181,7 +187,10 @@ def _sound_limits(flexibility: Flexibility, terms: Terms, found: list[Rejected])
         elif not limit.p_lo_kw <= limit.p_hi_kw:
             rule = f"p_lo_kw {limit.p_lo_kw} above p_hi_kw {limit.p_hi_kw}; both kept, one gives way"
             found.append(Rejected("envelope", "p_lo_kw", (limit.group,), rule))
-        if not strangers and not (np.isnan(limit.p_lo_kw) or np.isnan(limit.p_hi_kw)):
+        if limit.p_lo_kw == np.inf or limit.p_hi_kw == -np.inf:
+            rule = f"p_lo_kw {limit.p_lo_kw}, p_hi_kw {limit.p_hi_kw}: no power is inside; left out"
+            found.append(Rejected("envelope", "p_lo_kw", (limit.group,), rule))
+        elif not strangers and not (np.isnan(limit.p_lo_kw) or np.isnan(limit.p_hi_kw)):
             kept.append(limit)
     return tuple(kept)
 

@@ -24,7 +24,8 @@ from gridflock.plan._grounds import (
 )
 from gridflock.plan._plan import grounded
 from gridflock.plan._reason import HEAD
-from gridflock.plan._terms import Terms, default_end_value, premiums
+from gridflock.plan._terms import Terms, premiums
+from gridflock.plan._value import Value, content, end_values, valued
 from gridflock.plan.coordination import (
     Carried,
     Coordinated,
@@ -41,6 +42,8 @@ from gridflock.plan.devices._compiled import Array, Indices
 from gridflock.plan.direct import band_penalty
 from gridflock.units import Kw, Money, TimeGrid
 
+_MISSING_KWH, _NAMED = 0.01, 50
+"""Less missing than this part is rounding; so many devices are named."""
 FEW = 200
 """So many devices are planned as one program."""
 _SUMMED = ("base_kw", "up_kw", "down_kw", "x_lo_kwh", "x_hi_kwh")
@@ -75,12 +78,15 @@ class Members:
         """The groups' sums, an outer form of what their devices can do."""
         f = self.flexibility
         arrays: dict[str, Array] = {name: self.sums(getattr(f, name)) for name in _SUMMED}
-        power = {"up": f.up_kw.max(axis=1), "down": f.down_kw.max(axis=1)}
-        for side, weight in power.items():
+        for side in ("up", "down"):
+            weight = getattr(f, f"{side}_kw").max(axis=1)
             whole = np.bincount(self.group, weight, len(self.names))
-            for name in (f"gain_{side}", f"cost_{side}"):
-                summed = np.bincount(self.group, weight * getattr(f, name), len(self.names))
-                arrays[name] = np.divide(summed, whole, out=np.zeros_like(summed), where=whole > 0.0)
+            summed = np.bincount(self.group, weight * getattr(f, f"cost_{side}"), len(self.names))
+            arrays[f"cost_{side}"] = np.divide(summed, whole, out=np.zeros_like(summed), where=whole > 0.0)
+            # The best gain of any: it fills with least and empties by least.
+            best = np.full(len(self.names), -np.inf)
+            np.maximum.at(best, self.group[weight > 0.0], getattr(f, f"gain_{side}")[weight > 0.0])
+            arrays[f"gain_{side}"] = np.where(np.isfinite(best), best, 0.0)
         return Flexibility(f.grid, self.names, **arrays)  # type: ignore[arg-type]  # all float64
 
     def sums(self, p_kw: Kw) -> Kw:
@@ -122,14 +128,18 @@ class Planned:
         schedule: of the groups.
         p_kw: (m, T) of the devices; what each of them can do.
         grounds: the prices behind it, by device; None where all rest at base.
-        bound: no plan can cost less, money; the cost itself where the optimum was found; -inf without proof.
+        gap: no plan is better by more than this, money and penalties together; inf without proof.
+        value: what the plan comes to.
+        terms: what was weighed, said of the devices; None where all rest at base.
         prices: where the next horizon starts; None where nothing was coordinated.
     """
 
     schedule: Schedule
     p_kw: Kw
     grounds: Grounds | None
-    bound: float
+    gap: float
+    value: Value
+    terms: Terms | None
     prices: Prices | None
 
 
@@ -160,7 +170,7 @@ def planned(
         progress: told how good the plan is after every round.
     """
     able = members.flexibility
-    wrong = misshapen(able, fixed, replace(terms, premium={}))
+    wrong = misshapen(able, fixed, terms)
     if wrong:
         return _resting(members, fixed, now_s, told(wrong))
     given = sound(able, fixed, _of_devices(members, terms))
@@ -168,7 +178,7 @@ def planned(
     if len(able.groups) <= FEW:
         return _as_one(kept, given, now_s)
     problem = _problem(kept, given, terms)
-    end_value = default_end_value(given.flexibility, given.terms)
+    end_value = end_values(given.flexibility, given.terms)
     bands = Bands.of(
         given.flexibility,
         end_value=end_value,
@@ -188,6 +198,37 @@ def planned(
     if found.plan is None or found.recovered is None:
         return _resting(kept, given.fixed_kw, now_s, (*told(found.rejected), *told(given.rejected)))
     return _planned(kept, given, problem, found, end_value, now_s)
+
+
+def moved_to(of: Planned, members: Members, p_kw: Kw) -> Planned:
+    """A plan whose devices were moved afterwards, at what it comes to then.
+
+    Args:
+        of: the plan.
+        members: who was planned.
+        p_kw: (m, T) what they are to do now.
+    """
+    if of.terms is None or of.grounds is None:
+        return of
+    f, schedule = of.grounds.flexibility, of.schedule
+    value = valued(f, p_kw, schedule.fixed_kw, of.terms)
+    sums = members.sums(p_kw)
+    net_kw = schedule.fixed_kw + sums.sum(axis=0)
+    return replace(
+        of,
+        schedule=replace(
+            schedule,
+            p_kw=sums,
+            net_kw=net_kw,
+            peak_kw=max(of.terms.peak_so_far_kw, float(np.max(-net_kw, initial=0.0))),
+            cost=value.whole,
+            penalty=value.penalty,
+        ),
+        p_kw=p_kw,
+        grounds=replace(of.grounds, p_kw=p_kw),
+        gap=max(of.gap + value.whole - of.value.whole, 0.0),
+        value=value,
+    )
 
 
 @dataclass(slots=True, eq=False)
@@ -212,16 +253,21 @@ def _unavoidable(given: Sound) -> float:
 def _as_one(members: Members, given: Sound, now_s: int) -> Planned:
     """Few devices as one program."""
     found = grounded(given.flexibility, given.fixed_kw, given.terms, now_s)
-    of = found.schedule
+    of, f = found.schedule, given.flexibility
+    if found.grounds is None:
+        return _resting(members, given.fixed_kw, now_s, (*told(given.rejected), *of.reasons))
+    value = valued(f, of.p_kw, given.fixed_kw, given.terms)
     schedule = replace(
         of,
         groups=members.names,
         p_kw=members.sums(of.p_kw),
         base_kw=members.sums(of.base_kw),
         reasons=(*told(given.rejected), *of.reasons),
+        cost=value.whole,
+        penalty=value.penalty,
     )
-    bound = of.cost if found.grounds is not None else -np.inf
-    return Planned(schedule, of.p_kw, found.grounds, bound, None)
+    gap = max(of.cost - found.bound, 0.0)
+    return Planned(schedule, of.p_kw, found.grounds, gap, value, given.terms, None)
 
 
 def _of_devices(members: Members, terms: Terms) -> Terms:
@@ -267,15 +313,11 @@ def _problem(members: Members, given: Sound, asked: Terms) -> Problem:
     for limit in terms.group_limits:
         inside = [number[g] for g in asked.members.get(limit.group, (limit.group,)) if g in number]
         now = grid.starts_s < limit.until_s
-        lo, hi = min(limit.p_lo_kw, limit.p_hi_kw), limit.p_hi_kw
-        row(
-            f"{limit.source} (limit of {limit.group})",
-            np.array(sorted(inside), dtype=np.int64),
-            np.zeros(n),
-            np.where(now, lo, -np.inf),
-            np.where(now, hi, np.inf),
-            terms.limit_penalty,
-        )
+        name, rows = f"{limit.source} (limit of {limit.group})", np.array(sorted(inside), dtype=np.int64)
+        lo, hi = np.where(now, limit.p_lo_kw, -np.inf), np.where(now, limit.p_hi_kw, np.inf)
+        crossed = limit.p_lo_kw > limit.p_hi_kw
+        for low, high in ((lo, none), (-none, hi)) if crossed else ((lo, hi),):
+            row(name, rows, np.zeros(n), low, high, terms.limit_penalty)
     limits = Limits(
         tuple(names), tuple(groups), np.array(fixed), np.array(floor), np.array(ceiling), np.array(price)
     )
@@ -286,7 +328,8 @@ def _problem(members: Members, given: Sound, asked: Terms) -> Problem:
     peaks = Peaks((PEAK,), (everybody,), *one, np.array([terms.peak_so_far_kw]), np.array([terms.peak_price]))
     by_group = np.zeros((len(members.names), n))
     for g, name in enumerate(members.names):
-        by_group[g] = asked.premium.get(name, np.zeros(n))
+        mine = np.asarray(asked.premium.get(name, np.zeros(n)))
+        by_group[g] = mine if mine.shape == (n,) and np.isfinite(mine).all() else 0.0
     return Problem(
         grid.hours,
         terms.import_price,
@@ -303,11 +346,12 @@ def _planned(
 ) -> Planned:
     assert found.plan is not None
     assert found.recovered is not None
-    f, terms, hours = members.flexibility, given.terms, members.flexibility.grid.hours
+    f, terms = members.flexibility, given.terms
     p_kw = found.recovered.p_kw[0].astype(np.float64)
     sums = members.sums(p_kw)
     net_kw = given.fixed_kw + sums.sum(axis=0)
-    unavoidable = _unavoidable(given)
+    value = valued(f, p_kw, given.fixed_kw, terms)
+    short = missing(f, p_kw, band_penalty(terms))
     parts = _parts(members, given, problem, found.plan)
     head = terms.import_price + sum(
         (part.price for part in parts if part.name in _EVERYWHERE), np.zeros(f.grid.n)
@@ -321,13 +365,28 @@ def _planned(
         net_kw=net_kw,
         price=head,
         peak_kw=max(terms.peak_so_far_kw, float(np.max(-net_kw, initial=0.0))),
-        reasons=(*told(given.rejected), *(r for r in found.reasons if r.row not in _PRICED_ALWAYS)),
-        cost=found.recovered.cost + unavoidable,
+        reasons=(*told(given.rejected), *short, *(r for r in found.reasons if r.row not in _PRICED_ALWAYS)),
+        cost=value.whole,
         made_at_s=now_s,
+        penalty=value.penalty,
     )
-    prices = Prices(f.grid, problem.rows.names, found.plan.dual / hours)
-    bound = found.plan.status.bound + unavoidable
-    return Planned(schedule, p_kw, Grounds(f, p_kw, end_value, parts), bound, prices)
+    prices = Prices(f.grid, problem.rows.names, found.plan.dual / f.grid.hours)
+    gap = max(found.recovered.cost - found.plan.status.bound, 0.0)
+    grounds = Grounds(f, p_kw, end_value, parts)
+    return Planned(schedule, p_kw, grounds, gap, value, terms, prices)
+
+
+def missing(f: Flexibility, p_kw: Kw, price: float) -> tuple[Reason, ...]:
+    """Devices whose band does not hold, at the edge where most is missing, the largest first."""
+    held = content(f, p_kw)[:, 1:]
+    beyond = np.maximum(f.x_lo_kwh[:, 1:] - held, held - f.x_hi_kwh[:, 1:])
+    rows = np.flatnonzero((beyond > _MISSING_KWH * np.maximum(1.0, np.abs(held))).any(axis=1))
+    step = beyond[rows].argmax(axis=1)
+    found = [
+        Reason(f"energy band of {f.groups[g]}", int(t), price, float(beyond[g, t] / f.grid.hours[t]))
+        for g, t in zip(rows.tolist(), step.tolist(), strict=True)
+    ]
+    return tuple(sorted(found, key=lambda reason: -reason.slack_kw)[:_NAMED])
 
 
 def _parts(members: Members, given: Sound, problem: Problem, plan: Plan) -> tuple[Part, ...]:
@@ -375,4 +434,4 @@ def _resting(members: Members, fixed_kw: Kw, now_s: int, why: tuple[Reason, ...]
         cost=float("nan"),
         made_at_s=now_s,
     )
-    return Planned(schedule, base, None, -np.inf, None)
+    return Planned(schedule, base, None, np.inf, Value(np.nan, 0.0), None, None)

@@ -50,25 +50,39 @@ class Grounded:
     Attributes:
         schedule: the plan.
         grounds: every price behind it; None where all rest at base.
+        bound: no plan can cost less, money; -inf without proof.
     """
 
     schedule: Schedule
     grounds: Grounds | None
+    bound: float
 
 
 def grounded(flexibility: Flexibility, fixed: Kw, terms: Terms, now_s: int) -> Grounded:
     """``plan`` with its grounds, for ``explain``."""
     wrong = misshapen(flexibility, fixed, terms)
     if wrong:
-        return Grounded(_at_rest(flexibility, np.zeros(flexibility.grid.n), now_s, told(wrong)), None)
+        return Grounded(
+            _at_rest(flexibility, np.zeros(flexibility.grid.n), now_s, told(wrong)), None, -np.inf
+        )
     given = sound(flexibility, fixed, terms)
     model, solution, up, down = _one_way(given)
     if not solution.ok:
         why = Reason(f"no plan: the solver said {solution.status}; all groups at base", 0, 0.0)
         resting = _at_rest(given.flexibility, given.fixed_kw, now_s, (why, *told(given.rejected)))
-        return Grounded(resting, None)
+        return Grounded(resting, None, -np.inf)
     schedule = _schedule(given, model, solution, up - down, now_s)
-    return Grounded(schedule, grounds_of(model, solution, given.flexibility, given.fixed_kw, given.terms))
+    grounds = grounds_of(model, solution, given.flexibility, given.fixed_kw, given.terms)
+    return Grounded(schedule, grounds, _least(given, model, solution))
+
+
+def _least(given: Sound, model: Model, solution: Solution) -> float:
+    """What no plan can undercut: the program's optimum before any step was held to one direction."""
+    f = given.flexibility
+    if ((model.up >= 0) == (f.up_kw > 0.0)).all() and ((model.down >= 0) == (f.down_kw > 0.0)).all():
+        return solution.cost
+    free = solve(build(f, given.fixed_kw, given.terms).program)
+    return free.cost if free.ok else -np.inf
 
 
 def _one_way(given: Sound) -> tuple[Model, Solution, Floats, Floats]:

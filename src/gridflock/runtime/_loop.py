@@ -151,6 +151,7 @@ class Loop:
         self._flow: Flow | None = None
         self._planning = Planning(settings, past, system.network.timezone)
         self._planned: Planned | None = None
+        self._planned_s = 0
         self._shares = PhaseAreas.of(system)
         self._zone = ZoneInfo(system.network.timezone)
         self._peak_kw, self._peak_day = 0.0, 0
@@ -177,7 +178,7 @@ class Loop:
         flow = self._see(image)
         near = self._near_limits(image, flow)
         entries: list[Entry] = []
-        before = self._planned, self._broken
+        before = self._planned, self._broken, self._planned_s
         if self._settings.managed and self._plan_is_due(now_s):
             entries.append(self._replan(image, flow))
         sites = self.past.sites.envelopes(image, now_s + 2 * self._settings.tick_s)
@@ -190,7 +191,7 @@ class Loop:
         entries.append(self._entry(image, decision, flow, rejected))
         halted = self._store(entries, now_s)
         if halted:
-            decision, (self._planned, self._broken) = None, before
+            decision, (self._planned, self._broken, self._planned_s) = None, before
         if decision is not None:
             self.response = decision.response
             if len(decision.orders.index):
@@ -244,7 +245,7 @@ class Loop:
         if not self.past.plan_groups:
             return False
         period = self._settings.plan_s
-        return self._planned is None or now_s // period > self._planned.schedule.made_at_s // period
+        return self._planned_s == 0 or now_s // period > self._planned_s // period
 
     def _store(self, entries: list[Entry], now_s: int) -> str:
         """Record the tick, or say why it cannot be: on a full disk the system sees but orders nothing.
@@ -307,9 +308,15 @@ class Loop:
         )
 
     def _replan(self, image: Image, flow: Flow) -> Entry:
-        """The slow tick: forecast, flexibility, plan."""
+        """The slow tick: forecast, flexibility, plan. Where that fails the last plan stays in force."""
         limit = self._head_limits(flow, image.now_s)
-        planned = self._planning.plan(self.system, image, (flow, self._state), limit, self._peak_kw)
+        self._planned_s = image.now_s
+        try:
+            planned = self._planning.plan(self.system, image, (flow, self._state), limit, self._peak_kw)
+        except Exception as error:  # noqa: BLE001 - a mistake of ours in planning must not stop the ticks
+            text = f"no new plan, the last one stays in force: {type(error).__name__}: {error}"
+            head: dict[str, Json] = {"cause": "planning failed", "state": "begins", "text": text[:500]}
+            return Entry("alarm", image.now_s, head)
         self._planned = planned
         return plan_entry(planned)
 

@@ -17,7 +17,7 @@ from gridflock.forecast import forecast
 from gridflock.grid import ControlState, Flow
 from gridflock.market import prices, tariffs
 from gridflock.model import Entry, Envelope, Flexibility, Forecast, Json, Schedule, Shares
-from gridflock.plan import Grounds, Members, Prices, Terms, packed, planned
+from gridflock.plan import Grounds, Members, Prices, Terms, moved_to, packed, planned
 from gridflock.plan import Planned as FoundPlan
 from gridflock.plan.coordination import Status
 from gridflock.plan.network import Held, Round
@@ -34,28 +34,25 @@ def _told(
     found: FoundPlan, held: Held | None, seen: Forecast, members: Members, rows: Rows, terms: Terms
 ) -> Planned:
     """A plan as the system keeps it: groups, the shares of their resources, the verdict."""
-    p_kw = found.p_kw if held is None else held.p_kw
-    schedule, grounds = found.schedule, found.grounds
-    if held is not None and grounds is not None:
-        sums = members.sums(p_kw)
-        net_kw = schedule.fixed_kw + sums.sum(axis=0)
-        schedule = replace(schedule, p_kw=sums, net_kw=net_kw)
-        grounds = replace(grounds, p_kw=p_kw)
-    known = rows >= 0
-    q_kvar = np.full_like(p_kw, np.nan) if held is None else held.q_kvar
-    shares = Shares(rows[known], p_kw[known].astype(np.float32), q_kvar[known].astype(np.float32))
-    order = np.argsort(shares.rows)
-    shares = Shares(shares.rows[order], shares.p_kw[order], shares.q_kvar[order])
+    kept = found if held is None else moved_to(found, members, held.p_kw)
+    schedule, known = kept.schedule, rows >= 0
+    q_kvar = np.full_like(kept.p_kw, np.nan) if held is None else held.q_kvar
+    order = np.argsort(rows[known])
+    shares = Shares(
+        rows[known][order],
+        kept.p_kw[known][order].astype(np.float32),
+        q_kvar[known][order].astype(np.float32),
+    )
     return Planned(
         replace(schedule, shares=shares),
         seen,
         members,
         schedule.fixed_kw,
         terms,
-        grounds,
-        found.bound,
+        kept.grounds,
+        kept.gap,
         held,
-        p_kw - found.p_kw,
+        kept.p_kw - found.p_kw,
     )
 
 
@@ -77,7 +74,7 @@ class Planned:
         fixed_kw: (T,) expected injection of everything that takes no orders.
         terms: what was weighed.
         grounds: the prices behind it; None where all rest at base.
-        bound: no plan can cost less, money.
+        gap: no plan is better by more than this, money and penalties together.
         held: the plan in AC; None where it was not looked at or has no solution.
         moved_kw: (m, T) by how much members were moved for the feeder's own limits.
         caution: by how much limits were lowered for what is uncertain; None where not asked for.
@@ -89,7 +86,7 @@ class Planned:
     fixed_kw: Kw
     terms: Terms
     grounds: Grounds | None
-    bound: float
+    gap: float
     held: Held | None
     moved_kw: Kw
     caution: BackedOff | None = None
@@ -245,7 +242,8 @@ def plan_entry(planned: Planned) -> Entry:
     head: dict[str, Json] = {
         "text": f"plan of {len(schedule.groups)} groups, peak {schedule.peak_kw:.0f} kW",
         "peak_kw": round(schedule.peak_kw, 3),
-        "cost": round(schedule.cost, 6),
+        "cost": round(schedule.cost - schedule.penalty, 6),
+        "penalty": round(schedule.penalty, 6),
         "groups": list(schedule.groups),
         "gave": [f"{r.row}: {r.slack_kw:.1f} kW" for r in tight[:20]],
     }

@@ -138,7 +138,7 @@ class Seeing(Life):
             UnknownName: there is no plan yet, or none is made.
         """
         scope.require(Role.VIEWER)
-        return _show_plan.plan(self._planned(), self._loop.system.network.timezone)
+        return _show_plan.plan(self._planned())
 
     def explain(self, scope: Scope, name: str, at: str = "") -> ExplanationView:
         """Why a resource or group is, or was, to do what it does.

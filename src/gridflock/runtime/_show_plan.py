@@ -29,7 +29,7 @@ GAVE_KW = 1e-3
 """A limit that gave way by less did not."""
 
 
-def plan(planned: Planned, timezone: str) -> PlanView:
+def plan(planned: Planned) -> PlanView:
     """The plan in force, with what clashes in it."""
     schedule, terms = planned.schedule, planned.terms
     base = schedule.base_kw.sum(axis=0)
@@ -42,16 +42,17 @@ def plan(planned: Planned, timezone: str) -> PlanView:
         price=numbers(schedule.price, 5),
         tariff=numbers(terms.import_price, 5),
         peak_kw=number(schedule.peak_kw, 2),
-        cost=number(schedule.cost, 4),
-        bound=number(planned.bound, 4),
-        in_ac=None if planned.held is None else _verdict(planned.held),
+        cost=number(schedule.cost - schedule.penalty, 4),
+        penalty=number(schedule.penalty, 4),
+        gap=number(planned.gap, 4),
+        in_ac=None if planned.held is None else _verdict(planned.held, schedule.grid),
         caution=None if planned.caution is None else _caution(planned.caution),
         groups=[
             PlannedView(group, numbers(schedule.p_kw[g], 3), numbers(schedule.base_kw[g], 3))
             for g, group in enumerate(schedule.groups)
         ],
         reasons=list(reasons(schedule)),
-        conflicts=[_conflict(found, schedule.grid) for found in clashes(planned, timezone)],
+        conflicts=[_conflict(found, schedule.grid) for found in clashes(planned)],
     )
 
 
@@ -66,10 +67,11 @@ def _caution(found: BackedOff) -> CautionView:
     )
 
 
-def _verdict(held: Held) -> VerdictView:
+def _verdict(held: Held, grid: TimeGrid) -> VerdictView:
     now, before = held.verdict, held.before
     return VerdictView(
         steps=len(now.solved),
+        unsolved=int((~now.solved).sum()),
         voltages_before=before.voltages,
         currents_before=before.currents,
         voltages=now.voltages,
@@ -78,15 +80,15 @@ def _verdict(held: Held) -> VerdictView:
         worst_over=round(now.worst_over, 6),
         v_min_pu=numbers(np.nanmin(held.v_pu, axis=1), 4),
         v_max_pu=numbers(np.nanmax(held.v_pu, axis=1), 4),
-        broken=[str(one) for one in held.broken],
+        broken=[f"{one}, that is at {iso(int(grid.edges_s[one.step]))}" for one in held.broken],
     )
 
 
-def clashes(planned: Planned, timezone: str) -> tuple[Conflict, ...]:
+def clashes(planned: Planned) -> tuple[Conflict, ...]:
     """Which wishes cannot all hold; looked for only where something gave way."""
     if not any(reason.slack_kw > GAVE_KW for reason in planned.schedule.reasons):
         return ()
-    return conflicts(planned.members.together(), planned.fixed_kw, planned.terms, timezone=timezone)
+    return conflicts(planned.members.together(), planned.fixed_kw, planned.terms)
 
 
 def reasons(schedule: Schedule) -> Iterator[ReasonView]:

@@ -264,6 +264,7 @@ class VerdictView:
     """What AC says of a plan: limits broken over all nodes, conductors and steps, before and after."""
 
     steps: int
+    unsolved: int
     voltages_before: int
     currents_before: int
     voltages: int
@@ -300,7 +301,8 @@ class PlanView:
     tariff: list[float | None]
     peak_kw: float | None
     cost: float | None
-    bound: float | None
+    penalty: float | None
+    gap: float | None
     in_ac: VerdictView | None
     caution: CautionView | None
     groups: list[PlannedView]

@@ -105,7 +105,7 @@ def _reasons(told: Told, grounds: Grounds, system: System, name: str, at_s: int)
         return
     largest = sorted(known, key=lambda g: -abs(float(grounds.p_kw[g, step])))[:_GROUPS]
     for g in largest:
-        found = explain(grounds, flexibility.groups[g], step, system.network.timezone)
+        found = explain(grounds, flexibility.groups[g], step)
         yield _view(found, flexibility.grid, told.moved_kw.get((g, step), 0.0))
 
 

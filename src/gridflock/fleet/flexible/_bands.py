@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from gridflock.fleet._capability import STALE_S
 from gridflock.fleet._columns import Image, filled
 from gridflock.model import Flexibility
-from gridflock.schema import Family, Kind
+from gridflock.schema import Enrolment, Family, Kind
 from gridflock.units import DAY_S, HOUR_S, NEVER_S, Kw, Kwh, Rows, TimeGrid
 
 DWELL_S = 8 * HOUR_S
@@ -56,6 +56,7 @@ class _Members:
 
     def __init__(self, image: Image, rows: Rows, grid: TimeGrid) -> None:
         willing = (image.ready[rows] == 1) & ~image.silent(STALE_S)[rows]
+        willing &= image.columns["enrolment"][rows] == Enrolment.ENROLLED
         self.image, self.grid = image, grid
         self.rows: Rows = rows[willing]
 

@@ -13,7 +13,7 @@ from gridflock.fleet.flexible._blocks import Blocks
 from gridflock.fleet.flexible._chains import Chains
 from gridflock.fleet.flexible._compiled import Array
 from gridflock.fleet.flexible._lossy import two_way
-from gridflock.schema import Family, Kind
+from gridflock.schema import Enrolment, Family, Kind
 from gridflock.units import DAY_S, HOUR_S, NEVER_S, Codes, Kw, Mask, Rows, TimeGrid
 
 
@@ -293,6 +293,7 @@ def willing(image: Image, rows: Rows) -> Mask:
     known = ~np.isnan(image.e_kwh[rows]) | ~np.isin(family, _STORED)
     led = (family == Family.GENERATOR) & (image.kind[rows] != Kind.GENSET)
     known &= ~led | ~np.isnan(image.e_kwh[rows])
+    known &= image.columns["enrolment"][rows] == Enrolment.ENROLLED
     able: Mask = (image.ready[rows] == 1) & ~image.silent(STALE_S)[rows] & (family != Family.NONE) & known
     return able
 
