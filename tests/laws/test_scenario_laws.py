@@ -308,3 +308,54 @@ def test_broken_input_is_named_and_never_raised(fault):
     fan = fanned(f, load, terms, ahead, 2)
     assert fan.rejected or not careful.met
     assert careful.met or careful.named
+
+
+GOOD = np.full((40, 24), -60.0)
+BROKEN = {
+    "unknown power": ({"fixed_kw": np.full((40, 24), np.nan)}, {}, "fixed_kw is not finite"),
+    "one step unknown": ({"fixed_kw": np.where(np.arange(24) == 3, np.nan, GOOD)}, {}, "in 40 cells"),
+    "too short": ({"fixed_kw": GOOD[:, 1:]}, {}, "expected (40, 24)"),
+    "other groups": ({"base_kw": np.zeros((40, 1, 24))}, {}, "expected (40, 3, 24)"),
+    "unknown base": ({"base_kw": np.full((40, 3, 24), np.inf)}, {}, "base_kw is not finite"),
+    "unknown weight": ({"weight": np.full(40, np.nan)}, {}, "weight is not finite"),
+    "one path": ({"fixed_kw": GOOD[:1], "weight": np.ones(1)}, {}, "at least 2"),
+    "no path": ({"fixed_kw": GOOD[:0], "weight": np.ones(0)}, {}, "at least 2"),
+    "no steps": ({}, {"steps": 0}, "steps: 0"),
+    "no target": ({}, {"target": np.nan}, "target: nan"),
+    "no confidence": ({}, {"confidence": 1.0}, "confidence: 1.0"),
+    "nobody": ({}, {"unseen": 0}, "unseen: 0"),
+}
+
+
+@pytest.mark.parametrize("fault", BROKEN)
+def test_nothing_is_promised_on_broken_futures(fault):
+    """Paths, targets and horizons that are none: not met, the fault named, and never an exception."""
+    wrong, more, words = BROKEN[fault]
+    f, load, terms = evening(1e3, step_s=3600)
+    ahead = Paths(**({"fixed_kw": GOOD, "base_kw": None, "weight": np.full(40, 1 / 40)} | wrong))
+    careful = backed_off(f, load, terms, ahead, now_s=NOW_S, **({"target": 0.5} | more))
+    assert not careful.met
+    assert words in "; ".join(careful.named)
+    assert careful.schedule.p_kw.shape == (3, 24)
+
+
+def test_terms_with_gaps_are_mended_before_they_are_held_against_futures():
+    """A head limit unknown from a step on is that of the step before; one unknown throughout is named."""
+    f, load, terms = evening(98.0, step_s=3600)
+    ahead = drawn(f.grid, load, 40, 1)
+    gaps = terms.import_limit_kw.copy()
+    gaps[4:] = np.nan
+    whole, mended, none = (
+        backed_off(f, load, replace(terms, import_limit_kw=limit), ahead, 0.5, NOW_S)
+        for limit in (terms.import_limit_kw, gaps, np.full(24, np.nan))
+    )
+    assert (mended.rate, mended.level, mended.met) == (whole.rate, whole.level, whole.met)
+    assert not none.met
+    assert "import limit of the feeder head: no number" in none.named[0]
+
+
+def test_unknown_flows_count_as_broken():
+    """A future whose power is unknown never counts as one that held."""
+    f, load, terms = evening(1e3, step_s=3600)
+    ahead = Paths(np.where(np.arange(40)[:, None] < 10, np.nan, GOOD), None, np.full(40, 1 / 40))
+    assert violations(f, load, terms, ahead, f.base_kw).rate == 0.25

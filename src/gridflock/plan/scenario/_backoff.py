@@ -12,6 +12,7 @@ from gridflock.plan._check import misshapen, sound
 from gridflock.plan._plan import plan
 from gridflock.plan._reason import span_text
 from gridflock.plan._terms import Band, Block, Terms
+from gridflock.plan.scenario._faults import limit_faults, path_faults
 from gridflock.plan.scenario._paths import Floats, Paths, lined
 from gridflock.plan.scenario._rate import Row, broken, chance_above, expected_cost, rows_of, upper_bound
 from gridflock.units import Kw
@@ -77,6 +78,8 @@ def backed_off(
     more than the target's share of ``unseen`` new futures break is small enough (beta-binomial), what is
     allowed being shared among all levels tried; the least good level is taken. So the target is missed on
     so many new futures with at most ``1 - confidence``, as far as the paths are drawn from the truth.
+    Terms that can be mended are (``plan`` says how, as its reasons). Nothing is promised, and ``named`` says
+    why, for paths with unknown power or of another shape, limits without any number or a target that is none.
 
     Args:
         flexibility: G groups over T steps.
@@ -93,11 +96,14 @@ def backed_off(
     nominal = plan(flexibility, fixed, terms, now_s)
     if misshapen(flexibility, fixed, terms) or not np.isfinite(nominal.cost):
         why = "; ".join(reason.row for reason in nominal.reasons[:3])
-        return _unplanned(nominal, terms, target, f"no plan to be careful with: {why}")
-    given = sound(flexibility, fixed, terms)
+        return _unplanned(nominal, terms, target, (f"no plan to be careful with: {why}",))
     until = flexibility.grid.n if steps is None else steps
-    aim = _Aim(target, 1.0 - (1.0 - confidence) / (1 + len(_LADDER) + _ROUNDS), unseen, until)
-    return _Tuning(given.flexibility, given.fixed_kw, terms, paths, now_s, aim).tuned(nominal, timezone)
+    asked = _Aim(target, confidence, unseen, until)
+    if faults := (*asked.faults(), *path_faults(flexibility, paths), *limit_faults(terms)):
+        return _unplanned(nominal, terms, target, faults)
+    given = sound(flexibility, fixed, terms)
+    aim = replace(asked, confidence=1.0 - (1.0 - confidence) / (1 + len(_LADDER) + _ROUNDS))
+    return _Tuning(given.flexibility, given.fixed_kw, given.terms, paths, now_s, aim).tuned(nominal, timezone)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +118,16 @@ class _Aim:
     def reached(self, count: int, of: int) -> bool:
         """Whether ``count`` breaks in ``of`` paths are few enough."""
         return chance_above(self.target, self.unseen, count, of) <= 1.0 - self.confidence
+
+    def faults(self) -> tuple[str, ...]:
+        """What of it cannot be aimed at, in words."""
+        found = (
+            (0.0 <= self.target <= 1.0, f"target: {self.target} (rule: a share from 0 to 1)"),
+            (0.0 < self.confidence < 1.0, f"confidence: {self.confidence} (rule: above 0 and below 1)"),
+            (self.unseen >= 1, f"unseen: {self.unseen} (rule: at least 1 future)"),
+            (self.steps >= 1, f"steps: {self.steps} (rule: at least 1)"),
+        )
+        return tuple(text for holds, text in found if not holds)
 
 
 class _Tuning:
@@ -246,7 +262,7 @@ def _inwards(lo: Kw | float, hi: Kw | float, below: Kw | float, above: Kw | floa
     return inner_lo, np.where(crossed, hi, np.where(meet, middle, inner_hi))
 
 
-def _unplanned(schedule: Schedule, terms: Terms, target: float, why: str) -> BackedOff:
+def _unplanned(schedule: Schedule, terms: Terms, target: float, why: tuple[str, ...]) -> BackedOff:
     absent = float("nan")
     return BackedOff(
         schedule=schedule,
@@ -258,7 +274,7 @@ def _unplanned(schedule: Schedule, terms: Terms, target: float, why: str) -> Bac
         rate_at_most=absent,
         nominal_rate=absent,
         price=absent,
-        named=(why,),
+        named=why,
     )
 
 

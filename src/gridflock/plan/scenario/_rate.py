@@ -36,10 +36,10 @@ class Row:
     hi_kw: Kw
 
     def beyond_kw(self) -> Kw:
-        """(K, T) by how much each path breaks it; 0 where it holds."""
+        """(K, T) by how much each path breaks it; 0 where it holds, endless where its flow is unknown."""
         flow = self.planned_kw + self.error_kw
         beyond: Kw = np.maximum(np.maximum(self.lo_kw - flow, flow - self.hi_kw), 0.0)
-        return np.where(beyond > _BROKEN_KW, beyond, 0.0)
+        return np.where(np.isnan(flow), np.inf, np.where(beyond > _BROKEN_KW, beyond, 0.0))
 
 
 def rows_of(f: Flexibility, fixed_kw: Kw, terms: Terms, paths: Paths, p_kw: Kw) -> tuple[Row, ...]:
