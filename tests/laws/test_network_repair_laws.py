@@ -142,3 +142,21 @@ def test_policies_on_a_day_that_breaks_limits_without_devices(policy):
     assert (asked.v_low_pu <= hard.v_low_pu).all()
     assert (asked.v_high_pu >= hard.v_high_pu).all()
     assert (asked.most_a >= hard.most_a).all()
+
+
+def test_a_step_without_a_solution_holds_nothing():
+    """An unsolved step is counted, named with its number, and keeps the verdict from being clean."""
+    shop, plan = workshop(1, ders=20)
+    points, found = shop.judged(plan)
+    assert found.clean
+    assert found.unsolved == found.violations == 0
+    v, network = points.v.copy(), shop.feeder.network
+    v[[5, 9]] = np.nan
+    amps = shop.exact.currents(v)
+    found = judged(network, shop.limits, v, amps)
+    assert not found.clean
+    assert found.unsolved == found.violations == 2
+    (named,) = found.broken(network, shop.limits, v, amps)
+    assert (named.kind, named.step, named.steps) == ("unsolved", 5, 2)
+    assert "no AC solution" in str(named)
+    assert "step 5" in str(named)

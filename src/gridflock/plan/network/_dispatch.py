@@ -42,6 +42,7 @@ class Progress:
         round: counted from 0, the plan by price alone.
         voltages: nodes and steps beyond a voltage limit.
         currents: conductors and steps beyond a current limit.
+        unsolved: steps without an AC solution.
         cost: of the plan as it is, money.
     """
 
@@ -49,7 +50,13 @@ class Progress:
     round: int
     voltages: int
     currents: int
+    unsolved: int
     cost: float
+
+    @property
+    def violations(self) -> int:
+        """Everything that does not hold."""
+        return self.voltages + self.currents + self.unsolved
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +227,7 @@ class _Planner:
         """Rounds until the plan is clean and polished, or time is over."""
         how, left = self.how, self.how.polish
         while True:
-            count = self._note("loop", loop.round, loop.plan, *loop.broken())
+            count = self._note("loop", loop.round, loop.plan, loop.broken())
             if self.clean is not None:
                 left -= 1
             if count == 0:
@@ -245,10 +252,10 @@ class _Planner:
         shop = Workshop(day.feeder, day.exact, day.limits, day.deciders.bands, columns_, worth)
         most = MOST_ROUNDS if rounds is None else rounds
         found = repair(shop, loop.plan, rounds=most, going=self.how.going)
-        self._note(
-            "repair", len(found.rounds), found.dispatch, found.verdict.voltages, found.verdict.currents
-        )
-        if found.verdict.clean:
+        verdict = found.verdict
+        left = (verdict.voltages, verdict.currents, verdict.unsolved)
+        self._note("repair", len(found.rounds), found.dispatch, left)
+        if verdict.clean:
             self._keep(found.dispatch)
         return found.dispatch
 
@@ -261,8 +268,8 @@ class _Planner:
         """Whether a plan, were it clean, would be better than the clean one there is."""
         return self.clean is None or self.day.value(plan.p_kw) < self.day.value(self.clean.p_kw)
 
-    def _note(self, stage: str, turn: int, plan: Dispatch, voltages: int, currents: int) -> int:
-        """Log a round; how many limits are broken."""
-        self.log.append(Progress(stage, turn, voltages, currents, self.day.value(plan.p_kw)))
+    def _note(self, stage: str, turn: int, plan: Dispatch, broken: tuple[int, int, int]) -> int:
+        """Log a round and what is broken after it (voltages, currents, unsolved steps); how much that is."""
+        self.log.append(Progress(stage, turn, *broken, self.day.value(plan.p_kw)))
         self.how.watch(self.log[-1])
-        return voltages + currents
+        return self.log[-1].violations

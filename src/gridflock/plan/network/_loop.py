@@ -273,10 +273,12 @@ class Loop:
         kept, duals = self.watched, self.duals
         return Warm(self.asked, kept.nodes, kept.at, duals.volts.copy(), duals.amps.copy())
 
-    def broken(self) -> tuple[int, int]:
-        """How many voltages and currents of all steps break their limits."""
+    def broken(self) -> tuple[int, int, int]:
+        """How many voltages and currents break their limits, and how many steps have no AC solution."""
         volts, amps = self.beyond()
-        return int((volts > V_COUNTS_PU).sum()), int((amps > I_COUNTS).sum())
+        solved = self.points.solved
+        beyond = int((volts[solved] > V_COUNTS_PU).sum()), int((amps[solved] > I_COUNTS).sum())
+        return (*beyond, int((~solved).sum()))
 
     def turn(self) -> None:
         """One round: anchor, some passes, AC."""

@@ -56,6 +56,7 @@ class Round:
         worst_pu: largest voltage violation.
         worst_over: largest current violation, as a part of the limit.
         shrunk: how many of the steps it shrank.
+        unsolved: how many of the steps have no AC solution.
     """
 
     voltages: int
@@ -64,6 +65,7 @@ class Round:
     worst_pu: float
     worst_over: float
     shrunk: int
+    unsolved: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -165,7 +167,7 @@ def _tried(
 def _round(verdict: Verdict, broken: Mask, giving_up: Mask) -> Round:
     return Round(
         verdict.voltages, verdict.currents, int(broken.sum()), verdict.worst_pu, verdict.worst_over,
-        int(giving_up.sum()),
+        int(giving_up.sum()), verdict.unsolved,
     )  # fmt: skip
 
 

@@ -23,6 +23,7 @@ V_COUNTS_PU = 1e-6
 I_COUNTS = 1e-5
 """Less beyond a current limit, as a part of it, is rounding."""
 BAND_PU = (0.95, 1.05)
+UNSOLVED = "unsolved"
 
 
 class Policy(StrEnum):
@@ -89,11 +90,12 @@ class Broken:
     """One limit that does not hold, over all its steps.
 
     Attributes:
-        kind: ``"voltage low"``, ``"voltage high"`` or ``"current"``.
-        element: bus or branch.
+        kind: ``"voltage low"``, ``"voltage high"``, ``"current"``, or ``"unsolved"``: no limit holds in a
+            step without an AC solution.
+        element: bus or branch; the feeder where steps are unsolved.
         phase: letter of the phase; empty at other conductors.
-        step: where it is worst.
-        value: there, pu or A.
+        step: where it is worst, or the first unsolved one.
+        value: there, pu or A; NaN where unsolved.
         limit: there, the same unit.
         steps: how many steps it is broken in.
     """
@@ -107,6 +109,8 @@ class Broken:
     steps: int
 
     def __str__(self) -> str:
+        if self.kind == UNSOLVED:
+            return f"no AC solution of {self.element} in {self.steps} steps, the first is step {self.step}"
         unit = "A" if self.kind == "current" else "pu"
         where = f"{self.element}.{self.phase}" if self.phase else self.element
         return (
@@ -142,9 +146,19 @@ class Verdict:
         return int((self.over > I_COUNTS).sum())
 
     @property
+    def unsolved(self) -> int:
+        """Steps without an AC solution; voltages and currents do not count them."""
+        return int((~self.solved).sum())
+
+    @property
+    def violations(self) -> int:
+        """Everything that does not hold: voltages, currents, and steps without an AC solution."""
+        return self.voltages + self.currents + self.unsolved
+
+    @property
     def clean(self) -> bool:
         """Whether every step is solved and every limit holds."""
-        return bool(self.solved.all()) and not self.voltages and not self.currents
+        return not self.violations
 
     @property
     def worst_pu(self) -> float:
@@ -166,7 +180,7 @@ class Verdict:
         return np.where(self.solved, size, np.inf)
 
     def broken(self, network: Network, limits: Limits, v: Complex, amps: Complex) -> tuple[Broken, ...]:
-        """Each element whose limit does not hold, those broken in most steps first."""
+        """Unsolved steps, then each element whose limit does not hold, those broken in most steps first."""
         size = np.abs(v) / network.v_base
         blocks = network.branch_blocks
         bus = [network.buses[row] for row in network.node_bus.tolist()]
@@ -176,7 +190,12 @@ class Verdict:
         found += _named("voltage high", self.high_pu, V_COUNTS_PU, size, limits.v_high_pu, bus, phase)
         at = np.append(phase, NEUTRAL)[blocks.node]
         found += _named("current", self.over, I_COUNTS, np.abs(amps), limits.most_a, branch, at)
-        return tuple(sorted(found, key=lambda one: -one.steps))
+        return (*self._unsolved(network), *sorted(found, key=lambda one: -one.steps))
+
+    def _unsolved(self, network: Network) -> list[Broken]:
+        steps = np.flatnonzero(~self.solved).tolist()
+        name = network.name or "the feeder"
+        return [Broken(UNSOLVED, name, "", steps[0], np.nan, np.nan, len(steps))] if steps else []
 
 
 def _named(
