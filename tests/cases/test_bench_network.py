@@ -5,6 +5,7 @@ import pytest
 from typer.testing import CliRunner
 
 from gridflock.bench import network_dispatch
+from gridflock.bench._network_dispatch import _wrong
 from gridflock.bench._network_referee import refereed
 from gridflock.bench._network_world import drawn, elements, opened, places, rolled, world
 from gridflock.console._cli import app
@@ -61,6 +62,28 @@ def test_without_reactive_power_all_holds_or_is_named():
     assert (found["violations"] == 0) == (not found["broken"])
     assert found["opendss_violations"] == found["violations"]
     assert found["ev_unserved_kwh"] <= 1e-4 * found["ev_need_kwh"] or not found["counts"]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("missing_kwh", np.nan),
+        ("missing_kwh", 1e-3),
+        ("ev_unserved_kwh", np.nan),
+        ("opendss_max_error_pu", np.nan),
+        ("cost_over_linearised_bound", np.nan),
+        ("violations", 1),
+        ("opendss_violations", 1),
+    ],
+)
+def test_what_is_wrong_or_no_number_does_not_count(field, value):
+    """Good figures count; one that breaks its rule, or is no number, ends that, and is named."""
+    good = {
+        "violations": 0, "opendss_violations": 0, "opendss_max_error_pu": 1e-9,
+        "cost_over_linearised_bound": 0.001, "ev_unserved_kwh": 0.0, "ev_need_kwh": 10.0, "missing_kwh": 0.0,
+    }  # fmt: skip
+    assert _wrong(good) == []
+    assert len(_wrong(good | {field: value})) == 1
 
 
 def test_the_command_refuses_what_does_not_fit():
