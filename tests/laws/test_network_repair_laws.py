@@ -1,5 +1,7 @@
 """Laws of what a feeder's day must keep, and of the repair of plans that do not keep it."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -100,6 +102,29 @@ def test_what_is_shrunk_to_nothing_is_the_day_without_devices(seed):
     assert np.abs(found.p_kw).max() <= 1e-9
     assert np.abs(found.q_kvar).max() == 0.0
     assert shop.judged(found)[1].clean
+
+
+@given(SEEDS)
+@settings(max_examples=3)
+def test_what_is_shrunk_stays_within_what_devices_can_do(seed):
+    """Who cannot rest goes to what is nearest to it, shrunk by any part; who cannot move at all stays."""
+    shop, plan = workshop(seed, ders=60)
+    rng, bands = np.random.default_rng(seed), shop.bands
+    base = bands.base_kw + rng.normal(0.0, 20.0, (len(plan.p_kw), 1))
+    fixed = rng.random(len(base)) < 0.3
+    down, up = (np.where(fixed[:, None], 0.0, side) for side in (bands.down_kw, bands.up_kw))
+    bands = replace(bands, base_kw=base, down_kw=down, up_kw=up)
+    low, high = base - down, base + up
+    begun = Dispatch(np.clip(plan.p_kw, low, high), plan.q_kvar)
+    ports, steps = shop.columns.ports, plan.p_kw.shape[1]
+    held, everywhere = Bounds.none(begun.p_kw.shape), np.ones((ports, steps), dtype=bool)
+    for part in (np.zeros(steps), rng.random(steps)):
+        found, _ = shrunk(
+            bands, shop.columns, shop.price, begun, held, Guard.none((ports, steps)), everywhere, part, 1.0
+        )
+        assert (found.p_kw >= low - 1e-9).all()
+        assert (found.p_kw <= high + 1e-9).all()
+        assert np.abs(found.p_kw - base)[fixed].max(initial=0.0) <= 1e-9
 
 
 @given(SEEDS, st.integers(1, 12), st.integers(1, 8))

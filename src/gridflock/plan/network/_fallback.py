@@ -1,4 +1,6 @@
-"""What always exists: single steps shrunk towards the day without devices, which keeps the limits.
+"""What always exists: single steps shrunk towards rest, the nearest to nothing that each device can do.
+
+Where every device can do nothing that is the day without devices, which keeps the limits.
 
 First only ports with a say in what is broken shrink, in the end whole steps, reactive power with them.
 Sun and reactive power shrink as they are, batteries by bounds that their nearest schedule keeps, so that what
@@ -12,7 +14,7 @@ import numpy as np
 from gridflock.grid._network import Float
 from gridflock.plan.devices import Bands
 from gridflock.plan.network._columns import Columns
-from gridflock.plan.network._movement import Bounds, Dispatch, Guard, moved, within
+from gridflock.plan.network._movement import Bounds, Dispatch, Guard, moved, within, within_power
 from gridflock.units import Mask, Money
 
 LAST = 0.3
@@ -40,7 +42,7 @@ def shrunk(
         held: what holds its devices already.
         guard: where energy must not go.
         where: (k, T) ports and steps that shrink.
-        part: (T,) of their power that may stay.
+        part: (T,) of their power beyond rest that may stay.
         pull: money per kW² and step of straying from that.
 
     Returns:
@@ -51,10 +53,11 @@ def shrunk(
     mine = where[columns.port]
     keep = np.where(mine, part, 1.0)
     keep[charging] = np.where(mine[charging] & (part <= LAST), part / LAST, 1.0)
-    wanted = of.p_kw * keep
+    rest = within_power(bands, np.zeros_like(of.p_kw))
     less = keep < 1.0
-    low = np.where(less, np.minimum(wanted, 0.0), held.low_kw)
-    high = np.where(less, np.maximum(wanted, 0.0), held.high_kw)
+    wanted = np.where(less, rest + (of.p_kw - rest) * keep, of.p_kw)
+    low = np.where(less, np.minimum(wanted, rest), held.low_kw)
+    high = np.where(less, np.maximum(wanted, rest), held.high_kw)
     kept = Bounds(low, high)
     found = moved(bands, columns, price, of, kept, guard, wanted, pull)
     q_kvar = of.q_kvar * np.where(where.all(axis=0), part, 1.0)

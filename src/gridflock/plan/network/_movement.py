@@ -124,9 +124,10 @@ def moved(
         of: the dispatch.
         held: what holds its devices already.
         guard: where energy must not go.
-        wanted: (m, T) active powers; those that differ are kept if the device can.
+        wanted: (m, T) active powers; those that differ are kept as far as the device can.
         pull: money per kW² and step of straying from what is wanted.
     """
+    wanted = within_power(bands, wanted)
     less, more = wanted < of.p_kw - COUNTS_KW, wanted > of.p_kw + COUNTS_KW
     asked = Bounds(
         np.where(more, np.maximum(held.low_kw, wanted), np.minimum(held.low_kw, wanted)),
@@ -165,6 +166,12 @@ def _missing_kwh(bands: Bands, p_kw: Float, rows: Indices) -> Float:
     below = bands.x_lo_kwh[rows, 1:] - content
     missing: Float = np.maximum(below, content - bands.x_hi_kwh[rows, 1:]).max(axis=1)
     return missing
+
+
+def within_power(bands: Bands, p_kw: Float) -> Float:
+    """Active powers (m, T) brought back into what each device can do in each step."""
+    kept: Float = np.clip(p_kw, bands.base_kw - bands.down_kw, bands.base_kw + bands.up_kw)
+    return kept
 
 
 def within(columns: Columns, p_kw: Float, q_kvar: Float) -> Float:
