@@ -39,6 +39,7 @@ def short(monkeypatch, require):
         require(rival, find_spec(rival) is not None)
     monkeypatch.setattr(_schedule, "SIZES", (3,))
     monkeypatch.setattr(_schedule, "REPEATS", 1)
+    monkeypatch.setattr(_schedule, "TRIES", 1)
 
 
 def ask(code):
@@ -74,6 +75,21 @@ def test_a_wrong_answer_does_not_count(monkeypatch):
     found = ask(2)
     assert not found["counts"]
     assert "stated_apart_3" in found["why_not"]
+
+
+def test_every_side_is_timed_as_often(monkeypatch):
+    """Ours and the rivals have the same number of timed calls, and the least of each counts."""
+    calls = dict.fromkeys(("ours", "a", "b"), 0)
+
+    def counted(name):
+        def solve(_):
+            calls[name] += 1
+
+        return solve
+
+    monkeypatch.setattr(_schedule, "_ours", counted("ours"))
+    _schedule._race(site(3, 1), {"a": counted("a"), "b": counted("b")})
+    assert set(calls.values()) == {_schedule.REPEATS * _schedule.TRIES}
 
 
 def test_the_check_sees_every_broken_bound():
