@@ -186,7 +186,7 @@ def planned(
         unserved_price=band_penalty(given.terms),
     )
     before = None if warm is None else warm.on(problem, able.grid)
-    watch = _Watch(_unavoidable(given), target, progress)
+    watch = _Watch(_unavoidable(given), given.terms.limit_penalty, target, progress)
     found = coordinate(
         problem,
         [bands],
@@ -233,15 +233,17 @@ def moved_to(of: Planned, members: Members, p_kw: Kw) -> Planned:
 
 @dataclass(slots=True, eq=False)
 class _Watch:
-    """Whether the gap is small beside all that the day costs, not only beside what devices make of it."""
+    """Whether the gap is small beside the money the day costs: not what devices make of it, nor penalties."""
 
     unavoidable: float
+    penalty: float
     target: float
     progress: Callable[[Status], None]
     near: bool = False
 
     def told(self, status: Status) -> None:
-        self.near = status.gap <= self.target * abs(status.cost + self.unavoidable)
+        money = status.cost + self.unavoidable - self.penalty * status.slack_kwh
+        self.near = status.gap <= self.target * abs(money)
         self.progress(status)
 
 
