@@ -123,12 +123,13 @@ def test_the_price_of_a_device_is_the_sum_of_its_parts():
 
 
 def test_the_next_horizon_starts_from_the_prices_of_the_last():
-    """Carried prices fit another grid of steps, and the plan is as good as without them."""
+    """Carried prices fit another horizon, and the plan is as good as without them, as far as either is proven."""
     members, load, terms = drawn(3, n=260)
     first = planned(members, load, terms, NOW_S)
     assert first.prices is not None
     later = planned(members, load, terms, NOW_S + 900, warm=first.prices)
-    assert abs(later.schedule.cost - first.schedule.cost) <= 0.01 * abs(first.schedule.cost)
+    assert abs(later.schedule.cost - first.schedule.cost) <= max(first.gap, later.gap) + 1e-6
+    assert max(first.gap, later.gap) <= 0.05 * abs(first.schedule.cost)
 
 
 def test_broken_devices_rest_and_are_named():

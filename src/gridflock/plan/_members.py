@@ -44,6 +44,8 @@ from gridflock.units import Kw, Money, TimeGrid
 
 _MISSING_KWH, _NAMED = 0.01, 50
 """Less missing than this part is rounding; so many devices are named."""
+_EXACT = 1e-6
+"""What the coordination aims at; when it is near enough is decided here, beside the day's whole cost."""
 FEW = 200
 """So many devices are planned as one program."""
 _SUMMED = ("base_kw", "up_kw", "down_kw", "x_lo_kwh", "x_hi_kwh")
@@ -190,7 +192,7 @@ def planned(
     found = coordinate(
         problem,
         [bands],
-        target=target,
+        target=_EXACT,
         warm=before,
         go_on=lambda: go_on() and not watch.near,
         progress=watch.told,
