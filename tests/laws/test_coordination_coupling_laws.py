@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gridflock.plan.coordination import coordinate
 from gridflock.plan.coordination._check import check
 from gridflock.plan.coordination._recover import recover
 
@@ -134,6 +135,15 @@ FAULTS = [
     ("ramps", "before_kw", at(np.inf), "ramp", "NaN"),
     ("peaks", "paid_kw", at(np.nan), "peak", ">= 0"),
     ("peaks", "price", at(-2.0), "peak", ">= 0"),
+    (None, "hours", at(1e300), "problem", "at most 1e+12"),
+    (None, "price", at(-1e300), "problem", "at most 1e+12"),
+    ("limits", "fixed_kw", at(-1e300), "limit", "at most 1e+12"),
+    ("limits", "slack_price", at(1e300), "limit", "at most 1e+12"),
+    ("limits", "coefficient", lambda c: (c[0] * 1e300, *c[1:]), "limit", "at most 1e+12"),
+    ("ramps", "before_kw", at(1e300), "ramp", "at most 1e+12"),
+    ("ramps", "slack_price", at(1e300), "ramp", "at most 1e+12"),
+    ("peaks", "paid_kw", at(1e300), "peak", "at most 1e+12"),
+    ("peaks", "price", at(1e300), "peak", "at most 1e+12"),
 ]
 
 
@@ -147,6 +157,53 @@ def test_bad_problems_are_named(part, field, change, component, rule):
         fault.component == component and rule in fault.reason and (fault.field in {field, "floor_kw"})
         for fault in found
     )
+
+
+@pytest.mark.parametrize("value", [1e300, 9e11])
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+@pytest.mark.parametrize(
+    ("part", "field"),
+    [
+        (None, "price"),
+        ("limits", "fixed_kw"),
+        ("limits", "floor_kw"),
+        ("limits", "slack_price"),
+        ("ramps", "most_kw"),
+        ("ramps", "slack_price"),
+        ("peaks", "price"),
+        ("peaks", "paid_kw"),
+    ],
+)
+def test_absurd_numbers_are_planned_with_or_named(part, field, sign, value):
+    """Whatever finite number a problem holds, there is a plan or the fault, and never an exception."""
+    of, left = coupled(2, ders=4), iter(range(5))
+    problem = broken(of.problem, part, field, at(sign * value))
+    done = coordinate(problem, of.oracles, go_on=lambda: next(left, None) is not None)
+    assert (done.plan is None) == bool(done.rejected)
+    assert done.plan is None or np.isfinite(done.plan.status.cost)
+
+
+def test_a_limit_beyond_all_numbers_is_endless():
+    """A floor of -1e300 kW is planned with as none."""
+    of = coupled(2)
+    far, none = (
+        broken(of.problem, "limits", "floor_kw", lambda f, edge=edge: np.full_like(f, edge))
+        for edge in (-1e300, -np.inf)
+    )
+    assert far.rows.names == none.rows.names
+    assert (far.rows.need_kw == none.rows.need_kw).all()
+
+
+def test_groups_without_a_first_answer_are_named():
+    """Stores whose own numbers are none answer nothing: no plan, and which groups they are."""
+    of = coupled(2)
+    (stores,) = of.oracles
+    wear = stores.wear.copy()
+    wear[0] = np.nan
+    done = coordinate(of.problem, (replace(stores, wear=wear),))
+    (fault,) = done.rejected
+    assert done.plan is None
+    assert fault.ids == ("group 0",)
 
 
 def test_a_fault_names_its_limits():

@@ -4,13 +4,27 @@ from __future__ import annotations
 
 import numpy as np
 
-from gridflock.plan.coordination._problem import Problem
+from gridflock.plan.coordination._problem import LARGEST, Problem
 from gridflock.plan.devices._compiled import Array
 from gridflock.plan.devices._oracle import Answer
 from gridflock.units import Kw, Mask, Money
 
 ROUNDING = 1e-7
 """Part of an answer's cost that may be rounding and is no contradiction."""
+DEAREST = 1e18
+"""An answer that costs more than this, or moves more than ``LARGEST``, is none."""
+
+
+class Unanswered(ValueError):  # noqa: N818 reads as what is wrong
+    """Groups without a first answer.
+
+    Attributes:
+        rows: of the groups.
+    """
+
+    def __init__(self, rows: tuple[int, ...]) -> None:
+        super().__init__(f"first answers: {len(rows)} groups without (rule: every group)")
+        self.rows = rows
 
 
 class Answers:
@@ -54,11 +68,12 @@ class Answers:
         """Take a round asked at ``dual``; groups without an answer keep what they answered last.
 
         Raises:
-            ValueError: a group has never answered.
+            Unanswered: a group has never answered.
         """
-        there = np.isfinite(answer.cost) & np.isfinite(answer.epsilon) & np.isfinite(answer.p_kw).all(axis=1)
+        there = (np.abs(answer.cost) <= DEAREST) & np.isfinite(answer.epsilon)
+        there &= (np.abs(answer.p_kw) <= LARGEST).all(axis=1)
         if not self.asked.any() and not there.all():
-            raise ValueError(f"first answers: {int((~there).sum())} groups without (rule: every group)")
+            raise Unanswered(tuple(np.flatnonzero(~there).tolist()))
         p_kw, cost = answer.p_kw, answer.cost - self._problem.worth(answer.p_kw)
         if not there.all():
             p_kw = np.where(there[:, None], p_kw, self.p_kw[-1])

@@ -7,11 +7,12 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from gridflock.model import Rejected
-from gridflock.plan.coordination._problem import Limits, Peaks, Problem, Ramps
+from gridflock.plan.coordination._problem import LARGEST, Limits, Peaks, Problem, Ramps
 from gridflock.plan.devices._compiled import Array
 from gridflock.plan.devices._oracle import Oracle
 from gridflock.units import Mask
 
+TOO_LARGE = f"must be at most {LARGEST:g} in size"
 SHOWN = 20
 """Names told of one fault."""
 
@@ -43,6 +44,8 @@ def _whole(problem: Problem, oracles: Sequence[Oracle] | None) -> Iterator[Rejec
         yield Rejected("problem", "hours", (), "an empty horizon: at least one step is needed")
     elif not (np.isfinite(problem.hours) & (np.asarray(problem.hours) > 0.0)).all():
         yield Rejected("problem", "hours", (), "must be finite and > 0")
+    elif (np.asarray(problem.hours) > LARGEST).any():
+        yield Rejected("problem", "hours", (), TOO_LARGE)
     if problem.groups < 1:
         yield Rejected("problem", "groups", (), f"{problem.groups}: at least one group is needed")
     if oracles is not None and sum(oracle.groups for oracle in oracles) != problem.groups:
@@ -62,6 +65,8 @@ def _prices(field: str, values: Array, shape: tuple[int, ...]) -> Iterator[Rejec
     if bad.any():
         at = ", ".join(f"step {np.atleast_1d(cell)[-1]}" for cell in np.argwhere(bad)[:3])
         yield Rejected("problem", field, (), f"must be finite, is not at {at}", count=int(bad.sum()))
+    elif (large := np.abs(values) > LARGEST).any():
+        yield Rejected("problem", field, (), TOO_LARGE, count=int(large.sum()))
 
 
 def _shapes(kind: str, of: Limits | Ramps | Peaks, problem: Problem) -> Iterator[Rejected]:
@@ -95,13 +100,17 @@ def _rules(of: Limits | Ramps | Peaks, groups: int) -> Iterator[tuple[str, str, 
     price = of.price if isinstance(of, Peaks) else of.slack_price
     field = "price" if isinstance(of, Peaks) else "slack_price"
     yield field, "must be finite and >= 0", ~(np.isfinite(price) & (price >= 0.0))
+    yield field, TOO_LARGE, _large(price)
+    yield "fixed_kw", TOO_LARGE, _anywhere(_large(of.fixed_kw))
     if isinstance(of, Limits):
         yield from _rules_of_limits(of)
     elif isinstance(of, Ramps):
         yield "most_kw", "must be >= 0", _anywhere(~(of.most_kw >= 0.0))
         yield "before_kw", "must be finite, or NaN for a free first step", np.isinf(of.before_kw)
+        yield "before_kw", TOO_LARGE, _large(of.before_kw)
     else:
         yield "paid_kw", "must be finite and >= 0", ~(np.isfinite(of.paid_kw) & (of.paid_kw >= 0.0))
+        yield "paid_kw", TOO_LARGE, _large(of.paid_kw)
 
 
 def _rules_of_limits(of: Limits) -> Iterator[tuple[str, str, Mask]]:
@@ -109,12 +118,22 @@ def _rules_of_limits(of: Limits) -> Iterator[tuple[str, str, Mask]]:
     yield "floor_kw", "must be a number below +inf", _anywhere(~(floor < np.inf))
     yield "ceiling_kw", "must be a number above -inf", _anywhere(~(ceiling > -np.inf))
     yield "floor_kw", "must be <= ceiling_kw", _anywhere(floor > ceiling)
+    yield "floor_kw", f"must be at most {LARGEST:g}", _anywhere(_large(floor) & (floor > 0.0))
+    yield "ceiling_kw", f"must be at least {-LARGEST:g}", _anywhere(_large(ceiling) & (ceiling < 0.0))
     if of.coefficient is not None:
         steps = of.fixed_kw.shape[1]
         pairs = zip(of.coefficient, of.groups, strict=True)
         odd = [np.shape(c) not in {(len(g),), (len(g), steps)} or not np.isfinite(c).all() for c, g in pairs]
         rule = "must be finite, one for each group, or one for each group and step"
         yield "coefficient", rule, np.array(odd, dtype=np.bool_)
+        large = [bool(_large(np.asarray(c)).any()) for c in of.coefficient]
+        yield "coefficient", TOO_LARGE, np.array(large, dtype=np.bool_)
+
+
+def _large(values: Array) -> Mask:
+    """Which are numbers beyond what anything here can be; endless ones have rules of their own."""
+    found: Mask = np.isfinite(values) & (np.abs(values) > LARGEST)
+    return found
 
 
 def _anywhere(bad: Mask) -> Mask:

@@ -8,12 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from gridflock.model import Reason, Rejected
-from gridflock.plan.coordination._check import check
+from gridflock.plan.coordination._answers import Unanswered
+from gridflock.plan.coordination._check import SHOWN, check
 from gridflock.plan.coordination._coordinator import Coordinator
 from gridflock.plan.coordination._first import answered, first_duals
 from gridflock.plan.coordination._later import Carried, Schedules, resumed
+from gridflock.plan.coordination._master import MasterFailed
 from gridflock.plan.coordination._plan import Plan, Status
-from gridflock.plan.coordination._problem import Problem
+from gridflock.plan.coordination._problem import LARGEST, Problem
 from gridflock.plan.coordination._recover import HOLDS, Recovered, recover
 from gridflock.plan.devices._oracle import Oracle
 from gridflock.plan.devices.whole import Blocks, Units
@@ -37,7 +39,7 @@ class Coordinated:
         recovered: schedules, and what of the limits holds; None where the problem was rejected.
         reasons: rows that cost something or gave way, the dearest first; a peak's price is that of a
             kWh in its step.
-        rejected: what is wrong with the problem.
+        rejected: what is wrong with the problem or with the first answers.
     """
 
     plan: Plan | None
@@ -70,10 +72,40 @@ def coordinate(
             rows or these oracles' members is left aside.
         go_on: asked before every further answer; False ends the work with what there is.
         progress: told how good the plan is after every answer.
+
+    Returns:
+        Without a plan where the problem breaks a rule, a group never answers in numbers, or the numbers are
+        too far apart for the solver; ``rejected`` then says which.
     """
     rejected = check(problem, oracles)
     if rejected:
         return Coordinated(None, None, (), rejected)
+    try:
+        return _coordinated(problem, oracles, target, warm, go_on, progress)
+    except Unanswered as silent:
+        ids = tuple(f"group {row}" for row in silent.rows[:SHOWN])
+        rule = f"no power up to {LARGEST:g} kW, or no cost (rule: every group answers the first prices)"
+        wrong = Rejected("answer", "p_kw", ids, rule, count=len(silent.rows))
+    except MasterFailed as failed:
+        rule = f"the solver said {failed} of the mix of answers: its numbers are too far apart"
+        wrong = Rejected("problem", "limits", (), rule)
+    return Coordinated(None, None, (), (wrong,))
+
+
+def _coordinated(
+    problem: Problem,
+    oracles: Sequence[Oracle],
+    target: float,
+    warm: Carried | None,
+    go_on: Callable[[], bool],
+    progress: Callable[[Status], None],
+) -> Coordinated:
+    """A sound problem's plan.
+
+    Raises:
+        Unanswered: a group gave no first answer.
+        MasterFailed: the solver cannot hold the numbers.
+    """
     kept = _fitting(problem, oracles, warm)
     coordinator = _begun(problem, oracles, target, warm, go_on)
     if kept:

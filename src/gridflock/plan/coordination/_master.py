@@ -18,7 +18,7 @@ MENDINGS = 5
 
 
 class MasterFailed(RuntimeError):  # noqa: N818 reads as what is wrong
-    """The solver found no optimum of a program that always has one."""
+    """The solver found no optimum of a program that always has one, unless its numbers are out of reach."""
 
 
 class Master:
@@ -63,8 +63,9 @@ class Master:
         value = np.insert(power[used], starts - np.arange(len(answering)), 1.0)
         first = self._solver.getNumCol()
         zero, top = np.zeros(len(answering)), np.full(len(answering), highspy.kHighsInf)
-        self._solver.addCols(
-            len(answering), cost[answering], zero, top, len(index), starts.astype(np.int32), index, value
+        begins = starts.astype(np.int32)
+        _taken(
+            self._solver.addCols(len(answering), cost[answering], zero, top, len(index), begins, index, value)
         )
         column = np.full(self._problem.groups, -1, dtype=np.int64)
         column[answering] = first + np.arange(len(answering))
@@ -78,7 +79,7 @@ class Master:
             The weights (rounds, G), and the rows' duals (S, T), 0 where left out.
 
         Raises:
-            MasterFailed: no optimum, which would be a mistake of ours.
+            MasterFailed: no optimum.
         """
         for _ in range(MENDINGS):
             weight, dual = self._solved()
@@ -136,7 +137,8 @@ class Master:
         first = self._solver.getNumRow()
         joined = np.concatenate(index).astype(np.int32), np.concatenate(value)
         top = np.full(count, highspy.kHighsInf)
-        self._solver.addRows(count, self._rows.need_kw[new], top, entries, starts, joined[0], joined[1])
+        need_kw = self._rows.need_kw[new]
+        _taken(self._solver.addRows(count, need_kw, top, entries, starts, joined[0], joined[1]))
         self._row[new] = first + np.arange(count, dtype=np.int32)
         self._slacks(new)
 
@@ -154,4 +156,12 @@ class Master:
         rows = np.concatenate([rows for _, rows in groups]).astype(np.int32)
         cost, zero = np.array([price for price, _ in groups]), np.zeros(len(groups))
         top = np.full(len(groups), highspy.kHighsInf)
-        self._solver.addCols(len(groups), cost, zero, top, len(rows), starts, rows, np.ones(len(rows)))
+        _taken(
+            self._solver.addCols(len(groups), cost, zero, top, len(rows), starts, rows, np.ones(len(rows)))
+        )
+
+
+def _taken(status: highspy.HighsStatus) -> None:
+    """Raise where the solver refused columns or rows: the program would not be the one meant."""
+    if status == highspy.HighsStatus.kError:
+        raise MasterFailed("Refused")

@@ -11,6 +11,9 @@ from gridflock.plan.coordination._rows import Rows, Side, rows_of
 from gridflock.plan.devices._compiled import Array
 from gridflock.units import Kw, Money
 
+LARGEST = 1e12
+"""Numbers beyond this are a mistake; a limit beyond it is endless."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Limits:
@@ -40,7 +43,7 @@ class Limits:
         found = []
         for sign, edges in ((1.0, self.floor_kw), (-1.0, self.ceiling_kw)):
             for r, name in enumerate(self.names):
-                edge = np.where(np.isfinite(edges[r]), edges[r], -sign * np.inf)
+                edge = np.where(np.abs(edges[r]) <= LARGEST, edges[r], -sign * np.inf)
                 of = np.ones(len(self.groups[r])) if self.coefficient is None else self.coefficient[r]
                 need = sign * (edge - self.fixed_kw[r])
                 price = self.slack_price[r] * hours
@@ -70,15 +73,16 @@ class Ramps:
 
     def sides(self) -> list[Side]:
         """The change's floors, then its ceilings."""
+        most_kw = np.where(self.most_kw <= LARGEST, self.most_kw, np.inf)
         fixed = np.diff(self.fixed_kw, axis=1, prepend=0.0)
         fixed[:, 0] -= self.before_kw
         found = []
         for sign in (1.0, -1.0):
             for r, name in enumerate(self.names):
-                need = -self.most_kw[r] - sign * fixed[r]
+                need = -most_kw[r] - sign * fixed[r]
                 price = np.full(len(need), self.slack_price[r])
                 of = np.full(len(self.groups[r]), sign)
-                scale = np.abs(self.most_kw[r])
+                scale = most_kw[r]
                 found.append(Side(name, self.groups[r], of, need, price, scale, change=True))
         return found
 
