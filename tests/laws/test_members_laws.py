@@ -123,7 +123,7 @@ def test_the_price_of_a_device_is_the_sum_of_its_parts():
 
 
 def test_the_next_horizon_starts_from_the_prices_of_the_last():
-    """Carried prices fit another horizon, and the plan is as good as without them, as far as either is proven."""
+    """Carried prices fit another horizon; the plan is as good as without, as far as either is proven."""
     members, load, terms = drawn(3, n=260)
     first = planned(members, load, terms, NOW_S)
     assert first.prices is not None

@@ -44,8 +44,6 @@ from gridflock.units import Kw, Money, TimeGrid
 
 _MISSING_KWH, _NAMED = 0.01, 50
 """Less missing than this part is rounding; so many devices are named."""
-_EXACT = 1e-6
-"""What the coordination aims at; when it is near enough is decided here, beside the day's whole cost."""
 FEW = 200
 """So many devices are planned as one program."""
 _SUMMED = ("base_kw", "up_kw", "down_kw", "x_lo_kwh", "x_hi_kwh")
@@ -192,7 +190,7 @@ def planned(
     found = coordinate(
         problem,
         [bands],
-        target=_EXACT,
+        target=target * _money_share(given),
         warm=before,
         go_on=lambda: go_on() and not watch.near,
         progress=watch.told,
@@ -252,6 +250,15 @@ class _Watch:
 def _unavoidable(given: Sound) -> float:
     """What the expected load costs at the import tariff, money."""
     return -float(given.terms.import_price @ (given.flexibility.grid.hours * given.fixed_kw))
+
+
+def _money_share(given: Sound) -> float:
+    """About how much of the cost is money, and no penalty of head limits that cannot hold, in (0, 1]."""
+    terms, f = given.terms, given.flexibility
+    net = given.fixed_kw + f.base_kw.sum(axis=0)
+    beyond = np.maximum(-net - terms.import_limit_kw, 0.0) + np.maximum(net - terms.export_limit_kw, 0.0)
+    money = abs(_unavoidable(given)) + 1e-9
+    return money / (money + terms.limit_penalty * float(beyond @ f.grid.hours))
 
 
 def _as_one(members: Members, given: Sound, now_s: int) -> Planned:
