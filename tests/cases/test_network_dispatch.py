@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from gridflock.grid import initial, settle, solve
 from gridflock.grid.build import from_document
 from gridflock.model import Flexibility
+from gridflock.plan.devices import Bands
 from gridflock.plan.network import (
     DayRejected,
     Devices,
@@ -22,6 +23,7 @@ from gridflock.plan.network import (
     day_limits,
     dispatch_plan,
     feeder,
+    hold,
 )
 from gridflock.plan.network._verdict import Limits
 from gridflock.sim import feeder_document
@@ -241,6 +243,59 @@ def test_negative_prices_are_prices() -> None:
     assert plan.clean
     sun = np.arange(COUNT) % 3 == PV
     assert np.abs(plan.p_kw[sun]).max() < 1.0
+
+
+def possible_kwh(devices: Devices, p_kw: NDArray[np.float64]) -> NDArray[np.float64]:
+    """By how much the true contents under schedules leave each device's band, kWh; powers are inside."""
+    rows = devices.flexibility
+    assert (p_kw >= rows.base_kw - rows.down_kw).all()
+    assert (p_kw <= rows.base_kw + rows.up_kw).all()
+    up, down = np.maximum(p_kw - rows.base_kw, 0.0), np.maximum(rows.base_kw - p_kw, 0.0)
+    change = rows.gain_up[:, None] * up + rows.gain_down[:, None] * down
+    content = np.cumsum(change * rows.grid.hours, axis=1)
+    beyond = np.maximum(rows.x_lo_kwh[:, 1:] - content, content - rows.x_hi_kwh[:, 1:])
+    return np.maximum(beyond.max(axis=1), 0.0)
+
+
+@pytest.mark.parametrize("scale", [1.0, 3.0])
+def test_no_battery_is_overfilled_where_injecting_costs(scale: float) -> None:
+    """Charging and discharging in one step would burn energy; of a plan only the net is followed."""
+    devices, price = small_fleet(scale), PRICE - 0.5
+    stores = np.arange(COUNT) % 3 == BATTERY
+    plan = dispatch_plan(small_feeder(), devices, price, how=How(bound=0))
+    assert possible_kwh(devices, plan.p_kw)[stores].max() < 1e-3
+    assert plan.missing_kwh == pytest.approx(possible_kwh(devices, plan.p_kw), abs=1e-9)
+    assert plan.clean == (not plan.broken)
+    # What a planner that does not look at losses makes of it:
+    wished = Bands.of(devices.flexibility).respond_rows(np.broadcast_to(price, plan.p_kw.shape))[0]
+    assert possible_kwh(devices, wished)[stores].max() > 1.0
+    held = hold(small_feeder(), devices, wished, price)
+    assert possible_kwh(devices, held.p_kw)[stores].max() < 1e-3
+    assert held.missing_kwh == pytest.approx(possible_kwh(devices, held.p_kw), abs=1e-9)
+    assert held.verdict.clean == (not held.broken)
+
+
+def test_who_cannot_move_is_left_and_its_limits_are_named() -> None:
+    """A device that has to draw more than the feeder carries keeps drawing it; what breaks is named."""
+    devices = small_fleet(1.0)
+    rows = devices.flexibility
+    base, up, down = rows.base_kw.copy(), rows.up_kw.copy(), rows.down_kw.copy()
+    base[PV], up[PV], down[PV] = 0.0, 0.0, 0.0
+    base[PV, 10] = -2_000.0
+    rows = replace(rows, base_kw=base, up_kw=up, down_kw=down)
+    devices = replace(devices, flexibility=rows, port=np.maximum(devices.port, 1))
+    held = hold(small_feeder(), devices, base, PRICE)
+    plan = dispatch_plan(small_feeder(), devices, PRICE, how=How(rounds=3, bound=0))
+    for p_kw, verdict, broken in (
+        (held.p_kw, held.verdict, held.broken),
+        (plan.p_kw, plan.verdict, plan.broken),
+    ):
+        assert p_kw[PV] == pytest.approx(base[PV])
+        assert (p_kw >= base - down).all()
+        assert (p_kw <= base + up).all()
+        assert not verdict.clean
+        assert broken
+        assert 10 in {one.step for one in broken}
 
 
 def test_ports_must_be_live_nodes() -> None:

@@ -13,7 +13,7 @@ from gridflock.grid import initial, settle, solve
 from gridflock.grid.build import from_document
 from gridflock.plan.devices import Bands
 from gridflock.plan.network import Feeder, feeder
-from gridflock.plan.network._deciders import Deciders, missing_kwh
+from gridflock.plan.network._deciders import Deciders, content, missing_kwh
 from gridflock.plan.network._derivatives import Derivatives
 from gridflock.plan.network._exact import Exact
 from gridflock.plan.network._rows import Slopes, sides, system
@@ -117,7 +117,7 @@ def test_needs_are_served_while_they_are_worth_it(seed: int) -> None:
     price = rng.uniform(0.0, 0.5, (5, 12))
     soft, hard = deciders.best(price), bands.respond_rows(price)[0]
     assert np.allclose((price * soft).sum(axis=1), (price * hard).sum(axis=1), atol=1e-9)
-    assert missing_kwh(bands, deciders.content(soft)).max() < 1e-9
+    assert missing_kwh(bands, content(bands, soft)).max() < 1e-9
     assert abs(deciders.cost(soft)) < 1e-6
     refused = deciders.best(np.full((5, 12), 3.0))
     assert not refused.any()

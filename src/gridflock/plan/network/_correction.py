@@ -7,7 +7,7 @@ Naval Research Logistics Quarterly 4, 1957), taken in as they turn out broken.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,10 +16,11 @@ from gridflock.grid._network import Float
 from gridflock.plan.devices import Bands
 from gridflock.plan.devices._compiled import Array, Indices, compiled
 from gridflock.plan.network._columns import Columns
+from gridflock.plan.network._deciders import softened
 from gridflock.plan.network._derivatives import Derivatives, Matrix
 from gridflock.plan.network._exact import Exact, Points
 from gridflock.plan.network._feeder import Feeder
-from gridflock.plan.network._movement import Dispatch, Guard
+from gridflock.plan.network._movement import Dispatch, Guard, possible
 from gridflock.plan.network._verdict import Limits, Verdict, judged
 from gridflock.units import Mask, Money, Rows
 
@@ -49,6 +50,7 @@ class Workshop:
         bands: the devices.
         columns: where they stand.
         price: (k, T) worth of a kWh injected at each port, limits included where known, money/kWh.
+        soft: the devices without the needs that may stay unserved: what a schedule has to keep.
     """
 
     feeder: Feeder
@@ -57,6 +59,15 @@ class Workshop:
     bands: Bands
     columns: Columns
     price: Money
+    soft: Bands = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Take the needs out."""
+        object.__setattr__(self, "soft", softened(self.bands, 0.0))
+
+    def possible(self, dispatch: Dispatch) -> Dispatch:
+        """What of a dispatch the devices can do; needs may stay unserved."""
+        return possible(self.soft, self.columns, dispatch)
 
     def judged(self, dispatch: Dispatch) -> tuple[Points, Verdict]:
         """AC of all steps, against the limits."""

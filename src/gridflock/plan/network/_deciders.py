@@ -30,20 +30,14 @@ class Deciders:
 
     @classmethod
     def of(cls, bands: Bands, unserved_price: float) -> Deciders:
-        """Devices of band rows.
-
-        A row that only charges, up to a need that stands at the end and not before, has that need at a price:
-        so that it never asks more of the network than it is worth.
+        """Devices of band rows, their needs at a price (``softened``).
 
         Args:
             bands: the devices.
             unserved_price: money per kWh of a need.
         """
-        store = (bands.gain_up != 0.0) | (bands.gain_down != 0.0)
-        needy = store & _needy(bands)
-        floor = np.where(needy[:, None], np.minimum(bands.x_lo_kwh, 0.0), bands.x_lo_kwh)
-        worth = np.where(needy, bands.end_value + unserved_price, bands.end_value)
-        soft = replace(bands, x_lo_kwh=floor, end_value=worth)
+        store, needy = _stores(bands), _needy(bands)
+        soft = softened(bands, unserved_price)
         owed = unserved_price * float(bands.x_lo_kwh[needy, -1].sum())
         return cls(soft, np.flatnonzero(store), np.flatnonzero(~store), owed)
 
@@ -69,33 +63,56 @@ class Deciders:
         bands, change = self.bands, p_kw - self.bands.base_kw
         paid = bands.cost_up[:, None] * np.maximum(change, 0.0)
         paid += bands.cost_down[:, None] * np.maximum(-change, 0.0)
-        kept = float(bands.end_value @ self.content(p_kw)[:, -1])
+        kept = float(bands.end_value @ content(self.bands, p_kw)[:, -1])
         return float((paid @ bands.hours).sum()) - kept + self.owed
 
-    def content(self, p_kw: Float) -> Float:
-        """(m, T + 1) what is in store under schedules, kWh, from 0."""
-        bands, change = self.bands, p_kw - self.bands.base_kw
-        gain = np.where(change > 0.0, bands.gain_up[:, None], -bands.gain_down[:, None])
-        moved = gain * change * bands.hours
-        content = np.zeros((len(p_kw), p_kw.shape[1] + 1))
-        for t, kept in enumerate(np.power(1.0 - bands.loss_per_hour[:, None], bands.hours).T):
-            content[:, t + 1] = kept * content[:, t] + moved[:, t]
-        return content
+
+def softened(bands: Bands, unserved_price: float) -> Bands:
+    """Devices whose needs yield at a price.
+
+    A row that only charges, up to a need that stands at the end and not before, has that need at a price:
+    so that it never asks more of the network than it is worth.
+
+    Args:
+        bands: the devices.
+        unserved_price: money per kWh of a need.
+    """
+    needy = _needy(bands)
+    floor = np.where(needy[:, None], np.minimum(bands.x_lo_kwh, 0.0), bands.x_lo_kwh)
+    worth = np.where(needy, bands.end_value + unserved_price, bands.end_value)
+    return replace(bands, x_lo_kwh=floor, end_value=worth)
+
+
+def _stores(bands: Bands) -> Mask:
+    """(m,) rows with a store."""
+    stores: Mask = (bands.gain_up != 0.0) | (bands.gain_down != 0.0)
+    return stores
 
 
 def _needy(bands: Bands) -> Mask:
-    """(m,) rows that only charge, up to one need that stands once they are gone."""
+    """(m,) stores that only charge, up to one need that stands once they are gone."""
     floor, need = bands.x_lo_kwh, bands.x_lo_kwh[:, -1:]
     due = floor == need
     needy: Mask = (need[:, 0] > 0.0) & (bands.x_hi_kwh[:, -1] == need[:, 0]) & (bands.loss_per_hour == 0.0)
-    needy &= ((floor <= 0.0) | due).all(axis=1) & ~bands.up_kw.any(axis=1)
+    needy &= _stores(bands) & ((floor <= 0.0) | due).all(axis=1) & ~bands.up_kw.any(axis=1)
     needy &= ~(bands.down_kw.astype(bool) & due[:, :-1]).any(axis=1)
     return needy
 
 
-def missing_kwh(bands: Bands, content: Float) -> Float:
+def missing_kwh(bands: Bands, content_kwh: Float) -> Float:
     """(m,) by how much contents (m, T + 1) leave their bands at most, kWh; 0 where they are kept."""
-    inner = content[:, 1:]
+    inner = content_kwh[:, 1:]
     beyond = np.maximum(bands.x_lo_kwh[:, 1:] - inner, inner - bands.x_hi_kwh[:, 1:])
     missing: Float = np.maximum(beyond.max(axis=1, initial=0.0), 0.0)
     return missing
+
+
+def content(bands: Bands, p_kw: Float) -> Float:
+    """(m, T + 1) what is in store under schedules, kWh, from 0."""
+    change = p_kw - bands.base_kw
+    gain = np.where(change > 0.0, bands.gain_up[:, None], -bands.gain_down[:, None])
+    moved = gain * change * bands.hours
+    found = np.zeros((len(p_kw), p_kw.shape[1] + 1))
+    for t, kept in enumerate(np.power(1.0 - bands.loss_per_hour[:, None], bands.hours).T):
+        found[:, t + 1] = kept * found[:, t] + moved[:, t]
+    return found

@@ -11,7 +11,7 @@ from gridflock.plan.devices import Bands
 from gridflock.plan.devices._compiled import Spread
 from gridflock.plan.network._bound import Prices, prices, tightened
 from gridflock.plan.network._columns import columns
-from gridflock.plan.network._deciders import Deciders, missing_kwh
+from gridflock.plan.network._deciders import Deciders, content, missing_kwh
 from gridflock.plan.network._exact import Exact, Points
 from gridflock.plan.network._feeder import Feeder
 from gridflock.plan.network._loop import Day, Loop, Settings, Warm
@@ -219,7 +219,7 @@ class _Planner:
             found.p_kw, day.columns.by_device(found.p_kw, found.q_kvar), verdict,
             verdict.broken(day.feeder.network, day.limits, points.v, amps),
             day.value(found.p_kw), day.value(free), bound,
-            missing_kwh(self.bands, day.deciders.content(found.p_kw)),
+            missing_kwh(self.bands, content(self.bands, found.p_kw)),
             network_prices, why, tuple(self.log), kept,
         )  # fmt: skip
 

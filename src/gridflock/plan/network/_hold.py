@@ -14,13 +14,14 @@ import numpy as np
 
 from gridflock.plan.devices import Bands
 from gridflock.plan.network._columns import columns
+from gridflock.plan.network._deciders import content, missing_kwh
 from gridflock.plan.network._exact import Exact
 from gridflock.plan.network._feeder import Feeder
 from gridflock.plan.network._movement import Dispatch
 from gridflock.plan.network._refused import DayRejected, Devices, check_day
 from gridflock.plan.network._repair import Round, Workshop, repair
 from gridflock.plan.network._verdict import Broken, Limits, Verdict, limits
-from gridflock.units import Kvar, Kw, Money, Pu
+from gridflock.units import Kvar, Kw, Kwh, Money, Pu
 
 ROUNDS = 12
 
@@ -35,6 +36,7 @@ class Held:
         before: AC verdict of the plan as it was.
         verdict: AC verdict over every node, conductor and step.
         broken: limits that do not hold, by name; empty where the verdict is clean.
+        missing_kwh: (m,) by how much each device's band is not kept.
         v_pu: (T, n) voltages, NaN in steps that were not solved.
         rounds: what it took.
     """
@@ -44,6 +46,7 @@ class Held:
     before: Verdict
     verdict: Verdict
     broken: tuple[Broken, ...]
+    missing_kwh: Kwh
     v_pu: Pu
     rounds: tuple[Round, ...]
 
@@ -64,7 +67,7 @@ def hold(
     Args:
         feeder: with its device ports and the steps' loads.
         devices: who stands there.
-        p_kw: (m, T) the plan, possible for the devices.
+        p_kw: (m, T) the plan; what of it devices cannot do is corrected.
         price: (T,) worth of a kWh injected, money/kWh: where displaced energy goes.
         kept: what is to be kept; by default the limits, no worse than without devices.
         rounds: most of the repair.
@@ -95,6 +98,7 @@ def hold(
         before,
         found.verdict,
         found.verdict.broken(feeder.network, kept, found.points.v, amps),
+        missing_kwh(bands, content(bands, found.dispatch.p_kw)),
         np.abs(found.points.v) / feeder.network.v_base,
         found.rounds,
     )

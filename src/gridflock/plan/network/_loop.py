@@ -27,7 +27,7 @@ from gridflock.plan.network._deciders import Deciders
 from gridflock.plan.network._derivatives import Derivatives, Matrix
 from gridflock.plan.network._exact import Exact, Points
 from gridflock.plan.network._feeder import Feeder
-from gridflock.plan.network._movement import Dispatch
+from gridflock.plan.network._movement import Dispatch, possible
 from gridflock.plan.network._rows import (
     Index,
     Sides,
@@ -295,8 +295,9 @@ class Loop:
         self.round += 1
 
     def take(self, plan: Dispatch) -> None:
-        """Go on from a plan of the devices: solve it, or what of it has a solution."""
+        """Go on from a plan, as far as devices can do it: solve it, or what of it has a solution."""
         day = self.day
+        plan = possible(day.deciders.bands, day.columns, plan)
         self.plan, self.points = plan, day.points(plan)
         near, points, part = plan, self.points, np.ones(day.feeder.steps)
         while not points.solved.all() and part.any():

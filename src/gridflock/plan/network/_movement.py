@@ -174,6 +174,28 @@ def within_power(bands: Bands, p_kw: Float) -> Float:
     return kept
 
 
+def possible(bands: Bands, columns: Columns, of: Dispatch) -> Dispatch:
+    """A dispatch that devices can do with what they have in store; the one handed in where they can.
+
+    A band's answer may charge and discharge in one step, of which a schedule only keeps the net: where
+    injecting costs, more then stays in store than was planned, and the schedule is followed and corrected
+    (``Bands.replay``).
+
+    Args:
+        bands: the devices, needs that may stay unserved not in them (``softened``).
+        columns: where they stand.
+        of: the dispatch.
+    """
+    p_kw = within_power(bands, of.p_kw)
+    followed = p_kw.astype(np.float32)
+    before = followed.copy()
+    changed = bands.corrected(bands.replay(followed)[0])[:, None] & (followed != before)
+    p_kw = np.where(changed, within_power(bands, followed.astype(np.float64)), p_kw)
+    if (p_kw == of.p_kw).all():
+        return of
+    return Dispatch(p_kw, within(columns, p_kw, of.q_kvar))
+
+
 def within(columns: Columns, p_kw: Float, q_kvar: Float) -> Float:
     """Reactive power brought back into what active power leaves of the inverters."""
     room = columns.reactive_room(p_kw)

@@ -73,7 +73,7 @@ class Repaired:
     """A plan after its repair.
 
     Attributes:
-        dispatch: what devices do; what was handed in where nothing was broken.
+        dispatch: what devices do and can; what was handed in where they can and nothing was broken.
         points: its operating points.
         verdict: over every node, conductor and step.
         rounds: what it took.
@@ -97,7 +97,7 @@ def repair(
 
     Args:
         of: feeder, limits and devices.
-        dispatch: the plan; its schedules are possible for the devices.
+        dispatch: the plan; what of it devices cannot do is corrected first.
         rounds: most of them.
         going: asked before each round whether there is time for it.
         watch: told of every round.
@@ -105,6 +105,7 @@ def repair(
     Returns:
         The plan with the least violation found; look at ``verdict.clean``.
     """
+    dispatch = of.possible(dispatch)
     points, verdict = of.judged(dispatch)
     now = best = Repaired(dispatch, points, verdict, ())
     held, unable = Bounds.none(dispatch.p_kw.shape), Guard.none(dispatch.p_kw.shape)
@@ -121,6 +122,7 @@ def repair(
         tried, held, unable = _tried(
             of, now, held, unable, broken & ~giving_up, giving_up, damping, tired, pull
         )
+        tried = of.possible(tried)
         points, verdict = of.judged(tried)
         worse = verdict.by_step > size
         damping = np.where(worse, 0.5 * damping, np.minimum(1.0, 2.0 * damping))
