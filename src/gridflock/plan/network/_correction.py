@@ -127,8 +127,19 @@ class AtStep:
         return grown
 
 
-def at_step(of: Workshop, rows: NearRows, points: Points, verdict: Verdict, t: int) -> AtStep:
-    """Near rows as upper limits at one step; those about to be broken on both sides by their nearer one."""
+def at_step(
+    of: Workshop, rows: NearRows, points: Points, verdict: Verdict, t: int, further: float = 1.0
+) -> AtStep:
+    """Near rows as upper limits at one step; those about to be broken on both sides by their nearer one.
+
+    Args:
+        of: what the repair works with.
+        rows: near in some step.
+        points: of the dispatch.
+        verdict: on it.
+        t: the step.
+        further: broken rows are put so many times as far inside as usual: where they stayed broken.
+    """
     conductors = of.exact.conductors[rows.at]
     v_low, v_high = verdict.low_pu[t, rows.nodes], verdict.high_pu[t, rows.nodes]
     beside = of.feeder.network.branch_blocks.node[conductors]
@@ -139,7 +150,7 @@ def at_step(of: Workshop, rows: NearRows, points: Points, verdict: Verdict, t: i
         np.where(v_high > v_low, 1.0, -1.0).astype(np.float32),
         turn.real.astype(np.float32),
         turn.imag.astype(np.float32),
-        np.concatenate([_room(np.maximum(v_low, v_high), ASIDE_PU), _room(over, ASIDE)]),
+        np.concatenate([_room(np.maximum(v_low, v_high), further * ASIDE_PU), _room(over, further * ASIDE)]),
         np.repeat([0.1 * ASIDE_PU, 0.1 * ASIDE], [len(v_low), len(over)]),
     )
 

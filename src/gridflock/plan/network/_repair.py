@@ -41,6 +41,9 @@ ASTRAY, SMALL = 1.2, 0.01
 """A round whose violations sum up to so many times the best, and so much more, is taken back."""
 SHRINK, LOCAL = 0.6, 6
 """What stays of a step that resists, round by round; for so many rounds only of ports with a say in it."""
+STEP, UNSOLVED = 1e-3, 1e3
+"""What a broken step counts beside its worst violation, so that no small one is kept for the sake of another
+step that cannot be mended; and a step without an AC solution."""
 FINAL = 0.02
 """Less of a step than this part is nothing."""
 
@@ -113,9 +116,10 @@ def repair(
     damping, tired = np.ones(steps), np.zeros(steps, dtype=np.int64)
     log: list[Round] = []
     while not now.verdict.clean and len(log) < rounds and going():
-        size = now.verdict.by_step
+        size = _sizes(now.verdict)
         broken = size > 0.0
-        giving_up = broken & ((tired >= PATIENCE) | ~now.verdict.solved)
+        tired = np.where(now.verdict.solved, tired, np.maximum(tired, PATIENCE))
+        giving_up = broken & (tired >= PATIENCE)
         log.append(_round(now.verdict, broken, giving_up))
         watch(log[-1])
         pull = min(PULL * 2.0 ** len(log), MOST_PULL)
@@ -124,9 +128,9 @@ def repair(
         )
         tried = of.possible(tried)
         points, verdict = of.judged(tried)
-        worse = verdict.by_step > size
-        damping = np.where(worse, 0.5 * damping, np.minimum(1.0, 2.0 * damping))
-        tired = np.where(verdict.by_step > ENOUGH * size, tired + broken, np.where(giving_up, tired, 0))
+        left = _sizes(verdict)
+        damping = np.where(left > size, 0.5 * damping, np.minimum(1.0, 2.0 * damping))
+        tired = np.where(left > ENOUGH * size, tired + broken, np.where(giving_up, tired, 0))
         now = Repaired(tried, points, verdict, ())
         if _score(verdict) <= _score(best.verdict):
             best, best_held = now, held
@@ -156,7 +160,9 @@ def _tried(
         rows = near_rows(of, dispatch, verdict, looked)
         guard = pushed(of, rows, points, verdict, 1.0)
         if working.any():
-            dispatch, held, unable = _corrected(of, now, held, guard, unable, rows, working, damping, pull)
+            dispatch, held, unable = _corrected(
+                of, now, held, guard, unable, rows, working, damping, tired, pull
+            )
         concerned = pushed(of, rows, points, verdict, 0.0)
         local = giving_up & verdict.solved & (tired < PATIENCE + LOCAL)
         where[:, local] = (concerned.less | concerned.more)[:, local]
@@ -173,9 +179,15 @@ def _round(verdict: Verdict, broken: Mask, giving_up: Mask) -> Round:
     )  # fmt: skip
 
 
+def _sizes(verdict: Verdict) -> Float:
+    """(T,) each step's worst violation, pu or part of a limit."""
+    return np.where(verdict.solved, verdict.by_step, UNSOLVED)
+
+
 def _score(verdict: Verdict) -> float:
-    """Sum of every step's worst violation."""
-    return float(verdict.by_step.sum())
+    """Sum of every step's worst violation, and a little for each broken step."""
+    size = _sizes(verdict)
+    return float(size.sum()) + STEP * int((size > 0.0).sum())
 
 
 def _part(tired: Indices) -> Float:
@@ -197,6 +209,7 @@ def _corrected(
     rows: NearRows,
     steps: Mask,
     damping: Float,
+    tired: Indices,
     pull: float,
 ) -> tuple[Dispatch, Bounds, Guard]:
     """The dispatch with the least change that would mend some steps, its bounds, and who cannot do more."""
@@ -209,7 +222,7 @@ def _corrected(
     weight = np.repeat([ACTIVE, 1.0], [len(less), len(q_room)])
     change: Float = np.zeros_like(low)
     for t in np.flatnonzero(steps).tolist():
-        near = at_step(of, rows, now.points, now.verdict, t)
+        near = at_step(of, rows, now.points, now.verdict, t, 1.0 + tired[t])
         change[:, t] = damping[t] * least_change(rows, near, weight, low[:, t], high[:, t])
     wanted = dispatch.p_kw + shares(columns, room, change[: len(less)])
     moving = Dispatch(dispatch.p_kw, dispatch.q_kvar + change[len(less) :])
