@@ -15,7 +15,7 @@ from gridflock.bench._coordination_monolith import monolith
 from gridflock.bench._coordination_world import World, rolled, world
 from gridflock.plan.coordination import Carried, Plan, coordinate
 from gridflock.plan.coordination._plan import Status
-from gridflock.plan.coordination._recover import Recovered
+from gridflock.plan.coordination._recover import HOLDS, Recovered
 
 PARTS = 2
 """Threads that answer prices."""
@@ -28,6 +28,8 @@ SMALL = 5_000
 """Up to so many devices, all batteries, the whole is also given to HiGHS as one program."""
 AGREES = 1e-6
 """Largest difference of the two bounds, as a part of the cost."""
+RUNS = 2
+"""Timed runs of ours, and of the one program by its quickest method; the least of each counts."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,8 +53,11 @@ def coordination(ders: int, feeders: int, steps: int, fleet: str, seed: int) -> 
 
     Returns:
         ``gap`` of net cost, in money and of gross turnover; ``gap_rechecked`` against a bound worked out
-        without our oracles; seconds cold and warm, by the clock and of the processors; ``violations``
-        of limits by the recovered schedules; ``ratio_vs_monolith`` for small fleets of batteries.
+        without our oracles; ``gap_recovered`` of what every device's schedule comes to; seconds cold and
+        warm, by the clock and of the processors; ``violations``: cells in which the recovered schedules
+        break a limit by more than 1e-5 of it, the plan's own slack counted; ``slack_kwh`` beside
+        ``slack_allowed_kwh``, the same part of what the limits let through; for small fleets of batteries
+        ``ratio_vs_monolith``, to every device's schedule on both sides.
     """
     with ThreadPoolExecutor(PARTS) as pool:
         warm_up = world(40 * feeders, feeders, steps, fleet, seed, pool.map, PARTS)
@@ -126,14 +131,35 @@ def _figures(of: World, run: _Run, independent: float) -> dict[str, Any]:
         "cold_s": round(run.clock_s, 2),
         "cold_cpu_s": round(run.cpu_s, 2),
         "slack_kwh": float(f"{status.slack_kwh:.3g}"),
-        "violations": got.violations,
+        "slack_allowed_kwh": float(f"{_allowed_kwh(of):.3g}"),
+        "violations": _violations(of, got),
         "corrected_stores": got.corrected,
         "worst_correction": float(f"{got.worst_correction:.3g}"),
         "resplit_kwh": round(got.resplit_kwh, 3),
         "correction_money": round(got.cost - status.cost, 4),
+        "recovered_cost": round(got.cost, 2),
+        "gap_recovered": _gap_recovered(run),
         "sums_apart": float(f"{apart:.2e}"),
         "breaches": status.breaches,
     }
+
+
+def _violations(of: World, got: Recovered) -> int:
+    """Cells in which every device's schedule together breaks a limit, whatever the plan itself let go."""
+    rows = of.problem.rows
+    return int((got.short_kw > HOLDS * rows.scale_kw)[~(rows.peak | rows.change)].sum())
+
+
+def _allowed_kwh(of: World) -> float:
+    """Slack that is rounding: the part of what the limits let through in which they are taken to hold."""
+    rows = of.problem.rows
+    return HOLDS * float((rows.scale_kw @ of.problem.hours)[~(rows.peak | rows.change)].sum())
+
+
+def _gap_recovered(run: _Run) -> float:
+    """The gap of what the devices' schedules come to, as a part of it."""
+    cost = run.recovered.cost
+    return float(f"{(cost - run.plan.status.bound) / abs(cost):.3g}")
 
 
 def _warm_figures(of: World, run: _Run, carried_s: float) -> dict[str, Any]:
@@ -149,33 +175,53 @@ def _warm_figures(of: World, run: _Run, carried_s: float) -> dict[str, Any]:
         "warm_cpu_s": round(run.cpu_s, 2),
         "warm_recover_s": round(run.recover_s, 2),
         "warm_slack_kwh": float(f"{status.slack_kwh:.3g}"),
-        "warm_violations": run.recovered.violations,
+        "warm_slack_allowed_kwh": float(f"{_allowed_kwh(of):.3g}"),
+        "warm_violations": _violations(of, run.recovered),
+        "warm_recovered_cost": round(run.recovered.cost, 2),
+        "warm_gap_recovered": _gap_recovered(run),
     }
 
 
 def _against_monolith(of: World, run: _Run) -> dict[str, Any]:
-    """The same model as one program, by each of HiGHS's methods; the fastest counts."""
+    """The same model as one program, by each of HiGHS's methods; the quickest counts.
+
+    Both sides end with every device's schedule: ours with ``recover``. Neither is charged for making its
+    program from the fleet.
+    """
     cost, seconds = monolith(of, LIMIT_S)
     fastest = min(seconds, key=lambda name: seconds[name])
-    again = min(_planned(of, TARGET_SMALL, None).clock_s for _ in range(5))
+    theirs, ours = seconds[fastest], run.clock_s + run.recover_s
+    for _ in range(RUNS - 1):
+        theirs = min(theirs, monolith(of, LIMIT_S, (fastest,))[1].get(fastest, np.inf))
+        again = _planned(of, TARGET_SMALL, None)
+        ours = min(ours, again.clock_s + again.recover_s)
     return {
+        "runs_each": RUNS,
         "monolith_cost_money": round(cost, 4),
         "monolith_method": fastest,
         "monolith_s": {name: round(value, 2) for name, value in seconds.items()},
-        "best_of_5_s": round(min(again, run.clock_s), 3),
-        "ratio_vs_monolith": round(seconds[fastest] / min(again, run.clock_s), 1),
+        "monolith_least_s": round(theirs, 2),
+        "ours_least_s": round(ours, 3),
+        "ratio_vs_monolith": round(theirs / ours, 1),
         "over_optimum": float(f"{(run.plan.status.cost - cost) / abs(cost):.3g}"),
         "bound_under_optimum": float(f"{(cost - run.plan.status.bound) / abs(cost):.3g}"),
     }
 
 
 def _wrong(found: dict[str, Any], target: float) -> list[str]:
-    gaps = ("gap", "gap_rechecked", "warm_gap", "warm_gap_rechecked")
+    plans = ("gap", "gap_rechecked", "gap_recovered")
+    gaps = (*plans, *(f"warm_{name}" for name in plans))
     wrong = [
         f"{name} {found[name]} (rule: at most {target})" for name in gaps if not found[name] <= target * 1.001
     ]
     none = ("violations", "warm_violations", "breaches")
     wrong += [f"{name}: {found[name]}" for name in none if found[name]]
+    for when in ("", "warm_"):
+        slack, allowed = found[f"{when}slack_kwh"], found[f"{when}slack_allowed_kwh"]
+        if not slack <= allowed:
+            wrong.append(
+                f"{when}slack_kwh {slack} (rule: at most {allowed}, 1e-5 of what the limits let through)"
+            )
     if found["bounds_apart"] > AGREES:
         wrong.append(f"the two bounds differ by {found['bounds_apart']:.1e} of the cost")
     if found.get("over_optimum", 0.0) < -AGREES or found.get("bound_under_optimum", 0.0) < -AGREES:

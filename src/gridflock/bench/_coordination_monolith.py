@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 import highspy
 import numpy as np
@@ -15,7 +16,7 @@ METHODS = ("simplex", "ipm")
 OPTIMAL = highspy.HighsModelStatus.kOptimal
 
 
-def monolith(of: World, limit_s: float) -> tuple[float, dict[str, float]]:
+def monolith(of: World, limit_s: float, methods: Sequence[str] = METHODS) -> tuple[float, dict[str, float]]:
     """Its optimum, and each method's seconds; interior point goes without crossover, at its default gap.
 
     Raises:
@@ -25,7 +26,7 @@ def monolith(of: World, limit_s: float) -> tuple[float, dict[str, float]]:
     assert isinstance(stores, Stores)
     program, fixed = _program(of, stores)
     cost, seconds = np.inf, {}
-    for method in METHODS:
+    for method in methods:
         solver = highspy.Highs()
         for name, value in (("output_flag", False), ("solver", method), ("time_limit", limit_s)):
             solver.setOptionValue(name, value)
