@@ -51,7 +51,8 @@ class Exact:
         live = np.append(network.topology.live, np.False_)[network.branch_blocks.node]
         rated = np.isfinite(conductor_ratings(network)) & live
         self.conductors: Rows = np.flatnonzero(rated).astype(np.int32)
-        self._through = admittance(network, feeder.state).to_currents
+        idle = admittance(network, feeder.state)
+        self._through, self._idle = idle.to_currents, idle.v_idle
         self._limited = self._through[self.conductors]
         self._nodes: Rows = np.arange(network.n, dtype=np.int32)
 
@@ -59,6 +60,13 @@ class Exact:
         """Operating points under (k, T) injections at the device ports."""
         v = self._batch.solve(self._feeder.powers(p_kw, q_kvar), tol=TOLERANCE_PU, nodes=self._nodes).v
         return Points(v, np.ascontiguousarray((self._limited @ np.ascontiguousarray(v.T)).T))
+
+    def or_idle(self, points: Points) -> Points:
+        """Points with those of the feeder without any load where a step has no solution."""
+        solved = points.solved[:, None]
+        return Points(
+            np.where(solved, points.v, self._idle), np.where(solved, points.amps, self._limited @ self._idle)
+        )
 
     def currents(self, v: Complex) -> Complex:
         """Complex (T, all rows of ``branch_blocks``) currents at voltages (T, n), A."""

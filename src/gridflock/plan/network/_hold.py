@@ -68,7 +68,7 @@ def hold(
         feeder: with its device ports and the steps' loads.
         devices: who stands there.
         p_kw: (m, T) the plan; what of it devices cannot do is corrected.
-        price: (T,) worth of a kWh injected, money/kWh: where displaced energy goes.
+        price: (T,) or (m, T) worth of a kWh injected, money/kWh: where displaced energy goes.
         kept: what is to be kept; by default the limits, no worse than without devices.
         rounds: most of the repair.
         going: asked between rounds whether there is time to go on.
@@ -82,11 +82,12 @@ def hold(
         still = np.zeros((feeder.ports, feeder.steps))
         without = exact.points(still, still)
         kept = limits(feeder.network, without.v, exact.currents(without.v))
-    if faults := check_day(feeder, devices, price, kept):
+    if faults := check_day(feeder, devices, price, kept, p_kw):
         raise DayRejected(faults)
     of = columns(devices.port, devices.s_kva, feeder.ports, devices.q_share)
     bands = Bands.of(devices.flexibility, end_value=devices.end_value)
-    worth = np.broadcast_to(np.asarray(price, dtype=np.float64), (feeder.ports, feeder.steps))
+    worth = np.zeros((feeder.ports, feeder.steps))
+    worth[devices.port] = price
     shop = Workshop(feeder, exact, kept, bands, of, worth)
     plan = Dispatch(np.asarray(p_kw, dtype=np.float64), np.zeros((len(of.reactive), feeder.steps)))
     before = shop.judged(plan)[1]

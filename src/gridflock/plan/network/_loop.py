@@ -208,7 +208,7 @@ class Loop:
         plan: what the devices do now: always possible for them.
         points: its AC.
         near: the plan, made smaller in steps where it has no AC solution.
-        near_points: AC of that.
+        near_points: AC of that; of the unloaded feeder where a step has none even without devices.
         asked: (m, T) and (d, T) what is asked of them.
         watched: limits that are looked at.
         duals: what is known of them.
@@ -258,7 +258,7 @@ class Loop:
         loop = cls(day, settings, plan, without, asked, _NOTHING_WATCHED, Duals.none(0, 0, day.feeder.steps))
         loop.take(plan)
         most = day.limits.most_a[:, exact.conductors]
-        loading = np.maximum(np.abs(loop.near_points.amps), np.abs(without.amps)) / most
+        loading = np.fmax(np.abs(loop.near_points.amps), np.abs(without.amps)) / most
         at = np.union1d(at, np.flatnonzero((loading.max(axis=0) > CANDIDATE) & one_of_two(day)))
         loop.watched = watched(nodes, at, exact, day.limits)
         loop.duals = Duals.none(len(nodes), len(at), day.feeder.steps)
@@ -304,9 +304,7 @@ class Loop:
             part = np.where(points.solved, part, np.where(part > LEAST, SMALLER * part, 0.0))
             near = Dispatch(part * plan.p_kw, part * plan.q_kvar)
             points = day.points(near)
-        if not points.solved.all():
-            raise ValueError("the day without devices has steps with no solution")
-        self.near, self.near_points = near, points
+        self.near, self.near_points = near, day.exact.or_idle(points)
 
     def stand(self) -> None:
         """Rows and their prices, all 0, where the first plan is the last."""

@@ -14,7 +14,7 @@ from gridflock.model import Flexibility, Rejected
 from gridflock.plan.network._columns import Q_SHARE
 from gridflock.plan.network._feeder import Feeder
 from gridflock.plan.network._verdict import Limits
-from gridflock.units import Money, Rows
+from gridflock.units import Kw, Money, Rows
 
 _PER_STEP = ("base_kw", "up_kw", "down_kw")
 _PER_EDGE = ("x_lo_kwh", "x_hi_kwh")
@@ -59,15 +59,37 @@ class DayRejected(ValueError):  # noqa: N818 it carries `Rejected` values and is
         super().__init__("\n".join([f"day refused, {len(lines)} faults", *lines]))
 
 
-def check_day(feeder: Feeder, devices: Devices, price: Money, limits: Limits) -> tuple[Rejected, ...]:
-    """Everything in the input of ``dispatch_plan`` that breaks a rule; empty when all is well."""
-    return _misshapen(feeder, devices, price, limits) or (
+def check_day(
+    feeder: Feeder, devices: Devices, price: Money, limits: Limits, p_kw: Kw | None = None
+) -> tuple[Rejected, ...]:
+    """Everything in the input of a feeder's day that breaks a rule; empty when all is well.
+
+    Args:
+        feeder: with its device ports and the day's loads.
+        devices: who stands there.
+        price: (T,) or (m, T) money/kWh.
+        limits: what is to be kept.
+        p_kw: (m, T) a plan made elsewhere, if there is one.
+    """
+    if found := _misshapen(feeder, devices, price, limits, p_kw):
+        return found
+    names = np.array(devices.flexibility.groups, dtype=object)
+    asked = ((name, getattr(limits, name)) for name in ("v_low_pu", "v_high_pu", "most_a"))
+    return (
         *_devices(feeder, devices),
         *_numbers("price", np.atleast_1d(price), _NOBODY, "must be finite, money/kWh"),
+        *([] if p_kw is None else _numbers("p_kw", np.asarray(p_kw), names, "must be finite, kW")),
+        *(
+            Rejected("day", name, (), "must be a number, infinite where nothing is asked")
+            for name, value in asked
+            if np.isnan(value).any()
+        ),
     )
 
 
-def _misshapen(feeder: Feeder, devices: Devices, price: Money, limits: Limits) -> tuple[Rejected, ...]:
+def _misshapen(
+    feeder: Feeder, devices: Devices, price: Money, limits: Limits, p_kw: Kw | None
+) -> tuple[Rejected, ...]:
     rows = devices.flexibility
     steps, m, net = feeder.steps, len(rows.groups), feeder.network
     wanted: dict[str, tuple[Any, tuple[int, ...]]] = {
@@ -79,6 +101,7 @@ def _misshapen(feeder: Feeder, devices: Devices, price: Money, limits: Limits) -
         "v_low_pu": (limits.v_low_pu, (steps, net.n)),
         "v_high_pu": (limits.v_high_pu, (steps, net.n)),
         "most_a": (limits.most_a, (steps, len(net.branch_blocks.node))),
+        **({} if p_kw is None else {"p_kw": (p_kw, (m, steps))}),
     }
     found = [
         Rejected("day", name, (), f"shape {np.shape(value)}, expected {shape}")
@@ -90,6 +113,13 @@ def _misshapen(feeder: Feeder, devices: Devices, price: Money, limits: Limits) -
     if np.shape(price) not in {(steps,), (m, steps)}:
         expected = f"({steps},) or ({m}, {steps})"
         found.append(Rejected("day", "price", (), f"shape {np.shape(price)}, expected {expected}"))
+    if np.asarray(devices.port).dtype.kind not in "iu":
+        found.append(Rejected("day", "port", (), "must be whole numbers, int32"))
+    found += [
+        Rejected("day", name, (), "must be finite, money/kWh")
+        for name in ("end_value", "unserved_price")
+        if not np.isfinite(getattr(devices, name))
+    ]
     if not 0.0 <= devices.q_share <= 1.0:
         found.append(Rejected("day", "q_share", (), f"{devices.q_share} is not between 0 and 1"))
     return tuple(found)
