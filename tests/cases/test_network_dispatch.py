@@ -207,13 +207,88 @@ def test_a_later_horizon_begins_where_the_last_one_ended() -> None:
         ({"port": np.zeros(3, dtype=np.int32)}, "port"),
         ({"s_kva": np.full(COUNT, np.nan)}, "s_kva"),
         ({"q_share": -1.0}, "q_share"),
+        ({"port": np.zeros(COUNT)}, "port"),
+        ({"end_value": np.nan}, "end_value"),
+        ({"unserved_price": np.inf}, "unserved_price"),
     ],
 )
 def test_bad_devices_are_named(change: dict[str, object], field: str) -> None:
     """What breaks a rule is named with the device it belongs to."""
+    devices = replace(small_fleet(), **change)  # type: ignore[arg-type]
     with pytest.raises(DayRejected) as refused:
-        dispatch_plan(small_feeder(), replace(small_fleet(), **change), PRICE)  # type: ignore[arg-type]
+        dispatch_plan(small_feeder(), devices, PRICE)
     assert [one.field for one in refused.value.rejected] == [field]
+    with pytest.raises(DayRejected) as refused:
+        hold(small_feeder(), devices, np.zeros((COUNT, STEPS)), PRICE)
+    assert [one.field for one in refused.value.rejected] == [field]
+
+
+@pytest.mark.parametrize(
+    "p_kw",
+    [
+        np.zeros((COUNT, STEPS - 1)),
+        np.zeros(STEPS),
+        np.full((COUNT, STEPS), np.nan),
+        np.full((COUNT, STEPS), np.inf),
+    ],
+)
+def test_bad_plans_are_named(p_kw: NDArray[np.float64]) -> None:
+    """A plan to be held that does not fit, or is no number, is refused."""
+    with pytest.raises(DayRejected) as refused:
+        hold(small_feeder(), small_fleet(), p_kw, PRICE)
+    assert [one.field for one in refused.value.rejected] == ["p_kw"]
+
+
+def test_limits_that_are_no_numbers_are_named() -> None:
+    """No number is no limit: who asks nothing says infinite."""
+    kept = day_limits(small_feeder())
+    bad = replace(kept, v_low_pu=np.full_like(kept.v_low_pu, np.nan))
+    with pytest.raises(DayRejected, match="v_low_pu"):
+        dispatch_plan(small_feeder(), small_fleet(), PRICE, bad)
+
+
+@lru_cache(maxsize=1)
+def overloaded_feeder() -> Feeder:
+    """The feeder with loads of constant power at any voltage, in step 10 more than it can carry."""
+    of = small_feeder()
+    count = len(of.network.loads)
+    network = replace(
+        of.network,
+        load_range=np.tile([0.2, 0.4, 1.6], (count, 1)),
+        load_edge=np.tile([1.0 / 0.4, 1.0 / 1.6], (count, 1)),
+        wired=of.network.wiring,
+    )
+    loads = of.load_kva.copy()
+    loads[10] *= 30.0
+    return replace(of, network=network, load_kva=loads)
+
+
+def test_a_day_without_a_solution_is_said() -> None:
+    """Where loads alone are more than the feeder carries there still is a plan, which names these steps."""
+    of, devices = overloaded_feeder(), small_fleet(1.0)
+    plan = dispatch_plan(of, devices, PRICE, how=How(rounds=2, bound=0))
+    held = hold(of, devices, devices.flexibility.base_kw, PRICE, rounds=4)
+    stores = np.arange(COUNT) % 3 == BATTERY
+    for found, verdict in ((plan, plan.verdict), (held, held.verdict)):
+        assert not verdict.clean
+        assert verdict.unsolved == 1
+        assert (found.broken[0].kind, found.broken[0].step, found.broken[0].steps) == ("unsolved", 10, 1)
+        assert possible_kwh(devices, found.p_kw)[stores].max() < 1e-3
+    assert all(entry.unsolved == 1 for entry in plan.log)
+    assert np.isfinite(plan.prices.kwh).all()
+
+
+def test_price_alone_and_clean_at_once_is_a_whole_plan() -> None:
+    """Prices, reasons, bound and the next start are there though no round was needed, warm or not."""
+    first = planned(0.01)
+    how = How(rounds=0, bound=60)
+    again = dispatch_plan(small_feeder(), small_fleet(0.01), PRICE, how=how, warm=first.warm.later(1))
+    for plan in (first, again):
+        assert plan.clean
+        assert [entry.stage for entry in plan.log] == ["loop"]
+        assert np.isfinite(plan.linear_bound)
+        assert not plan.prices.kwh.any()
+        assert plan.reasons.at(0, 0) == ()
 
 
 @pytest.mark.parametrize("price", [np.full(STEPS, np.nan), np.zeros(3), np.full((COUNT, STEPS), np.inf)])

@@ -300,7 +300,7 @@ class Loop:
         plan = possible(day.deciders.bands, day.columns, plan)
         self.plan, self.points = plan, day.points(plan)
         near, points, part = plan, self.points, np.ones(day.feeder.steps)
-        while not points.solved.all() and part.any():
+        while (~points.solved & (part > 0.0)).any():
             part = np.where(points.solved, part, np.where(part > LEAST, SMALLER * part, 0.0))
             near = Dispatch(part * plan.p_kw, part * plan.q_kvar)
             points = day.points(near)
