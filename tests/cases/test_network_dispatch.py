@@ -247,6 +247,37 @@ def test_limits_that_are_no_numbers_are_named() -> None:
         dispatch_plan(small_feeder(), small_fleet(), PRICE, bad)
 
 
+@lru_cache(maxsize=1)
+def overloaded_feeder() -> Feeder:
+    """The feeder with loads of constant power at any voltage, in step 10 more than it can carry."""
+    of = small_feeder()
+    count = len(of.network.loads)
+    network = replace(
+        of.network,
+        load_range=np.tile([0.2, 0.4, 1.6], (count, 1)),
+        load_edge=np.tile([1.0 / 0.4, 1.0 / 1.6], (count, 1)),
+        wired=of.network.wiring,
+    )
+    loads = of.load_kva.copy()
+    loads[10] *= 30.0
+    return replace(of, network=network, load_kva=loads)
+
+
+def test_a_day_without_a_solution_is_said() -> None:
+    """Where loads alone are more than the feeder carries there still is a plan, which names these steps."""
+    of, devices = overloaded_feeder(), small_fleet(1.0)
+    plan = dispatch_plan(of, devices, PRICE, how=How(rounds=2, bound=0))
+    held = hold(of, devices, devices.flexibility.base_kw, PRICE, rounds=4)
+    stores = np.arange(COUNT) % 3 == BATTERY
+    for found, verdict in ((plan, plan.verdict), (held, held.verdict)):
+        assert not verdict.clean
+        assert verdict.unsolved == 1
+        assert (found.broken[0].kind, found.broken[0].step, found.broken[0].steps) == ("unsolved", 10, 1)
+        assert possible_kwh(devices, found.p_kw)[stores].max() < 1e-3
+    assert all(entry.unsolved == 1 for entry in plan.log)
+    assert np.isfinite(plan.prices.kwh).all()
+
+
 def test_price_alone_and_clean_at_once_is_a_whole_plan() -> None:
     """Prices, reasons, bound and the next start are there though no round was needed, warm or not."""
     first = planned(0.01)
