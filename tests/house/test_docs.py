@@ -107,10 +107,12 @@ def test_names_resolve(page):
     for span in SPAN.findall(BLOCK.sub("", (ROOT / page).read_text("utf-8"))):
         found = IS_NAME.fullmatch(span)
         if found and found[1] in packages and not IS_FILE.fullmatch(span):
-            thing = importlib.import_module(f"gridflock.{found[1]}")
+            path = f"gridflock.{found[1]}"
+            thing = importlib.import_module(path)
             for part in found[2].split(".")[1:]:
+                path = f"{path}.{part}"
                 with contextlib.suppress(ModuleNotFoundError):  # a room of the package, or a name in it
-                    importlib.import_module(f"gridflock.{found[1]}.{part}")
+                    importlib.import_module(path)
                 thing = getattr(thing, part, None) or getattr(thing, "__dataclass_fields__", {}).get(part)
             lost += [] if thing else [span]
     assert not lost
