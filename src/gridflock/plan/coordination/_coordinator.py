@@ -9,6 +9,7 @@ from gridflock.plan.coordination._ascent import Ascent
 from gridflock.plan.coordination._master import Master
 from gridflock.plan.coordination._plan import Plan, Stage, Status
 from gridflock.plan.coordination._problem import Problem
+from gridflock.plan.coordination._recover import HOLDS
 from gridflock.plan.devices._compiled import Array
 from gridflock.plan.devices._oracle import Answer, Question
 from gridflock.plan.devices.whole import pick_whole
@@ -45,6 +46,8 @@ MOST_ROUNDS, NEWEST = 96, 24
 
 SMALL = 20_000_000
 """Answers times limited cells up to which everybody has a part in the choice of those that cannot mix."""
+TIDYING = 6
+"""Mixes more at most, once the gap is reached, for limits that are still broken."""
 
 
 class Coordinator:
@@ -85,6 +88,7 @@ class Coordinator:
         self._entered = self._count = self._mixes = self._idle = 0
         self._weight: Array = np.zeros((0, problem.groups))
         self._p_kw: Kw = np.zeros((problem.groups, len(problem.hours)))
+        self._tidied = 0
         self._cost = self._last_gap = self._least_gap = np.inf
         self._bounds_of_steps: list[float] = []
         self._stage, self._climbed = (Stage.MIX if climbed else Stage.CLIMB), not climbed
@@ -218,7 +222,7 @@ class Coordinator:
         fell = status.gap < PROGRESS * self._least_gap
         self._idle, self._least_gap = (0, status.gap) if fell else (self._idle + 1, self._least_gap)
         if self._reached(status):
-            self._stage = Stage.DONE
+            self._stage, self._climbed = (Stage.DONE if self._finished() else Stage.MIX), True
         elif not self._climbed and self._mixes >= UNCLIMBED and status.gap_of_cost > FAR * self._target:
             self._stage, self._climbed = Stage.CLIMB, True
             self._ascent = Ascent(self.dual, self._rows, self._first_step)
@@ -230,6 +234,18 @@ class Coordinator:
         """Whether the gap is what was asked for."""
         turnover = status.gap / max(status.gap_of_turnover, 1e-300)
         return status.gap <= self._target * max(abs(status.cost), NEAR_ZERO * turnover, 1e-9)
+
+    def _finished(self) -> bool:
+        """Whether limits hold but for rounding; where they do not, some more mixes are tried first.
+
+        A slack that is cheaper than the gap may still be avoidable, and one that is not stays.
+        """
+        hard = ~(self._rows.peak | self._rows.change)
+        short = self._rows.short(self._p_kw)[hard]
+        if not (short > HOLDS * self._rows.scale_kw[hard]).any():
+            return True
+        self._tidied += 1
+        return self._tidied > TIDYING
 
     def _promised(self, gap: float) -> Money | None:
         """What each group's answers could still save, where that is what the gap is made of."""
