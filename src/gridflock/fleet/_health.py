@@ -7,6 +7,7 @@ asked, and it never falls below a floor: silence is not success, but it ejects n
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import inf
@@ -28,6 +29,7 @@ _FORGOTTEN = 1e-6
 _LONGEST_S = 1_000.0 * DAY_S
 _HOURS = 24
 _FINEST = 256.0
+_GROUPED = ("_group_kept", "_group_missed", "_group_hour")
 _SHARE = np.zeros(256)
 _SHARE[OutcomeStatus.ACCEPTED], _SHARE[OutcomeStatus.PARTIAL] = 1.0, 0.5
 
@@ -173,7 +175,7 @@ class Health:
         hours = np.arange(self._group_kept.shape[0])
         here_at = np.ix_(hours, *(ours for ours, _ in shared))
         there_at = np.ix_(hours, *(theirs for _, theirs in shared))
-        for name in ("_group_kept", "_group_missed", "_group_hour"):
+        for name in _GROUPED:
             getattr(there, name)[there_at] = getattr(self, name)[here_at]
         return there
 
@@ -202,6 +204,14 @@ class Health:
         state = (self.kept, self.missed, self.hour, self.asked, self.latest)
         _learn(*state, self._checked(rows), share, status[known], hour, keep, self._fading)
         self._learn_groups(rows, share, hour)
+
+    def learnt(self, rows: Rows, status: Codes, now_s: int, kept: _Array | None = None) -> Health:
+        """As ``learn``, in a copy; what is known here stays as it is."""
+        there = copy.copy(self)
+        for name in ("kept", "missed", "hour", "asked", "latest", *_GROUPED):
+            setattr(there, name, getattr(self, name).copy())
+        there.learn(rows, status, now_s, kept)
+        return there
 
     def _learn_groups(self, rows: Rows, share: _Array, hour: int) -> None:
         """Add a call's outcomes to those of the groups, in whose sums all of one hour count alike."""
