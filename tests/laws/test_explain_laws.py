@@ -15,7 +15,7 @@ from gridflock.plan._alone import best_answer
 from gridflock.plan._check import sound
 from gridflock.plan._explain import explain
 from gridflock.plan._grounds import Grounds, Part, grounds_of, packed, unpacked
-from gridflock.plan._plan import _one_way
+from gridflock.plan._plan import one_way
 from gridflock.plan._terms import Band, Flow, Peak, Ramp
 from gridflock.plan.direct import build, solve
 from gridflock.units import TimeGrid
@@ -72,7 +72,7 @@ def worlds(draw):
 def grounded(world):
     """Grounds, model and solution of the plan's program, no store moving both ways at once."""
     found = replace(sound(*world), terms=world[2])
-    model, solution, _, _ = _one_way(found)
+    model, solution, _, _ = one_way(found, lambda model: solve(model.program))
     assert solution.ok
     return grounds_of(model, solution, found.flexibility, found.fixed_kw, found.terms), model, solution
 

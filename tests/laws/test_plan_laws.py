@@ -13,7 +13,7 @@ from scipy.optimize import linprog
 from gridflock.model import Envelope, Flexibility
 from gridflock.plan import Terms, check, plan
 from gridflock.plan._check import sound
-from gridflock.plan._plan import _one_way
+from gridflock.plan._plan import one_way
 from gridflock.plan.direct._model import band_penalty, build, strained_stores, values_of
 from gridflock.plan.direct._solve import Solution, solve
 from gridflock.units import TimeGrid
@@ -233,7 +233,7 @@ def test_the_cost_is_that_of_an_independent_solver(problem):
 def test_the_plan_keeps_the_bands(problem):
     """Powers lie within up and down, stores within their band unless it could not be kept."""
     f, fixed, terms = problem
-    _, solution, up, down = _one_way(sound(f, fixed, terms))
+    _, solution, up, down = one_way(sound(f, fixed, terms), lambda model: solve(model.program))
     schedule = plan(f, fixed, terms, NOW_S)
     assert solution.ok
     np.testing.assert_allclose(schedule.p_kw, f.base_kw + up - down, atol=1e-6)
@@ -378,7 +378,7 @@ def test_burning_energy_at_a_negative_price_is_not_planned():
     grid = grid_of((3600, 3600))
     terms = terms_of(grid, [-0.5, -0.5], export_price=np.full(2, -0.5))
     given_terms = sound(battery(grid, held=10.0), np.full(2, -1.0), terms)
-    model, solution, up, down = _one_way(given_terms)
+    model, solution, up, down = one_way(given_terms, lambda model: solve(model.program))
     assert solution.ok
     assert (np.minimum(up, down) <= 1e-6).all()
     np.testing.assert_array_equal(values_of(model.up, solution), up)

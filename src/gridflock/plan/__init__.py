@@ -7,10 +7,11 @@ There is always a schedule: every limit has a named slack. ``check`` names bad i
 and keeps the prices behind the plan, of which ``explain`` says why a set-point is what it is.
 """
 
+from gridflock.plan._by_device import Members
 from gridflock.plan._check import check
 from gridflock.plan._explain import Explained, explain
 from gridflock.plan._grounds import Grounds, packed, unpacked
-from gridflock.plan._members import Members, Planned, Prices, moved_to, planned
+from gridflock.plan._members import Planned, Prices, moved_to, planned
 from gridflock.plan._plan import grounded, plan
 from gridflock.plan._terms import Terms
 

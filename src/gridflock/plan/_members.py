@@ -9,36 +9,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 
 from gridflock.model import Flexibility, Reason, Schedule
+from gridflock.plan._by_device import Members, terms_of_devices
 from gridflock.plan._check import Sound, misshapen, sound, told
-from gridflock.plan._grounds import (
-    CALM,
-    IMPORT_TARIFF,
-    OWNER,
-    PEAK,
-    Grounds,
-    Part,
-)
+from gridflock.plan._coupling import LESS_FOR_EXPORT, Cells, parts_of, problem_of, without_shares
+from gridflock.plan._grounds import CALM, PEAK, Grounds
 from gridflock.plan._plan import grounded
 from gridflock.plan._reason import HEAD
-from gridflock.plan._terms import Terms, premiums
-from gridflock.plan._value import Value, content, end_values, valued
-from gridflock.plan.coordination import (
-    Carried,
-    Coordinated,
-    Limits,
-    Peaks,
-    Plan,
-    Problem,
-    Ramps,
-    Status,
-    coordinate,
-)
+from gridflock.plan._rest import at_rest
+from gridflock.plan._terms import Terms
+from gridflock.plan._value import Value, charged, content, end_values, valued
+from gridflock.plan.coordination import Carried, Coordinated, Problem, Status, coordinate
 from gridflock.plan.devices import Bands
-from gridflock.plan.devices._compiled import Array, Indices
 from gridflock.plan.direct import band_penalty
 from gridflock.units import Kw, Money, TimeGrid
 
@@ -46,54 +32,10 @@ _MISSING_KWH, _NAMED = 0.01, 50
 """Less missing than this part is rounding; so many devices are named."""
 FEW = 200
 """So many devices are planned as one program."""
-_SUMMED = ("base_kw", "up_kw", "down_kw", "x_lo_kwh", "x_hi_kwh")
-_LESS_FOR_EXPORT = "export earns less than import costs"
-_EVERYWHERE = frozenset((*HEAD, PEAK, CALM, _LESS_FOR_EXPORT))
+_EVERYWHERE = frozenset((*HEAD, PEAK, CALM, LESS_FOR_EXPORT))
 """Rows that price the head itself."""
-_PRICED_ALWAYS = frozenset((CALM, _LESS_FOR_EXPORT))
+_PRICED_ALWAYS = frozenset((CALM, LESS_FOR_EXPORT))
 """Rows that are prices and no limits: what goes beyond them breaks nothing."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Members:
-    """Devices and the plan groups they belong to.
-
-    Attributes:
-        flexibility: m devices, sorted by group; its ``groups`` are their names.
-        names: G plan groups, which terms speak of.
-        group: int64 (m,) group of each, ascending.
-    """
-
-    flexibility: Flexibility
-    names: tuple[str, ...]
-    group: Indices
-
-    @property
-    def start(self) -> Indices:
-        """(G + 1,) first device of each group, and m."""
-        start: Indices = np.searchsorted(self.group, np.arange(len(self.names) + 1)).astype(np.int64)
-        return start
-
-    def together(self) -> Flexibility:
-        """The groups' sums, an outer form of what their devices can do."""
-        f = self.flexibility
-        arrays: dict[str, Array] = {name: self.sums(getattr(f, name)) for name in _SUMMED}
-        for side in ("up", "down"):
-            weight = getattr(f, f"{side}_kw").max(axis=1)
-            whole = np.bincount(self.group, weight, len(self.names))
-            summed = np.bincount(self.group, weight * getattr(f, f"cost_{side}"), len(self.names))
-            arrays[f"cost_{side}"] = np.divide(summed, whole, out=np.zeros_like(summed), where=whole > 0.0)
-            # The best gain of any: it fills with least and empties by least.
-            best = np.full(len(self.names), -np.inf)
-            np.maximum.at(best, self.group[weight > 0.0], getattr(f, f"gain_{side}")[weight > 0.0])
-            arrays[f"gain_{side}"] = np.where(np.isfinite(best), best, 0.0)
-        return Flexibility(f.grid, self.names, **arrays)  # type: ignore[arg-type]  # all float64
-
-    def sums(self, p_kw: Kw) -> Kw:
-        """(G, T) of (m, T)."""
-        sums = np.zeros((len(self.names), p_kw.shape[1]))
-        np.add.at(sums, self.group, p_kw)
-        return sums
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -162,7 +104,8 @@ def planned(
     Args:
         members: who is planned.
         fixed: (T,) kW of everything that takes no orders, injection positive.
-        terms: prices and limits, of the groups; further goals (``blocks``) belong to ``grounded``.
+        terms: prices and limits, of the groups; goals (``blocks``) and owners' tariffs may name single
+            devices, too. A ``Share`` is weighed among few devices only, and named where it is not.
         now_s: moment of planning, unix seconds.
         target: gap to stop at, as a part of the whole cost.
         warm: what an earlier horizon handed on.
@@ -173,20 +116,22 @@ def planned(
     wrong = misshapen(able, fixed, terms)
     if wrong:
         return _resting(members, fixed, now_s, told(wrong))
-    given = sound(able, fixed, _of_devices(members, terms))
+    given = sound(able, fixed, terms_of_devices(members, terms))
     kept = replace(members, flexibility=given.flexibility)
     if len(able.groups) <= FEW:
         return _as_one(kept, given, now_s)
-    problem = _problem(kept, given, terms)
+    given = without_shares(given)
+    cells = Cells.of(kept, given, terms)
+    problem = problem_of(kept, cells, given, terms)
     end_value = end_values(given.flexibility, given.terms)
     bands = Bands.of(
-        given.flexibility,
-        end_value=end_value,
-        start=kept.start,
+        cells.sorted(given.flexibility),
+        end_value=end_value[cells.order],
+        start=cells.start,
         unserved_price=band_penalty(given.terms),
     )
     before = None if warm is None else warm.on(problem, able.grid)
-    watch = _Watch(_unavoidable(given), given.terms.limit_penalty, target, progress)
+    watch = _Watch.of(given, target, progress)
     found = coordinate(
         problem,
         [bands],
@@ -197,7 +142,7 @@ def planned(
     )
     if found.plan is None or found.recovered is None:
         return _resting(kept, given.fixed_kw, now_s, (*told(found.rejected), *told(given.rejected)))
-    return _planned(kept, given, problem, found, end_value, now_s)
+    return _planned(kept, given, cells, problem, found, now_s)
 
 
 def moved_to(of: Planned, members: Members, p_kw: Kw) -> Planned:
@@ -237,12 +182,21 @@ class _Watch:
 
     unavoidable: float
     penalty: float
+    known: bool
     target: float
     progress: Callable[[Status], None]
     near: bool = False
 
+    @classmethod
+    def of(cls, given: Sound, target: float, progress: Callable[[Status], None]) -> Self:
+        """Where goals give way at prices of their own, what the expected load costs stands for the money."""
+        terms = given.terms
+        return cls(_unavoidable(given), terms.limit_penalty, not terms.blocks, target, progress)
+
     def told(self, status: Status) -> None:
-        money = status.cost + self.unavoidable - self.penalty * status.slack_kwh
+        money = self.unavoidable
+        if self.known:
+            money = status.cost + self.unavoidable - self.penalty * status.slack_kwh
         self.near = status.gap <= self.target * abs(money)
         self.progress(status)
 
@@ -253,12 +207,13 @@ def _unavoidable(given: Sound) -> float:
 
 
 def _money_share(given: Sound) -> float:
-    """About how much of the cost is money, and no penalty of head limits that cannot hold, in (0, 1]."""
+    """About how much of the cost is money, and no penalty of what cannot hold, in (0, 1]."""
     terms, f = given.terms, given.flexibility
     net = given.fixed_kw + f.base_kw.sum(axis=0)
     beyond = np.maximum(-net - terms.import_limit_kw, 0.0) + np.maximum(net - terms.export_limit_kw, 0.0)
     money = abs(_unavoidable(given)) + 1e-9
-    return money / (money + terms.limit_penalty * float(beyond @ f.grid.hours))
+    penalty = terms.limit_penalty * float(beyond @ f.grid.hours) + charged(f, f.base_kw, terms.blocks).penalty
+    return money / (money + penalty)
 
 
 def _as_one(members: Members, given: Sound, now_s: int) -> Planned:
@@ -281,89 +236,19 @@ def _as_one(members: Members, given: Sound, now_s: int) -> Planned:
     return Planned(schedule, of.p_kw, found.grounds, gap, value, given.terms, None)
 
 
-def _of_devices(members: Members, terms: Terms) -> Terms:
-    """Terms with what they say of groups said of each of its devices."""
-    names, devices = members.names, members.flexibility.groups
-    of = [names[g] for g in members.group.tolist()]
-    inside: dict[str, list[str]] = {}
-    for device, group in zip(devices, of, strict=True):
-        inside.setdefault(group, []).append(device)
-    wanted = {limit.group for limit in terms.group_limits}
-    return replace(
-        terms,
-        premium={d: terms.premium[g] for d, g in zip(devices, of, strict=True) if g in terms.premium},
-        end_value={d: terms.end_value[g] for d, g in zip(devices, of, strict=True) if g in terms.end_value},
-        members={
-            name: tuple(d for g in terms.members.get(name, (name,)) for d in inside.get(g, [g]))
-            for name in wanted
-        },
-    )
-
-
-def _problem(members: Members, given: Sound, asked: Terms) -> Problem:
-    """Head limits, the difference between the tariffs, peak, calm and limits of groups as coupling rows."""
-    terms, grid = given.terms, members.flexibility.grid
-    n, everybody = grid.n, np.arange(len(members.names))
-    names, groups, fixed, floor, ceiling, price = [], [], [], [], [], []
-
-    def row(name: str, of: Indices, beside: Kw, lo: Kw, hi: Kw, penalty: float) -> None:
-        names.append(name)
-        groups.append(of)
-        fixed.append(beside)
-        floor.append(lo)
-        ceiling.append(hi)
-        price.append(penalty)
-
-    none = np.full(n, np.inf)
-    row(HEAD[0], everybody, given.fixed_kw, -terms.import_limit_kw, none, terms.limit_penalty)
-    row(HEAD[1], everybody, given.fixed_kw, -none, terms.export_limit_kw, terms.limit_penalty)
-    less = np.round(terms.import_price - terms.export_price, 9)
-    for gap in np.unique(less[less > 0.0]).tolist():
-        row(_LESS_FOR_EXPORT, everybody, given.fixed_kw, -none, np.where(less == gap, 0.0, np.inf), gap)
-    number = {name: g for g, name in enumerate(members.names)}
-    for limit in terms.group_limits:
-        inside = [number[g] for g in asked.members.get(limit.group, (limit.group,)) if g in number]
-        now = grid.starts_s < limit.until_s
-        name, rows = f"{limit.source} (limit of {limit.group})", np.array(sorted(inside), dtype=np.int64)
-        lo, hi = np.where(now, limit.p_lo_kw, -np.inf), np.where(now, limit.p_hi_kw, np.inf)
-        crossed = limit.p_lo_kw > limit.p_hi_kw
-        for low, high in ((lo, none), (-none, hi)) if crossed else ((lo, hi),):
-            row(name, rows, np.zeros(n), low, high, terms.limit_penalty)
-    limits = Limits(
-        tuple(names), tuple(groups), np.array(fixed), np.array(floor), np.array(ceiling), np.array(price)
-    )
-    one = (given.fixed_kw[None, :],)
-    ramps = Ramps(
-        (CALM,), (everybody,), *one, np.array([np.nan]), np.zeros((1, n)), np.array([terms.ramp_penalty])
-    )
-    peaks = Peaks((PEAK,), (everybody,), *one, np.array([terms.peak_so_far_kw]), np.array([terms.peak_price]))
-    by_group = np.zeros((len(members.names), n))
-    for g, name in enumerate(members.names):
-        mine = np.asarray(asked.premium.get(name, np.zeros(n)))
-        by_group[g] = mine if mine.shape == (n,) and np.isfinite(mine).all() else 0.0
-    return Problem(
-        grid.hours,
-        terms.import_price,
-        len(members.names),
-        limits,
-        ramps if terms.ramp_penalty > 0.0 else None,
-        peaks if terms.peak_price > 0.0 else None,
-        by_group,
-    )
-
-
 def _planned(
-    members: Members, given: Sound, problem: Problem, found: Coordinated, end_value: Kw, now_s: int
+    members: Members, given: Sound, cells: Cells, problem: Problem, found: Coordinated, now_s: int
 ) -> Planned:
     assert found.plan is not None
     assert found.recovered is not None
     f, terms = members.flexibility, given.terms
-    p_kw = found.recovered.p_kw[0].astype(np.float64)
+    p_kw = np.empty(f.base_kw.shape)
+    p_kw[cells.order] = found.recovered.p_kw[0]
     sums = members.sums(p_kw)
     net_kw = given.fixed_kw + sums.sum(axis=0)
     value = valued(f, p_kw, given.fixed_kw, terms)
     short = missing(f, p_kw, band_penalty(terms))
-    parts = _parts(members, given, problem, found.plan)
+    parts = parts_of(members, cells, given, problem, found.plan)
     head = terms.import_price + sum(
         (part.price for part in parts if part.name in _EVERYWHERE), np.zeros(f.grid.n)
     )
@@ -383,7 +268,7 @@ def _planned(
     )
     prices = Prices(f.grid, problem.rows.names, found.plan.dual / f.grid.hours)
     gap = max(found.recovered.cost - found.plan.status.bound, 0.0)
-    grounds = Grounds(f, p_kw, end_value, parts)
+    grounds = Grounds(f, p_kw, end_values(f, terms), parts)
     return Planned(schedule, p_kw, grounds, gap, value, terms, prices)
 
 
@@ -400,29 +285,6 @@ def missing(f: Flexibility, p_kw: Kw, price: float) -> tuple[Reason, ...]:
     return tuple(sorted(found, key=lambda reason: -reason.slack_kw)[:_NAMED])
 
 
-def _parts(members: Members, given: Sound, problem: Problem, plan: Plan) -> tuple[Part, ...]:
-    """The local prices of devices as tariff, owners' tariffs and every row's pull."""
-    f, rows = members.flexibility, problem.rows
-    every = np.arange(len(f.groups))
-    parts = [Part(IMPORT_TARIFF, every, np.ones(len(every)), given.terms.import_price)]
-    premium = premiums(f, given.terms)
-    kinds, kind = np.unique(premium, axis=0, return_inverse=True)
-    for k, price in enumerate(kinds):
-        mine = np.flatnonzero(kind.ravel() == k)
-        parts.append(Part(OWNER, mine, np.ones(len(mine)), price))
-    pulled: dict[str, Kw] = {}
-    for s, name in enumerate(rows.names):
-        alone = np.zeros_like(plan.dual)
-        alone[s] = plan.dual[s]
-        pulled[name] = pulled.get(name, 0.0) + rows.pull(alone) / f.grid.hours
-    for name, pull in pulled.items():
-        groups = np.flatnonzero(np.abs(pull).max(axis=1) > 0.0)
-        if len(groups):
-            mine = np.flatnonzero(np.isin(members.group, groups))
-            parts.append(Part(name, mine, np.ones(len(mine)), pull[groups[0]]))
-    return tuple(part for part in parts if np.abs(part.price).max(initial=0.0) > 1e-9)
-
-
 def _resting(members: Members, fixed_kw: Kw, now_s: int, why: tuple[Reason, ...]) -> Planned:
     """Every device at its base; NaN where a number cannot be stood behind."""
     f = members.flexibility
@@ -430,19 +292,5 @@ def _resting(members: Members, fixed_kw: Kw, now_s: int, why: tuple[Reason, ...]
     fixed = fixed_kw if np.shape(fixed_kw) == (n,) else np.zeros(n)
     shape = (len(f.groups), n)
     base = f.base_kw if np.shape(f.base_kw) == shape else np.full(shape, np.nan)
-    sums = members.sums(base)
-    net_kw = fixed + sums.sum(axis=0)
-    schedule = Schedule(
-        grid=f.grid,
-        groups=members.names,
-        p_kw=sums,
-        base_kw=sums,
-        fixed_kw=fixed,
-        net_kw=net_kw,
-        price=np.full(n, np.nan),
-        peak_kw=float(np.max(-net_kw, initial=0.0)),
-        reasons=why,
-        cost=float("nan"),
-        made_at_s=now_s,
-    )
+    schedule = at_rest(f.grid, members.names, members.sums(base), fixed, now_s, why)
     return Planned(schedule, base, None, np.inf, Value(np.nan, 0.0), None, None)

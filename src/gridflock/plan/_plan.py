@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,6 +11,7 @@ from gridflock.model import Flexibility, Reason, Schedule
 from gridflock.plan._check import Sound, misshapen, sound, told
 from gridflock.plan._grounds import Grounds, grounds_of
 from gridflock.plan._reason import reasons_of
+from gridflock.plan._rest import at_rest
 from gridflock.plan._terms import Terms
 from gridflock.plan.direct._model import Model, build, values_of
 from gridflock.plan.direct._solve import Floats, Solution, solve
@@ -63,15 +65,15 @@ def grounded(flexibility: Flexibility, fixed: Kw, terms: Terms, now_s: int) -> G
     wrong = misshapen(flexibility, fixed, terms)
     if wrong:
         return Grounded(
-            _at_rest(flexibility, np.zeros(flexibility.grid.n), now_s, told(wrong)), None, -np.inf
+            _resting(flexibility, np.zeros(flexibility.grid.n), now_s, told(wrong)), None, -np.inf
         )
     given = sound(flexibility, fixed, terms)
-    model, solution, up, down = _one_way(given)
+    model, solution, up, down = one_way(given, lambda model: solve(model.program))
     if not solution.ok:
         why = Reason(f"no plan: the solver said {solution.status}; all groups at base", 0, 0.0)
-        resting = _at_rest(given.flexibility, given.fixed_kw, now_s, (why, *told(given.rejected)))
+        resting = _resting(given.flexibility, given.fixed_kw, now_s, (why, *told(given.rejected)))
         return Grounded(resting, None, -np.inf)
-    schedule = _schedule(given, model, solution, up - down, now_s)
+    schedule = schedule_of(given, model, solution, up - down, now_s)
     grounds = grounds_of(model, solution, given.flexibility, given.fixed_kw, given.terms)
     return Grounded(schedule, grounds, _least(given, model, solution))
 
@@ -85,13 +87,21 @@ def _least(given: Sound, model: Model, solution: Solution) -> float:
     return free.cost if free.ok else -np.inf
 
 
-def _one_way(given: Sound) -> tuple[Model, Solution, Floats, Floats]:
-    """Solve until no lossy store moves both ways in one step; the last round leaves no choice."""
+def one_way(given: Sound, solved: Callable[[Model], Solution]) -> tuple[Model, Solution, Floats, Floats]:
+    """Solve until no lossy store moves both ways in one step; the last round leaves no choice.
+
+    Args:
+        given: sound input.
+        solved: solves the program it is given.
+
+    Returns:
+        The last program, its solution, and (G, T) upward and downward moves.
+    """
     flexibility = given.flexibility
     lossy = (flexibility.gain_up + flexibility.gain_down != 0)[:, None]
     for left in reversed(range(_ROUNDS)):
         model = build(flexibility, given.fixed_kw, given.terms)
-        solution = solve(model.program)
+        solution = solved(model)
         up, down = values_of(model.up, solution), values_of(model.down, solution)
         both = lossy & (np.minimum(up, down) > _SAME_KW)
         if not both.any():
@@ -105,7 +115,8 @@ def _one_way(given: Sound) -> tuple[Model, Solution, Floats, Floats]:
     return model, solution, up, down
 
 
-def _schedule(given: Sound, model: Model, solution: Solution, moved: Kw, now_s: int) -> Schedule:
+def schedule_of(given: Sound, model: Model, solution: Solution, moved: Kw, now_s: int) -> Schedule:
+    """The schedule of a solved program whose groups move by ``moved`` (G, T) kW."""
     f, terms = given.flexibility, given.terms
     p_kw = f.base_kw + moved
     net_kw = given.fixed_kw + p_kw.sum(axis=0)
@@ -124,22 +135,5 @@ def _schedule(given: Sound, model: Model, solution: Solution, moved: Kw, now_s: 
     )
 
 
-def _at_rest(flexibility: Flexibility, fixed_kw: Kw, now_s: int, reasons: tuple[Reason, ...]) -> Schedule:
-    """Everybody does what they would do unasked; NaN where a number cannot be stood behind."""
-    n = max(flexibility.grid.n, 0)
-    shape = (len(flexibility.groups), n)
-    base = flexibility.base_kw if np.shape(flexibility.base_kw) == shape else np.full(shape, np.nan)
-    net_kw = fixed_kw + base.sum(axis=0)
-    return Schedule(
-        grid=flexibility.grid,
-        groups=flexibility.groups,
-        p_kw=base,
-        base_kw=base,
-        fixed_kw=fixed_kw,
-        net_kw=net_kw,
-        price=np.full(n, np.nan),
-        peak_kw=float(np.max(-net_kw, initial=0.0)),
-        reasons=reasons,
-        cost=float("nan"),
-        made_at_s=now_s,
-    )
+def _resting(f: Flexibility, fixed_kw: Kw, now_s: int, why: tuple[Reason, ...]) -> Schedule:
+    return at_rest(f.grid, f.groups, f.base_kw, fixed_kw, now_s, why)

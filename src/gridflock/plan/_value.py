@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
 from gridflock.model import Flexibility
-from gridflock.plan._terms import Terms, default_end_value, premiums
+from gridflock.plan._terms import Band, Block, Peak, Ramp, Share, Terms, default_end_value, premiums
 from gridflock.units import Kw, Kwh, Money
 
 
@@ -16,9 +17,9 @@ class Value:
     """Money, and what is none.
 
     Attributes:
-        money: energy, new peak, calm, own costs, less the worth of what is left in store; of owners' tariffs
+        money: energy, new peaks, calm, own costs, less the worth of what is left in store; of owners' tariffs
             only what is moved.
-        penalty: what limits that gave way are charged.
+        penalty: what limits that gave way are charged, less what shares are worth.
     """
 
     money: float
@@ -49,7 +50,7 @@ def content(flexibility: Flexibility, p_kw: Kw) -> Kwh:
 
 
 def valued(flexibility: Flexibility, p_kw: Kw, fixed_kw: Kw, terms: Terms) -> Value:
-    """What groups doing ``p_kw`` come to under sound terms without further goals.
+    """What groups doing ``p_kw`` come to under sound terms.
 
     Args:
         flexibility: G groups over T steps.
@@ -75,4 +76,32 @@ def valued(flexibility: Flexibility, p_kw: Kw, fixed_kw: Kw, terms: Terms) -> Va
         power = p_kw[inside].sum(axis=0)
         over = np.maximum(limit.p_lo_kw - power, 0.0) + np.maximum(power - limit.p_hi_kw, 0.0)
         beyond = beyond + np.where(f.grid.starts_s < limit.until_s, over, 0.0)
-    return Value(money, terms.limit_penalty * float(beyond @ hours))
+    goals = charged(f, p_kw, terms.blocks)
+    return Value(money + goals.money, terms.limit_penalty * float(beyond @ hours) + goals.penalty)
+
+
+def charged(f: Flexibility, p_kw: Kw, blocks: Iterable[Block]) -> Value:
+    """What goals are charged where the groups do ``p_kw`` (G, T): peaks are money, all else is none."""
+    money = penalty = 0.0
+    for block in blocks:
+        flow = block.flow.power_kw(f, p_kw)
+        match block:
+            case Band():
+                under, over = np.maximum(block.lo_kw - flow, 0.0), np.maximum(flow - block.hi_kw, 0.0)
+                penalty += float((block.under_price * under + block.over_price * over) @ f.grid.hours)
+            case Peak():
+                drawn = -flow[block.steps] - block.so_far_kw
+                money += block.price * float(drawn.max(initial=0.0))
+            case Ramp():
+                beyond = np.maximum(np.abs(np.diff(flow)) - block.limit_kw, 0.0)
+                penalty += block.price * float(beyond.sum())
+            case Share():
+                penalty -= _worth(block, float((block.sign * flow) @ f.grid.hours))
+    return Value(money, penalty)
+
+
+def _worth(share: Share, kwh: float) -> float:
+    """Worth of an energy, segment by segment."""
+    before = np.cumsum(share.width_kwh) - share.width_kwh
+    filled = np.clip(kwh - before, 0.0, share.width_kwh)
+    return float(filled @ share.slope) + min(kwh, 0.0) * float(share.slope[0])

@@ -72,12 +72,12 @@ def _prices(field: str, values: Array, shape: tuple[int, ...]) -> Iterator[Rejec
 def _shapes(kind: str, of: Limits | Ramps | Peaks, problem: Problem) -> Iterator[Rejected]:
     """One entry per name, one column per step."""
     many, steps = len(of.names), len(problem.hours)
-    coefficient = getattr(of, "coefficient", None)
     for field in ("groups", "coefficient"):
-        values = of.groups if field == "groups" else coefficient
+        values = of.groups if field == "groups" else of.coefficient
         if values is not None and len(values) != many:
             yield Rejected(kind, field, (), f"{len(values)} for {many} names")
-    for field in (each for each in of.__slots__ if each not in {"names", "groups", "coefficient"}):
+    numbers = [each for each in of.__slots__ if each not in {"names", "groups", "coefficient"}]
+    for field in (each for each in numbers if getattr(of, each) is not None):
         shape = (many,) if field in {"slack_price", "price", "paid_kw", "before_kw"} else (many, steps)
         got = np.shape(getattr(of, field))
         if got != shape:
@@ -102,6 +102,7 @@ def _rules(of: Limits | Ramps | Peaks, groups: int) -> Iterator[tuple[str, str, 
     yield field, "must be finite and >= 0", ~(np.isfinite(price) & (price >= 0.0))
     yield field, TOO_LARGE, _large(price)
     yield "fixed_kw", TOO_LARGE, _anywhere(_large(of.fixed_kw))
+    yield from _rules_of_coefficients(of)
     if isinstance(of, Limits):
         yield from _rules_of_limits(of)
     elif isinstance(of, Ramps):
@@ -120,14 +121,23 @@ def _rules_of_limits(of: Limits) -> Iterator[tuple[str, str, Mask]]:
     yield "floor_kw", "must be <= ceiling_kw", _anywhere(floor > ceiling)
     yield "floor_kw", f"must be at most {LARGEST:g}", _anywhere(_large(floor) & (floor > 0.0))
     yield "ceiling_kw", f"must be at least {-LARGEST:g}", _anywhere(_large(ceiling) & (ceiling < 0.0))
-    if of.coefficient is not None:
-        steps = of.fixed_kw.shape[1]
-        pairs = zip(of.coefficient, of.groups, strict=True)
-        odd = [np.shape(c) not in {(len(g),), (len(g), steps)} or not np.isfinite(c).all() for c, g in pairs]
-        rule = "must be finite, one for each group, or one for each group and step"
-        yield "coefficient", rule, np.array(odd, dtype=np.bool_)
-        large = [bool(_large(np.asarray(c)).any()) for c in of.coefficient]
-        yield "coefficient", TOO_LARGE, np.array(large, dtype=np.bool_)
+
+
+def _rules_of_coefficients(of: Limits | Ramps | Peaks) -> Iterator[tuple[str, str, Mask]]:
+    """Only a limit's may differ from step to step."""
+    if of.coefficient is None:
+        return
+    steps = of.fixed_kw.shape[1]
+    by_step = isinstance(of, Limits)
+    odd = [
+        np.shape(c) not in ({(len(g),), (len(g), steps)} if by_step else {(len(g),)})
+        or not np.isfinite(c).all()
+        for c, g in zip(of.coefficient, of.groups, strict=True)
+    ]
+    rule = "must be finite, one for each group" + (", or one for each group and step" if by_step else "")
+    yield "coefficient", rule, np.array(odd, dtype=np.bool_)
+    large = [bool(_large(np.asarray(c)).any()) for c in of.coefficient]
+    yield "coefficient", TOO_LARGE, np.array(large, dtype=np.bool_)
 
 
 def _large(values: Array) -> Mask:

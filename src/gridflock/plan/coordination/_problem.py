@@ -9,7 +9,7 @@ import numpy as np
 
 from gridflock.plan.coordination._rows import Rows, Side, rows_of
 from gridflock.plan.devices._compiled import Array
-from gridflock.units import Kw, Money
+from gridflock.units import Kw, Mask, Money
 
 LARGEST = 1e12
 """Numbers beyond this are a mistake; a limit beyond it is endless."""
@@ -44,10 +44,10 @@ class Limits:
         for sign, edges in ((1.0, self.floor_kw), (-1.0, self.ceiling_kw)):
             for r, name in enumerate(self.names):
                 edge = np.where(np.abs(edges[r]) <= LARGEST, edges[r], -sign * np.inf)
-                of = np.ones(len(self.groups[r])) if self.coefficient is None else self.coefficient[r]
+                of = sign * _part(self.coefficient, r, self.groups[r])
                 need = sign * (edge - self.fixed_kw[r])
                 price = self.slack_price[r] * hours
-                found.append(Side(name, self.groups[r], sign * of, need, price, np.abs(edge)))
+                found.append(Side(name, self.groups[r], of, need, price, np.abs(edge)))
         return found
 
 
@@ -62,6 +62,8 @@ class Ramps:
         before_kw: (R,) net injection in the step before the first; NaN where the first step is free.
         most_kw: (R, T) largest change into each step, >= 0.
         slack_price: (R,) money per kW of change beyond it.
+        coefficient: for each float64 (n,) of its n groups: how much of a group's power flows there; None
+            for all of it.
     """
 
     names: tuple[str, ...]
@@ -70,6 +72,7 @@ class Ramps:
     before_kw: Kw
     most_kw: Kw
     slack_price: Money
+    coefficient: tuple[Array, ...] | None = None
 
     def sides(self) -> list[Side]:
         """The change's floors, then its ceilings."""
@@ -81,7 +84,7 @@ class Ramps:
             for r, name in enumerate(self.names):
                 need = -most_kw[r] - sign * fixed[r]
                 price = np.full(len(need), self.slack_price[r])
-                of = np.full(len(self.groups[r]), sign)
+                of = sign * _part(self.coefficient, r, self.groups[r])
                 scale = most_kw[r]
                 found.append(Side(name, self.groups[r], of, need, price, scale, change=True))
         return found
@@ -97,6 +100,9 @@ class Peaks:
         fixed_kw: (R, T) injection beside the groups'.
         paid_kw: (R,) import already paid for in the billing period, >= 0; only more than that costs.
         price: (R,) money per kW above it.
+        counted: bool (R, T) steps whose import counts, or None for all.
+        coefficient: for each float64 (n,) of its n groups: how much of a group's power flows there; None
+            for all of it.
     """
 
     names: tuple[str, ...]
@@ -104,18 +110,26 @@ class Peaks:
     fixed_kw: Kw
     paid_kw: Kw
     price: Money
+    counted: Mask | None = None
+    coefficient: tuple[Array, ...] | None = None
 
     def sides(self) -> list[Side]:
         """Net injection never below the peak, negated."""
         found = []
         for r, name in enumerate(self.names):
             need = -self.paid_kw[r] - self.fixed_kw[r]
+            if self.counted is not None:
+                need = np.where(self.counted[r], need, -np.inf)
             price = np.full(len(need), self.price[r])
             scale = np.full(len(need), max(self.paid_kw[r], np.abs(self.fixed_kw[r]).max(initial=0.0)))
-            found.append(
-                Side(name, self.groups[r], np.ones(len(self.groups[r])), need, price, scale, peak=True)
-            )
+            of = _part(self.coefficient, r, self.groups[r])
+            found.append(Side(name, self.groups[r], of, need, price, scale, peak=True))
         return found
+
+
+def _part(coefficient: tuple[Array, ...] | None, r: int, groups: np.ndarray) -> Array:
+    """(n,) how much of each group's power counts in row r."""
+    return np.ones(len(groups)) if coefficient is None else coefficient[r]
 
 
 @dataclass(frozen=True, eq=False)

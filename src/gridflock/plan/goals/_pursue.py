@@ -9,16 +9,14 @@ import numpy as np
 
 from gridflock.model import Flexibility, Reason, Rejected, Schedule
 from gridflock.plan._check import Sound
-from gridflock.plan._plan import _schedule, plan
-from gridflock.plan.direct._model import Model, build, values_of
+from gridflock.plan._plan import one_way, plan, schedule_of
+from gridflock.plan.direct._model import Model
 from gridflock.plan.direct._solve import Floats, Program, Solution, solve
 from gridflock.plan.goals._part import NOBODY, Members, Part
 from gridflock.plan.goals._weigh import Goals, Weighed, weigh
 from gridflock.plan.goals.money import EnergyCost
 from gridflock.units import Kw
 
-_SAME_KW = 1e-6
-_ROUNDS = 4
 _SHOWN = 1e-6
 """Less than this is the solver's rounding: shown as 0."""
 
@@ -99,10 +97,17 @@ def pursue(
     if not weighed.whole:
         return Pursued(plan(flexibility, fixed, weighed.terms, now_s), (), weighed, weighed.rejected)
     given = Sound(weighed.flexibility, weighed.fixed_kw, weighed.terms, weighed.rejected)
-    model, solution, moved, raised = _settled(given, weighed)
+    raised = np.array([c.factor for c in weighed.compiled])
+
+    def solved(model: Model) -> Solution:
+        nonlocal raised
+        solution, raised = _solved(model, weighed)
+        return solution
+
+    model, solution, up, down = one_way(given, solved)
     if not solution.ok:
         return Pursued(_at_rest(given, solution.status, now_s), (), weighed, weighed.rejected)
-    schedule = _schedule(given, model, solution, moved, now_s)
+    schedule = schedule_of(given, model, solution, up - down, now_s)
     schedule = replace(schedule, cost=_own_cost(model, weighed, solution))
     return Pursued(schedule, _table(weighed, schedule.p_kw, raised), weighed, weighed.rejected)
 
@@ -141,26 +146,6 @@ def shown(table: Iterable[Reached]) -> str:
     wide = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
     lines = ["  ".join(text.ljust(width) for text, width in zip(row, wide, strict=True)) for row in rows]
     return "\n".join(line.rstrip() for line in lines)
-
-
-def _settled(given: Sound, weighed: Weighed) -> tuple[Model, Solution, Kw, Floats]:
-    """Solve until no lossy store moves both ways in one step; the last round leaves no choice."""
-    f = given.flexibility
-    lossy = (f.gain_up + f.gain_down != 0)[:, None]
-    for left in reversed(range(_ROUNDS)):
-        model = build(f, given.fixed_kw, given.terms)
-        solution, raised = _solved(model, weighed)
-        up, down = values_of(model.up, solution), values_of(model.down, solution)
-        both = lossy & (np.minimum(up, down) > _SAME_KW)
-        if not both.any():
-            break
-        held = lossy if left == 1 else both
-        f = replace(
-            f,
-            up_kw=np.where(held & (up < down), 0.0, f.up_kw),
-            down_kw=np.where(held & (up >= down), 0.0, f.down_kw),
-        )
-    return model, solution, up - down, raised
 
 
 def _solved(model: Model, weighed: Weighed) -> tuple[Solution, Floats]:
