@@ -168,14 +168,10 @@ def test_sums_do_not_depend_on_the_threads():
     """Several parts add up to the very same numbers."""
     rng = np.random.default_rng(6)
     of = stores(rng, 60)
-    together = Stores(
-        **{n: getattr(of, n) for n in Stores.__slots__} | {"start": np.array([0, 7, 7, 31, 60])}
-    )
+    together = replace(of, start=np.array([0, 7, 7, 31, 60]))
     price = rng.normal(0.1, 0.1, (4, STEPS))
     one = together.respond(Question(price, 0.0))
-    many = Stores(**{n: getattr(together, n) for n in Stores.__slots__} | {"parts": 3}).respond(
-        Question(price, 0.0)
-    )
+    many = replace(together, parts=3).respond(Question(price, 0.0))
     assert (one.p_kw == many.p_kw).all()
     assert (one.cost == many.cost).all()
     assert not one.p_kw[1].any()

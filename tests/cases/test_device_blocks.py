@@ -1,5 +1,7 @@
 """Loads that give up a block at a call, against every list of calls there is."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.optimize import LinearConstraint, milp
@@ -134,7 +136,7 @@ def test_loads_that_break_a_rule_are_named(field, value, ids):
     """Field and loads; a sound set has no refusals."""
     of = blocks(np.random.default_rng(33), 3, 8)
     assert of.rejected("abc") == ()
-    wrong = Blocks(**{n: getattr(of, n) for n in Blocks.__slots__} | {field: np.array(value)})
+    wrong = replace(of, **{field: np.array(value)})
     refused = wrong.rejected("abc")[0]
     assert (refused.field, refused.ids) == (field, ids)
 
@@ -145,7 +147,7 @@ def test_long_horizons_agree_with_a_mixed_integer_program():
     steps = 96
     of = blocks(rng, 12, steps)
     changed = {"hours": np.full(steps, 0.25), "calls": np.full(12, 4), "running_h": np.full(12, np.nan)}
-    of = Blocks(**{n: getattr(of, n) for n in Blocks.__slots__} | changed)
+    of = replace(of, **changed)
     price = rng.normal(0.15, 0.1, (12, steps))
     answer = of.respond(Question(price, 0.0))
     value = answer.cost - (answer.p_kw * price) @ of.hours

@@ -1,5 +1,7 @@
 """Suns and winds against a cone program by Clarabel: the disc of an inverter, and what is best inside it."""
 
+from dataclasses import replace
+
 import cvxpy as cp
 import numpy as np
 import pytest
@@ -155,7 +157,7 @@ def test_rows_answer_prices_and_pulls_of_their_own():
     """Active power alone is the same as both where reactive power is worth nothing and there is no share."""
     rng = np.random.default_rng(15)
     of = sources(rng, 200)
-    of = Sources(**{n: getattr(of, n) for n in Sources.__slots__} | {"share": np.zeros(200)})
+    of = replace(of, share=np.zeros(200))
     price, target = rng.normal(0.0, 0.1, (200, STEPS)), rng.normal(2.0, 3.0, (200, STEPS))
     nothing, pull = np.zeros((200, STEPS)), rng.uniform(0.01, 0.5, 200)
     p, cost = of.respond_rows(price)
@@ -183,7 +185,7 @@ def test_columns_that_break_a_rule_are_named(field, value, ids):
     """Field and sources, nothing else; a sound set has no refusals."""
     of = sources(np.random.default_rng(16), 3)
     assert of.rejected("abc") == ()
-    wrong = Sources(**{n: getattr(of, n) for n in Sources.__slots__} | {field: np.array(value)})
+    wrong = replace(of, **{field: np.array(value)})
     (refused,) = wrong.rejected("abc")
     assert (refused.field, refused.ids, refused.count) == (field, ids, max(len(ids), 1))
 

@@ -2,6 +2,7 @@
 
 import importlib
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -84,7 +85,7 @@ def test_units_that_break_a_rule_are_named(field, value, ids):
     """Field and units; a sound set has no refusals."""
     of = here.units(np.random.default_rng(25), 3, 4, 2, 1)
     assert of.rejected("abc") == ()
-    wrong = Units(**{n: getattr(of, n) for n in Units.__slots__} | {field: np.array(value)})
+    wrong = replace(of, **{field: np.array(value)})
     (refused,) = wrong.rejected("abc")
     assert (refused.field, refused.ids) == (field, ids)
 
@@ -186,7 +187,7 @@ def test_longer_horizons_agree_with_a_mixed_integer_program():
     """Two dozen steps with tank and times, no ramp: HiGHS finds the same optimum to 1e-6."""
     rng = np.random.default_rng(23)
     of = here.units(rng, 30, 20, 3, 5)
-    of = Units(**{n: getattr(of, n) for n in Units.__slots__} | {"ramp_kw_h": np.full(30, np.inf)})
+    of = replace(of, ramp_kw_h=np.full(30, np.inf))
     price = rng.normal(0.08, 0.1, (30, 20))
     answer = of.respond(Question(price, 0.0))
     value = answer.cost - (answer.p_kw * price) @ of.hours

@@ -82,3 +82,16 @@ def test_a_vehicle_draws_what_it_needs_while_it_is_there(seed, width):
     assert (p_kw <= 0.0).all()
     assert (-p_kw <= of.most_kw[:, None] + 1e-9).all()
     assert np.abs(-p_kw @ of.hours - (of.need_kwh - of.missing_kwh())).max() <= 1e-8
+
+
+@pytest.mark.parametrize("kind", ["stores", "vehicles"])
+def test_a_price_that_is_no_number_gets_no_answer(kind):
+    """Its group's cost is NaN, the other groups answer as ever."""
+    rng = np.random.default_rng(3)
+    of = getattr(made, kind)(rng, MEMBERS)
+    price = rng.normal(0.1, 0.2, (MEMBERS, STEPS))
+    sound = of.respond(Question(price, 0.01))
+    price[2, 1] = np.nan
+    answer = of.respond(Question(price, 0.01))
+    assert np.flatnonzero(np.isnan(answer.cost)).tolist() == [2]
+    np.testing.assert_array_equal(np.delete(answer.p_kw, 2, 0), np.delete(sound.p_kw, 2, 0))

@@ -2,6 +2,7 @@
 
 import importlib
 import sys
+from dataclasses import is_dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -30,18 +31,15 @@ def oracle(kind, rng):
         of, steps = made.units(rng, MEMBERS, STEPS, 3, 3), STEPS
     else:
         of, steps = made.blocks(rng, MEMBERS, STEPS), STEPS
-    of = type(of)(**{n: getattr(of, n) for n in type(of).__slots__} | {"start": start, "parts": 2})
-    return of, steps
+    return replace(of, start=start, parts=2), steps
 
 
 def nobody(of):
     """The same kind without a single device, in one group."""
     start = np.array([0, 0])
-    if not hasattr(type(of), "__slots__"):
+    if not is_dataclass(of):
         return type(of)(of.hours, start, [])
-    columns = {n: getattr(of, n) for n in type(of).__slots__}
-    empty = {n: v[:0] for n, v in columns.items() if isinstance(v, np.ndarray) and n != "hours"}
-    return type(of)(**columns | empty | {"start": start})
+    return of.only(np.arange(0), start)
 
 
 def value(of, answer, price):

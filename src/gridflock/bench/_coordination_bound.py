@@ -42,11 +42,7 @@ def independent_bound(of: World, plan: Plan) -> float:
 
 def _hint(of: Stores, members: slice, price: Float) -> Float:
     """(n, T) schedules of one group at its prices: where to look for the worth of stored energy."""
-    part = Stores(
-        of.hours,
-        np.array([0, members.stop - members.start]),
-        *(getattr(of, name)[members] for name in Stores.__slots__[2:15]),
-    )
+    part = of.only(np.arange(members.start, members.stop), np.array([0, members.stop - members.start]))
     p_kw = np.zeros((part.members, len(price)), dtype=np.float32)
     part.add_schedules(Question(price[None], 0.0), np.ones(1), p_kw)
     return p_kw.astype(np.float64)

@@ -8,8 +8,7 @@ question); both are exact, and all rows are answered in one compiled call.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,7 +16,8 @@ from numpy.typing import ArrayLike, NDArray
 from gridflock.model import Flexibility, Rejected
 from gridflock.plan.devices._band_replay import replay_rows
 from gridflock.plan.devices._band_row import Asked, Columns, add_groups, answer_rows, sum_groups
-from gridflock.plan.devices._compiled import Array, Indices, Spread, over_groups, thin
+from gridflock.plan.devices._compiled import Array, Indices, Spread, over_groups
+from gridflock.plan.devices._grouped import Grouped
 from gridflock.plan.devices._oracle import Answer, Question
 from gridflock.plan.devices._refusal import broken, misshapen, unanswered
 from gridflock.units import Kw, Kwh, Mask, Money
@@ -28,8 +28,8 @@ _NONE = np.empty((0, 0))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Bands:
-    """m band stores over T steps, sorted by group; what the columns mean, ``model.Flexibility`` says.
+class Bands(Grouped):
+    """An oracle of m band stores (``Grouped``); what the columns mean, ``model.Flexibility`` says.
 
     ``x[t+1] = (1 - loss_per_hour)^hours·x[t] + (gain_up·up + gain_down·down)·hours``, ``x[0] = 0``. Up and
     down in one step share its time: ``up/up_kw + down/down_kw <= 1``. A band yields only where a row cannot
@@ -39,8 +39,6 @@ class Bands:
     to be widened most, less ``end_value`` of every kWh in store at the end.
 
     Attributes:
-        hours: float64 (T,) length of each step.
-        start: int64 (G + 1,) first row of each group, and m.
         base_kw: float64 (m, T).
         up_kw: float64 (m, T), >= 0.
         down_kw: float64 (m, T), >= 0.
@@ -53,12 +51,8 @@ class Bands:
         end_value: float64 (m,) money per kWh in store.
         loss_per_hour: float64 (m,) share of the content lost in an hour, in [0, 1).
         unserved_price: money per kWh a band lacks.
-        spread: ``map``, or that of a pool of threads.
-        parts: over how many calls.
     """
 
-    hours: Array
-    start: Indices
     base_kw: Kw
     up_kw: Kw
     down_kw: Kw
@@ -71,8 +65,6 @@ class Bands:
     end_value: Money
     loss_per_hour: Array
     unserved_price: float = 100.0
-    spread: Spread = map
-    parts: int = 1
 
     def __post_init__(self) -> None:
         """Columns in the layout of compiled loops; a side without power has no say over the store."""
@@ -111,16 +103,6 @@ class Bands:
             spread=spread,
             parts=parts,
         )
-
-    @property
-    def groups(self) -> int:
-        """How many groups."""
-        return len(self.start) - 1
-
-    @property
-    def members(self) -> int:
-        """How many rows."""
-        return len(self.base_kw)
 
     def respond_rows(
         self,
@@ -195,8 +177,8 @@ class Bands:
         p_kw, cost, missing = np.empty(shape), np.empty(n), np.empty(n)
         columns = self._columns()
 
-        def part(first: int, last: int) -> None:
-            answer_rows((first, last), columns, asked, p_kw, cost, missing)
+        def part(some: tuple[int, int]) -> None:
+            answer_rows(some, columns, asked, p_kw, cost, missing)
 
         over_groups(np.arange(n + 1), self.parts, self.spread, part)
         return p_kw, unanswered(price, cost), missing
@@ -223,31 +205,15 @@ class Bands:
             ),
         )
 
-    def thinned(self, every: int) -> Bands:
-        """One row in ``every`` of each group."""
-        kept, start = thin(self.start, every)
-        columns: dict[str, Any] = {name: getattr(self, name)[kept] for name in (*_PER_STEP, *_PER_ROW)}
-        return replace(self, start=start, **columns)
-
     def respond(self, question: Question) -> Answer:
         """Sums of the groups' best schedules; exact (``epsilon`` 0), softness is not needed."""
-        p_kw, cost = np.zeros((self.groups, len(self.hours))), np.zeros(self.groups)
-        asked, columns = self._asked(question), self._columns()
-
-        def part(first: int, last: int) -> None:
-            sum_groups((first, last), self.start, columns, asked, p_kw, cost)
-
-        over_groups(self.start, self.parts, self.spread, part)
-        return Answer(p_kw, unanswered(question.price, cost), np.zeros(self.groups))
+        asked = (self._columns(), self._asked(question))
+        return self._exact(question, lambda of, *into: sum_groups(of, self.start, *asked, *into))
 
     def add_schedules(self, question: Question, weight: Array, total: NDArray[np.float32]) -> None:
         """Add ``weight`` times every row's schedule to ``total`` (m, T), kW."""
-        asked, columns = self._asked(question), self._columns()
-
-        def part(first: int, last: int) -> None:
-            add_groups((first, last), self.start, columns, asked, weight, total)
-
-        over_groups(self.start, self.parts, self.spread, part)
+        asked = (self._columns(), self._asked(question))
+        self._over_groups(lambda of: add_groups(of, self.start, *asked, weight, total))
 
     def replay(self, p_kw: NDArray[np.float32]) -> tuple[Kwh, Money]:
         """Follow the true content under mixed schedules, and correct them in place.

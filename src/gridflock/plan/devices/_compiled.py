@@ -29,8 +29,8 @@ def inlined(function: _Function) -> _Function:
     return cast("_Function", njit(**options)(function))
 
 
-def over_groups(start: Indices, parts: int, spread: Spread, part: Callable[[int, int], None]) -> None:
-    """Call ``part(first, last)`` over ranges of groups that hold nearly equally many devices.
+def over_groups(start: Indices, parts: int, spread: Spread, part: Callable[[tuple[int, int]], None]) -> None:
+    """Call ``part((first, last))`` over ranges of groups that hold nearly equally many devices.
 
     Groups are never cut, so that sums do not depend on ``parts``.
     """
@@ -38,7 +38,7 @@ def over_groups(start: Indices, parts: int, spread: Spread, part: Callable[[int,
     cuts = np.searchsorted(start, wanted)
     cuts[0], cuts[-1] = 0, len(start) - 1
     ranges = [(int(a), int(b)) for a, b in pairwise(cuts)]
-    for _ in spread(lambda k: part(*ranges[k]), range(parts)):
+    for _ in spread(lambda k: part(ranges[k]), range(parts)):
         pass
 
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
 from gridflock.model import Rejected
-from gridflock.plan.devices._compiled import Array
+from gridflock.plan.devices._compiled import Array, Indices
 from gridflock.units import Mask, Money
 
 SHOWN = 20
@@ -21,7 +20,7 @@ def unanswered(price: Array, cost: Money) -> Money:
     return told
 
 
-def misshapen(of: Any, wanted: Mapping[str, tuple[int, ...]]) -> tuple[Rejected, ...]:  # noqa: ANN401 -- any set of devices
+def misshapen(of: object, wanted: Mapping[str, tuple[int, ...]]) -> tuple[Rejected, ...]:
     """Columns of another shape than the others need.
 
     Args:
@@ -34,6 +33,12 @@ def misshapen(of: Any, wanted: Mapping[str, tuple[int, ...]]) -> tuple[Rejected,
         for field, shape in wanted.items()
         if shapes[field] != shape
     )
+
+
+def between(lo: Array | Indices | float, values: Array | Indices, hi: Array | float) -> Mask:
+    """Where values lie between two bounds; a NaN does not."""
+    kept: Mask = (lo <= values) & (values <= hi)
+    return kept
 
 
 def broken(names: Sequence[str], rules: Sequence[tuple[str, str, Mask]]) -> tuple[Rejected, ...]:

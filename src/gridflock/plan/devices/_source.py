@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gridflock.model import Rejected
-from gridflock.plan.devices._compiled import Array, Indices, Spread, compiled, over_groups, thin
+from gridflock.plan.devices._compiled import Array, Indices, compiled
 from gridflock.plan.devices._disc import best_point, nearest_point
+from gridflock.plan.devices._grouped import Grouped
 from gridflock.plan.devices._oracle import Answer, Question
-from gridflock.plan.devices._refusal import broken, misshapen, unanswered
+from gridflock.plan.devices._refusal import broken, misshapen
 from gridflock.units import Kvar, Kw, Money
 
 
@@ -101,73 +102,34 @@ def _nearest(
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Sources:
-    """An oracle of m suns and winds, sorted by group; exact (``epsilon`` 0), softness is not needed.
+class Sources(Grouped):
+    """An oracle of m suns and winds (``Grouped``); exact (``epsilon`` 0), softness is not needed.
 
     Each may give anything from nothing to the smaller of what is available and its rating. Own cost:
     ``curtail_price`` of every kWh held back.
 
     Attributes:
-        hours: float64 (T,) length of each step.
-        start: int64 (G + 1,) first member of each group, and m.
         available_kw: float64 (m, T) what nature offers, >= 0.
         s_kva: float64 (m,) apparent-power rating, >= 0.
         share: float64 (m,) of the rating that reactive power may take, in [0, 1]; 0 without an inverter.
         curtail_price: float64 (m,) paid for a kWh curtailed, money.
-        spread: ``map``, or that of a pool of threads.
-        parts: over how many calls.
     """
 
-    hours: Array
-    start: Indices
     available_kw: Kw
     s_kva: Array
     share: Array
     curtail_price: Money
-    spread: Spread = map
-    parts: int = 1
-
-    @property
-    def groups(self) -> int:
-        """How many groups."""
-        return len(self.start) - 1
-
-    @property
-    def members(self) -> int:
-        """How many sources."""
-        return len(self.s_kva)
-
-    def thinned(self, every: int) -> Sources:
-        """One source in ``every`` of each group."""
-        kept, start = thin(self.start, every)
-        return replace(
-            self,
-            start=start,
-            available_kw=self.available_kw[kept],
-            s_kva=self.s_kva[kept],
-            share=self.share[kept],
-            curtail_price=self.curtail_price[kept],
-        )
 
     def respond(self, question: Question) -> Answer:
         """All that is available where a kWh is worth at least what its curtailment saves, else nothing."""
-        p_kw, cost = np.zeros((self.groups, len(self.hours))), np.zeros(self.groups)
         columns = (self.available_kw, self.s_kva, self.curtail_price)
-
-        def part(first: int, last: int) -> None:
-            _sums((first, last), self.start, *columns, question.price, self.hours, p_kw, cost)
-
-        over_groups(self.start, self.parts, self.spread, part)
-        return Answer(p_kw, unanswered(question.price, cost), np.zeros(self.groups))
+        asked = (question.price, self.hours)
+        return self._exact(question, lambda of, *into: _sums(of, self.start, *columns, *asked, *into))
 
     def add_schedules(self, question: Question, weight: Array, total: NDArray[np.float32]) -> None:
         """Add ``weight`` times every source's schedule to ``total`` (m, T), kW."""
         columns = (self.available_kw, self.s_kva, self.curtail_price)
-
-        def part(first: int, last: int) -> None:
-            _add((first, last), self.start, *columns, question.price, weight, total)
-
-        over_groups(self.start, self.parts, self.spread, part)
+        self._over_groups(lambda of: _add(of, self.start, *columns, question.price, weight, total))
 
     def rejected(self, names: Sequence[str]) -> tuple[Rejected, ...]:
         """What of the columns breaks a rule, by field and source; ``names`` are m ids."""

@@ -12,20 +12,18 @@ by what outlasts the step. Going forth the two contents become a schedule.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields, replace
-from typing import Any, NamedTuple
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gridflock.model import Rejected
-from gridflock.plan.devices._compiled import Array, Indices, Spread, compiled, inlined, over_groups, thin
+from gridflock.plan.devices._compiled import Array, Indices, compiled, inlined
+from gridflock.plan.devices._grouped import Grouped
 from gridflock.plan.devices._oracle import Answer, Question
-from gridflock.plan.devices._refusal import broken, misshapen
+from gridflock.plan.devices._refusal import between, broken, misshapen
 from gridflock.units import Kw, Kwh, Mask, Money
-
-_SHARED = {"hours", "start", "spread", "parts"}
-"""What a set of stores has once, not for each."""
 
 
 class _Columns(NamedTuple):
@@ -235,22 +233,14 @@ def _replay(of: _Columns, hours: Array, p: NDArray[np.float32], clipped: Array, 
         cost[k] += of.short_price[k] * short - of.end_value[k] * (e - of.e_want[k] + short)
 
 
-def between(lo: Array | Indices | float, values: Array | Indices, hi: Array | float) -> Mask:
-    """Where values lie between two bounds; a NaN does not."""
-    kept: Mask = (lo <= values) & (values <= hi)
-    return kept
-
-
 @dataclass(frozen=True, slots=True, eq=False)
-class Stores:
-    """An oracle of m stores with losses, sorted by group; exact (``epsilon`` 0), softness is not needed.
+class Stores(Grouped):
+    """An oracle of m stores with losses (``Grouped``); exact (``epsilon`` 0), softness is not needed.
 
     Own cost: wear of every kWh through the connection point, ``short_price`` of every kWh missing to
     ``e_want_kwh`` when the window closes, less ``end_value`` of every kWh above it.
 
     Attributes:
-        hours: float64 (T,) length of each step.
-        start: int64 (G + 1,) first member of each group, and m.
         charge_kw: float64 (m,) largest charging power, >= 0.
         discharge_kw: float64 (m,) largest discharging power, >= 0; not both 0.
         e_lo_kwh: float64 (m,) lowest content.
@@ -266,12 +256,8 @@ class Stores:
         last: int64 (m,) step after the window.
         loss_per_hour: float64 (m,) share of the content above ``e_lo_kwh`` lost in an hour, in [0, 1); left
             out, nothing is lost.
-        spread: ``map``, or that of a pool of threads.
-        parts: over how many calls.
     """
 
-    hours: Array
-    start: Indices
     charge_kw: Kw
     discharge_kw: Kw
     e_lo_kwh: Kwh
@@ -286,28 +272,15 @@ class Stores:
     first: Indices
     last: Indices
     loss_per_hour: Array = field(default_factory=lambda: np.zeros(0))
-    spread: Spread = map
-    parts: int = 1
 
     def __post_init__(self) -> None:
         """Where no losses are stated there are none."""
         if not self.loss_per_hour.size:
             object.__setattr__(self, "loss_per_hour", np.zeros(self.members))
 
-    @property
-    def groups(self) -> int:
-        """How many groups."""
-        return len(self.start) - 1
-
-    @property
-    def members(self) -> int:
-        """How many stores."""
-        return len(self.e_now_kwh)
-
     def rejected(self, names: Sequence[str]) -> tuple[Rejected, ...]:
         """What of the columns breaks a rule, by field and store; ``names`` are m ids."""
-        columns = [each.name for each in fields(self) if each.name not in _SHARED]
-        if found := misshapen(self, dict.fromkeys(columns, (len(names),))):
+        if found := misshapen(self, dict.fromkeys(self._column_names(), (len(names),))):
             return found
         lo, hi, most = self.e_lo_kwh, self.e_hi_kwh, np.maximum(self.charge_kw, self.discharge_kw)
         rules = [
@@ -332,31 +305,15 @@ class Stores:
             ),
         )
 
-    def thinned(self, every: int) -> Stores:
-        """One store in ``every`` of each group."""
-        kept, start = thin(self.start, every)
-        names = [each.name for each in fields(self) if each.name not in _SHARED]
-        columns: dict[str, Any] = {name: getattr(self, name)[kept] for name in names}
-        return replace(self, start=start, **columns)
-
     def respond(self, question: Question) -> Answer:
         """Sums of the groups' best schedules."""
-        p_kw = np.zeros((self.groups, len(self.hours)))
-        cost = np.zeros(self.groups)
-
-        def part(first: int, last: int) -> None:
-            _sums((first, last), self.start, self._columns(), question.price, self.hours, p_kw, cost)
-
-        over_groups(self.start, self.parts, self.spread, part)
-        return Answer(p_kw, cost, np.zeros(self.groups))
+        asked = (self._columns(), question.price, self.hours)
+        return self._exact(question, lambda of, *into: _sums(of, self.start, *asked, *into))
 
     def add_schedules(self, question: Question, weight: Array, total: NDArray[np.float32]) -> None:
         """Add ``weight`` times every store's schedule to ``total`` (m, T), kW."""
-
-        def part(first: int, last: int) -> None:
-            _add((first, last), self.start, self._columns(), question.price, self.hours, weight, total)
-
-        over_groups(self.start, self.parts, self.spread, part)
+        asked = (self._columns(), question.price, self.hours)
+        self._over_groups(lambda of: _add(of, self.start, *asked, weight, total))
 
     def replay(self, p_kw: NDArray[np.float32]) -> tuple[Kwh, Money]:
         """Follow the true content under mixed schedules, and correct them in place.

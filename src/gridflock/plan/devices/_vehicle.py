@@ -10,17 +10,17 @@ and stated as ``epsilon``, so that bounds stay proven.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gridflock.model import Rejected
-from gridflock.plan.devices._compiled import Array, Indices, Spread, compiled, over_groups, thin
+from gridflock.plan.devices._compiled import Array, Indices, compiled
+from gridflock.plan.devices._grouped import Grouped
 from gridflock.plan.devices._oracle import Answer, Question
-from gridflock.plan.devices._refusal import broken, misshapen
-from gridflock.plan.devices._store import between
+from gridflock.plan.devices._refusal import between, broken, misshapen, unanswered
 from gridflock.units import Kw, Kwh
 
 
@@ -139,49 +139,31 @@ def _add(
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Vehicles:
-    """An oracle of m vehicles that charge inside a window, sorted by group.
+class Vehicles(Grouped):
+    """An oracle of m vehicles that charge inside a window (``Grouped``).
 
     Attributes:
-        hours: float64 (T,) length of each step.
-        start: int64 (G + 1,) first member of each group, and m.
         need_kwh: float64 (m,) energy wanted at the connection point.
         most_kw: float64 (m,) largest charging power, > 0.
         first: int64 (m,) first step of the window.
         last: int64 (m,) step after the window.
-        spread: ``map``, or that of a pool of threads.
-        parts: over how many calls.
     """
 
-    hours: Array
-    start: Indices
     need_kwh: Kwh
     most_kw: Kw
     first: Indices
     last: Indices
-    spread: Spread = map
-    parts: int = 1
-
-    @property
-    def groups(self) -> int:
-        """How many groups."""
-        return len(self.start) - 1
-
-    @property
-    def members(self) -> int:
-        """How many vehicles."""
-        return len(self.need_kwh)
 
     def missing_kwh(self) -> Kwh:
         """(m,) what even charging at once cannot reach before departure."""
-        until = np.concatenate([[0.0], np.cumsum(self.hours)])
-        reach = self.most_kw * np.maximum(until[self.last] - until[self.first], 0.0)
+        clock = self.clock
+        reach = self.most_kw * np.maximum(clock[self.last] - clock[self.first], 0.0)
         missing: Kwh = np.maximum(self.need_kwh - reach, 0.0)
         return missing
 
     def rejected(self, names: Sequence[str]) -> tuple[Rejected, ...]:
         """What of the columns breaks a rule, by field and vehicle; ``names`` are m ids."""
-        columns = dict.fromkeys(("need_kwh", "most_kw", "first", "last"), (len(names),))
+        columns = dict.fromkeys(self._column_names(), (len(names),))
         steps = len(self.hours)
         return misshapen(self, columns) or broken(
             names,
@@ -193,35 +175,19 @@ class Vehicles:
             ),
         )
 
-    def thinned(self, every: int) -> Vehicles:
-        """One vehicle in ``every`` of each group."""
-        kept, start = thin(self.start, every)
-        names = ("need_kwh", "most_kw", "first", "last")
-        columns: dict[str, Any] = {name: getattr(self, name)[kept] for name in names}
-        return replace(self, start=start, **columns)
-
     def respond(self, question: Question) -> Answer:
         """Sums of the groups' cheapest charging; soft where the question says so."""
         order = np.argsort(question.price, axis=1, kind="stable")
-        p_kw = np.zeros((self.groups, len(self.hours)))
-        epsilon = np.zeros(self.groups)
-
-        def part(first: int, last: int) -> None:
-            asked = (question.price, self.hours, question.softness, order)
-            _sums((first, last), self.start, self._columns(), *asked, p_kw, epsilon)
-
-        over_groups(self.start, self.parts, self.spread, part)
-        return Answer(p_kw, np.zeros(self.groups), epsilon)
+        asked = (self._columns(), question.price, self.hours, question.softness, order)
+        p_kw, epsilon = np.zeros((self.groups, len(self.hours))), np.zeros(self.groups)
+        self._over_groups(lambda of: _sums(of, self.start, *asked, p_kw, epsilon))
+        return Answer(p_kw, unanswered(question.price, np.zeros(self.groups)), epsilon)
 
     def add_schedules(self, question: Question, weight: Array, total: NDArray[np.float32]) -> None:
         """Add ``weight`` times every vehicle's schedule to ``total`` (m, T), kW."""
         order = np.argsort(question.price, axis=1, kind="stable")
-
-        def part(first: int, last: int) -> None:
-            asked = (question.price, self.hours, question.softness, order)
-            _add((first, last), self.start, self._columns(), *asked, weight, total)
-
-        over_groups(self.start, self.parts, self.spread, part)
+        asked = (self._columns(), question.price, self.hours, question.softness, order)
+        self._over_groups(lambda of: _add(of, self.start, *asked, weight, total))
 
     def _columns(self) -> _Columns:
         return _Columns(self.need_kwh, self.most_kw, self.first, self.last)

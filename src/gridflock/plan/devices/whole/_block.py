@@ -9,19 +9,19 @@ left, step from which one may begin): each begins now or later, and ends at any 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gridflock.model import Rejected
-from gridflock.plan.devices._compiled import Array, Indices, Spread, compiled, over_groups, thin
+from gridflock.plan.devices._compiled import Array, Indices, compiled
 from gridflock.plan.devices._oracle import Answer, Question
-from gridflock.plan.devices._refusal import broken, misshapen, unanswered
+from gridflock.plan.devices._refusal import broken, misshapen
+from gridflock.plan.devices.whole._proximal import Proximal
 from gridflock.units import Kw, Kwh, Money
 
-_SHARED = {"hours", "start", "spread", "parts"}
 _NOT_NEGATIVE = ("ready_h", "shortest_h", "rest_h", "rebound", "rebound_h", "given_kwh")
 _FINITE = ("longest_h", "pay_kwh", "pay_call", "after_price")
 _TINY = 1e-9
@@ -266,15 +266,13 @@ def _nearest(
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Blocks:
-    """An oracle of m loads that give up a block when called; exact (``epsilon`` 0).
+class Blocks(Proximal):
+    """An oracle of m loads (``Grouped``) that give up a block when called; exact (``epsilon`` 0).
 
     Own cost: what is paid for each call and each kWh given up, and for what is still owed at the end. A
     call ends within the horizon. A mix of answers is no schedule: one load per group.
 
     Attributes:
-        hours: float64 (T,) length of each step.
-        start: int64 (G + 1,) first member of each group, and m.
         base_kw: float64 (m, T) injection without a call, <= 0.
         drop_kw: float64 (m, T) load given up in each step of a call, >= 0.
         calls: int64 (m,) how many there may be in the horizon, that under way not counted.
@@ -290,12 +288,8 @@ class Blocks:
         after_price: float64 (m,) money per kWh taken back after the horizon.
         running_h: float64 (m,) for how long a call has been under way, h; NaN where none is.
         given_kwh: float64 (m,) energy it has given up by now, 0 where none is.
-        spread: ``map``, or that of a pool of threads.
-        parts: over how many calls.
     """
 
-    hours: Array
-    start: Indices
     base_kw: Kw
     drop_kw: Kw
     calls: Indices
@@ -310,43 +304,16 @@ class Blocks:
     after_price: Money
     running_h: Array
     given_kwh: Kwh
-    spread: Spread = map
-    parts: int = 1
-
-    @property
-    def groups(self) -> int:
-        """How many groups."""
-        return len(self.start) - 1
-
-    @property
-    def members(self) -> int:
-        """How many loads."""
-        return len(self.calls)
-
-    def thinned(self, every: int) -> Blocks:
-        """One load in ``every`` of each group; the first of each where a group is one load."""
-        kept, start = thin(self.start, every)
-        names = [each.name for each in fields(self) if each.name not in _SHARED]
-        columns: dict[str, Any] = {name: getattr(self, name)[kept] for name in names}
-        return replace(self, start=start, **columns)
 
     def respond(self, question: Question) -> Answer:
         """Sums of the groups' best schedules."""
-        p_kw, cost = np.zeros((self.groups, len(self.hours))), np.zeros(self.groups)
-
-        def part(first: int, last: int) -> None:
-            _sums((first, last), self.start, self._columns(), question.price, self._clock(), p_kw, cost)
-
-        over_groups(self.start, self.parts, self.spread, part)
-        return Answer(p_kw, unanswered(question.price, cost), np.zeros(self.groups))
+        asked = (self._columns(), question.price, self.clock)
+        return self._exact(question, lambda of, *into: _sums(of, self.start, *asked, *into))
 
     def add_schedules(self, question: Question, weight: Array, total: NDArray[np.float32]) -> None:
         """Add ``weight`` times every load's schedule to ``total`` (m, T), kW."""
-
-        def part(first: int, last: int) -> None:
-            _add((first, last), self.start, self._columns(), question.price, self._clock(), weight, total)
-
-        over_groups(self.start, self.parts, self.spread, part)
+        asked = (self._columns(), question.price, self.clock)
+        self._over_groups(lambda of: _add(of, self.start, *asked, weight, total))
 
     def rejected(self, names: Sequence[str]) -> tuple[Rejected, ...]:
         """What of the columns breaks a rule, by field and load; ``names`` are m ids."""
@@ -366,36 +333,8 @@ class Blocks:
         rules += [(f, "must be finite", np.isfinite(getattr(self, f))) for f in finite]
         return misshapen(self, wanted) or broken(names, rules)
 
-    def respond_rows(self, price: Array) -> tuple[Kw, Money]:
-        """Each load's best answer to prices of its own.
-
-        Args:
-            price: float64 (m, T) worth of a kWh injected, money/kWh.
-
-        Returns:
-            Schedules, float64 (m, T) kW, and own costs, (m,).
-        """
-        return self.nearest(price, np.zeros_like(price), 0.0)
-
-    def nearest(self, price: Array, target: Kw, pull: Array | float) -> tuple[Kw, Money]:
-        """The proximal answer: least own cost - Σ price·hours·p + pull/2·Σ (p - target)², of all schedules.
-
-        Args:
-            price: float64 (m, T) worth of a kWh injected, money/kWh.
-            target: float64 (m, T) kW.
-            pull: money per kW² and step, >= 0, one for all or (m,).
-
-        Returns:
-            Schedules, float64 (m, T) kW, and own costs, (m,), the pull not counted.
-        """
-        p_kw, cost = np.empty((self.members, len(self.hours))), np.empty(self.members)
-        each = np.array(np.broadcast_to(pull, self.members), dtype=np.float64)
-        _nearest(self._columns(), price, target, each, self._clock(), p_kw, cost)
-        return p_kw, cost
-
-    def _clock(self) -> Array:
-        """(T + 1,) hours from the start."""
-        return np.concatenate([[0.0], np.cumsum(self.hours)])
+    def _follow(self, price: Array, target: Kw, pull: Array, p_kw: Kw, cost: Money) -> None:
+        _nearest(self._columns(), price, target, pull, self.clock, p_kw, cost)
 
     def _columns(self) -> _Columns:
         return _Columns(

@@ -13,37 +13,35 @@ one schedule each is possible (``pick_whole``).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
-from typing import Any, Self
+from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gridflock.model import Rejected
-from gridflock.plan.devices._compiled import Array, Indices, Spread, over_groups, thin
+from gridflock.plan.devices._compiled import Array, Indices
 from gridflock.plan.devices._oracle import Answer, Question
-from gridflock.plan.devices._refusal import broken, misshapen, unanswered
+from gridflock.plan.devices._refusal import broken, misshapen
 from gridflock.plan.devices.whole._path import TINY, Columns, add, nearest, sums
+from gridflock.plan.devices.whole._proximal import Proximal
 from gridflock.units import Codes, Kw, Kwh, Money
 
 LEVELS = 9
 """Places of a grid of outputs or of contents where none are asked for."""
-_SHARED = {"hours", "start", "tank_places", "spread", "parts"}
 _NOT_NEGATIVE = ("start_cost", "min_on_h", "min_off_h", "since_h", "tank_kwh", "boiler_price", "dump_price")
 _FINITE = ("tank_now_kwh", "heat_value")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Units:
-    """An oracle of m units that are on at one of L levels or off; exact on its grid (``epsilon`` 0).
+class Units(Proximal):
+    """An oracle of m units (``Grouped``) that are on at one of L levels or off; exact on its grid.
 
     Own cost: fuel, starts, and heat made by a boiler or thrown away, less the worth of heat left in the
     tank. From one step to the next the output moves by the ramp at most; it enters and leaves at the lowest
     level or within the ramp from nothing. A mix of answers is no schedule: one unit per group.
 
     Attributes:
-        hours: float64 (T,) length of each step.
-        start: int64 (G + 1,) first member of each group, and m.
         level_kw: float64 (m, L) outputs while on, > 0, ascending; the first is the minimum load.
         burn: float64 (m, L) fuel and wear at each level, money/h.
         start_cost: float64 (m,) money for each start, >= 0.
@@ -61,12 +59,8 @@ class Units:
         dump_price: float64 (m,) money per kWh of heat thrown away, >= 0.
         heat_value: float64 (m,) money per kWh of heat left at the end, at most ``boiler_price``.
         tank_places: places of the contents' grid; 1 without tanks.
-        spread: ``map``, or that of a pool of threads.
-        parts: over how many calls.
     """
 
-    hours: Array
-    start: Indices
     level_kw: Kw
     burn: Money
     start_cost: Money
@@ -84,8 +78,6 @@ class Units:
     dump_price: Money
     heat_value: Money
     tank_places: int = 1
-    spread: Spread = map
-    parts: int = 1
 
     @classmethod
     def gensets(
@@ -184,44 +176,15 @@ class Units:
             tank_places=places,
         )
 
-    @property
-    def groups(self) -> int:
-        """How many groups."""
-        return len(self.start) - 1
-
-    @property
-    def members(self) -> int:
-        """How many units."""
-        return len(self.start_cost)
-
-    def thinned(self, every: int) -> Units:
-        """One unit in ``every`` of each group; the first of each where a group is one unit."""
-        kept, start = thin(self.start, every)
-        names = [each.name for each in fields(self) if each.name not in _SHARED]
-        columns: dict[str, Any] = {name: getattr(self, name)[kept] for name in names}
-        return replace(self, start=start, **columns)
-
     def respond(self, question: Question) -> Answer:
         """Sums of the groups' best schedules."""
-        p_kw, cost = np.zeros((self.groups, len(self.hours))), np.zeros(self.groups)
-        of, clock = self._columns(), self._clock()
-
-        def part(first: int, last: int) -> None:
-            asked = (question.price, clock, self.tank_places)
-            sums((first, last), self.start, of, *asked, p_kw, cost)
-
-        over_groups(self.start, self.parts, self.spread, part)
-        return Answer(p_kw, unanswered(question.price, cost), np.zeros(self.groups))
+        asked = (self._columns(), question.price, self.clock, self.tank_places)
+        return self._exact(question, lambda of, *into: sums(of, self.start, *asked, *into))
 
     def add_schedules(self, question: Question, weight: Array, total: NDArray[np.float32]) -> None:
         """Add ``weight`` times every unit's schedule to ``total`` (m, T), kW."""
-        of, clock = self._columns(), self._clock()
-
-        def part(first: int, last: int) -> None:
-            asked = (question.price, clock, self.tank_places)
-            add((first, last), self.start, of, *asked, weight, total)
-
-        over_groups(self.start, self.parts, self.spread, part)
+        asked = (self._columns(), question.price, self.clock, self.tank_places)
+        self._over_groups(lambda of: add(of, self.start, *asked, weight, total))
 
     def rejected(self, names: Sequence[str]) -> tuple[Rejected, ...]:
         """What of the columns breaks a rule, by field and unit; ``names`` are m ids."""
@@ -244,39 +207,11 @@ class Units:
             rules.append(("tank_kwh", "must be 0 where tank_places is 1", self.tank_kwh == 0.0))
         return misshapen(self, wanted) or broken(names, rules)
 
-    def respond_rows(self, price: Array) -> tuple[Kw, Money]:
-        """Each unit's best answer to prices of its own.
-
-        Args:
-            price: float64 (m, T) worth of a kWh injected, money/kWh.
-
-        Returns:
-            Schedules, float64 (m, T) kW, and own costs, (m,).
-        """
-        return self.nearest(price, np.zeros_like(price), 0.0)
-
-    def nearest(self, price: Array, target: Kw, pull: Array | float) -> tuple[Kw, Money]:
-        """The proximal answer: least own cost - Σ price·hours·p + pull/2·Σ (p - target)², of all schedules.
-
-        Args:
-            price: float64 (m, T) worth of a kWh injected, money/kWh.
-            target: float64 (m, T) kW.
-            pull: money per kW² and step, >= 0, one for all or (m,).
-
-        Returns:
-            Schedules, float64 (m, T) kW, and own costs, (m,), the pull not counted.
-        """
-        p_kw, cost = np.empty((self.members, len(self.hours))), np.empty(self.members)
-        each = np.array(np.broadcast_to(pull, self.members), dtype=np.float64)
-        nearest(self._columns(), price, target, each, self._clock(), self.tank_places, p_kw, cost)
-        return p_kw, cost
-
-    def _clock(self) -> Array:
-        """(T + 1,) hours from the start."""
-        return np.concatenate([[0.0], np.cumsum(self.hours)])
+    def _follow(self, price: Array, target: Kw, pull: Array, p_kw: Kw, cost: Money) -> None:
+        nearest(self._columns(), price, target, pull, self.clock, self.tank_places, p_kw, cost)
 
     def _columns(self) -> Columns:
-        clock = self._clock()
+        clock = self.clock
         least = np.stack([self.min_off_h, self.min_on_h]).astype(np.float64)
         left = least[self.on, np.arange(self.members)] - self.since_h
         return Columns(
