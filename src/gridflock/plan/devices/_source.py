@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from gridflock.model import Rejected
 from gridflock.plan.devices._compiled import Array, Indices, compiled
-from gridflock.plan.devices._disc import best_point, nearest_point
+from gridflock.plan.devices._disc import best_point, onto_disc
 from gridflock.plan.devices._grouped import Grouped
 from gridflock.plan.devices._oracle import Answer, Question
 from gridflock.plan.devices._refusal import broken, misshapen
@@ -78,27 +78,6 @@ def _best(
         for t in range(available.shape[1]):
             hi = min(available[k, t], s[k])
             p_kw[k, t], q_kvar[k, t] = best_point(worth_p[k, t], worth_q[k, t], 0.0, hi, s[k], q_most[k])
-
-
-@compiled
-def _nearest(
-    available: Array,
-    s: Array,
-    q_most: Array,
-    wish_p: Array,
-    wish_q: Array,
-    pull_p: Array,
-    pull_q: Array,
-    p_kw: Array,
-    q_kvar: Array,
-) -> None:
-    """``nearest_point`` for m rows of T steps."""
-    for k in range(available.shape[0]):
-        for t in range(available.shape[1]):
-            hi = min(available[k, t], s[k])
-            p_kw[k, t], q_kvar[k, t] = nearest_point(
-                wish_p[k, t], wish_q[k, t], pull_p[k], pull_q[k], 0.0, hi, s[k], q_most[k]
-            )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -214,10 +193,8 @@ class Sources(Grouped):
         """
         wish_p = target_kw + (price + self.curtail_price[:, None]) * self.hours / pull[:, None]
         wish_q = target_kvar + price_q * self.hours / pull_q[:, None]
-        p_kw, q_kvar = np.empty(wish_p.shape), np.empty(wish_p.shape)
-        of = (self.available_kw, self.s_kva, self.share * self.s_kva)
-        _nearest(*of, wish_p, wish_q, pull, pull_q, p_kw, q_kvar)
-        return p_kw, q_kvar
+        reach, weight = self._reach_kw(), (pull, pull_q)
+        return onto_disc(wish_p, wish_q, np.zeros_like(reach), reach, self.s_kva, self.share, weight)
 
     def _reach_kw(self) -> Kw:
         """(m, T) the most each may give."""

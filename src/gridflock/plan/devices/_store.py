@@ -27,6 +27,8 @@ from gridflock.units import Kw, Kwh, Mask, Money
 
 
 class _Columns(NamedTuple):
+    """Stores as plain arrays, see ``Stores``."""
+
     charge: Array
     discharge: Array
     e_lo: Array
@@ -165,6 +167,12 @@ def _schedule(of: _Columns, k: int, price: Array, hours: Array, room: tuple[Arra
 
 
 @compiled
+def _room(steps: int) -> tuple[Array, Array, Array, Array]:
+    """Space for slopes and lengths, two more pieces a step, and for the contents to aim at."""
+    return np.empty(2 * steps + 8), np.empty(2 * steps + 8), np.empty(steps), np.empty(steps)
+
+
+@compiled
 def _sums(
     groups: tuple[int, int],
     start: Indices,
@@ -175,9 +183,7 @@ def _sums(
     cost: Array,
 ) -> None:
     """Sums of the groups' schedules and own costs."""
-    steps = len(hours)
-    p = np.empty(steps)
-    room = (np.empty(2 * steps + 8), np.empty(2 * steps + 8), np.empty(steps), np.empty(steps))
+    p, room = np.empty(len(hours)), _room(len(hours))
     for g in range(groups[0], groups[1]):
         for k in range(start[g], start[g + 1]):
             cost[g] += _schedule(of, k, price[g], hours, room, p)
@@ -196,9 +202,7 @@ def _add(
     total: NDArray[np.float32],
 ) -> None:
     """Weighted schedules of the groups' members onto ``total``."""
-    steps = len(hours)
-    p = np.empty(steps)
-    room = (np.empty(2 * steps + 8), np.empty(2 * steps + 8), np.empty(steps), np.empty(steps))
+    p, room = np.empty(len(hours)), _room(len(hours))
     for g in range(groups[0], groups[1]):
         if weight[g] == 0.0:
             continue

@@ -25,6 +25,8 @@ from gridflock.units import Kw, Kwh
 
 
 class _Columns(NamedTuple):
+    """Vehicles as plain arrays, see ``Vehicles``."""
+
     need: Array
     most: Array
     first: Indices
@@ -91,6 +93,16 @@ def _soft(
 
 
 @compiled
+def _charged(
+    of: _Columns, k: int, price: Array, hours: Array, width: float, order: Indices, steps: Indices, p: Array
+) -> tuple[int, float]:
+    """Charging kW into ``p`` over ``steps``: how many of them, and by how much softness made it dearer."""
+    n, least = _greedy(of, k, price, hours, width, order, steps, p)
+    dearer = max(_soft(of, k, price, hours, width, steps, n, p) - least, 0.0) if width > 0.0 else 0.0
+    return n, dearer
+
+
+@compiled
 def _sums(
     groups: tuple[int, int],
     start: Indices,
@@ -106,9 +118,8 @@ def _sums(
     steps, p = np.empty(len(hours), np.int64), np.empty(len(hours))
     for g in range(groups[0], groups[1]):
         for k in range(start[g], start[g + 1]):
-            n, least = _greedy(of, k, price[g], hours, width, order[g], steps, p)
-            if width > 0.0:
-                epsilon[g] += max(_soft(of, k, price[g], hours, width, steps, n, p) - least, 0.0)
+            n, dearer = _charged(of, k, price[g], hours, width, order[g], steps, p)
+            epsilon[g] += dearer
             for j in range(n):
                 total[g, steps[j]] -= p[j]
 
@@ -131,9 +142,7 @@ def _add(
         if weight[g] == 0.0:
             continue
         for k in range(start[g], start[g + 1]):
-            n, _ = _greedy(of, k, price[g], hours, width, order[g], steps, p)
-            if width > 0.0:
-                _soft(of, k, price[g], hours, width, steps, n, p)
+            n, _ = _charged(of, k, price[g], hours, width, order[g], steps, p)
             for j in range(n):
                 total[k, steps[j]] -= weight[g] * p[j]
 
