@@ -225,6 +225,22 @@ class Fleet:
             copy.flags.writeable = False
             self._frozen[name] = copy
 
+    def cells(self) -> dict[str, NDArray[Any]]:
+        """All that readings have changed, as copies; with ``refill`` another fleet of these rows has it."""
+        return {name: column.copy() for name, column in self._hot._asdict().items()}
+
+    def refill(self, cells: Mapping[str, NDArray[Any]]) -> None:
+        """Take back what ``cells`` gave.
+
+        Raises:
+            ValueError: it is of another number of resources, or of other columns.
+        """
+        now = self._hot._asdict()
+        if now.keys() != cells.keys() or any(now[name].shape != cells[name].shape for name in now):
+            raise ValueError(f"cells of another fleet than of {len(self.ids)} resources")
+        self._hot = Hot(**{name: cells[name].astype(column.dtype) for name, column in now.items()})
+        self._frozen.clear()
+
     def moment_s(self, quantity: str) -> Seconds:
         """Moment of each resource's reading of a quantity, int64 (n,); -1 where there is none.
 

@@ -413,6 +413,7 @@ class Derms(Seeing):
             self._book.withdraw(wish.id)
         with self._deciding:
             self._loop.system = replace(self._loop.system, groups=after.groups)
+            self._loop.groups_seq = seq
         self._virtual = after
         self._collect_events()
         return GroupAnswer(definition, len(rows), [wish.id for wish in ends], seq)

@@ -1,21 +1,25 @@
 """The life of the system: the fast tick and the slow one.
 
-Fast: readings -> image -> estimate -> arbitration, split, guard -> recorded -> sent. Slow, every
+Fast: what is heard -> image -> estimate -> arbitration, split, guard -> recorded -> sent. Slow, every
 ``plan_s``: forecast -> flexibility -> plan; the fast tick picks the newest plan up by reference.
+
+A tick is a function of what is known before it (``Known``) and of what it hears (``Heard``). Both are
+kept, so that any tick can be lived again.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gridflock.dispatch import Decision, Response, step
+from gridflock.dispatch import Decision, Response
 from gridflock.fleet import Image, capability
 from gridflock.grid import (
     ControlState,
@@ -24,7 +28,6 @@ from gridflock.grid import (
     Violations,
     act,
     allocate,
-    head_envelope,
     initial,
     settle,
     violations,
@@ -42,19 +45,19 @@ from gridflock.model import (
     Rejected,
     Schedule,
 )
+from gridflock.plan import Prices
 from gridflock.plan.coordination import Status
 from gridflock.plan.network import Round
 from gridflock.ports import Field, Record
 from gridflock.record import RecordFull
 from gridflock.runtime._book import Book
+from gridflock.runtime._deciding import Deciding, Seen, Standing
+from gridflock.runtime._heard import Heard, Hearing, to_entry
 from gridflock.runtime._past import Past
-from gridflock.runtime._planning import Planned, Planning, plan_entry
+from gridflock.runtime._planning import Planned
 from gridflock.runtime._settings import Settings
 from gridflock.runtime._system import PhaseAreas, System
 from gridflock.units import Kvar, Kw
-
-_HEAD_MARGIN = 0.04
-"""Share of the conductors' rating that is kept back for what moves between two ticks."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -112,6 +115,49 @@ class Moment:
         return float(self.flow.head_kva.real.sum())
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Known:
+    """What a loop knows between two ticks; with what it hears from then on, all that follows is decided.
+
+    The plan in force is left out: this is only kept before a tick that makes a new one.
+
+    Attributes:
+        seq: ledger position of the last tick.
+        tick: its number; 0 before the first.
+        now_s: its moment.
+        flow: the last estimate without its network; None before the first.
+        state: regulator and capacitor positions.
+        response: the conversation with every resource.
+        prices: where the next plan starts from.
+        peak: import peak, kW, of which local day (ordinal).
+        broken: causes of broken limits that were told.
+        troubles: ways to devices that were told to be troubled.
+        wishes: proposals as the last tick saw them.
+        groups_seq: newest change of groups that it obeyed.
+        readings: the fleet's cells.
+        past: what forecasts learn from.
+        past_s: moment of its last image; -1 for none.
+        imaged_s: when the readings were last written to history.
+    """
+
+    seq: int
+    tick: int
+    now_s: int
+    flow: tuple[Any, ...] | None
+    state: ControlState
+    response: Response
+    prices: Prices | None
+    peak: tuple[float, int]
+    broken: frozenset[str]
+    troubles: frozenset[str]
+    wishes: tuple[Proposal, ...]
+    groups_seq: int
+    readings: Mapping[str, NDArray[Any]]
+    past: bytes
+    past_s: int
+    imaged_s: int
+
+
 class Loop:
     """Ticks over one system. Single-threaded: one writer per value.
 
@@ -142,72 +188,91 @@ class Loop:
         self.system = system
         self.past = past
         self.book = book
-        self.response = response
         self.field = field
-        self._record = record
+        self.record = record
+        self.groups_seq = 0
+        """Ledger position of the newest change of groups that the system obeys."""
+        self.keep: Callable[[Known], None] | None = None
+        """Told what was known before a tick that makes a plan, once that tick is recorded."""
+        self.deciding = Deciding(settings, past, system.network.timezone, response)
         self._settings = settings
+        self._hearing = Hearing(system.fleet.ids, system.fleet.row_of)
         self._tick = tick
+        self._now_s = 0
         self._state = initial(system.network)
         self._flow: Flow | None = None
-        self._planning = Planning(settings, past, system.network.timezone)
-        self._planned: Planned | None = None
-        self._planned_s = 0
         self._shares = PhaseAreas.of(system)
         self._zone = ZoneInfo(system.network.timezone)
         self._peak_kw, self._peak_day = 0.0, 0
         self._imaged_s = 0
         self._broken: frozenset[str] = frozenset()
+        self._troubles: frozenset[str] = frozenset()
+        self._wishes: tuple[Proposal, ...] = ()
         self._seq = 0
         self._owed: list[Outcomes] = []
         self._unrecorded_s = 0
+        self._kept_s = 0
         for t_s, head_kw in heads:
             self._note_peak(t_s, head_kw)
 
+    @property
+    def response(self) -> Response:
+        """The conversation with every resource."""
+        return self.deciding.standing.response
+
     def watch_plans(self, watch: Callable[[Status | Round], None]) -> None:
         """Tell of every round of planning from now on."""
-        self._planning.watch = watch
+        self.deciding.watch(watch)
 
     def tick(self, now_s: int) -> Moment:
         """One fast tick, and the slow one where it is due."""
-        fleet = self.system.fleet
-        rejected = fleet.ingest(self.field.read(now_s), now_s)
-        outcomes = self.field.outcomes(now_s)
-        self.response = self.response.heard(_rows(fleet.row_of, outcomes), outcomes, now_s)
-        image = fleet.image(now_s)
-        self.past.add(image)
-        flow = self._see(image)
-        near = self._near_limits(image, flow)
-        entries: list[Entry] = []
-        before = self._planned, self._broken, self._planned_s
-        if self._settings.managed and self._plan_is_due(now_s):
-            entries.append(self._replan(image, flow))
-        sites = self.past.sites.envelopes(image, now_s + 2 * self._settings.tick_s)
-        envelopes = (self._head_limits(flow, now_s), *near, *sites)
-        decision = self._decide(image, envelopes) if self._settings.managed else None
-        broken = violations(self.system.network, flow)
-        entries += self._alarms(broken, now_s)
+        planning = self.deciding.plan_is_due(now_s) or not self.deciding.plans
+        known = self.known() if self.keep is not None and planning and self._may_keep(now_s) else None
+        moment = self.live(self._listen(now_s))
+        self.book.expire(now_s)
+        made = moment.planned is None or moment.planned.schedule.made_at_s == moment.now_s
+        if known is not None and made and not moment.halted:
+            assert self.keep is not None
+            self._kept_s = now_s
+            self.keep(known)
+        return moment
+
+    def live(self, heard: Heard) -> Moment:
+        """One tick of what was heard: the whole of it but for the listening."""
+        now_s, fleet, deciding = heard.now_s, self.system.fleet, self.deciding
+        rejected = (*heard.refused, *fleet.ingest(heard.readings, now_s))
+        outcomes = heard.outcomes
+        deciding.hear(self.response.heard(outcomes.index.astype(np.int64), outcomes, now_s))
+        seen = self._see(fleet.image(now_s))
+        before = deciding.standing, self._broken, self._troubles
+        entries = [to_entry(heard, self._wishes), *deciding.replan(self.system, seen)]
+        envelopes, decision = deciding.envelopes(self.system, seen), None
+        if self._settings.managed:
+            decision = deciding.decide(self.system, seen.image, envelopes, heard.wishes)
+        entries += self._alarms(seen.violations, heard)
         self._tick += 1
         self._owed.append(outcomes)
-        entries.append(self._entry(image, decision, flow, rejected))
+        entries.append(self._entry(seen.image, decision, seen.flow, rejected))
         halted = self._store(entries, now_s)
         if halted:
-            decision, (self._planned, self._broken, self._planned_s) = None, before
+            decision, (deciding.standing, self._broken, self._troubles) = None, before
+        else:
+            self._wishes = heard.wishes
         if decision is not None:
-            self.response = decision.response
+            deciding.hear(decision.response)
             if len(decision.orders.index):
                 self.field.send(decision.orders)
             rejected += decision.rejected
-        self._remember(image, flow, broken)
-        self.book.expire(now_s)
+        self._remember(seen)
         return Moment(
             now_s,
             self._tick,
-            image,
-            flow,
+            seen.image,
+            seen.flow,
             self._state,
-            broken,
+            seen.violations,
             decision,
-            self._planned,
+            deciding.standing.planned,
             envelopes,
             outcomes,
             rejected,
@@ -215,20 +280,58 @@ class Loop:
             halted,
         )
 
+    # ---- between ticks ----------------------------------------------------------------------
+
+    def known(self) -> Known:
+        """What the next tick will build on, as a value that later ticks do not change."""
+        flow, standing = self._flow, self.deciding.standing
+        before = self.past.last_image
+        return Known(
+            seq=self._seq,
+            tick=self._tick,
+            now_s=self._now_s,
+            flow=None if flow is None else tuple(getattr(flow, name) for name in _FLOW),
+            state=self._state,
+            response=standing.response,
+            prices=self.deciding.planning.prices,
+            peak=(self._peak_kw, self._peak_day),
+            broken=self._broken,
+            troubles=self._troubles,
+            wishes=self._wishes,
+            groups_seq=self.groups_seq,
+            readings=self.system.fleet.cells(),
+            past=self.past.to_bytes(),
+            past_s=-1 if before is None else before.now_s,
+            imaged_s=self._imaged_s,
+        )
+
+    def resume(self, known: Known) -> None:
+        """Stand where a loop over the same fleet and feeder stood.
+
+        Raises:
+            ValueError: it was of another fleet, or its past of other groups.
+        """
+        fleet = self.system.fleet
+        fleet.refill(known.readings)
+        before = None if known.past_s < 0 else fleet.image(known.past_s)
+        if not self.past.restore(known.past, before):
+            raise ValueError("what was known is of other groups or sites")
+        self._seq, self._tick, self._now_s = known.seq, known.tick, known.now_s
+        self._flow = None if known.flow is None else Flow(self.system.network, *known.flow)
+        self._state = known.state
+        self.deciding.standing = Standing(known.response)
+        self.deciding.planning.prices = known.prices
+        self._peak_kw, self._peak_day = known.peak
+        self._broken, self._troubles = known.broken, known.troubles
+        self._wishes, self.groups_seq, self._imaged_s = known.wishes, known.groups_seq, known.imaged_s
+
     def rehearse(self, moment: Moment, extra: Sequence[Proposal]) -> tuple[Decision, Flow]:
         """What a tick would decide with further wishes, and the feeder after it: the same code."""
-        decision = step(
-            moment.image,
-            moment.schedule,
-            moment.envelopes,
-            (*self.book.open(), *extra),
-            self.system.rows_of,
-            self.response,
-            self._settings.policy,
-        )
+        wishes = (*self.book.open(), *extra)
+        decision = self.deciding.decide(self.system, moment.image, moment.envelopes, wishes)
         return decision, self.flow_at(moment, decision.targets.p_kw)
 
-    def flow_at(self, moment: Moment, p_kw: Kw) -> Flow:
+    def flow_at(self, moment: Moment | Seen, p_kw: Kw) -> Flow:
         """The feeder as it would be with resources at ``p_kw`` (n,) where finite."""
         places, image = self.system.places, moment.image
         return allocate(
@@ -240,12 +343,18 @@ class Loop:
             moment.flow,
         ).flow
 
-    def _plan_is_due(self, now_s: int) -> bool:
-        """Whether a new slow period has begun since the plan, and there is something to plan."""
-        if not self.past.plan_groups:
-            return False
+    # ---- inside a tick ----------------------------------------------------------------------
+
+    def _listen(self, now_s: int) -> Heard:
+        """Everything that has arrived, on the fleet's rows."""
+        readings, many = self._hearing.readings(self.field.read(now_s))
+        outcomes, more = self._hearing.outcomes(self.field.outcomes(now_s))
+        return Heard(now_s, readings, outcomes, self.book.open(), self.groups_seq, (), (*many, *more))
+
+    def _may_keep(self, now_s: int) -> bool:
+        """Whether a slow period has gone by since what was known was kept."""
         period = self._settings.plan_s
-        return self._planned_s == 0 or now_s // period > self._planned_s // period
+        return self._kept_s == 0 or now_s // period > self._kept_s // period
 
     def _store(self, entries: list[Entry], now_s: int) -> str:
         """Record the tick, or say why it cannot be: on a full disk the system sees but orders nothing.
@@ -257,14 +366,33 @@ class Loop:
             text = f"record full: nothing recorded or ordered for {now_s - self._unrecorded_s} s"
             entries.insert(0, Entry("alarm", now_s, {"cause": "record full", "state": "ends", "text": text}))
         try:
-            self._seq = self._record.append(entries)
+            self._seq = self.record.append(entries)
         except RecordFull as full:
             self._unrecorded_s = self._unrecorded_s or now_s
             return str(full)
+        if self._unrecorded_s:
+            # What was heard meanwhile is not recorded: what follows is kept anew, from the next plan on.
+            standing = self.deciding.standing
+            self.deciding.standing = Standing(standing.response, standing.planned)
         self._owed, self._unrecorded_s = [], 0
         return ""
 
-    def _see(self, image: Image) -> Flow:
+    def _see(self, image: Image) -> Seen:
+        """The feeder as one tick sees it."""
+        self.past.add(image)
+        flow = self._estimate(image)
+        until_s = image.now_s + 2 * self._settings.tick_s
+        return Seen(
+            image,
+            flow,
+            self._state,
+            violations(self.system.network, flow),
+            self._near_limits(image, flow, until_s),
+            self.past.sites.envelopes(image, until_s),
+            self._peak_kw,
+        )
+
+    def _estimate(self, image: Image) -> Flow:
         """Estimate the feeder from the newest readings; the regulators of the model act too."""
         places, network = self.system.places, self.system.network
         load, inject, head = places.load_kva(image), places.inject_kva(image), places.head_kva(image)
@@ -279,64 +407,21 @@ class Loop:
         assert self._flow is not None, "the first estimate of a sound feeder converges"
         return self._flow
 
-    def _head_limits(self, flow: Flow, now_s: int) -> Envelope:
-        """What the feeder as a whole may draw and deliver: conductors and contract, the tighter."""
-        settings = self._settings
-        until_s = now_s + 2 * settings.tick_s
-        head = head_envelope(self.system.network, flow, until_s, _HEAD_MARGIN)
-        lower = max(head.p_lo_kw, -settings.import_limit_kw)
-        upper = min(head.p_hi_kw, settings.export_limit_kw)
-        return Envelope("all", lower, upper, head.source, until_s)
-
-    def _near_limits(self, image: Image, flow: Flow) -> tuple[Envelope, ...]:
+    def _near_limits(self, image: Image, flow: Flow, until_s: int) -> tuple[Envelope, ...]:
         """Voltage envelopes of this tick, from the estimate and the voltages that meters report."""
         system = self.system
         v_pu = system.places.best_v_pu(system.network, image, flow)
         s_kva, room_kvar = self._shares.present(image)
-        until_s = image.now_s + 2 * self._settings.tick_s
         return voltage_envelopes(system.network, flow, v_pu, self._shares.areas, s_kva, room_kvar, until_s)
 
-    def _decide(self, image: Image, envelopes: Sequence[Envelope]) -> Decision:
-        return step(
-            image,
-            None if self._planned is None else self._planned.schedule,
-            envelopes,
-            self.book.open(),
-            self.system.rows_of,
-            self.response,
-            self._settings.policy,
-        )
-
-    def _replan(self, image: Image, flow: Flow) -> Entry:
-        """The slow tick: forecast, flexibility, plan. Where that fails the last plan stays in force."""
-        limit = self._head_limits(flow, image.now_s)
-        self._planned_s = image.now_s
-        try:
-            planned = self._planning.plan(self.system, image, (flow, self._state), limit, self._peak_kw)
-        except Exception as error:  # noqa: BLE001 - a mistake of ours in planning must not stop the ticks
-            text = f"no new plan, the last one stays in force: {type(error).__name__}: {error}"
-            head: dict[str, Json] = {"cause": "planning failed", "state": "begins", "text": text[:500]}
-            return Entry("alarm", image.now_s, head)
-        self._planned = planned
-        return plan_entry(planned)
-
-    def _alarms(self, broken: Violations, now_s: int) -> list[Entry]:
+    def _alarms(self, broken: Violations, heard: Heard) -> list[Entry]:
         """One event per cause when it begins and when it ends, never one per node or device."""
         causes = _causes(broken)
-        entries = []
-        for cause in sorted(causes.keys() - self._broken):
-            head: dict[str, Json] = {
-                "cause": cause,
-                "state": "begins",
-                "count": causes[cause],
-                "text": f"{cause}: {causes[cause]}",
-            }
-            entries.append(Entry("alarm", now_s, head))
-        entries += [
-            Entry("alarm", now_s, {"cause": cause, "state": "ends", "text": f"{cause}: over"})
-            for cause in sorted(self._broken - causes.keys())
-        ]
-        self._broken = frozenset(causes)
+        texts = {cause: f"{cause}: {count}" for cause, count in causes.items()}
+        entries = _changes(self._broken, texts, causes, heard.now_s)
+        troubles = {text.partition(":")[0]: text for text in heard.troubles}
+        entries += _changes(self._troubles, troubles, {}, heard.now_s)
+        self._broken, self._troubles = frozenset(causes), frozenset(troubles)
         return entries
 
     def _entry(
@@ -382,8 +467,11 @@ class Loop:
         so_far = self._peak_kw if day == self._peak_day else 0.0
         self._peak_kw, self._peak_day = max(so_far, -head_kw), day
 
-    def _remember(self, image: Image, flow: Flow, broken: Violations) -> None:
-        now_s, head_kw = image.now_s, float(flow.head_kva.real.sum())
+    def _remember(self, seen: Seen) -> None:
+        """The past that the next tick builds on, and history."""
+        now_s, flow, image = seen.image.now_s, seen.flow, seen.image
+        head_kw = float(flow.head_kva.real.sum())
+        self._now_s = now_s
         self._note_peak(now_s, head_kw)
         row = {
             "t_s": np.array([now_s]),
@@ -392,14 +480,34 @@ class Loop:
             "losses_kw": np.array([flow.losses_kw]),
             "v_min_pu": np.array([float(np.nanmin(flow.v_pu))]),
             "v_max_pu": np.array([float(np.nanmax(flow.v_pu))]),
-            "violations": np.array([len(broken.kind)]),
+            "violations": np.array([len(seen.violations.kind)]),
         }
         # The record keeps its buffer and tries again; losing rows of it must not stop the ticks.
         with contextlib.suppress(RecordFull):
-            self._record.write_history("feeder", row)
+            self.record.write_history("feeder", row)
             if now_s - self._imaged_s >= self._settings.plan_s:
                 self._imaged_s = now_s
-                self._record.write_history("resources", _readings_of(image))
+                self.record.write_history("resources", _readings_of(image))
+
+
+_FLOW = ("state", "load_kva", "inject_kva", "v", "iterations", "residual_kva", "converged")
+
+
+def _changes(
+    told: frozenset[str], texts: Mapping[str, str], counts: Mapping[str, int], now_s: int
+) -> list[Entry]:
+    """Alarms for causes that begin, and for those told of before that are over."""
+    entries = []
+    for cause in sorted(texts.keys() - told):
+        head: dict[str, Json] = {"cause": cause, "state": "begins", "text": texts[cause]}
+        if cause in counts:
+            head["count"] = counts[cause]
+        entries.append(Entry("alarm", now_s, head))
+    entries += [
+        Entry("alarm", now_s, {"cause": cause, "state": "ends", "text": f"{cause}: over"})
+        for cause in sorted(told - texts.keys())
+    ]
+    return entries
 
 
 def _readings_of(image: Image) -> dict[str, NDArray[np.generic]]:
@@ -426,8 +534,3 @@ def _causes(broken: Violations) -> dict[str, int]:
 def _reactive(orders: Orders) -> Kvar:
     """Reactive power of a batch as a column."""
     return np.full(len(orders.index), np.nan, dtype=np.float32) if orders.q_kvar is None else orders.q_kvar
-
-
-def _rows(row_of: dict[str, int], outcomes: Outcomes) -> NDArray[np.int64]:
-    names = outcomes.ids
-    return np.array([row_of.get(names[i], -1) for i in outcomes.index], dtype=np.int64)

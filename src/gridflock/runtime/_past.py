@@ -139,7 +139,7 @@ class Past:
         return History(grid, self.series, value)
 
     def to_bytes(self) -> bytes:
-        """State for a snapshot: all but the last image, from which arrivals of vehicles are seen."""
+        """State for a snapshot: all but ``last_image``."""
         buffer = io.BytesIO()
         np.savez(
             buffer,
@@ -158,8 +158,18 @@ class Past:
         )
         return buffer.getvalue()
 
-    def restore(self, data: bytes) -> bool:
-        """Take a snapshot's state back; False, and nothing done, where it is of other series or sites."""
+    @property
+    def last_image(self) -> Image | None:
+        """The image that was counted last, from which arrivals of vehicles are seen."""
+        return self._before
+
+    def restore(self, data: bytes, before: Image | None = None) -> bool:
+        """Take a snapshot's state back; False, and nothing done, where it is of other series or sites.
+
+        Args:
+            data: from ``to_bytes``.
+            before: what ``last_image`` was; None = not known.
+        """
         with np.load(io.BytesIO(data), allow_pickle=False) as file:
             if tuple(file["series"]) != self.series or tuple(file["site"]) != self.sites.names:
                 return False
@@ -168,4 +178,5 @@ class Past:
             self._sum, self._need = file["sum"], file["need"]
             self._ratio, self._loaded_until_s = float(file["ratio"]), int(file["loaded_until_s"])
             self.sites.usual_kw, self.sites.mean_kw = file["site_usual_kw"], file["site_mean_kw"]
+        self._before = before
         return True

@@ -106,7 +106,8 @@ class Planning:
         self.watch: Callable[[Status | Round], None] = lambda _: None
         """Told of every round of prices and of every round of the repair in AC."""
         self._tariffs = tariffs(timezone)
-        self._prices: Prices | None = None
+        self.prices: Prices | None = None
+        """Where the next plan starts from."""
 
     def plan(
         self,
@@ -148,10 +149,10 @@ class Planning:
             terms if caution is None else caution.terms,
             now_s,
             target=settings.plan_gap,
-            warm=self._prices,
+            warm=self.prices,
             progress=self.watch,
         )
-        self._prices = found.prices
+        self.prices = found.prices
         held = self._held(system, image, seen_now, members, rows, found)
         return replace(_told(found, held, seen, members, rows, terms), caution=caution)
 

@@ -27,6 +27,7 @@ class Settings:
             (``fine_steps``): limits are lowered until it is met. 0 plans for what is expected.
         in_ac: hold every plan to the feeder's limits in AC before it is taken.
         managed: False = watch only: no plan, no orders (the mode before trust).
+        plans: False = orders without a plan: wishes and limits only.
         policy: how orders are made.
     """
 
@@ -43,4 +44,5 @@ class Settings:
     violation_rate: float = 0.0
     in_ac: bool = True
     managed: bool = True
+    plans: bool = True
     policy: Policy = field(default_factory=Policy)

@@ -1,0 +1,269 @@
+"""What a tick takes in from outside, as one value, and as one chained record from which it is read again.
+
+Readings are kept as they came: on the fleet's rows, values as the cells will hold them. The many of a
+fleet lie on a grid of quantities and rows, of which a bit says whether it was heard; what comes twice and
+who is unknown stands beside it, one by one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gridflock.model import Entry, Json, Outcomes, Proposal, Readings, Rejected
+from gridflock.runtime._book import from_head, to_head
+from gridflock.schema import TELEMETRY
+from gridflock.units import Rows
+
+KIND = "heard"
+_KINDS = len(TELEMETRY)
+_LARGEST = 3e38
+_LEAST, _PER_ROW = 100_000, 4
+"""So many readings and outcomes are taken in by one tick, or so many per cell of the fleet if more."""
+_EXACT = np.array([entry.dtype != "f4" for entry in TELEMETRY])
+"""Quantities whose cells hold more than a float32 can."""
+_OUTCOME = ("outcome_row", "outcome_order_id", "outcome_status", "outcome_p_kw", "outcome_s")
+_VOCABULARIES = 16
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Heard:
+    """Everything that a tick decides from and that does not follow from the ticks before.
+
+    Attributes:
+        now_s: the tick's moment.
+        readings: on the fleet's rows; -1 for strangers.
+        outcomes: the same.
+        wishes: proposals in force or to come, oldest first.
+        groups_seq: ledger position of the newest change of groups that is obeyed; 0 for none.
+        troubles: what is wrong with the ways to the devices and with the clock, in words; it lasts as long
+            as it is named.
+        refused: what was not taken in at all.
+    """
+
+    now_s: int
+    readings: Readings
+    outcomes: Outcomes
+    wishes: tuple[Proposal, ...]
+    groups_seq: int = 0
+    troubles: tuple[str, ...] = ()
+    refused: tuple[Rejected, ...] = ()
+
+
+class Hearing:
+    """Puts what arrives on the fleet's rows.
+
+    Args:
+        ids: of the fleet, row by row.
+        row_of: row of each identity.
+    """
+
+    def __init__(self, ids: tuple[str, ...], row_of: dict[str, int]) -> None:
+        self._ids, self._row_of = ids, row_of
+        self._known: dict[int, tuple[tuple[str, ...], Rows]] = {}
+
+    def readings(self, raw: Readings) -> tuple[Readings, tuple[Rejected, ...]]:
+        """Readings in the order and with the values in which they are recorded and taken in."""
+        most = max(_LEAST, _PER_ROW * _KINDS * len(self._ids))
+        many = len(raw.index)
+        keep = slice(0, most)
+        rows = self._rows(raw.ids, np.asarray(raw.index)[keep])
+        value = np.asarray(raw.value, dtype=np.float64)[keep].copy()
+        value[value == 0.0] = 0.0  # a negative zero is a zero
+        quantity = np.asarray(raw.quantity, dtype=np.uint8)[keep]
+        known = quantity < _KINDS
+        coarse = known & ~_EXACT[np.where(known, quantity, 0)] & np.isfinite(value)
+        value[coarse] = np.clip(value[coarse], -_LARGEST, _LARGEST).astype(np.float32)
+        found = Readings(
+            self._ids,
+            rows,
+            quantity,
+            value,
+            np.asarray(raw.time_s, dtype=np.int64)[keep],
+            np.asarray(raw.quality, dtype=np.uint8)[keep],
+        )
+        return _ordered(found, *_split(found)), _too_many("reading", many - most)
+
+    def outcomes(self, raw: Outcomes) -> tuple[Outcomes, tuple[Rejected, ...]]:
+        """Outcomes on the fleet's rows, power as it is recorded."""
+        most = max(_LEAST, _PER_ROW * len(self._ids))
+        keep = slice(0, most)
+        found = Outcomes(
+            self._ids,
+            self._rows(raw.ids, np.asarray(raw.index)[keep]),
+            np.asarray(raw.order_id, dtype=np.int64)[keep],
+            np.asarray(raw.status, dtype=np.uint8)[keep],
+            np.clip(np.asarray(raw.p_kw, dtype=np.float64)[keep], -_LARGEST, _LARGEST).astype(np.float32),
+            np.asarray(raw.time_s, dtype=np.int64)[keep],
+        )
+        return found, _too_many("outcome", len(raw.index) - most)
+
+    def _rows(self, ids: tuple[str, ...], index: NDArray[np.integer[Any]]) -> Rows:
+        """Fleet row of each position of a vocabulary, -1 where unknown; found once per vocabulary."""
+        known = self._known.get(id(ids))
+        if known is None or known[0] is not ids:
+            if len(self._known) >= _VOCABULARIES:
+                self._known.pop(next(iter(self._known)))
+            rows = np.array([*(self._row_of.get(name, -1) for name in ids), -1], dtype=np.int32)
+            known = self._known[id(ids)] = (ids, rows)
+        inside = (index >= 0) & (index < len(ids))
+        found: Rows = known[1][np.where(inside, index, -1)]
+        return found
+
+
+def to_entry(heard: Heard, before: Sequence[Proposal]) -> Entry:
+    """What was heard as a record.
+
+    Args:
+        heard: of one tick.
+        before: wishes of the tick before; only what differs is said again.
+    """
+    n = len(heard.readings.ids)
+    columns, told = _columns_of(heard.readings)
+    outcomes = heard.outcomes
+    columns |= {
+        "outcome_row": outcomes.index,
+        "outcome_order_id": outcomes.order_id,
+        "outcome_status": outcomes.status,
+        "outcome_p_kw": np.asarray(outcomes.p_kw, dtype=np.float32),
+        "outcome_s": outcomes.time_s,
+    }
+    head: dict[str, Json] = {"n": n, "groups": heard.groups_seq, **told}
+    old, new = {wish.id for wish in before}, {wish.id for wish in heard.wishes}
+    head["opened"] = [to_head(wish) for wish in heard.wishes if wish.id not in old]
+    head["closed"] = [wish.id for wish in before if wish.id not in new]
+    if heard.troubles:
+        head["troubles"] = list(heard.troubles)
+    if heard.refused:
+        head["refused"] = {fault.component: fault.count for fault in heard.refused}
+    return Entry(KIND, heard.now_s, head, {name: column for name, column in columns.items() if len(column)})
+
+
+def from_entry(entry: Entry, ids: tuple[str, ...], before: Sequence[Proposal]) -> Heard:
+    """The inverse of ``to_entry``.
+
+    Args:
+        entry: of kind ``KIND``.
+        ids: of the fleet it was heard by.
+        before: wishes of the tick before.
+
+    Raises:
+        ValueError: the entry is of another fleet.
+    """
+    head: dict[str, Any] = dict(entry.head)
+    if head["n"] != len(ids):
+        raise ValueError(f"entry {entry.seq} is of {head['n']} resources, not of {len(ids)}")
+    closed = set(head["closed"])
+    wishes = [wish for wish in before if wish.id not in closed]
+    wishes += [from_head(wish) for wish in head["opened"]]
+    none = np.empty(0)
+    found = {name: entry.columns.get(name, none) for name in _OUTCOME}
+    outcomes = Outcomes(
+        ids,
+        found["outcome_row"].astype(np.int32),
+        found["outcome_order_id"].astype(np.int64),
+        found["outcome_status"].astype(np.uint8),
+        found["outcome_p_kw"].astype(np.float32),
+        found["outcome_s"].astype(np.int64),
+    )
+    return Heard(
+        entry.time_s,
+        _readings_of(entry, ids),
+        outcomes,
+        tuple(wishes),
+        int(head["groups"]),
+        tuple(map(str, head.get("troubles", ()))),
+        tuple(fault for name, many in head.get("refused", {}).items() for fault in _too_many(name, many)),
+    )
+
+
+def _too_many(what: str, over: int) -> tuple[Rejected, ...]:
+    """What of one tick was more than it takes in."""
+    reason = "more in one tick than it takes in"
+    return (Rejected(what, "count", (), reason, count=over),) if over > 0 else ()
+
+
+def _split(found: Readings) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Positions beside the grid, as they came, and positions on it, by quantity and row."""
+    n, many = len(found.ids), len(found.index)
+    fits = (found.index >= 0) & (found.quantity < _KINDS)
+    at = np.flatnonzero(fits)
+    cell = found.quantity[at].astype(np.int64) * n + found.index[at]
+    last = np.full(_KINDS * n, -1, dtype=np.int64)
+    last[cell] = at  # of several readings of a cell the last one is on the grid
+    grid = last[last >= 0]
+    beside = np.ones(many, dtype=bool)
+    beside[grid] = False
+    return np.flatnonzero(beside), grid
+
+
+def _ordered(found: Readings, beside: NDArray[np.intp], grid: NDArray[np.intp]) -> Readings:
+    order = np.concatenate([beside, grid])
+    return Readings(
+        found.ids,
+        found.index[order],
+        found.quantity[order],
+        found.value[order],
+        found.time_s[order],
+        found.quality[order],
+    )
+
+
+def _columns_of(found: Readings) -> tuple[dict[str, NDArray[Any]], dict[str, Json]]:
+    """Ordered readings as columns, and what of them is the same for all."""
+    n = len(found.ids)
+    beside, grid = _split(found)
+    mask = np.zeros(_KINDS * n, dtype=bool)
+    mask[found.quantity[grid].astype(np.int64) * n + found.index[grid]] = True
+    exact = _EXACT[found.quantity[grid]]
+    columns: dict[str, NDArray[Any]] = {
+        "mask": np.packbits(mask),
+        "coarse": found.value[grid][~exact].astype(np.float32),
+        "exact": found.value[grid][exact],
+        "beside_row": found.index[beside].astype(np.int32),
+        "beside_quantity": found.quantity[beside],
+        "beside_value": found.value[beside],
+        "beside_s": found.time_s[beside],
+        "beside_quality": found.quality[beside],
+    }
+    told: dict[str, Json] = {}
+    for name, values in (("time_s", found.time_s[grid]), ("quality", found.quality[grid])):
+        if len(values) and (values == values[0]).all():
+            told[name] = int(values[0])
+        else:
+            columns[f"grid_{name}"] = values
+    return columns, told
+
+
+def _readings_of(entry: Entry, ids: tuple[str, ...]) -> Readings:
+    """The readings of an entry, in the order in which they were taken in."""
+    columns, n = entry.columns, len(ids)
+    none = np.empty(0)
+    mask = np.unpackbits(columns["mask"], count=_KINDS * n).astype(bool) if n else np.empty(0, dtype=bool)
+    quantity, row = np.divmod(np.flatnonzero(mask), max(n, 1))
+    exact = _EXACT[quantity]
+    value = np.empty(len(row))
+    value[exact] = columns.get("exact", none)
+    value[~exact] = columns.get("coarse", none)
+
+    def whole(name: str, dtype: type[np.generic]) -> NDArray[Any]:
+        told = entry.head.get(name)
+        if told is not None:
+            return np.full(len(row), told, dtype=dtype)
+        return columns.get(f"grid_{name}", none).astype(dtype)
+
+    def joined(name: str, values: NDArray[Any]) -> NDArray[Any]:
+        return np.concatenate([columns.get(f"beside_{name}", none).astype(values.dtype), values])
+
+    return Readings(
+        ids,
+        joined("row", row.astype(np.int32)),
+        joined("quantity", quantity.astype(np.uint8)),
+        joined("value", value),
+        joined("s", whole("time_s", np.int64)),
+        joined("quality", whole("quality", np.uint8)),
+    )
