@@ -37,6 +37,7 @@ from gridflock.model._group import (
     VoltageControl,
 )
 from gridflock.model._memory import Entry, Json, Verdict
+from gridflock.model._peer import Allowance, Directive, Standing
 from gridflock.model._wish import (
     BoundSource,
     Capability,
@@ -52,12 +53,14 @@ from gridflock.model._wish import (
 )
 
 __all__ = [
+    "Allowance",
     "BoundSource",
     "Capability",
     "ConnectControl",
     "ConnectWish",
     "CurveStyle",
     "DerFunction",
+    "Directive",
     "DispatchRemoval",
     "Entry",
     "Envelope",
@@ -98,6 +101,7 @@ __all__ = [
     "Schedule",
     "Shares",
     "Shortfall",
+    "Standing",
     "StatusQuery",
     "Verb",
     "Verdict",
