@@ -17,6 +17,7 @@ WIDE_FACES = {
     "src/gridflock/grid/__init__.py": "each of its verbs answers with a noun of its own",
     "src/gridflock/grid/build/__init__.py": "one part for each kind of element, for three readers",
     "src/gridflock/plan/__init__.py": "plans of groups and devices, and their reasons, each with its value",
+    "src/gridflock/plan/direct/__init__.py": "a program, where each of its parts stands, and its chains",
     "src/gridflock/runtime/feeder/__init__.py": "a verb and its value for each command on feeder files",
     "src/gridflock/runtime/__init__.py": "the façade with the errors and authority its callers name",
 }

@@ -352,3 +352,17 @@ def test_a_program_that_has_grown_is_another_program():
     program.put(row, slack, 1.0)
     found = solve(program)
     assert found.value[model.up[model.up >= 0]].sum() + found.value[slack[0]] >= used + 1.0 - NEAR
+
+
+def test_a_program_with_other_numbers_is_another_program():
+    """Bounds and costs changed afterwards are obeyed: the structure known before does not answer for them."""
+    model = chained()
+    moved = model.up[model.up >= 0]
+    model.program.bound(moved, None, 0.0)
+    assert not solve(model.program).value[moved].any()
+    model = chained()
+    best = solve(model.program)
+    model.program.charge(moved, np.full(len(moved), 1e4))
+    found = solve(model.program)
+    assert found.by == "simplex"
+    assert found.value[moved].sum() < best.value[moved].sum()

@@ -13,8 +13,7 @@ import numpy as np
 from gridflock.bench._coordination_bound import independent_bound
 from gridflock.bench._coordination_monolith import monolith
 from gridflock.bench._coordination_world import World, rolled, world
-from gridflock.plan.coordination import Carried, Plan, coordinate
-from gridflock.plan.coordination._plan import Status
+from gridflock.plan.coordination import Carried, Plan, Status, coordinate
 from gridflock.plan.coordination._recover import HOLDS, Recovered
 
 PARTS = 2

@@ -8,9 +8,9 @@ import highspy
 import numpy as np
 
 from gridflock.model import Flexibility
+from gridflock.plan._highs import quiet
 from gridflock.plan.conflict._wishes import Wish
 from gridflock.plan.direct import Floats, Indices, Model
-from gridflock.plan.direct._solve import _lp
 from gridflock.units import Mask
 
 _TOUCHES = 1e-7
@@ -63,7 +63,7 @@ class Elastic:
         self._column: Indices = columns[columns >= 0]
         self.width = np.bincount(self._cell, minlength=len(self.step))
         self._peak = self._with_peaks(model)
-        self._money = np.concatenate([np.ravel(block) for block in model.program.cost])
+        self._money = model.program.joined_columns()[0]
         self._money[self._column] -= self.penalty[self._cell]
         self._solver = _started(model)
         """None where the solver refuses the numbers, such as a lower bound it takes for endless."""
@@ -123,10 +123,6 @@ class Elastic:
 
 
 def _started(model: Model) -> highspy.Highs | None:
-    solver = highspy.Highs()
-    options = {"output_flag": False, "threads": 1, "parallel": "off", "solver": "simplex"}
-    for name, value in options.items():
-        solver.setOptionValue(name, value)
     # Only costs change between runs, so the last vertex stays feasible: primal simplex goes on from it.
-    solver.setOptionValue("simplex_strategy", 4)
-    return None if solver.passModel(_lp(model.program)) == highspy.HighsStatus.kError else solver
+    solver = quiet(parallel="off", solver="simplex", simplex_strategy=4)
+    return None if solver.passModel(model.program.for_highs()) == highspy.HighsStatus.kError else solver

@@ -10,8 +10,7 @@ import numpy as np
 from gridflock.model import Flexibility
 from gridflock.plan._reason import HEAD
 from gridflock.plan._terms import Band, Ramp, Terms
-from gridflock.plan.direct import Floats, GroupRows, Indices, Model, band_penalty, build
-from gridflock.plan.direct._rows import Placed
+from gridflock.plan.direct import Floats, GroupRows, Indices, Model, Placed, band_penalty, build
 from gridflock.units import Kw
 
 _FREE_KWH = 1e-9
@@ -154,7 +153,7 @@ def _owed(
     program = model.program
     lo, hi = f.x_lo_kwh[g, 1:], f.x_hi_kwh[g, 1:]
     if f.groups[g] in yielding:
-        _free(model, model.level[k], -np.inf, np.inf)
+        program.bound(model.level[k], -np.inf, np.inf)
         steps = np.arange(f.grid.n)
         rows = program.rows(lo, hi)
         slack = program.columns(np.stack([penalty, penalty]), 0.0, np.inf)
@@ -165,19 +164,9 @@ def _owed(
     steps = _above_the_floor(f, g)
     if not steps.size:
         return
-    _free(model, model.level[k, steps], float(f.x_lo_kwh[g].min()), None)
+    program.bound(model.level[k, steps], float(f.x_lo_kwh[g].min()), None)
     rows = program.rows(lo[steps], np.full(len(steps), np.inf))
     slack = program.columns(penalty[steps][None], 0.0, np.inf)
     program.put(rows, model.level[k, steps], 1.0)
     program.put(rows, slack, 1.0)
     yield _levels(f.groups[g], steps, lo, slack[0], penalty)
-
-
-def _free(model: Model, columns: Indices, lo: float, hi: float | None) -> None:
-    """Widen the bounds of columns already in the program."""
-    program = model.program
-    program.col_lo[:] = [np.concatenate(program.col_lo)]
-    program.col_hi[:] = [np.concatenate(program.col_hi)]
-    program.col_lo[0][columns] = lo
-    if hi is not None:
-        program.col_hi[0][columns] = hi

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from gridflock.plan.coordination._problem import LARGEST, Problem
+from gridflock.plan.devices import Answer
 from gridflock.plan.devices._compiled import Array
-from gridflock.plan.devices._oracle import Answer
 from gridflock.units import Kw, Mask, Money
 
 ROUNDING = 1e-7

@@ -12,8 +12,8 @@ from gridflock.plan.coordination._coordinator import Coordinator
 from gridflock.plan.coordination._first import answered
 from gridflock.plan.coordination._plan import Plan
 from gridflock.plan.coordination._problem import Problem
+from gridflock.plan.devices import Answer, Oracle, Question
 from gridflock.plan.devices._compiled import Array, Indices
-from gridflock.plan.devices._oracle import Answer, Oracle, Question
 
 
 class Below:

@@ -8,8 +8,8 @@ import numpy as np
 
 from gridflock.model import Rejected
 from gridflock.plan.coordination._problem import LARGEST, Limits, Peaks, Problem, Ramps
+from gridflock.plan.devices import Oracle
 from gridflock.plan.devices._compiled import Array
-from gridflock.plan.devices._oracle import Oracle
 from gridflock.units import Mask
 
 TOO_LARGE = f"must be at most {LARGEST:g} in size"

@@ -17,7 +17,7 @@ from gridflock.plan.coordination._master import MasterFailed
 from gridflock.plan.coordination._plan import Plan, Status
 from gridflock.plan.coordination._problem import LARGEST, Problem
 from gridflock.plan.coordination._recover import HOLDS, Recovered, recover
-from gridflock.plan.devices._oracle import Oracle
+from gridflock.plan.devices import Oracle
 from gridflock.plan.devices.whole import Blocks, Units
 
 EVERY, FEW = 10, 200

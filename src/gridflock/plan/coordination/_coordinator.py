@@ -10,8 +10,8 @@ from gridflock.plan.coordination._master import Master
 from gridflock.plan.coordination._plan import Plan, Stage, Status
 from gridflock.plan.coordination._problem import Problem
 from gridflock.plan.coordination._recover import HOLDS
+from gridflock.plan.devices import Answer, Question
 from gridflock.plan.devices._compiled import Array
-from gridflock.plan.devices._oracle import Answer, Question
 from gridflock.plan.devices.whole import pick_whole
 from gridflock.units import Kw, Mask, Money
 

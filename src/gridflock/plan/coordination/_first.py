@@ -10,8 +10,8 @@ import numpy as np
 from gridflock.plan.coordination._coordinator import Coordinator
 from gridflock.plan.coordination._plan import Stage
 from gridflock.plan.coordination._problem import Problem
+from gridflock.plan.devices import Answer, Oracle, Question, joined
 from gridflock.plan.devices._compiled import Array
-from gridflock.plan.devices._oracle import Answer, Oracle, Question, joined
 from gridflock.units import Money
 
 ANSWERS = 20

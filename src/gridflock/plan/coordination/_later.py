@@ -10,10 +10,8 @@ from numpy.typing import NDArray
 
 from gridflock.plan.coordination._plan import Plan
 from gridflock.plan.coordination._recover import Contained, Recovered, by_group, summed
+from gridflock.plan.devices import Oracle, Stores, Vehicles
 from gridflock.plan.devices._compiled import Array, Indices, compiled
-from gridflock.plan.devices._oracle import Oracle
-from gridflock.plan.devices._store import Stores
-from gridflock.plan.devices._vehicle import Vehicles
 from gridflock.units import Kw, Money
 
 Schedules = NDArray[np.float32]

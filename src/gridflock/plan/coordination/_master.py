@@ -5,6 +5,7 @@ from __future__ import annotations
 import highspy
 import numpy as np
 
+from gridflock.plan._highs import quiet
 from gridflock.plan.coordination._problem import Problem
 from gridflock.plan.devices._compiled import Array, Indices
 from gridflock.units import Kw, Mask, Money
@@ -37,9 +38,7 @@ class Master:
         self._peak = np.full(len(self._rows.names), -1, dtype=np.int32)
         self._p = np.zeros((0, problem.groups, len(problem.hours)))
         self._column = np.zeros((0, problem.groups), dtype=np.int64)
-        self._solver = highspy.Highs()
-        for name, value in (("output_flag", False), ("threads", 1), ("simplex_strategy", 4)):
-            self._solver.setOptionValue(name, value)
+        self._solver = quiet(simplex_strategy=4)
         ones, none = np.ones(problem.groups), np.zeros(0)
         starts = np.zeros(problem.groups, dtype=np.int32)
         self._solver.addRows(problem.groups, ones, ones, 0, starts, none.astype(np.int32), none)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import IntEnum
 
+from gridflock.plan.devices import Question
 from gridflock.plan.devices._compiled import Array
-from gridflock.plan.devices._oracle import Question
 from gridflock.units import Kw, Money
 
 

@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 from gridflock.plan.coordination._plan import Plan
 from gridflock.plan.coordination._problem import Problem
 from gridflock.plan.coordination._resplit import resplit
+from gridflock.plan.devices import Oracle, Stores
 from gridflock.plan.devices._compiled import Array
-from gridflock.plan.devices._oracle import Oracle
-from gridflock.plan.devices._store import Stores
 from gridflock.units import Kw, Kwh, Mask, Money
 
 HOLDS = 1e-5

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from gridflock.plan.devices import Stores
 from gridflock.plan.devices._compiled import Array, Indices, compiled
-from gridflock.plan.devices._store import Stores
 from gridflock.units import Kw
 
 

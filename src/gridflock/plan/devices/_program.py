@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import highspy
 import numpy as np
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from gridflock.model import Rejected
+from gridflock.plan._highs import linear, quiet
 from gridflock.plan.devices._compiled import Array, Indices, thin
 from gridflock.plan.devices._oracle import Answer, Question
 from gridflock.units import Kw, Money
@@ -76,21 +76,11 @@ class _Solver:
 
     def __init__(self, of: Program, hours: Array) -> None:
         self.of, self.hours = of, hours
-        self._solver, self._known = highspy.Highs(), dict[bytes, tuple[Kw, float]]()
-        for name, value in (("output_flag", False), ("threads", 1), ("presolve", "off")):
-            self._solver.setOptionValue(name, value)
-        lp: Any = highspy.HighsLp()
-        matrix = sparse.csc_array(of.matrix)
-        lp.num_row_, lp.num_col_ = matrix.shape
-        lp.col_cost_, lp.col_lower_, lp.col_upper_ = of.cost, of.lo, of.hi
-        lp.row_lower_, lp.row_upper_ = of.row_lo, of.row_hi
-        lp.a_matrix_.format_ = highspy.MatrixFormat.kColwise
-        lp.a_matrix_.start_, lp.a_matrix_.index_ = matrix.indptr, matrix.indices
-        lp.a_matrix_.value_ = matrix.data
-        self._solver.passModel(lp)
+        self._solver, self._known = quiet(presolve="off"), dict[bytes, tuple[Kw, float]]()
+        self._solver.passModel(linear(of.cost, (of.lo, of.hi), of.matrix, (of.row_lo, of.row_hi)))
         self._columns = np.arange(len(of.cost), dtype=np.int32)
         self._pull = 0.0
-        self._quadratic: Any = None
+        self._quadratic: piqp.SparseSolver | None = None
 
     def answer(self, price: Array) -> tuple[Kw, float]:
         """Schedule (T,) and own cost that are best at a price (T,); NaN where there is no best."""
@@ -133,7 +123,7 @@ class _Solver:
             return np.zeros(len(self.hours)), np.nan
         return self._of(np.array(self._quadratic.result.x))
 
-    def _quadratic_of(self, cost: Array, pull: float) -> Any:  # noqa: ANN401 -- PIQP ships no usable type
+    def _quadratic_of(self, cost: Array, pull: float) -> piqp.SparseSolver:
         of, solver = self.of, piqp.SparseSolver()
         solver.settings.verbose = False
         solver.settings.eps_abs = solver.settings.eps_rel = 1e-10

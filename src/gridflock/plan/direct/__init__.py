@@ -9,6 +9,7 @@ everything else, and what cannot be proven, goes to the simplex method.
 from gridflock.plan.direct._chains import Chains
 from gridflock.plan.direct._model import GroupRows, Model, band_penalty, build, values_of
 from gridflock.plan.direct._optimum import optimum
+from gridflock.plan.direct._rows import Placed
 from gridflock.plan.direct._solve import Floats, Indices, Program, Solution, solve
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "GroupRows",
     "Indices",
     "Model",
+    "Placed",
     "Program",
     "Solution",
     "band_penalty",

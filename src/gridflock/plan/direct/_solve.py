@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from gridflock.plan._highs import linear, quiet
+
 Floats = NDArray[np.floating[Any]]
 Indices = NDArray[np.int64]
 
@@ -74,6 +76,27 @@ class Program:
         """Lower and upper bounds of all rows."""
         return _joined(self.row_lo), _joined(self.row_hi)
 
+    def bound(self, columns: Indices, lo: float | None, hi: float | None) -> None:
+        """Other bounds for columns already there; None leaves one as it is."""
+        self.shortcut = None
+        for blocks, value in ((self.col_lo, lo), (self.col_hi, hi)):
+            if value is not None:
+                blocks[:] = [_joined(blocks)]
+                blocks[0][columns] = value
+
+    def charge(self, columns: Indices, cost: Floats) -> None:
+        """Add to the cost of columns already there, each named once."""
+        self.shortcut = None
+        self.cost[:] = [_joined(self.cost)]
+        self.cost[0][columns] += cost
+
+    def for_highs(self) -> highspy.HighsLp:
+        """The whole as HiGHS takes it."""
+        at = _joined(self.entry_row), _joined(self.entry_col)
+        matrix = sparse.coo_array((_joined(self.entry_value), at), shape=(self.n_rows, self.n_cols))
+        cost, lo, hi = self.joined_columns()
+        return linear(cost, (lo, hi), matrix, self.joined_rows())
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Solution:
@@ -112,10 +135,8 @@ def solve(program: Program) -> Solution:
 
 def by_simplex(program: Program) -> Solution:
     """Solve with HiGHS: dual simplex, one thread, an optimum at a vertex with its duals."""
-    solver = highspy.Highs()
-    for name, value in (("output_flag", False), ("threads", 1), ("parallel", "off"), ("solver", "simplex")):
-        solver.setOptionValue(name, value)
-    passed = solver.passModel(_lp(program))
+    solver = quiet(parallel="off", solver="simplex")
+    passed = solver.passModel(program.for_highs())
     ran = solver.run() if passed != highspy.HighsStatus.kError else passed
     status = solver.modelStatusToString(solver.getModelStatus())
     if ran == highspy.HighsStatus.kError or status != "Optimal":
@@ -130,24 +151,6 @@ def by_simplex(program: Program) -> Solution:
         np.asarray(found.col_dual),
         np.asarray(found.row_dual),
     )
-
-
-def _lp(program: Program) -> Any:  # noqa: ANN401 -- HiGHS ships no usable type for its model
-    matrix = sparse.coo_array(
-        (_joined(program.entry_value), (_joined(program.entry_row), _joined(program.entry_col))),
-        shape=(program.n_rows, program.n_cols),
-    ).tocsc()
-    lp = highspy.HighsLp()
-    lp.num_col_, lp.num_row_ = program.n_cols, program.n_rows
-    cost, col_lo, col_hi = program.joined_columns()
-    row_lo, row_hi = program.joined_rows()
-    lp.col_cost_, lp.col_lower_, lp.col_upper_ = cost, col_lo, col_hi
-    lp.row_lower_, lp.row_upper_ = row_lo, row_hi
-    lp.a_matrix_.format_ = highspy.MatrixFormat.kColwise
-    lp.a_matrix_.start_ = matrix.indptr
-    lp.a_matrix_.index_ = matrix.indices
-    lp.a_matrix_.value_ = matrix.data
-    return lp
 
 
 def _joined(blocks: list[Any]) -> NDArray[Any]:

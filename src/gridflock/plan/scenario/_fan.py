@@ -118,7 +118,7 @@ def _solved(
 def _joined(whole: Program, model: Model, first: Model | None, weight: float, common: int) -> Model:
     """Add a path's program to the whole; its common moves are the first path's columns."""
     part = model.program
-    cost, lo, hi = (np.concatenate(blocks) for blocks in (part.cost, part.col_lo, part.col_hi))
+    cost, lo, hi = part.joined_columns()
     own = np.ones(part.n_cols, dtype=bool)
     shared: list[tuple[Indices, Indices]] = []
     if first is not None:
@@ -130,8 +130,8 @@ def _joined(whole: Program, model: Model, first: Model | None, weight: float, co
     number[own] = whole.columns(weight * cost[own], lo[own], hi[own])
     for mine, theirs in shared:
         number[mine] = theirs
-        whole.cost[0][theirs] += weight * cost[mine]
-    rows = whole.rows(np.concatenate(part.row_lo), np.concatenate(part.row_hi))
+        whole.charge(theirs, weight * cost[mine])
+    rows = whole.rows(*part.joined_rows())
     for row, col, value in zip(part.entry_row, part.entry_col, part.entry_value, strict=True):
         whole.put(rows[row], number[col], value)
     return _renumbered(model, whole, number, rows)

@@ -9,12 +9,13 @@ states what wholeness may have cost.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import highspy
 import numpy as np
 from scipy import sparse
 
+from gridflock.plan._highs import linear, quiet
 from gridflock.plan.devices._compiled import Array, Indices
 from gridflock.units import Kw, Mask, Money
 
@@ -220,11 +221,8 @@ def _choice(
 def _by_highs(choice: _Choice, whole: Mask, first: Array, nodes: int) -> tuple[Array, float]:
     """Shares of the answers (N,), and the proven least cost."""
     n, of_whole = len(choice.cost), whole[choice.group]
-    solver, start = highspy.Highs(), highspy.HighsSolution()
-    options = {"output_flag": False, "threads": 1, "mip_rel_gap": 1e-9, "mip_max_nodes": nodes}
-    for name, value in options.items():
-        solver.setOptionValue(name, value)
-    solver.passModel(_lp(choice, of_whole))
+    solver, start = quiet(mip_rel_gap=1e-9, mip_max_nodes=nodes), highspy.HighsSolution()
+    solver.passModel(_program(choice, of_whole))
     start.col_value = np.concatenate([first, choice.slack(first @ choice.brings)]).tolist()
     solver.setSolution(start)
     solver.run()
@@ -240,23 +238,16 @@ def _by_highs(choice: _Choice, whole: Mask, first: Array, nodes: int) -> tuple[A
     return share / total[choice.group], float(least)
 
 
-def _lp(choice: _Choice, whole: Mask) -> Any:  # noqa: ANN401 -- HiGHS ships no usable type for its model
+def _program(choice: _Choice, whole: Mask) -> highspy.HighsLp:
     """Shares of the answers, adding up to 1 in each group, and the slacks of the cells."""
     n, groups, cells, slacks = len(choice.cost), choice.groups, len(choice.need), len(choice.begins)
     owner = np.repeat(np.arange(slacks), np.diff(np.append(choice.begins, cells)))
     ones = sparse.csr_array((np.ones(n), (choice.group, np.arange(n))), shape=(groups, n))
     gives = sparse.csr_array((np.ones(cells), (np.arange(cells), owner)), shape=(cells, slacks))
-    matrix = sparse.block_array([[ones, None], [sparse.csr_array(choice.brings.T), gives]]).tocsc()
-    lp = highspy.HighsLp()
-    lp.num_col_, lp.num_row_ = n + slacks, groups + cells
-    lp.col_cost_ = np.concatenate([choice.cost, choice.price])
-    lp.col_lower_ = np.zeros(n + slacks)
-    lp.col_upper_ = np.concatenate([np.ones(n), np.full(slacks, highspy.kHighsInf)])
-    lp.row_lower_ = np.concatenate([np.ones(groups), choice.need])
-    lp.row_upper_ = np.concatenate([np.ones(groups), np.full(cells, highspy.kHighsInf)])
-    lp.a_matrix_.format_ = highspy.MatrixFormat.kColwise
-    lp.a_matrix_.start_, lp.a_matrix_.index_ = matrix.indptr, matrix.indices
-    lp.a_matrix_.value_ = matrix.data
+    matrix = sparse.block_array([[ones, None], [sparse.csr_array(choice.brings.T), gives]])
+    bounds = np.zeros(n + slacks), np.append(np.ones(n), np.full(slacks, np.inf))
+    rows = np.append(np.ones(groups), choice.need), np.append(np.ones(groups), np.full(cells, np.inf))
+    lp = linear(np.append(choice.cost, choice.price), bounds, matrix, rows)
     kinds = np.concatenate([whole, np.zeros(slacks, dtype=bool)])
     integer, real = highspy.HighsVarType.kInteger, highspy.HighsVarType.kContinuous
     lp.integrality_ = [integer if each else real for each in kinds]
