@@ -96,7 +96,7 @@ def near_rows(of: Workshop, dispatch: Dispatch, verdict: Verdict, steps: Mask) -
     at = np.flatnonzero((verdict.over[:, conductors] > -NEAR).any(axis=0))
     p_kw = np.asarray(columns.sums @ dispatch.p_kw)
     powers = of.feeder.powers(p_kw, columns.spread_kvar(dispatch.q_kvar))
-    slopes = Derivatives(of.feeder, powers[steps].mean(axis=0))
+    slopes = Derivatives(of.feeder, powers[steps].mean(axis=0), steps)
     return NearRows(nodes, at, *slopes.rows(nodes, conductors[at], columns.active, columns.reactive))
 
 

@@ -1,8 +1,9 @@
 """What one more kW or kvar at every device port does to voltages and branch currents, as dense matrices.
 
-One factor of the feeder's derivative (``grid.linearise``) at the day's mean point, then two triangular
-solves per column, sixteen columns at a time with the columns innermost, so that each number of the factor
-is read once for all of them and the zeros above a port's node cost nothing.
+One factor of the feeder's derivative (``grid.linearise``) at the mean point of some steps and where most of
+them have their taps, then two triangular solves per column, many columns at a time with the columns
+innermost, so that each number of the factor is read once for all of them and the zeros above a port's node
+cost nothing.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from gridflock.grid._admittance import admittance
 from gridflock.grid._network import Complex, Float
 from gridflock.plan.devices._compiled import Indices, compiled
 from gridflock.plan.network._feeder import Feeder
-from gridflock.units import Rows
+from gridflock.units import Mask, Rows
 
 Matrix = NDArray[np.float32]
 AT_ONCE = 32
@@ -74,15 +75,18 @@ class Derivatives:
 
     Args:
         feeder: with its device ports.
-        powers_kva: complex (L + k,) powers of all ports at the point, the day's mean.
+        powers_kva: complex (L + k,) powers of all ports at the point, the mean of some steps.
+        steps: (T,) of these; without, of all. Taps are where most of them have them.
 
     Raises:
         ValueError: the point has no solution.
     """
 
-    def __init__(self, feeder: Feeder, powers_kva: Complex) -> None:
+    def __init__(self, feeder: Feeder, powers_kva: Complex, steps: Mask | None = None) -> None:
         network = feeder.network
-        flow = solve(network, powers_kva, np.zeros(network.n, dtype=np.complex128), feeder.state)
+        looked = np.ones(feeder.steps, dtype=np.bool_) if steps is None else steps
+        self._state = max(feeder.stands(), key=lambda stand: int(looked[stand[1]].sum()))[0]
+        flow = solve(network, powers_kva, np.zeros(network.n, dtype=np.complex128), self._state)
         self._feeder = feeder
         self._at: Linearisation = linearise(flow)
         self._triangles = _triangles(self._at)
@@ -102,7 +106,7 @@ class Derivatives:
             the voltage at the conductor's node, and in quadrature.
         """
         net, v = self._feeder.network, self.v
-        through = admittance(net, self._feeder.state).to_currents[conductors]
+        through = admittance(net, self._state).to_currents[conductors]
         at = v[net.branch_blocks.node[conductors]]
         looked = np.union1d(nodes, through.indices)
         turned = sparse.csr_matrix(sparse.diags(np.conj(at) / np.abs(at)) @ through[:, looked])

@@ -2,7 +2,8 @@
 
 A device injects constant power between two nodes, or between a node and ground; one with several phases
 shares it among as many such pairs. Pairs are added to the network as load ports, so that power flows,
-derivatives and limits see devices and loads alike.
+derivatives and limits see devices and loads alike. Taps and capacitors stand still all day or go where each
+step has them (``acting``).
 """
 
 from __future__ import annotations
@@ -10,11 +11,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import sparse
 
 from gridflock.grid import ControlState, Network, PortKind, solve
 from gridflock.grid._network import Complex, Float
-from gridflock.units import Rows
+from gridflock.units import NEVER_S, Mask, Rows
 
 CONSTANT_PU = (0.2, 0.4, 1.6)
 """Floor, low and high voltage of a device port's law: constant power far beyond any answer of use."""
@@ -22,19 +24,23 @@ CONSTANT_PU = (0.2, 0.4, 1.6)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Feeder:
-    """One feeder at held taps and capacitors, with the day's loads. T steps, L load ports, k device ports.
+    """One feeder with the day's loads. T steps, L load ports, k device ports, K regulators, M capacitors.
 
     Attributes:
         network: with L + j ports: its own, then the pairs of nodes between which devices inject.
-        state: taps and capacitors, the same in all steps.
+        state: where taps and capacitors stand before the day.
         load_kva: complex (T, L) power of each load at its rated voltage, house sign.
         spread: (j, k) share of each device port's power that each pair of nodes takes.
+        taps: int8 (T, K) position of every regulator in every step.
+        cap_on: (T, M) capacitors.
     """
 
     network: Network
     state: ControlState
     load_kva: Complex
     spread: sparse.csr_matrix
+    taps: NDArray[np.int8]
+    cap_on: Mask
 
     @property
     def ports(self) -> int:
@@ -56,6 +62,44 @@ class Feeder:
         """(j, 2) nodes between which devices inject; -1 is ground."""
         return self.network.load_nodes[len(self.network.loads) - self.pairs :]
 
+    @property
+    def tap_moves(self) -> int:
+        """By how many positions regulators move in the day, the way to the first step's included."""
+        begin = self.state.taps.astype(np.int64)[None]
+        return int(np.abs(np.diff(self.taps, axis=0, prepend=begin)).sum())
+
+    @property
+    def cap_moves(self) -> int:
+        """How often capacitors switch, likewise."""
+        return int((self.cap_on ^ np.concatenate([self.state.cap_on[None], self.cap_on[:-1]])).sum())
+
+    def acting(self, taps: NDArray[np.int8], cap_on: Mask) -> Feeder:
+        """The same day with taps (T, K) and capacitors (T, M) where they are to be in each step.
+
+        Raises:
+            ValueError: arrays that do not fit, or positions a regulator does not have.
+        """
+        reg = self.network.regulators
+        if taps.shape != self.taps.shape or cap_on.shape != self.cap_on.shape:
+            raise ValueError(
+                f"taps {taps.shape}, cap_on {cap_on.shape}: {self.taps.shape} and {self.cap_on.shape}"
+            )
+        if ((taps < reg.tap_low) | (taps > reg.tap_high)).any():
+            raise ValueError("taps: positions must be inside each regulator's range")
+        return replace(self, taps=taps.astype(np.int8), cap_on=cap_on.astype(np.bool_))
+
+    def state_at(self, step: int) -> ControlState:
+        """Taps and capacitors in one step."""
+        never = np.full(self.taps.shape[1] + self.cap_on.shape[1], NEVER_S, dtype=np.int64)
+        return ControlState(self.taps[step], self.cap_on[step], never)
+
+    def stands(self) -> list[tuple[ControlState, Rows]]:
+        """Where taps and capacitors stand in the day: every state once, with its steps; by first step."""
+        found: dict[bytes, list[int]] = {}
+        for step, both in enumerate(np.concatenate([self.taps, self.cap_on], axis=1)):
+            found.setdefault(both.tobytes(), []).append(step)
+        return [(self.state_at(steps[0]), np.array(steps, dtype=np.int32)) for steps in found.values()]
+
     def powers(self, p_kw: Float, q_kvar: Float) -> Complex:
         """Complex (T, L + j) powers of all ports when the devices inject (k, T) kW and kvar."""
         powers: Complex = np.concatenate([self.load_kva, (self.spread @ (p_kw + 1j * q_kvar)).T], axis=1)
@@ -69,11 +113,11 @@ def feeder(
     pair_nodes: Rows,
     spread: sparse.csr_matrix | None = None,
 ) -> Feeder:
-    """A feeder with device ports added.
+    """A feeder with device ports added, its taps and capacitors held all day.
 
     Args:
         network: as read.
-        state: taps and capacitors, held.
+        state: taps and capacitors, held (``Feeder.acting`` moves them).
         load_kva: complex (T, L) power of each load at its rated voltage, house sign.
         pair_nodes: (j, 2) nodes between which devices inject; -1 is ground.
         spread: (j, k) share of each device port's power that each pair takes; without, every pair is a port.
@@ -108,7 +152,10 @@ def feeder(
         load_scaled=np.append(network.load_scaled, np.zeros(k, dtype=np.bool_)),
         wired=network.wiring,
     )
-    return Feeder(wide, state, loads, sparse.csr_matrix(sparse.identity(k) if spread is None else spread))
+    shares = sparse.csr_matrix(sparse.identity(k) if spread is None else spread)
+    taps = np.repeat(state.taps[None], len(loads), axis=0)
+    cap_on = np.repeat(state.cap_on[None], len(loads), axis=0)
+    return Feeder(wide, state, loads, shares, taps, cap_on)
 
 
 def _check(network: Network, load_kva: Complex, nodes: Rows) -> None:
