@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from gridflock.units import Kw, Money, TimeGrid
+from gridflock.units import Kw, Mask, Money, TimeGrid
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,16 +61,31 @@ class Allowance:
             grid: T' steps.
             skew_s: by how much the clock of whoever keeps the bounds may be ahead when they end.
         """
-        starts, ends = grid.edges_s[:-1], grid.edges_s[1:]
-        edges = self.grid.edges_s.copy()
-        edges[0] = min(edges[0], starts[0])
-        overlaps = (edges[None, :-1] < ends[:, None]) & (edges[None, 1:] > starts[:, None])
-        outside = ends + skew_s > self.grid.end_s
+        overlaps, outside = self._steps(grid, skew_s)
         low = np.where(overlaps, self.lo_kw, np.inf).min(axis=1, initial=np.inf)
         high = np.where(overlaps, self.hi_kw, -np.inf).max(axis=1, initial=-np.inf)
         low = np.where(outside, np.minimum(low, self.default_kw[0]), low)
         high = np.where(outside, np.maximum(high, self.default_kw[1]), high)
         return low, high
+
+    def within(self, grid: TimeGrid) -> tuple[Kw, Kw]:
+        """What holds throughout each step of another grid, both (T',), kW; of steps at odds the middle."""
+        overlaps, outside = self._steps(grid, 0)
+        low = np.where(overlaps, self.lo_kw, -np.inf).max(axis=1, initial=-np.inf)
+        high = np.where(overlaps, self.hi_kw, np.inf).min(axis=1, initial=np.inf)
+        low = np.where(outside, np.maximum(low, self.default_kw[0]), low)
+        high = np.where(outside, np.minimum(high, self.default_kw[1]), high)
+        crossed = low > high
+        low[crossed] = high[crossed] = 0.5 * (low[crossed] + high[crossed])
+        return low, high
+
+    def _steps(self, grid: TimeGrid, skew_s: int) -> tuple[Mask, Mask]:
+        """(T', T) which own steps overlap each of another grid, and (T',) which reach beyond the last."""
+        edges = self.grid.edges_s.copy()
+        edges[0] = min(edges[0], grid.start_s)
+        starts, ends = grid.edges_s[:-1], grid.edges_s[1:]
+        overlaps: Mask = (edges[None, :-1] < ends[:, None]) & (edges[None, 1:] > starts[:, None])
+        return overlaps, ends + skew_s > self.grid.end_s
 
 
 @dataclass(frozen=True, slots=True, eq=False)

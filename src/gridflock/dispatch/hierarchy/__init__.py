@@ -15,7 +15,8 @@ The idea of leases is that of Gray and Cheriton, "Leases: an efficient fault-tol
 distributed file cache consistency" (SOSP 1989); what expires here is room on a wire.
 """
 
+from gridflock.dispatch.hierarchy._between import Between
 from gridflock.dispatch.hierarchy._child import Child
 from gridflock.dispatch.hierarchy._parent import Known, Parent, overcommitted
 
-__all__ = ["Child", "Known", "Parent", "overcommitted"]
+__all__ = ["Between", "Child", "Known", "Parent", "overcommitted"]

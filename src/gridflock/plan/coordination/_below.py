@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridflock.plan.coordination._coordinator import Coordinator
-from gridflock.plan.coordination._first import answered
+from gridflock.plan.coordination._first import AGAIN, answered
 from gridflock.plan.coordination._plan import Plan
 from gridflock.plan.coordination._problem import Problem
 from gridflock.plan.devices import Answer, Oracle, Question
@@ -80,8 +80,11 @@ class Below:
         if key not in self._plans:
             problem = replace(self._problem, price=question.price[0])
             coordinator = Coordinator(problem, target=self._target, warm=self._dual)
+            again = AGAIN
             while not (coordinator.status().done or coordinator.stalled):
-                coordinator.absorb(answered(self._oracles, coordinator.question(), coordinator.promise))
+                asked, promise = coordinator.question(), coordinator.promise
+                coordinator.absorb(answered(self._oracles, asked, promise, again=again))
+                again = 0
             self._plans[key] = coordinator.plan()
             self._dual = self._plans[key].dual
         return self._plans[key]

@@ -11,7 +11,7 @@ from gridflock.model import Reason, Rejected
 from gridflock.plan.coordination._answers import Unanswered
 from gridflock.plan.coordination._check import SHOWN, check
 from gridflock.plan.coordination._coordinator import Coordinator
-from gridflock.plan.coordination._first import answered, first_duals
+from gridflock.plan.coordination._first import AGAIN, answered, first_duals
 from gridflock.plan.coordination._later import Carried, Schedules, resumed
 from gridflock.plan.coordination._master import MasterFailed
 from gridflock.plan.coordination._plan import Plan, Status
@@ -110,9 +110,11 @@ def _coordinated(
     coordinator = _begun(problem, oracles, target, warm, go_on)
     if kept:
         coordinator.keep(*resumed(oracles, kept))
+    again = AGAIN
     while True:
-        answer = answered(oracles, coordinator.question(), coordinator.promise)
+        answer = answered(oracles, coordinator.question(), coordinator.promise, again=again)
         coordinator.absorb(answer)
+        again = 0
         status = coordinator.status()
         progress(status)
         if status.done or coordinator.stalled or not go_on():

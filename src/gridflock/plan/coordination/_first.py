@@ -18,17 +18,22 @@ ANSWERS = 20
 """Longest climb; answers of a few are cheap."""
 TARGET = 5e-4
 """The climb ends when it gains little against this gap."""
+AGAIN = 10
+"""So often a first question is asked again where no answer came: without one there is no plan."""
 WORTH_ASKING = 0.4
 """An oracle is asked where its groups promise so much of what the most promising one does."""
 
 
-def answered(oracles: Sequence[Oracle], question: Question, promise: Money | None = None) -> Answer:
+def answered(
+    oracles: Sequence[Oracle], question: Question, promise: Money | None = None, *, again: int = 0
+) -> Answer:
     """The answers of all oracles, in the order of their groups.
 
     Args:
         oracles: who is asked.
         question: prices for all their groups.
         promise: (G,) ``Coordinator.promise``; oracles that promise little are not asked (NaN).
+        again: how often an oracle with a group that did not answer is asked once more.
     """
     bounds = np.cumsum([0, *(oracle.groups for oracle in oracles)])
     slices = [slice(int(a), int(b)) for a, b in pairwise(bounds)]
@@ -36,8 +41,24 @@ def answered(oracles: Sequence[Oracle], question: Question, promise: Money | Non
     answers = []
     for oracle, of, each in zip(oracles, slices, worth, strict=True):
         part = question.of(of)
-        answers.append(oracle.respond(part) if each >= WORTH_ASKING * max(worth) else _none(part))
+        answers.append(_heard(oracle, part, again) if each >= WORTH_ASKING * max(worth) else _none(part))
     return joined(answers)
+
+
+def _heard(oracle: Oracle, question: Question, again: int) -> Answer:
+    """An oracle's answer, what it left open filled from further tries."""
+    answer = oracle.respond(question)
+    for _ in range(again):
+        silent = np.isnan(answer.cost)
+        if not silent.any():
+            break
+        more = oracle.respond(question)
+        answer = Answer(
+            np.where(silent[:, None], more.p_kw, answer.p_kw),
+            np.where(silent, more.cost, answer.cost),
+            np.where(silent, more.epsilon, answer.epsilon),
+        )
+    return answer
 
 
 def first_duals(
@@ -63,8 +84,8 @@ def first_duals(
     """
     few = [oracle.thinned(every) for oracle in oracles]
     coordinator = Coordinator(problem.thinned(every), target=TARGET, warm=warm)
-    for _ in range(ANSWERS):
-        coordinator.absorb(answered(few, coordinator.question()))
+    for k in range(ANSWERS):
+        coordinator.absorb(answered(few, coordinator.question(), again=0 if k else AGAIN))
         if coordinator.status().stage != Stage.CLIMB or not go_on():
             break
     return coordinator.dual
