@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gridflock.plan import planned
 from gridflock.plan import _members as module
+from gridflock.plan import planned
 from gridflock.plan._terms import Band, Flow, Peak, Ramp, Share
 
 sys.path.insert(0, str(Path(__file__).parent))

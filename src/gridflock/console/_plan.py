@@ -35,6 +35,9 @@ def plan(
     violation_rate: Annotated[
         float, typer.Option(min=0.0, max=0.5, help="Of a planned day: share of futures that may break it.")
     ] = 0.0,
+    goals: Annotated[
+        Path | None, typer.Option("--goals", help="Of a planned day: JSON file of what is wanted of it.")
+    ] = None,
     picture: Annotated[
         Path | None, typer.Option("--plot", help="Draw it: a .png, .svg or .pdf file.")
     ] = None,
@@ -45,11 +48,12 @@ def plan(
     """The plan in force and why it is so; or, of a packed feeder, a day planned ahead.
 
     Net load and price, the limits it pays for, the AC verdict of every step, and what clashes in it. A day
-    planned ahead shows gap and violations while it works; exit code 2 where limits stay broken.
+    planned ahead shows gap and violations while it works; exit code 2 where limits stay broken, goals
+    among them.
     """
     if picture is not None and (picture.suffix not in _PICTURES or not picture.parent.is_dir()):
         raise stop(f"plot: {picture} (rule: a .png, .svg or .pdf file in a folder that exists)")
-    asked = (feeder, ders, day, seed, import_limit, violation_rate)
+    asked = (feeder, ders, day, seed, import_limit, violation_rate, goals)
     answer = _ahead(*asked) if feeder else Remote(url, token).ask("GET", "/api/plan")
     if picture is not None:
         try:
@@ -60,6 +64,10 @@ def plan(
         show(answer, as_json)
     else:
         tell(answer)
+    for fault in answer["rejected"]:
+        typer.echo(f"{fault['field']}: {fault['reason']} (rule: {fault['rule']})", err=True)
+    if feeder and answer["rejected"]:
+        raise typer.Exit(1)
     if feeder and _broken(answer):
         raise typer.Exit(2)
 
@@ -72,7 +80,13 @@ def _broken(answer: dict[str, Any]) -> bool:
 
 
 def _ahead(
-    feeder: str, ders: int, day: str, seed: int, import_limit: float | None, violation_rate: float
+    feeder: str,
+    ders: int,
+    day: str,
+    seed: int,
+    import_limit: float | None,
+    violation_rate: float,
+    goals: Path | None,
 ) -> dict[str, Any]:
     """A day's plan, its rounds told on the error stream while they come."""
     from gridflock.console import _offline  # noqa: PLC0415 - other commands must not wait for it
@@ -81,7 +95,8 @@ def _ahead(
     from gridflock.runtime import Settings, plain, plan_ahead  # noqa: PLC0415 - the same
 
     limit = float("inf") if import_limit is None else import_limit
-    settings = Settings(import_limit_kw=limit, violation_rate=violation_rate)
+    wanted = None if goals is None else stated_goals(goals)
+    settings = Settings(import_limit_kw=limit, violation_rate=violation_rate, goals=wanted)
     scenario = _offline.scenario(feeder, ders, day, seed)
     with Console(stderr=True).status(f"{feeder}: forecast and flexibility of {ders} resources") as bar:
 
@@ -97,6 +112,17 @@ def _ahead(
 
         found: dict[str, Any] = plain(plan_ahead(scenario, settings, watch).plan)
     return found
+
+
+def stated_goals(file: Path) -> Any:  # noqa: ANN401 - what settings take, which are loaded late
+    """The goals of a file, or an end with every fault."""
+    from gridflock.runtime import RequestRejected, read_goals  # noqa: PLC0415 - other commands must not wait
+
+    try:
+        return read_goals(file)
+    except RequestRejected as error:
+        told = [f"{fault.field}: {fault.reason} (rule: {fault.rule})" for fault in error.faults]
+        raise stop("\n".join(told)) from error
 
 
 def explain(
@@ -125,16 +151,9 @@ def tell(answer: dict[str, Any]) -> None:
     out.print(f"plan of {answer['made_at']}, cost {_n(answer['cost'])}, peak {_n(answer['peak_kw'])} kW")
     if answer["penalty"]:
         out.print(f"limits that give way are charged {_n(answer['penalty'])} beside it, which is no money")
-    if answer["gap"] is not None:
-        out.print(f"proven: no plan is better by more than {_n(answer['gap'])}")
-    if answer["in_ac"] is not None:
-        out.print(_in_ac(answer["in_ac"]))
-    if answer["caution"] is not None:
-        caution = answer["caution"]
-        said = "met" if caution["met"] else "out of reach: " + "; ".join(caution["named"])
-        out.print(
-            f"at most {100 * caution['target']:.3g} % of futures may break a limit: {said}", highlight=False
-        )
+    _proofs(answer)
+    if answer["goals"]:
+        out.print(goals_table(answer["goals"]))
     steps = Table(header_style="bold")
     for name in ("from", "net kW", "unasked kW", "price", "tariff"):
         steps.add_column(name, justify="left" if name == "from" else "right")
@@ -151,6 +170,31 @@ def tell(answer: dict[str, Any]) -> None:
         out.print(f"and {len(answer['reasons']) - _REASONS} more; --json has all")
     for conflict in answer["conflicts"]:
         out.print(f"[bold]conflict[/bold] {escape(conflict['text'])}")
+
+
+def _proofs(answer: dict[str, Any]) -> None:
+    """How good the plan is, what AC says of it, and how sure its limits are."""
+    if answer["gap"] is not None:
+        out.print(f"proven: no plan is better by more than {_n(answer['gap'])}")
+    if answer["in_ac"] is not None:
+        out.print(_in_ac(answer["in_ac"]))
+    if answer["caution"] is not None:
+        caution = answer["caution"]
+        said = "met" if caution["met"] else "out of reach: " + "; ".join(caution["named"])
+        out.print(
+            f"at most {100 * caution['target']:.3g} % of futures may break a limit: {said}", highlight=False
+        )
+
+
+def goals_table(goals: list[dict[str, Any]]) -> Table:
+    """Goals by rank: what was asked, what was reached, at which price, and what that costs."""
+    table = Table("rank", "goal", "asked", "reached", "price", "cost", header_style="bold")
+    for line in sorted(goals, key=lambda line: (line["state"] != "due", line["rank"])):
+        rank = str(line["rank"]) if line["state"] == "due" else line["state"]
+        reached = "" if line["reached"] is None else f"{_n(line['reached'])} {line['unit']}"
+        cells = (line["goal"], line["asked"], reached)
+        table.add_row(rank, *map(escape, cells), _n(line["price"]), _n(line["cost"]))
+    return table
 
 
 def _in_ac(verdict: dict[str, Any]) -> str:

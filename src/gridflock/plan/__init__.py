@@ -9,6 +9,7 @@ and keeps the prices behind the plan, of which ``explain`` says why a set-point 
 
 from gridflock.plan._by_device import Members
 from gridflock.plan._check import check
+from gridflock.plan._coupling import in_cells
 from gridflock.plan._explain import Explained, explain
 from gridflock.plan._grounds import Grounds, packed, unpacked
 from gridflock.plan._members import Planned, Prices, moved_to, planned
@@ -25,6 +26,7 @@ __all__ = [
     "check",
     "explain",
     "grounded",
+    "in_cells",
     "moved_to",
     "packed",
     "plan",

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from gridflock.model import Flexibility, Rejected
-from gridflock.plan._by_device import Members
-from gridflock.plan._check import Sound
+from gridflock.plan._by_device import Members, terms_of_devices
+from gridflock.plan._check import Sound, sound
 from gridflock.plan._grounds import CALM, IMPORT_TARIFF, OWNER, PEAK, Part
 from gridflock.plan._reason import HEAD
 from gridflock.plan._terms import Band, Block, Peak, Ramp, Share, Terms, premiums
@@ -74,6 +74,44 @@ class Cells:
             name: getattr(f, name)[self.order] for name in f.__slots__ if name not in {"grid", "groups"}
         }
         return replace(f, groups=names, **tables)
+
+
+def in_cells(members: Members, terms: Terms) -> tuple[Flexibility, Terms]:
+    """Devices as sums that no term tells apart, an outer form of them, and the terms said of these.
+
+    Args:
+        members: devices in plan groups.
+        terms: of the groups; goals and owners' tariffs may name devices.
+    """
+    f = members.flexibility
+    given = sound(f, np.zeros(f.grid.n), terms_of_devices(members, terms))
+    cells = Cells.of(replace(members, flexibility=given.flexibility), given, terms)
+    names = tuple(f"{members.names[g]} {c}" for c, g in enumerate(cells.group.tolist()))
+    parts = Members(
+        cells.sorted(given.flexibility), names, np.repeat(np.arange(len(names)), np.diff(cells.start))
+    )
+    blocks = [
+        replace(block, flow=replace(block.flow, share=dict(zip(names, cells.share[b].tolist(), strict=True))))
+        for b, block in enumerate(given.terms.blocks)
+    ]
+    inside = {
+        name: [c for c, g in enumerate(cells.group.tolist()) if members.names[g] == name]
+        for name in members.names
+    }
+    return parts.together(), replace(
+        terms,
+        premium=dict(zip(names, cells.premium, strict=True)),
+        end_value={
+            names[c]: terms.end_value[g] for g, cs in inside.items() if g in terms.end_value for c in cs
+        },
+        members={
+            limit.group: tuple(
+                names[c] for g in terms.members.get(limit.group, (limit.group,)) for c in inside.get(g, ())
+            )
+            for limit in terms.group_limits
+        },
+        blocks=tuple(blocks),
+    )
 
 
 @dataclass(slots=True, eq=False)

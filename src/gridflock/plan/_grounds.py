@@ -76,6 +76,13 @@ class Grounds:
             total += price
         return total
 
+    def prices(self) -> Money:
+        """(G, T) local prices of all groups."""
+        total = np.zeros(self.p_kw.shape)
+        for part in self.parts:
+            total[part.rows] += part.share[:, None] * part.price
+        return total
+
 
 def grounds_of(
     model: Model, solution: Solution, flexibility: Flexibility, fixed_kw: Kw, terms: Terms

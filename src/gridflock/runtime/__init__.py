@@ -9,6 +9,7 @@ and sending.
 from gridflock.runtime._access import LOCAL, AccessDenied, Role, Scope, Users
 from gridflock.runtime._ahead import Ahead, plan_ahead
 from gridflock.runtime._derms import Derms
+from gridflock.runtime._goals import read_goals
 from gridflock.runtime._life import UnknownName
 from gridflock.runtime._open import FolderMismatch, Rehearsal, rehearse
 from gridflock.runtime._registry import FileRejected, read_rows
@@ -38,6 +39,7 @@ __all__ = [
     "Users",
     "plain",
     "plan_ahead",
+    "read_goals",
     "read_rows",
     "rehearse",
     "simulate",

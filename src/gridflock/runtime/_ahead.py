@@ -42,10 +42,10 @@ def plan_ahead(
 
     Args:
         scenario: feeder, resources, day and seed.
-        settings: prices and limits; the horizon is always the day.
+        settings: prices, limits and goals, each with its cost; the horizon is always the day.
         watch: told of every round of prices and of every round in AC.
     """
-    settings = replace(settings or Settings(), fine_steps=STEPS, coarse_steps=0)
+    settings = replace(settings or Settings(), fine_steps=STEPS, coarse_steps=0, goal_costs=True)
     with tempfile.TemporaryDirectory(prefix="gridflock-") as folder:
         derms, _ = rehearse(Path(folder) / "day", scenario, settings, watch=watch)
         try:

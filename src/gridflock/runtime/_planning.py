@@ -19,9 +19,12 @@ from gridflock.market import prices, tariffs
 from gridflock.model import Entry, Envelope, Flexibility, Forecast, Json, Schedule, Shares
 from gridflock.plan import Grounds, Members, Prices, Terms, moved_to, packed, planned
 from gridflock.plan import Planned as FoundPlan
+from gridflock.plan._check import told
 from gridflock.plan.coordination import Status
+from gridflock.plan.goals.stated import Stated
 from gridflock.plan.network import Held, Round
 from gridflock.plan.scenario import BackedOff, backed_off, futures
+from gridflock.runtime._goals import Aim
 from gridflock.runtime._on_feeder import on_feeder
 from gridflock.runtime._past import OUTSIDE, Past
 from gridflock.runtime._settings import Settings
@@ -31,11 +34,19 @@ from gridflock.units import Kw, Money, Rows, TimeGrid
 
 
 def _told(
-    found: FoundPlan, held: Held | None, seen: Forecast, members: Members, rows: Rows, terms: Terms
+    found: FoundPlan,
+    held: Held | None,
+    seen: Forecast,
+    members: Members,
+    rows: Rows,
+    terms: Terms,
+    aim: Aim | None,
 ) -> Planned:
     """A plan as the system keeps it: groups, the shares of their resources, the verdict."""
     kept = found if held is None else moved_to(found, members, held.p_kw)
     schedule, known = kept.schedule, rows >= 0
+    if aim is not None:
+        schedule, aim = _with_goals(schedule, aim, kept.p_kw), aim.judged(kept.p_kw)
     q_kvar = np.full_like(kept.p_kw, np.nan) if held is None else held.q_kvar
     order = np.argsort(rows[known])
     shares = Shares(
@@ -53,6 +64,16 @@ def _told(
         kept.gap,
         held,
         kept.p_kw - found.p_kw,
+        aim=aim,
+    )
+
+
+def _with_goals(schedule: Schedule, aim: Aim, p_kw: Kw) -> Schedule:
+    """Its cost told apart into money and what goals weigh beyond it; goals that are left out named."""
+    return replace(
+        schedule,
+        penalty=schedule.cost - aim.sought.money(p_kw),
+        reasons=(*told(aim.sought.rejected), *schedule.reasons),
     )
 
 
@@ -78,6 +99,7 @@ class Planned:
         held: the plan in AC; None where it was not looked at or has no solution.
         moved_kw: (m, T) by how much members were moved for the feeder's own limits.
         caution: by how much limits were lowered for what is uncertain; None where not asked for.
+        aim: the goals it was made for; None where none were due.
     """
 
     schedule: Schedule
@@ -90,6 +112,7 @@ class Planned:
     held: Held | None
     moved_kw: Kw
     caution: BackedOff | None = None
+    aim: Aim | None = None
 
 
 class Planning:
@@ -105,6 +128,8 @@ class Planning:
         self._settings, self._past = settings, past
         self.watch: Callable[[Status | Round], None] = lambda _: None
         """Told of every round of prices and of every round of the repair in AC."""
+        self.goals = settings.goals or Stated()
+        """What is wanted beside tariff and limits; another value holds from the next plan on."""
         self._tariffs = tariffs(timezone)
         self.prices: Prices | None = None
         """Where the next plan starts from."""
@@ -143,10 +168,14 @@ class Planning:
         )
         fixed_kw = seen.median(OUTSIDE)
         caution = self._caution(members, fixed_kw, terms, seen, now_s)
+        weighed = terms if caution is None else caution.terms
+        aim = Aim.of(self.goals, system, image, members, rows, fixed_kw, weighed)
+        if aim is not None:
+            members, weighed = aim.sought.members, aim.sought.terms
         found = planned(
             members,
             fixed_kw,
-            terms if caution is None else caution.terms,
+            weighed,
             now_s,
             target=settings.plan_gap,
             warm=self.prices,
@@ -154,7 +183,10 @@ class Planning:
         )
         self.prices = found.prices
         held = self._held(system, image, seen_now, members, rows, found)
-        return replace(_told(found, held, seen, members, rows, terms), caution=caution)
+        made = replace(_told(found, held, seen, members, rows, terms, aim), caution=caution)
+        if made.aim is None or not settings.goal_costs:
+            return made
+        return replace(made, aim=made.aim.costs(settings.plan_gap, found.prices))
 
     def _caution(
         self, members: Members, fixed_kw: Kw, terms: Terms, seen: Forecast, now_s: int
@@ -182,9 +214,11 @@ class Planning:
         if not self._settings.in_ac or found.grounds is None:
             return None
         of = found.schedule
+        # Energy that is displaced must not go where a goal counts it: then prices by device say where to.
+        price = of.price if found.terms is None or not found.terms.blocks else found.grounds.prices()
         try:
             return on_feeder(
-                system, image, *seen_now, members, rows, of.fixed_kw, found.p_kw, of.price, self.watch
+                system, image, *seen_now, members, rows, of.fixed_kw, found.p_kw, price, self.watch
             )
         except ValueError:
             return None
@@ -261,4 +295,9 @@ def plan_entry(planned: Planned) -> Entry:
         why["moved_row"], why["moved_step"] = cells[:, 0].copy(), cells[:, 1].copy()
         why["moved_kw"] = planned.moved_kw[tuple(cells.T)].astype(np.float32)
         columns |= why
+    if planned.aim is not None:
+        head["goals"] = [
+            {"goal": line.goal, "asked": line.asked, "reached": round(line.reached, 4), "unit": line.unit}
+            for line in planned.aim.table
+        ]
     return Entry("plan", schedule.made_at_s, head, columns)

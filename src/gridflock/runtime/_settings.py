@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from gridflock.dispatch import Policy
+from gridflock.plan.goals.stated import Stated
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,8 @@ class Settings:
         violation_rate: share of futures in which a head limit may break within the next quarter-hours
             (``fine_steps``): limits are lowered until it is met. 0 plans for what is expected.
         in_ac: hold every plan to the feeder's limits in AC before it is taken.
+        goals: what is wanted of the plans beside tariff and limits; None keeps what the ledger has.
+        goal_costs: say of every plan what each goal costs, which takes one more plan for each.
         managed: False = watch only: no plan, no orders (the mode before trust).
         plans: False = orders without a plan: wishes and limits only.
         policy: how orders are made.
@@ -43,6 +46,8 @@ class Settings:
     plan_gap: float = 0.003
     violation_rate: float = 0.0
     in_ac: bool = True
+    goals: Stated | None = None
+    goal_costs: bool = False
     managed: bool = True
     plans: bool = True
     policy: Policy = field(default_factory=Policy)

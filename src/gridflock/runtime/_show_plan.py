@@ -8,9 +8,11 @@ from itertools import groupby
 import numpy as np
 
 from gridflock.model import Reason, Schedule
+from gridflock.plan import in_cells
 from gridflock.plan.conflict import Conflict, conflicts
 from gridflock.plan.network import Held
 from gridflock.plan.scenario import BackedOff
+from gridflock.runtime import _goals
 from gridflock.runtime._planning import Planned
 from gridflock.runtime._views import (
     CautionView,
@@ -47,6 +49,8 @@ def plan(planned: Planned) -> PlanView:
         gap=number(planned.gap, 4),
         in_ac=None if planned.held is None else _verdict(planned.held, schedule.grid),
         caution=None if planned.caution is None else _caution(planned.caution),
+        goals=[] if planned.aim is None else _goals.table(planned.aim),
+        rejected=[] if planned.aim is None else list(_goals.goal_faults(planned.aim.sought.rejected)),
         groups=[
             PlannedView(group, numbers(schedule.p_kw[g], 3), numbers(schedule.base_kw[g], 3))
             for g, group in enumerate(schedule.groups)
@@ -88,7 +92,10 @@ def clashes(planned: Planned) -> tuple[Conflict, ...]:
     """Which wishes cannot all hold; looked for only where something gave way."""
     if not any(reason.slack_kw > GAVE_KW for reason in planned.schedule.reasons):
         return ()
-    return conflicts(planned.members.together(), planned.fixed_kw, planned.terms)
+    if planned.aim is None:
+        return conflicts(planned.members.together(), planned.fixed_kw, planned.terms)
+    able, terms = in_cells(planned.members, planned.aim.sought.own)
+    return conflicts(able, planned.fixed_kw, terms)
 
 
 def reasons(schedule: Schedule) -> Iterator[ReasonView]:

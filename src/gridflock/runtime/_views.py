@@ -220,7 +220,7 @@ class PlanLine:
 
 @dataclass(frozen=True, slots=True)
 class ReasonView:
-    """A limit that the plan pays for, over the steps in which it does."""
+    """A limit that the plan pays for, money per kWh, over the steps in which it does."""
 
     row: str
     start: str
@@ -231,7 +231,7 @@ class ReasonView:
 
 @dataclass(frozen=True, slots=True)
 class ClashView:
-    """One side of a conflict: whose wish, by how much it must give, and what that costs."""
+    """One side of a conflict: whose wish, by how much it must give, and what that costs or saves, money."""
 
     wish: str
     start: str
@@ -289,8 +289,38 @@ class CautionView:
 
 
 @dataclass(frozen=True, slots=True)
+class GoalView:
+    """One goal in a plan: what was asked, how far the plan got (less is better), what it weighs and costs.
+
+    ``rank`` is 0 and ``asked`` the span where it is not due. ``price`` is money per unit as weighed, ``cost``
+    the money the plan would save without it.
+    """
+
+    goal: str
+    rank: int
+    state: str
+    asked: str
+    reached: float | None
+    unit: str
+    price: float | None
+    cost: float | None
+    facts: dict[str, float | None]
+
+
+@dataclass(frozen=True, slots=True)
+class GoalsView:
+    """The goals of the system, and what became of them in the plan in force."""
+
+    plan_made_at: str
+    goals: list[GoalView]
+    rejected: list[Fault]
+    document: dict[str, Any]
+    seq: int
+
+
+@dataclass(frozen=True, slots=True)
 class PlanView:
-    """The plan in force: net load, prices, groups, and why."""
+    """The plan in force: net load, prices (money per kWh), groups, and why; penalties are no money paid."""
 
     made_at: str
     t: list[str]
@@ -305,6 +335,8 @@ class PlanView:
     gap: float | None
     in_ac: VerdictView | None
     caution: CautionView | None
+    goals: list[GoalView]
+    rejected: list[Fault]
     groups: list[PlannedView]
     reasons: list[ReasonView]
     conflicts: list[ConflictView]
@@ -320,7 +352,7 @@ class PartView:
 
 @dataclass(frozen=True, slots=True)
 class RefusedView:
-    """What could have been done instead, and what that would cost."""
+    """What could have been done instead, and what that would cost, money."""
 
     by_kw: float
     costs: float | None
@@ -330,7 +362,7 @@ class RefusedView:
 
 @dataclass(frozen=True, slots=True)
 class GroupReasonView:
-    """Why a plan group is planned to do what it does."""
+    """Why a plan group is planned to do what it does; prices and worths in money per kWh."""
 
     group: str
     p_kw: float | None

@@ -34,6 +34,7 @@ class Reached:
         price: money per unit at which the goal was weighed in the end: its own, raised by its tier or by
             what keeping the order was worth.
         facts: further figures of the goal, the unit as suffix.
+        cost: money that the plan would save without the goal; NaN where that was not worked out.
     """
 
     goal: str
@@ -43,6 +44,7 @@ class Reached:
     unit: str
     price: float
     facts: Mapping[str, float]
+    cost: float = float("nan")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -109,7 +111,7 @@ def pursue(
         return Pursued(_at_rest(given, solution.status, now_s), (), weighed, weighed.rejected)
     schedule = schedule_of(given, model, solution, up - down, now_s)
     schedule = replace(schedule, cost=_own_cost(model, weighed, solution))
-    return Pursued(schedule, _table(weighed, schedule.p_kw, raised), weighed, weighed.rejected)
+    return Pursued(schedule, table_of(weighed, schedule.p_kw, raised), weighed, weighed.rejected)
 
 
 def _at_rest(given: Sound, status: str, now_s: int) -> Schedule:
@@ -121,7 +123,8 @@ def _at_rest(given: Sound, status: str, now_s: int) -> Schedule:
     return replace(schedule, reasons=(why, *schedule.reasons))
 
 
-def _table(weighed: Weighed, p_kw: Kw, raised: Floats) -> tuple[Reached, ...]:
+def table_of(weighed: Weighed, p_kw: Kw, raised: Floats) -> tuple[Reached, ...]:
+    """How far the groups' powers ``p_kw`` (G, T) got with each goal, its price raised by so much, by rank."""
     lines = []
     for c, factor in zip(weighed.compiled, raised, strict=True):
         got = c.goal.reading(weighed.setting, p_kw)

@@ -44,6 +44,7 @@ class Event:
         rebound_s: how long after the end that holds, >= 0.
         price: money per kWh missing.
         rebound_price: money per kWh of import beyond ``rebound_kw``.
+        called_s: moment of the call, unix seconds; NaN for the moment of planning.
         name: of the goal.
     """
 
@@ -57,12 +58,17 @@ class Event:
     rebound_s: float = 0.0
     price: float = 5.0
     rebound_price: float = 5.0
+    called_s: float = np.nan
     name: str = "event"
 
     def faults(self, at: Setting) -> tuple[Rejected, ...]:
         """An empty or reversed span, stages out of it, opt-outs that name nobody, all opted out."""
         checks = Checks(self.name, at)
-        checks.window(self.start_s, self.end_s, ("start_s", "end_s"))
+        if self.start_s < self.end_s:
+            # Planned anew after its end, it still bounds the rebound.
+            checks.window(self.start_s, self.end_s + max(self.rebound_s, 0.0), ("start_s", "end_s"))
+        else:
+            checks.window(self.start_s, self.end_s, ("start_s", "end_s"))
         self._stage_faults(checks)
         checks.members("members", self.members)
         for name in ("notice_s", "rebound_s", "price", "rebound_price"):
@@ -104,7 +110,8 @@ class Event:
         return asked
 
     def _in_time(self, at: Setting) -> Mask:
-        return np.asarray(at.flexibility.grid.starts_s >= at.now_s + self.notice_s)
+        called_s = at.now_s if np.isnan(self.called_s) else self.called_s
+        return np.asarray(at.flexibility.grid.starts_s >= called_s + self.notice_s)
 
     def part(self, at: Setting) -> Part:
         """The event as rows below, the rebound as rows above."""

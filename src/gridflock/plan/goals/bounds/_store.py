@@ -47,8 +47,9 @@ def _missing(at: Setting, wanted: Kwh, p_kw: Kw) -> Kwh:
 def _store_faults(checks: Checks, name: str, groups: tuple[str, ...]) -> None:
     checks.members(name, groups)
     f = checks.at.flexibility
-    storeless = [f.groups[k] for k in checks.at.rows(groups) if not np.isfinite(f.x_lo_kwh[k]).all()]
-    if groups and storeless:
+    held = np.asarray(np.isfinite(f.x_lo_kwh).all(axis=1))
+    storeless = [name for name in groups if len(rows := checks.at.rows((name,))) and not held[rows].any()]
+    if storeless:
         checks.say(name, "has no store with a lower edge", storeless[:20])
 
 
@@ -62,6 +63,15 @@ def _within_band(checks: Checks, wanted: Callable[[Setting], Kwh]) -> None:
         checks.say("kwh", "more than the store can hold", ids[:20])
 
 
+def _parts(room: Kwh) -> Kwh:
+    """(M, E) part of a sum that each store holds at each edge: of all one, by the room it has."""
+    if len(room) == 1:
+        return np.ones(room.shape)
+    whole = room.sum(axis=0)
+    parts: Kwh = np.divide(room, whole, out=np.full_like(room, 1.0 / max(len(room), 1)), where=whole > 0.0)
+    return parts
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Reserve:
     """Energy kept for a back-up or a coming storm. Form: tightened bound.
@@ -70,7 +80,8 @@ class Reserve:
     store holds it, and before that it is filled. What cannot be reached in time is missing and said.
 
     Attributes:
-        kwh: by group, energy above the lower edge of its band, >= 0.
+        kwh: by group, energy above the lower edge of its band, >= 0; of a sum of several divided among
+            those that have a store by what each can hold.
         from_s: since when, unix seconds; -inf for always.
         until_s: until when; inf for the end of the horizon, which then is included.
         name: of the goal.
@@ -91,8 +102,26 @@ class Reserve:
             checks.say("until_s", f"ends at {self.until_s}, not after its start at {self.from_s}")
         elif not self._edges(at).any():
             checks.say("from_s", "empty: no edge of the horizon lies within it")
-        _within_band(checks, self._wanted)
+        if not checks.found:
+            self._too_much(checks)
         return checks.result()
+
+    def _too_much(self, checks: Checks) -> None:
+        """Say what is more than the stores of a name can hold."""
+        f, edges = checks.at.flexibility, self._edges(checks.at)
+        for name, value in self.kwh.items():
+            here = np.ix_(self._stores(checks.at, name), edges)
+            most = float((f.x_hi_kwh[here] - f.x_lo_kwh[here]).sum(axis=0).min())
+            if value > most + _MARGIN_KWH:
+                checks.say("kwh", f"{value:g} kWh, more than its stores hold: {most:.1f} kWh", (name,))
+
+    def _stores(self, at: Setting, name: str) -> NDArray[np.int64]:
+        """Rows of the stores that a name means."""
+        f, rows = at.flexibility, at.rows((name,))
+        bounded = np.isfinite(f.x_lo_kwh[rows]).all(axis=1)
+        if len(rows) > 1:
+            bounded &= np.isfinite(f.x_hi_kwh[rows]).all(axis=1)
+        return rows[bounded]
 
     def _edges(self, at: Setting) -> NDArray[np.bool_]:
         edges = at.flexibility.grid.edges_s
@@ -104,8 +133,8 @@ class Reserve:
         f, edges = at.flexibility, self._edges(at)
         wanted = np.full(f.x_lo_kwh.shape, -np.inf)
         for name, value in self.kwh.items():
-            rows = at.rows((name,))
-            wanted[np.ix_(rows, edges)] = f.x_lo_kwh[np.ix_(rows, edges)] + value
+            here = np.ix_(self._stores(at, name), edges)
+            wanted[here] = f.x_lo_kwh[here] + value * _parts(f.x_hi_kwh[here] - f.x_lo_kwh[here])
         return wanted
 
     def part(self, at: Setting) -> Part:

@@ -1,0 +1,280 @@
+"""Goals of a running system: read from files, and resolved to whom they name."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gridflock.fleet import Image
+from gridflock.model import Rejected
+from gridflock.plan import Members, Prices, Terms, planned
+from gridflock.plan.goals import Reached
+from gridflock.plan.goals.stated import Sought, Stated, StatedGoal, read, sought
+from gridflock.runtime._requests import RequestRejected
+from gridflock.runtime._system import RowsOf, System
+from gridflock.runtime._views import Fault, GoalView, number
+from gridflock.schema import Kind
+from gridflock.units import Kw, Rows, TimeGrid, iso
+
+_LARGEST_BYTES = 1_048_576
+_RULE = "as docs/goals.md says"
+_FINER = 0.1
+"""What a goal costs is a small difference: plans that tell it are made to this part of the usual gap."""
+
+
+# ---- read --------------------------------------------------------------------------------------------
+
+
+def read_goals(path: Path) -> Stated:
+    """The goals of a JSON file, untrusted.
+
+    Raises:
+        RequestRejected: with every fault.
+    """
+    try:
+        if path.stat().st_size > _LARGEST_BYTES:
+            raise _unread(path, f"larger than {_LARGEST_BYTES} bytes")
+        text = path.read_text("utf-8-sig")
+        document = json.loads(text, object_pairs_hook=_once, parse_constant=_no_number)
+    except OSError as error:
+        raise _unread(path, f"cannot be read: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise _unread(path, f"not JSON: {error}") from error
+    return stated(document)
+
+
+def stated(document: object) -> Stated:
+    """The goals of a document.
+
+    Raises:
+        RequestRejected: with every fault.
+    """
+    found, rejected = read(document)
+    if rejected:
+        raise RequestRejected(goal_faults(rejected))
+    return found
+
+
+def _unread(path: Path, reason: str) -> RequestRejected:
+    return RequestRejected((Fault("goals", "a JSON file", f"{path}: {reason}"),))
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice = next(key for key, _ in pairs if sum(key == other for other, _ in pairs) > 1)
+        message = f"{twice!r} is given twice in one object"
+        raise ValueError(message)
+    return found
+
+
+def _no_number(text: str) -> float:
+    message = f"{text} is no number"
+    raise ValueError(message)
+
+
+def goal_faults(rejected: Iterable[Rejected]) -> tuple[Fault, ...]:
+    """What is wrong with goals as faults of a request."""
+    return tuple(
+        Fault(
+            f"goal {fault.row}, {fault.field}" if fault.row else fault.field,
+            _RULE,
+            f"{', '.join(fault.ids)}: {fault.reason}" if fault.ids else fault.reason,
+        )
+        for fault in rejected
+    )
+
+
+def strangers(goals: Stated, system: System) -> tuple[Fault, ...]:
+    """Names that are no group and no resource of a system."""
+    lost = [name for name in goals.names if name not in system.rows_of]
+    return tuple(Fault("members", "a group or resource", f"{name!r} is none") for name in lost)
+
+
+# ---- planned -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Aim:
+    """Goals in one plan, with what they are planned from.
+
+    Attributes:
+        goals: as stated.
+        due: those that matter within the horizon.
+        sought: joined to the plan's terms and members.
+        members: who is planned, as without goals.
+        fixed_kw: (T,) expected injection of everything that takes no orders.
+        terms: the plan's own.
+        sums: the devices that each name means.
+        beside_kw: by goal, (T,) what flows beside the planned members it names.
+        table: how far the plan got with each goal; empty before it is made.
+    """
+
+    goals: Stated
+    due: tuple[StatedGoal, ...]
+    sought: Sought
+    members: Members
+    fixed_kw: Kw
+    terms: Terms
+    sums: dict[str, tuple[str, ...]]
+    beside_kw: dict[str, Kw]
+    now_s: int
+    table: tuple[Reached, ...] = field(default=())
+
+    @classmethod
+    def of(
+        cls,
+        goals: Stated,
+        system: System,
+        image: Image,
+        members: Members,
+        rows: Rows,
+        fixed_kw: Kw,
+        terms: Terms,
+    ) -> Aim | None:
+        """The goals due; None where none are.
+
+        Args:
+            goals: as stated.
+            system: whose groups and resources they name.
+            image: the process image: who draws what now.
+            members: who is planned.
+            rows: (m,) their fleet rows, -1 for those expected.
+            fixed_kw: (T,).
+            terms: of the groups.
+        """
+        due = goals.due(members.flexibility.grid)
+        if not due:
+            return None
+        sums = {
+            name: _devices(name, system.rows_of, members, rows)
+            for name in goals.names
+            if name in system.rows_of
+        }
+        loads = _Loads.of(system, image)
+        beside = {goal.name: loads.part(goal, system.rows_of) * fixed_kw for goal in due if goal.has_beside}
+        aim = _sought(goals, due, members, fixed_kw, terms, image.now_s, sums, beside)
+        return cls(goals, due, aim, members, fixed_kw, terms, sums, beside, image.now_s)
+
+    def judged(self, p_kw: Kw) -> Aim:
+        """With how far the devices' powers ``p_kw`` (m, T) got."""
+        return replace(self, table=self.sought.table(p_kw))
+
+    def costs(self, target: float, warm: Prices | None) -> Aim:
+        """With what each goal costs: what the plan's own money would be less without it, goal by goal.
+
+        Args:
+            target: gap of plans, as a part of the whole cost.
+            warm: prices to start from.
+        """
+        now = self._money(self.sought, target, warm)
+        costs = {}
+        for goal in self.due:
+            others = tuple(other for other in self.due if other is not goal)
+            rest = _sought(
+                self.goals,
+                others,
+                self.members,
+                self.fixed_kw,
+                self.terms,
+                self.now_s,
+                self.sums,
+                self.beside_kw,
+            )
+            costs[goal.name] = now - self._money(rest, target, None)
+        return replace(
+            self, table=tuple(replace(line, cost=costs.get(line.goal, line.cost)) for line in self.table)
+        )
+
+    def _money(self, of: Sought, target: float, warm: Prices | None) -> float:
+        found = planned(of.members, self.fixed_kw, of.terms, self.now_s, target=_FINER * target, warm=warm)
+        return self.sought.bill(found.p_kw, self.terms)
+
+
+def _sought(
+    goals: Stated,
+    due: Iterable[StatedGoal],
+    members: Members,
+    fixed_kw: Kw,
+    terms: Terms,
+    now_s: int,
+    sums: dict[str, tuple[str, ...]],
+    beside_kw: dict[str, Kw],
+) -> Sought:
+    grid = members.flexibility.grid
+    made = [goal.on(grid, beside_kw.get(goal.name, 0.0), goals.called_s) for goal in due]
+    return sought(made, goals.order, members, fixed_kw, terms, now_s, sums)
+
+
+def _devices(name: str, rows_of: RowsOf, members: Members, rows: Rows) -> tuple[str, ...]:
+    """The planned members of a group; those expected in a plan group where all of it is in there."""
+    mine = rows_of[name]
+    inside = np.isin(rows, mine) & (rows >= 0)
+    for k in np.flatnonzero(rows < 0).tolist():
+        group = members.names[int(members.group[k])]
+        inside[k] = bool(np.isin(rows_of[group], mine).all())
+    return tuple(members.flexibility.groups[k] for k in np.flatnonzero(inside).tolist())
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Loads:
+    """What meters of customers say now: each keeps its part of what is expected of all."""
+
+    row: Rows
+    p_kw: Kw
+
+    @classmethod
+    def of(cls, system: System, image: Image) -> _Loads:
+        row = np.flatnonzero(system.fleet.columns["kind"] == Kind.LOAD).astype(np.int32)
+        return cls(row, np.nan_to_num(np.asarray(image.p_kw, dtype=np.float64)[row]))
+
+    def part(self, goal: StatedGoal, rows_of: RowsOf) -> float:
+        """Which part of all customers' demand is within the groups that a goal names."""
+        members = goal.values.get("members", ())
+        weight = np.zeros(len(self.row))
+        for name in members:
+            if name in rows_of:
+                share = members[name] if isinstance(members, dict) else 1.0
+                weight[np.isin(self.row, rows_of[name])] = share
+        whole = float(self.p_kw.sum())
+        return float(weight @ self.p_kw) / whole if abs(whole) > 1e-9 else 0.0
+
+
+# ---- shown -------------------------------------------------------------------------------------------
+
+
+def table(aim: Aim) -> list[GoalView]:
+    """Each goal of a plan: asked, reached, price, cost."""
+    return [
+        GoalView(
+            goal=line.goal,
+            rank=line.rank + 1,
+            state="due",
+            asked=line.asked,
+            reached=number(line.reached),
+            unit=line.unit,
+            price=number(line.price, 6),
+            cost=number(line.cost, 3),
+            facts={name: number(value) for name, value in line.facts.items()},
+        )
+        for line in aim.table
+    ]
+
+
+def not_due(goals: Stated, grid: TimeGrid) -> list[GoalView]:
+    """Goals that are over or still ahead of a horizon."""
+    return [
+        GoalView(goal.name, 0, goal.state(grid), _span(goal), None, "", None, None, {})
+        for goal in goals.goals
+        if goal.state(grid) != "due"
+    ]
+
+
+def _span(goal: StatedGoal) -> str:
+    start = iso(int(goal.from_s)) if np.isfinite(goal.from_s) else "always"
+    return f"{start} to {iso(int(goal.until_s)) if np.isfinite(goal.until_s) else 'the end'}"
