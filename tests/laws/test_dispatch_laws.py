@@ -152,6 +152,12 @@ def same(a, b):
     return a == b
 
 
+def obeying(image, response, now_s):
+    """A later moment, in which everybody does what it was ordered."""
+    p_kw = np.where(np.isnan(response.ordered_kw), image.p_kw, response.ordered_kw).astype(np.float32)
+    return dataclasses.replace(image, now_s=now_s, heard_s=np.full(image.n, now_s), p_kw=p_kw)
+
+
 def now_kw(decision, image):
     """Targets, and the present power of those that nobody asked."""
     return np.where(np.isnan(decision.targets.p_kw), np.nan_to_num(image.p_kw), decision.targets.p_kw)
@@ -333,7 +339,7 @@ def test_unchanged_orders_are_renewed_and_not_repeated():
     level = 0.5 * float(capability(image).p_hi_kw[rows].sum())
     for minute in range(60):
         now_s = NOW_S + 60 * minute
-        image = dataclasses.replace(image, now_s=now_s, heard_s=np.full(image.n, now_s))
+        image = obeying(image, response, now_s)
         wish = want("w", "type/battery_home", level, until_s=NOW_S + 7_200)
         decision = decide(image, GROUPS, [wish], response=response)
         assert (decision.response.expires_s[rows] > now_s).all()
@@ -406,7 +412,7 @@ def test_who_rests_is_asked_again():
     asked = []
     for minute in range(1, 20):
         now_s = NOW_S + 60 * minute
-        image = dataclasses.replace(image, now_s=now_s, heard_s=np.full(image.n, now_s))
+        image = obeying(image, response, now_s)
         decision = decide(image, GROUPS, wish, response=response)
         asked.append(row in decision.orders.index)
         response = decision.response.heard(*world.answers(decision.orders, time_s=now_s), now_s)
@@ -422,15 +428,15 @@ def test_one_lost_message_costs_little():
     decision = decide(image, GROUPS, wish)
     lost = world.answers(decision.orders, OutcomeStatus.UNREACHABLE, chosen=decision.orders.index == row)
     response = decision.response.heard(*lost, NOW_S)
-    orders = []
+    orders, does = [], float(image.p_kw[row])
     for minute in range(1, 4):
         now_s = NOW_S + 60 * minute
-        image = dataclasses.replace(image, now_s=now_s, heard_s=np.full(image.n, now_s))
+        image = obeying(image, response, now_s)
         decision = decide(image, GROUPS, wish, response=response)
         mine = decision.orders.p_kw[decision.orders.index == row]
         orders.append(float(mine[0]) if len(mine) else None)
         response = decision.response.heard(*world.answers(decision.orders, time_s=now_s), now_s)
-    assert orders[0] == pytest.approx(float(image.p_kw[row]), abs=1e-4)
+    assert orders[0] == pytest.approx(does, abs=1e-4)
     assert orders[1] is not None
     assert (response.misses[row], decision.grants[0].given_kw) == (0, pytest.approx(10.0, abs=1e-6))
 

@@ -15,7 +15,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from gridflock.dispatch._desk import TOLERANCE_KW, Desk
+from gridflock.dispatch._desk import TOLERANCE_KW, Desk, Granted
+from gridflock.dispatch._expect import Odds
+from gridflock.dispatch._ramp import Ramp, share_in
 from gridflock.fleet import Image
 from gridflock.model import Capability, Proposal
 from gridflock.units import Kw, Rows
@@ -32,13 +34,17 @@ class Grant:
         asked_kw: the wanted sum, or for pure bounds the sum that the bounds leave.
         given_kw: the sum that the members' targets make, with the present power of those that
             nobody asked.
-        causes: shortfall in kW by cause, in words; their sum is asked − given.
+        causes: shortfall in kW by cause, in words; their sum is asked − given. What is ordered beyond
+            it, for devices that are not expected to respond, is a cause of the other sign.
+        expected_kw: the sum that is expected to come, where it is known how likely who responds; else
+            what is given.
     """
 
     proposal: Proposal
     asked_kw: float
     given_kw: float
     causes: Mapping[str, float] = field(default_factory=dict)
+    expected_kw: float = float("nan")
 
     @property
     def shortfall_kw(self) -> float:
@@ -70,6 +76,9 @@ def arbitrate(
     capability: Capability,
     previous_kw: Kw,
     planned_kw: Kw | None = None,
+    *,
+    odds: Odds | None = None,
+    ramps: Sequence[Ramp] = (),
 ) -> Targets:
     """Weigh wishes against each other and against what the resources can do.
 
@@ -81,30 +90,77 @@ def arbitrate(
         previous_kw: (n,) orders in force, NaN where none: on/off devices that need not move stay
             as they are.
         planned_kw: (n,) what the plan means for each row, NaN where nothing.
+        odds: how likely each row brings what it is asked for; None = all do.
+        ramps: events that come in or go out; those that go out are weighed besides ``proposals``.
 
     Returns:
         Targets inside ``capability`` for every row that some want covers or some bound moves.
     """
-    ranked = tuple(sorted(proposals, key=lambda p: _rank(p, len(rows_of(p.group)))))
+    moving = [ramp for ramp in ramps if ramp.moves]
+    leaving = [ramp.proposal for ramp in moving if ramp.ends]
+    ranked = tuple(sorted([*proposals, *leaving], key=lambda p: _rank(p, len(rows_of(p.group)))))
     members = [rows_of(p.group) for p in ranked]
-    desk = Desk(ranked, members, image, capability, previous_kw, planned_kw)
-    granted = {k: desk.grant_want(k) for k, p in enumerate(ranked) if p.p_kw is not None}
+
+    def desk_of(wishes: Sequence[Proposal], rows: Sequence[Rows]) -> tuple[Desk, dict[int, Granted]]:
+        desk = Desk(wishes, rows, image, capability, previous_kw, planned_kw, odds)
+        return desk, {k: desk.grant_want(k) for k, p in enumerate(wishes) if p.p_kw is not None}
+
+    desk, granted = desk_of(ranked, members)
+    entered = {}
+    if moving:
+        events = {ramp.proposal.id for ramp in moving}
+        stay = [k for k, p in enumerate(ranked) if p.id not in events]
+        without, _ = desk_of([ranked[k] for k in stay], [members[k] for k in stay])
+        _enter(desk, without, np.array([*stay, -1], dtype=np.int16), moving)
+        entered = dict(enumerate(desk.given()))
     desk.hold_bounds()
-    given = desk.given()
-    taken = _taken(desk, ranked)
+    grants = _grants(desk, ranked, members, granted, entered)
+    return Targets(desk.target, desk.source, ranked, grants)
+
+
+def _enter(desk: Desk, without: Desk, place: NDArray[np.int16], moving: Sequence[Ramp]) -> None:
+    """Let each row take its turn between the desks without and with the events that move.
+
+    Rows of other wishes, which take up what an event leaves, follow the events together.
+    """
+    n, at = len(desk.source), {ramp.proposal.id: k for k, ramp in enumerate(moving)}
+    share = np.mean([share_in(ramp, n) for ramp in moving], axis=0)
+    leaving = np.full(n, all(ramp.ends for ramp in moving))
+    for k, proposal in enumerate(desk.ranked):
+        if proposal.id in at:
+            mine, ramp = desk.source == k, moving[at[proposal.id]]
+            share[mine], leaving[mine] = share_in(ramp, n)[mine], ramp.ends
+    desk.mix(without, place, share, leaving)
+
+
+def _grants(
+    desk: Desk,
+    ranked: Sequence[Proposal],
+    members: Sequence[Rows],
+    granted: Mapping[int, Granted],
+    entered: Mapping[int, float],
+) -> tuple[Grant, ...]:
+    """What each wish got, after bounds and ramps."""
+    given, taken = desk.given(), _taken(desk, ranked)
     grants = []
     for k, proposal in enumerate(ranked):
-        if k in granted:
-            asked, had, causes = granted[k]
-            lost = had - given[k]
-            if abs(lost) > TOLERANCE_KW:
-                causes = {**causes, **_by_holder(lost, desk.source[members[k]], taken[members[k]], ranked)}
-        else:
+        got = granted.get(k)
+        if got is None:
             asked = min(max(given[k], proposal.p_lo_kw), proposal.p_hi_kw)
             short = asked - given[k]
             causes = {"limits of what may move": short} if abs(short) > TOLERANCE_KW else {}
-        grants.append(Grant(proposal, asked, given[k], causes))
-    return Targets(desk.target, desk.source, ranked, tuple(grants))
+            grants.append(Grant(proposal, asked, given[k], causes, given[k]))
+            continue
+        causes, had = dict(got.causes), entered.get(k, got.given_kw)
+        if abs(got.given_kw - had) > TOLERANCE_KW:
+            causes["ramp"] = got.given_kw - had
+        lost = had - given[k]
+        if abs(lost) > TOLERANCE_KW:
+            causes |= _by_holder(lost, desk.source[members[k]], taken[members[k]], ranked)
+        grants.append(
+            Grant(proposal, got.asked_kw, given[k], causes, got.expected_kw - got.given_kw + given[k])
+        )
+    return tuple(grants)
 
 
 def _rank(proposal: Proposal, size: int) -> tuple[float | str, ...]:

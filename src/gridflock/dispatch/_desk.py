@@ -8,13 +8,16 @@ another bound of at least their weight protects.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gridflock.fleet import Image, split
+from gridflock.dispatch._expect import Odds, confidence_of, enough
+from gridflock.dispatch._ramp import between
+from gridflock.fleet import Image, Split, split
 from gridflock.model import Capability, Priority, Proposal
 from gridflock.schema import Family
 from gridflock.units import Kw, Mask, Rows
@@ -34,15 +37,34 @@ _COSTLY = (Family.GENERATOR, Family.SHED, Family.RENEWABLE)
 """Fuel, a paused process, lost sun: where nobody asked, the plan's own bounds leave these alone."""
 UNASKED = -1
 TOLERANCE_KW = 1e-6
+EXPECTED_LOSSES = "ordered beyond it for expected losses"
 _SWEEPS = 3
 """Bounds that disturb each other are held again so often."""
 _TINY_KW = 1e-9
+
+
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """What a want was granted.
+
+    Attributes:
+        asked_kw: the wanted sum.
+        given_kw: what the members' targets make.
+        expected_kw: what they are expected to bring.
+        causes: asked less given, by cause.
+    """
+
+    asked_kw: float
+    given_kw: float
+    expected_kw: float
+    causes: Mapping[str, float]
 
 
 class Desk:
     """Working arrays of one arbitration.
 
     Attributes:
+        ranked: the wishes, weightiest first.
         target: float64 (n,) target of each row, NaN where nobody asked.
         source: int16 (n,) position of the wish that set it, -1 where nobody asked.
         wanted: float64 (n,) targets as the wants alone would have them.
@@ -57,9 +79,10 @@ class Desk:
         capability: Capability,
         previous_kw: Kw,
         planned_kw: Kw | None,
+        odds: Odds | None = None,
     ) -> None:
-        self._planned = planned_kw
-        self._ranked, self._members = ranked, members
+        self._planned, self._odds = planned_kw, odds
+        self.ranked, self._members = ranked, members
         self._image, self._able, self._previous = image, capability, previous_kw
         self._open = image.family != Family.NONE
         self._free = self._open & (capability.p_lo_kw < capability.p_hi_kw)
@@ -74,7 +97,7 @@ class Desk:
             1: np.array([ranked[k].p_hi_kw for k in self.bounds]),
             -1: np.array([ranked[k].p_lo_kw for k in self.bounds]),
         }
-        self.present = np.nan_to_num(image.p_kw.astype(np.float64))
+        self.present = np.nan_to_num(image.p_kw.astype(np.float64)) if odds is None else odds.present_kw
         self._idle = _idle(self.present, image, self._free & np.isfinite(previous_kw))
         self._costly = np.isin(image.family, _COSTLY)
         # Sun and wind without an order already give all there is.
@@ -83,15 +106,13 @@ class Desk:
         self.source = np.full(image.n, UNASKED, dtype=np.int16)
         self.wanted = self.target
 
-    def grant_want(self, k: int) -> tuple[float, float, Mapping[str, float]]:
+    def grant_want(self, k: int) -> Granted:
         """Split a wanted sum over the members that no weightier wish holds.
 
-        What takes no orders counts with what it does.
-
-        Returns:
-            Asked and given sum in kW, and the shortfall by cause.
+        What takes no orders counts with what it does. Where it is known how likely each responds, so
+        much is ordered that the sum is met on average, or as probably as was promised.
         """
-        proposal, rows = self._ranked[k], self._members[k]
+        proposal, rows = self.ranked[k], self._members[k]
         assert proposal.p_kw is not None
         asked = min(max(proposal.p_kw, proposal.p_lo_kw), proposal.p_hi_kw)
         free, fixed = self._open[rows], 0.0
@@ -101,13 +122,50 @@ class Desk:
             fixed = float(np.where(unasked, self.present[others], self.target[others]).sum())
         rest = asked - fixed
         if len(rows) == 0:
-            return asked, fixed, {"no free member": rest} if abs(rest) > TOLERANCE_KW else {}
+            causes = {"no free member": rest} if abs(rest) > TOLERANCE_KW else {}
+            return Granted(asked, fixed, fixed, causes)
         planned = self._planned if proposal.priority is Priority.SCHEDULE else None
-        share = split(rest, rows, self._image, self._able, self._previous, planned_kw=planned)
+
+        def share_of(sum_kw: float) -> Split:
+            return split(sum_kw, rows, self._image, self._able, self._previous, planned_kw=planned)
+
+        share = share_of(rest)
+        expected, causes = float(share.p_kw.sum()), dict(share.causes)
+        if self._odds is not None:
+            confidence = confidence_of(proposal.priority)
+            only = _within(proposal, fixed, share_of)
+            chosen, expected = enough(rest, rows, share, only, self._odds, self._able, confidence)
+            more = float(chosen.p_kw.sum() - share.p_kw.sum())
+            if abs(more) > TOLERANCE_KW:
+                causes[EXPECTED_LOSSES] = -more
+            share = chosen
         self.target[rows] = share.p_kw
         self.source[rows] = k
         self._open[rows] = False
-        return asked, fixed + float(share.p_kw.sum()), share.causes
+        return Granted(asked, fixed + float(share.p_kw.sum()), fixed + expected, causes)
+
+    def mix(self, without: Desk, place: NDArray[np.int16], share: NDArray[np.float64], leaving: Mask) -> None:
+        """Come in from another desk, on which some wishes were not made, row by row.
+
+        Args:
+            without: that desk, its wants granted.
+            place: position here of each of its wishes; the last entry stands for -1.
+            share: (n,) how far each row has come: 0 as there, 1 as here.
+            leaving: (n,) rows on their way back: whose order in force nobody else would renew is
+                brought to what it would do unasked, instead of keeping it until it runs out.
+        """
+        columns = self._image.columns
+        offered = np.asarray(self._image.p_avail_kw, dtype=np.float64)
+        own = np.clip(
+            np.where(np.isnan(offered), self.present, offered), self._able.p_lo_kw, self._able.p_hi_kw
+        )
+        free = np.isnan(without.target)
+        there = np.where(free, own, without.target)
+        mixed = between(there, self.target, share, columns["on_off"] == 1, columns["p_floor_kw"])
+        out = (share <= 0.0) & free & ~(leaving & np.isfinite(self._previous))
+        back = (share <= 0.0) & ~free
+        self.target = np.where(out, np.nan, mixed)
+        self.source = np.where(out, UNASKED, np.where(back, place[without.source], self.source))
 
     def given(self) -> list[float]:
         """Sum of each wish's members: targets, and what they do where nobody asked."""
@@ -152,7 +210,7 @@ class Desk:
         setting = set(np.unique(self.source).tolist())
         binding = [b for b, k in enumerate(self.bounds) if k in setting]
         lost = self._all.of(np.nan_to_num(self.wanted - self.target))
-        lost[[k for k, p in enumerate(self._ranked) if p.p_kw is None]] = 0.0
+        lost[[k for k, p in enumerate(self.ranked) if p.p_kw is None]] = 0.0
         lost[np.abs(lost) <= TOLERANCE_KW] = 0.0
         moved = False
         for k in np.flatnonzero(lost).tolist():
@@ -280,6 +338,15 @@ class Desk:
         level = np.where((size > 0) & (size < floor), np.clip(snapped, lo, hi), level)
         nearer = np.where(level - lo < hi - level, lo, hi)
         return np.where(columns["on_off"][rows] == 1, nearer, level)
+
+
+def _within(proposal: Proposal, fixed: float, share_of: Callable[[float], Split]) -> Callable[[float], Split]:
+    """Splits that keep to the wish's own bounds, whatever is expected to be lost."""
+
+    def share(sum_kw: float) -> Split:
+        return share_of(min(max(sum_kw, proposal.p_lo_kw - fixed), proposal.p_hi_kw - fixed))
+
+    return share
 
 
 class _Sums:

@@ -3,33 +3,65 @@
 Whoever refused rests, and whoever did not answer is counted with what it does until it has
 answered a probe: an order to go on doing just that. Who gave only a part is asked for little more
 than what it does. What is missing is thereby split over the willing in the next tick, nobody is
-ejected for good, and one lost message costs no more than a few ticks.
+ejected for good, and one lost message costs no more than a few ticks. Saying yes is not doing: what
+devices do is compared with what they were ordered once they had time to settle, and ``fleet.Health``
+learns from both.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gridflock.dispatch._chance import uniform
+from gridflock.dispatch._delivered import believed_kw, compare
+from gridflock.dispatch._ramp import Ramp
 from gridflock.fleet import Image
+from gridflock.fleet._health import Health
 from gridflock.model import BoundSource, Capability, Orders, Outcomes, OutcomeStatus
 from gridflock.units import NEVER_S, Kvar, Kw, Mask, Seconds
 
-_PATIENCE_S = 180
-"""An order without an answer for so long counts as unreachable, whatever the adapter says."""
-_REST_S = 900
-"""A resource that refused is asked again after this: never ejected for good."""
-_FIRST_REST_S = 60
-"""The first probe of a resource that did not answer; every further one waits twice as long."""
 _LONGEST_DOUBLING = 4
-_SHORT_S = 900
-"""So long a resource that gave only a part is asked for little more than it does."""
 _SHORT_STEP = 0.1
-"""That little more, as a share of its size."""
+"""Who gave only a part is asked for so much more, as a share of its size."""
+_DOUBTED = 0.3
+"""Who responds less often is asked only now and then, to see whether that is still so."""
+_PROBED_OF = 4
+"""One in so many of them at a time."""
 _STEP_KW = 0.05
 _STEP_SHARE = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long the conversation waits, seconds.
+
+    Attributes:
+        answer_s: an order without an answer for so long counts as unreachable, whatever the adapter
+            says: the acknowledgement window.
+        settle_s: so long after a change was ordered, a reading shows what came of it.
+        quiet_s: a resource under orders from which nothing was heard for longer counts with what it
+            would do unasked.
+        rest_s: a resource that refused is asked again after this: never ejected for good.
+        first_rest_s: the first probe of a resource that did not answer; every further one waits twice
+            as long, up to ``rest_s``.
+        short_s: so long a resource that gave only a part is asked for little more than it does.
+    """
+
+    answer_s: int = 180
+    settle_s: int = 120
+    quiet_s: int = 180
+    rest_s: int = 900
+    first_rest_s: int = 60
+    short_s: int = 900
+
+    def resting(self, rests_until_s: Seconds, misses: NDArray[np.int16], lost: Mask, now_s: int) -> Seconds:
+        """Rest of those that have missed one more, twice as long each time; a longer rest stands."""
+        rest_s = np.minimum(self.first_rest_s << misses.astype(np.int64), self.rest_s)
+        return np.where(lost, np.maximum(rests_until_s, now_s + rest_s), rests_until_s)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,7 +79,15 @@ class Response:
         misses: int16 (n,) orders in a row that were not answered.
         short_side: int8 (n,) 1 where the last order got less injection than asked, -1 where more.
         short_until_s: (n,) until when that limits what is asked.
+        before_kw: (n,) what it did when it was last asked for a change; NaN where never, or unknown.
+        since_s: (n,) when that was; -1 where never.
+        judged: (n,) whether what came of that change has been seen.
+        lost_s: (n,) when it last failed to give what it was asked for; -1 where never.
         next_id: the next free order id.
+        patience: how long to wait for whom.
+        health: how likely each responds, as learnt so far; None = all are expected to.
+        ramps: events that come in or go out, and how far.
+        told_s: moment of the last tick; -1 before the first.
     """
 
     ordered_kw: Kw
@@ -60,10 +100,20 @@ class Response:
     misses: NDArray[np.int16]
     short_side: NDArray[np.int8]
     short_until_s: Seconds
+    before_kw: Kw
+    since_s: Seconds
+    judged: Mask
+    lost_s: Seconds
     next_id: int
+    patience: Patience = field(default_factory=Patience)
+    health: Health | None = None
+    ramps: tuple[Ramp, ...] = ()
+    told_s: int = NEVER_S
 
     @classmethod
-    def empty(cls, n: int, next_id: int = 1) -> Response:
+    def empty(
+        cls, n: int, next_id: int = 1, *, health: Health | None = None, patience: Patience | None = None
+    ) -> Response:
         """Nobody has been asked yet."""
         never = np.full(n, NEVER_S, dtype=np.int64)
         return cls(
@@ -77,7 +127,13 @@ class Response:
             misses=np.zeros(n, dtype=np.int16),
             short_side=np.zeros(n, dtype=np.int8),
             short_until_s=never,
+            before_kw=np.full(n, np.nan),
+            since_s=never,
+            judged=np.ones(n, dtype=bool),
+            lost_s=never,
             next_id=next_id,
+            patience=patience or Patience(),
+            health=health,
         )
 
     def willing(self, now_s: int) -> Mask:
@@ -85,20 +141,30 @@ class Response:
         willing: Mask = (self.rests_until_s <= now_s) & ((self.misses == 0) | self.answered)
         return willing
 
-    def narrowed(self, capability: Capability, image: Image) -> Capability:
+    def narrowed(self, capability: Capability, image: Image, likely: Kw | None = None) -> Capability:
         """Capability as dispatch may count on it.
 
-        Resting rows are fixed at what they do, and so are those that owe an answer to a probe;
-        who gave only a part can be asked for little more than what it does.
+        Resting rows are fixed at what they do, and so are those that owe an answer to a probe; who
+        fell silent under an order is fixed at what it would do unasked, who gave only a part can be
+        asked for little more than what it does, and who hardly ever responds is fixed but for probes.
+
+        Args:
+            capability: what the rows can do.
+            image: the process image.
+            likely: (n,) probability to respond, where it is known.
         """
         resting, doubted = self.rests_until_s > image.now_s, self.misses > 0
         short = self.short_until_s > image.now_s
-        if not (resting | doubted | short).any():
+        quiet = (self.since_s != NEVER_S) & image.silent(self.patience.quiet_s)
+        if likely is not None:
+            doubted |= (likely < _DOUBTED) & ~self._probed(image.now_s)
+        if not (resting | doubted | short | quiet).any():
             return capability
         lo, hi = capability.p_lo_kw, capability.p_hi_kw
         lo_source, hi_source = capability.lo_source, capability.hi_source
-        present = np.nan_to_num(np.asarray(image.p_kw, dtype=np.float64))
-        reach = _SHORT_STEP * (image.columns["p_max_kw"] - image.columns["p_min_kw"].astype(np.float64))
+        present = believed_kw(image, quiet)
+        size = image.columns["p_max_kw"] - image.columns["p_min_kw"].astype(np.float64)
+        reach = np.where(image.columns["on_off"] == 1, 0.0, _SHORT_STEP * size)
         less, more = short & (self.short_side > 0), short & (self.short_side < 0)
         available = np.uint8(BoundSource.AVAILABLE)
         hi_source = np.where(less & (present + reach < hi), available, hi_source)
@@ -107,8 +173,8 @@ class Response:
             np.where(more, np.clip(present - reach, lo, hi), lo),
             np.where(less, np.clip(present + reach, lo, hi), hi),
         )
-        fixed = np.where(resting, present, _level(present, capability, image))
-        pinned, not_ready = resting | doubted, np.uint8(BoundSource.NOT_READY)
+        fixed = np.where(resting | quiet, present, _level(present, capability, image))
+        pinned, not_ready = resting | doubted | quiet, np.uint8(BoundSource.NOT_READY)
         return Capability(
             np.where(pinned, fixed, lo),
             np.where(pinned, fixed, hi),
@@ -116,22 +182,65 @@ class Response:
             np.where(pinned, not_ready, hi_source).astype(np.uint8),
         )
 
+    def _probed(self, now_s: int) -> Mask:
+        """(n,) whose turn it is to show that it responds again, by lot, all in turn."""
+        turn = now_s // self.patience.rest_s
+        lot = np.floor(_PROBED_OF * uniform(len(self.since_s), "probe")).astype(np.int64)
+        probed: Mask = lot == turn % _PROBED_OF
+        return probed
+
     def expired(self, now_s: int) -> Response:
         """Orders past their end are gone; whoever was silent for too long has missed one.
 
         A miss that nobody had reason to probe is forgotten after the longest rest.
         """
-        silent = ~self.answered & (self.asked_s + _PATIENCE_S <= now_s)
+        silent = ~self.answered & (self.asked_s + self.patience.answer_s <= now_s)
         over = (self.expires_s <= now_s) | silent
-        forgotten = self.answered & (self.rests_until_s + _REST_S <= now_s)
+        forgotten = self.answered & (self.rests_until_s + self.patience.rest_s <= now_s)
         return replace(
             self,
             answered=self.answered | silent,
             misses=np.where(forgotten, 0, _counted(self.misses, silent)).astype(np.int16),
-            rests_until_s=_resting(self.rests_until_s, self.misses, silent, now_s),
+            rests_until_s=self.patience.resting(self.rests_until_s, self.misses, silent, now_s),
             ordered_kw=np.where(over, np.nan, self.ordered_kw),
             ordered_kvar=np.where(over, np.nan, self.ordered_kvar),
             order_id=np.where(over, NEVER_S, self.order_id),
+            judged=self.judged | silent,
+            lost_s=np.where(silent, now_s, self.lost_s),
+            health=self._learnt(np.flatnonzero(silent), OutcomeStatus.UNREACHABLE, now_s),
+        )
+
+    def observed(self, image: Image, able: Capability) -> Response:
+        """Compare what devices do with what they were ordered, once they had time to settle.
+
+        Who takes an order and does not follow it is treated as one that gave only a part.
+
+        Args:
+            image: the process image.
+            able: what the rows can do, not narrowed: nobody is blamed for what it cannot do.
+        """
+        due = np.isfinite(self.ordered_kw) & (self.short_until_s <= image.now_s)
+        due &= (self.since_s != NEVER_S) & (image.ready == 1)
+        due &= image.heard_s >= self.since_s + self.patience.settle_s
+        rows = np.flatnonzero(due).astype(np.int32)
+        if len(rows) == 0:
+            return self
+        seen = compare(rows, self.ordered_kw[rows], self.before_kw[rows], image, able)
+        news = (seen.clear & ~self.judged[rows]) | seen.missing
+        missing, now_s = rows[seen.missing], image.now_s
+        judged, lost_s = self.judged.copy(), self.lost_s.copy()
+        judged[rows], lost_s[missing] = True, now_s
+        side, until_s = self.short_side.copy(), self.short_until_s.copy()
+        side[missing] = seen.side[seen.missing]
+        until_s[missing] = now_s + self.patience.short_s
+        kept = np.where(seen.missing, np.minimum(seen.kept, 0.5), 1.0)[news]
+        return replace(
+            self,
+            judged=judged,
+            lost_s=lost_s,
+            short_side=side,
+            short_until_s=until_s,
+            health=self._learnt(rows[news], OutcomeStatus.PARTIAL, now_s, kept),
         )
 
     def heard(self, rows: NDArray[np.int64], outcomes: Outcomes, now_s: int) -> Response:
@@ -148,7 +257,7 @@ class Response:
         misses, rests = self.misses.copy(), self.rests_until_s.copy()
         misses[rows[reply]] = 0
         refused = rows[newest & (status == OutcomeStatus.REFUSED)]
-        rests[refused] = now_s + _REST_S
+        rests[refused] = now_s + self.patience.rest_s
         lost = np.zeros(len(misses), dtype=bool)
         # A lost order that has been replaced tells of its device while the new one is open too.
         lost[rows[~reply & (newest | ~answered[rows])]] = True
@@ -157,17 +266,24 @@ class Response:
         void[rows[newest & (status == OutcomeStatus.EXPIRED)]] = True
         part = newest & (status == OutcomeStatus.PARTIAL)
         side, until = self._shortened(rows[part], np.asarray(outcomes.p_kw)[known][part], now_s)
+        # What was accepted is judged by what is delivered; the others have said what to think of them.
+        told = newest & ~self.answered[rows] & (status != OutcomeStatus.ACCEPTED)
+        failed = np.zeros(len(misses), dtype=bool)
+        failed[rows[told]] = True
         return replace(
             self,
             answered=answered | lost,
             asked_s=asked,
             misses=_counted(misses, lost),
-            rests_until_s=_resting(rests, misses, lost, now_s),
+            rests_until_s=self.patience.resting(rests, misses, lost, now_s),
             short_side=side,
             short_until_s=until,
             ordered_kw=np.where(void, np.nan, self.ordered_kw),
             ordered_kvar=np.where(void, np.nan, self.ordered_kvar),
             order_id=np.where(void, NEVER_S, self.order_id),
+            judged=self.judged | failed,
+            lost_s=np.where(failed, now_s, self.lost_s),
+            health=self._told(rows[told], status[told], np.asarray(outcomes.p_kw)[known][told], now_s),
         )
 
     def _shortened(self, rows: NDArray[np.int64], p_kw: Kw, now_s: int) -> tuple[NDArray[np.int8], Seconds]:
@@ -176,7 +292,7 @@ class Response:
         clear = np.abs(gap) > _STEP_KW
         side, until = self.short_side.copy(), self.short_until_s.copy()
         side[rows[clear]] = np.sign(gap[clear]).astype(np.int8)
-        until[rows[clear]] = now_s + _SHORT_S
+        until[rows[clear]] = now_s + self.patience.short_s
         return side, until
 
     def due(self, target_kw: Kw, expires_s: Seconds, now_s: int, renew_s: int) -> Mask:
@@ -185,22 +301,30 @@ class Response:
         The target moved, or the order in force ends within ``renew_s`` and the new one, which
         would end at ``expires_s``, lives longer.
         """
-        step = np.maximum(_STEP_KW, _STEP_SHARE * np.abs(np.nan_to_num(self.ordered_kw)))
-        moved = ~(np.abs(target_kw - self.ordered_kw) <= step)
         ends = (self.expires_s - now_s <= renew_s) & (self.expires_s < expires_s)
-        return np.isfinite(target_kw) & self.willing(now_s) & (moved | ends)
+        return np.isfinite(target_kw) & self.willing(now_s) & (self.moved(target_kw) | ends)
 
-    def sent(self, orders: Orders) -> Response:
-        """Remember what goes out."""
+    def sent(self, orders: Orders, present_kw: Kw | None = None) -> Response:
+        """Remember what goes out.
+
+        Args:
+            orders: what goes out.
+            present_kw: (n,) what each row does now, to tell later what came of its order.
+        """
         rows = orders.index
         ordered, order_id = self.ordered_kw.copy(), self.order_id.copy()
         reactive = self.ordered_kvar.copy()
         reactive[rows] = np.nan if orders.q_kvar is None else orders.q_kvar
         asked, expires, answered = self.asked_s.copy(), self.expires_s.copy(), self.answered.copy()
         ordered[rows], order_id[rows] = orders.p_kw, orders.order_id
-        awaited = ~answered[rows] & (expires[rows] + _PATIENCE_S > orders.issued_s)
+        awaited = ~answered[rows] & (expires[rows] + self.patience.answer_s > orders.issued_s)
         asked[rows] = np.where(awaited, asked[rows], orders.issued_s)
         expires[rows], answered[rows] = orders.expires_s, False
+        # A further change before the last one was seen belongs to it: the device is still under way.
+        starts = rows[self.moved(ordered)[rows] & (self.judged | np.isnan(self.ordered_kw))[rows]]
+        before, since, judged = self.before_kw.copy(), self.since_s.copy(), self.judged.copy()
+        before[starts] = np.nan if present_kw is None else present_kw[starts]
+        since[starts], judged[starts] = orders.issued_s, False
         return replace(
             self,
             ordered_kw=ordered,
@@ -209,8 +333,40 @@ class Response:
             asked_s=asked,
             expires_s=expires,
             answered=answered,
+            before_kw=before,
+            since_s=since,
+            judged=judged,
             next_id=self.next_id + len(rows),
         )
+
+    def moved(self, target_kw: Kw) -> Mask:
+        """(n,) where a target is another than the order in force."""
+        step = np.maximum(_STEP_KW, _STEP_SHARE * np.abs(np.nan_to_num(self.ordered_kw)))
+        moved: Mask = ~(np.abs(target_kw - self.ordered_kw) <= step)
+        return moved
+
+    def _told(
+        self, rows: NDArray[np.int64], status: NDArray[np.uint8], p_kw: Kw, now_s: int
+    ) -> Health | None:
+        """What is known of who responds, after answers; each row once."""
+        rows, first = np.unique(rows, return_index=True)
+        change = self.ordered_kw[rows] - self.before_kw[rows]
+        kept = np.divide(
+            p_kw[first] - self.before_kw[rows], change, out=np.full(len(rows), np.nan), where=change != 0
+        )
+        return self._learnt(rows, status[first], now_s, kept)
+
+    def _learnt(
+        self,
+        rows: NDArray[np.integer[Any]],
+        status: NDArray[np.uint8] | OutcomeStatus,
+        now_s: int,
+        kept: NDArray[np.float64] | None = None,
+    ) -> Health | None:
+        if self.health is None or len(rows) == 0:
+            return self.health
+        codes = np.broadcast_to(np.asarray(status, dtype=np.uint8), len(rows))
+        return self.health.learnt(rows.astype(np.int32), codes, now_s, kept)
 
 
 def _level(present: Kw, capability: Capability, image: Image) -> Kw:
@@ -224,9 +380,3 @@ def _level(present: Kw, capability: Capability, image: Image) -> Kw:
 def _counted(misses: NDArray[np.int16], lost: Mask) -> NDArray[np.int16]:
     """One more order in a row without an answer; beyond the longest rest nobody counts."""
     return np.minimum(misses + lost, _LONGEST_DOUBLING).astype(np.int16)
-
-
-def _resting(rests_until_s: Seconds, misses: NDArray[np.int16], lost: Mask, now_s: int) -> Seconds:
-    """Rest of those that have missed one more, twice as long each time; a longer rest stands."""
-    rest_s = np.minimum(_FIRST_REST_S << misses.astype(np.int64), _REST_S)
-    return np.where(lost, np.maximum(rests_until_s, now_s + rest_s), rests_until_s)

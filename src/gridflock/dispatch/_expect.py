@@ -1,0 +1,137 @@
+"""What orders are likely to bring, and how much to order so that it is enough.
+
+A device that is asked for a change brings it with the probability that its past tells. What is
+measured counts as it is: expectation only fills the time between an order and the reading that shows
+what came of it, so that over-ordering goes back as answers come in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from gridflock.dispatch._delivered import believed_kw
+from gridflock.dispatch._response import Response
+from gridflock.fleet import Image, Split
+from gridflock.fleet._health import Health
+from gridflock.model import Capability, Priority
+from gridflock.units import NEVER_S, Kw, Mask, Rows
+
+_PROMISED = 0.9
+"""Events are promises: so probable it shall be that at least what was asked is delivered."""
+_ROUNDS = 3
+_LEAST_SLOPE = 0.25
+_TOLERANCE_KW = 0.05
+_TOLERANCE_SHARE = 0.003
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Odds:
+    """How likely each row brings what it is asked for, n rows.
+
+    Attributes:
+        present_kw: what each does, as far as one can tell.
+        standing_kw: the order in force; what each does where none is.
+        likely: probability that a new change is followed.
+        left: probability that the rest of the order in force still comes.
+        health: what the probabilities come from.
+        now_s: this moment.
+    """
+
+    present_kw: Kw
+    standing_kw: Kw
+    likely: Kw
+    left: Kw
+    health: Health
+    now_s: int
+
+    @classmethod
+    def of(cls, response: Response, image: Image) -> Odds | None:
+        """The odds of this moment; None where nothing is learnt of who responds.
+
+        The longer a device had for a change by its newest reading without having made it, the less
+        likely it still will: by Bayes, with as many late answers as there is settling time left.
+        """
+        health = response.health
+        if health is None:
+            return None
+        patience, now_s = response.patience, image.now_s
+        likely = health.probability(now_s)
+        quiet = (response.since_s != NEVER_S) & image.silent(patience.quiet_s)
+        present = believed_kw(image, quiet)
+        standing = np.where(np.isfinite(response.ordered_kw), response.ordered_kw, present)
+        late = 1.0 - (image.heard_s - response.since_s) / max(patience.settle_s, 1)
+        late = np.where(response.judged, 0.0, np.clip(late, 0.0, 1.0))
+        left = late * likely / (late * likely + 1.0 - likely)
+        return cls(present, standing, likely, left, health, now_s)
+
+    def expected_kw(self, rows: Rows, ordered_kw: Kw, sure: Mask) -> float:
+        """Mean sum of some rows after orders.
+
+        Args:
+            rows: (m,) resources.
+            ordered_kw: (m,) what each is ordered.
+            sure: (m,) who has no choice but to do that.
+        """
+        present, standing = self.present_kw[rows], self.standing_kw[rows]
+        mean = present + self.left[rows] * (standing - present) + self.likely[rows] * (ordered_kw - standing)
+        return float(np.where(sure, ordered_kw, mean).sum())
+
+    def margin_kw(self, rows: Rows, ordered_kw: Kw, sure: Mask, confidence: float) -> float:
+        """By how much less than its mean the change may be, of its sign, at a confidence."""
+        change = np.where(sure, 0.0, ordered_kw - self.present_kw[rows])
+        open_ = (self.left[rows] > 0.0) | (np.abs(ordered_kw - self.standing_kw[rows]) > _TOLERANCE_KW)
+        asked = np.flatnonzero(open_ & (np.abs(change) > _TOLERANCE_KW))
+        if len(asked) == 0:
+            return 0.0
+        bring = self.health.delivery(rows[asked], change[asked], self.now_s, confidence)
+        return bring.expected_kw - bring.promised_kw
+
+
+def confidence_of(priority: Priority) -> float:
+    """Probability with which a want shall be met: an even chance, and more for what is promised."""
+    return _PROMISED if priority is Priority.EVENT else 0.5
+
+
+def enough(
+    asked_kw: float,
+    rows: Rows,
+    share: Split,
+    again: Callable[[float], Split],
+    odds: Odds,
+    able: Capability,
+    confidence: float,
+) -> tuple[Split, float]:
+    """Order so much that what is expected meets what was asked.
+
+    Args:
+        asked_kw: wanted sum of the rows.
+        rows: (m,) resources.
+        share: the split of just that sum.
+        again: the split of another sum.
+        odds: how likely each brings what it is asked for.
+        able: (n,) what the rows can do.
+        confidence: probability with which the sum shall be met.
+
+    Returns:
+        The split to order, and the mean of what it brings.
+    """
+    sure = able.p_lo_kw[rows] == able.p_hi_kw[rows]
+    slope = float(odds.likely[rows[~sure]].mean()) if not sure.all() else 1.0
+    tolerance = max(_TOLERANCE_KW, _TOLERANCE_SHARE * max(abs(asked_kw), float(np.abs(share.p_kw).sum())))
+    wanted, best = asked_kw, (np.inf, share, asked_kw)
+    for _ in range(_ROUNDS):
+        expected = odds.expected_kw(rows, share.p_kw, sure)
+        margin = odds.margin_kw(rows, share.p_kw, sure, confidence) if confidence > 0.5 else 0.0
+        gap = asked_kw - (expected - margin)
+        if abs(gap) >= best[0] - _TOLERANCE_KW:
+            break
+        best = abs(gap), share, expected
+        # Where nobody has more to give, asking for more gives nothing.
+        if abs(gap) <= tolerance or share.shortfall_kw * gap > 0:
+            break
+        wanted += gap / max(slope, _LEAST_SLOPE)
+        share = again(wanted)
+    return best[1], best[2]
