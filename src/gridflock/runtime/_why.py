@@ -32,15 +32,13 @@ class Told:
     """A plan as the ledger tells it.
 
     Attributes:
-        made_at_s: when.
-        seq: its place.
-        before: place of the plan before it: orders older than that have run out.
+        made_at_s: when, unix seconds.
+        before: place in the ledger of the plan before it: orders older than that have run out.
         grounds: what its numbers rest on; None where all rested at base.
-        moved_kw: by row and step of the grounds, how far the feeder's own limits moved a set-point.
+        moved_kw: by row and step of the grounds, kW by which the feeder's own limits moved a set-point.
     """
 
     made_at_s: int
-    seq: int
     before: int
     grounds: Grounds | None
     moved_kw: Mapping[tuple[int, int], float]
@@ -68,7 +66,7 @@ def told_at(record: Record, at_s: int) -> Told:
     if "moved_kw" in columns:
         cells = zip(columns["moved_row"].tolist(), columns["moved_step"].tolist(), strict=True)
         moved = dict(zip(cells, columns["moved_kw"].tolist(), strict=True))
-    return Told(found.time_s, found.seq, before, grounds, moved)
+    return Told(found.time_s, before, grounds, moved)
 
 
 def explanation(record: Record, system: System, name: str, at_s: int) -> ExplanationView:
@@ -93,16 +91,15 @@ def explanation(record: Record, system: System, name: str, at_s: int) -> Explana
 
 def _reasons(told: Told, grounds: Grounds, system: System, name: str, at_s: int) -> Iterator[GroupReasonView]:
     """Each plan group that holds members of what is asked about, the largest first."""
-    flexibility = grounds.flexibility
+    flexibility, mine = grounds.flexibility, system.rows_of[name]
     step = flexibility.grid.step_at(at_s)
-    mine = system.rows_of[name]
+    if step < 0:
+        return
     known = [
         g
         for g, group in enumerate(flexibility.groups)
         if group in system.rows_of and np.isin(system.rows_of[group], mine, assume_unique=True).any()
     ]
-    if step < 0:
-        return
     largest = sorted(known, key=lambda g: -abs(float(grounds.p_kw[g, step])))[:_GROUPS]
     for g in largest:
         found = explain(grounds, flexibility.groups[g], step)
@@ -152,18 +149,23 @@ def _order(record: Record, after: int, row: int, at_s: int) -> OrderView | None:
         if len(at):
             k = int(at[-1])
             expires_s = int(columns["expires_s"][k])
-            sources = entry.head.get("sources")
-            source = int(columns["source"][k])
-            known = isinstance(sources, list) and 0 <= source < len(sources)
-            found = None if expires_s <= at_s else OrderView(
-                id=int(columns["order_id"][k]),
-                p_kw=number(float(columns["p_kw"][k]), 3),
-                q_kvar=number(float(columns["q_kvar"][k]), 3),
-                since=iso(entry.time_s),
-                expires=iso(expires_s),
-                source=str(sources[source]) if known else "reactive power alone",  # type: ignore[index]  # a list
-            )  # fmt: skip
+            found = None if expires_s <= at_s else _order_in(entry, k, expires_s)
     return found
+
+
+def _order_in(entry: Entry, k: int, expires_s: int) -> OrderView:
+    """The k-th order of a tick."""
+    columns, sources = entry.columns, entry.head.get("sources")
+    named = sources if isinstance(sources, list) else []
+    source = int(columns["source"][k])
+    return OrderView(
+        id=int(columns["order_id"][k]),
+        p_kw=number(float(columns["p_kw"][k]), 3),
+        q_kvar=number(float(columns["q_kvar"][k]), 3),
+        since=iso(entry.time_s),
+        expires=iso(expires_s),
+        source=str(named[source]) if 0 <= source < len(named) else "reactive power alone",
+    )
 
 
 def _sentences(
