@@ -14,6 +14,7 @@
 ``load_network`` keep a network in one file (``.gfnet``, ``_network_file.py``).
 """
 
+from gridflock.record._chain import chained
 from gridflock.record._errors import RecordBroken, RecordBusy, RecordError, RecordFull, RecordReadOnly
 from gridflock.record._network_file import load_network, save_network
 from gridflock.record._record import SqliteRecord, open_record
@@ -25,6 +26,7 @@ __all__ = [
     "RecordFull",
     "RecordReadOnly",
     "SqliteRecord",
+    "chained",
     "load_network",
     "open_record",
     "save_network",

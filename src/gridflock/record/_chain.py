@@ -86,3 +86,8 @@ def link(previous: bytes, seq: int, sealed: Sealed) -> bytes:
     digest.update(_LENGTH.pack(len(sealed.head)) + sealed.head)
     digest.update(sealed.columns)
     return digest.digest()
+
+
+def chained(previous: bytes, entry: Entry) -> bytes:
+    """SHA-256 (32 bytes) of an entry at its own place, as the ledger would have it after ``previous``."""
+    return link(previous, entry.seq, seal(entry))

@@ -11,7 +11,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from gridflock.model import Entry, Verdict
-from gridflock.record._chain import seal, unseal
+from gridflock.record._chain import GENESIS, seal, unseal
 from gridflock.record._disk import WriterLock, checked_name, make_folder, write_whole
 from gridflock.record._errors import RecordClosed, RecordReadOnly, of_system
 from gridflock.record._history import History
@@ -134,6 +134,19 @@ class SqliteRecord:
             RecordError: the merged part cannot be written; the parts stand as before.
         """
         return self._history.compact(table, day, key)
+
+    def hash_of(self, seq: int) -> bytes:
+        """Stored hash (32 bytes) of an entry; what stands before the first one for 0.
+
+        Raises:
+            KeyError: no such entry.
+            RecordError: see the tree in ``gridflock.record``.
+        """
+        if seq == 0:
+            return GENESIS
+        for row in self._ledger.rows(seq - 1, seq):
+            return row.hash
+        raise KeyError(seq)
 
     def snapshot(self, name: str, data: bytes | None = None) -> bytes | None:
         """Store ``data`` atomically and return it; without data return what is stored, or None.

@@ -122,8 +122,8 @@ class Known:
     The plan in force is left out: this is only kept before a tick that makes a new one.
 
     Attributes:
-        seq: ledger position of the last tick.
-        tick: its number; 0 before the first.
+        seq: ledger position that all of this is from.
+        tick: number of the last tick; 0 before the first.
         now_s: its moment.
         flow: the last estimate without its network; None before the first.
         state: regulator and capacitor positions.
@@ -138,6 +138,7 @@ class Known:
         past: what forecasts learn from.
         past_s: moment of its last image; -1 for none.
         imaged_s: when the readings were last written to history.
+        settings: tempos and limits, and how orders are made.
     """
 
     seq: int
@@ -156,6 +157,7 @@ class Known:
     past: bytes
     past_s: int
     imaged_s: int
+    settings: Settings
 
 
 class Loop:
@@ -192,8 +194,8 @@ class Loop:
         self.record = record
         self.groups_seq = 0
         """Ledger position of the newest change of groups that the system obeys."""
-        self.keep: Callable[[Known], None] | None = None
-        """Told what was known before a tick that makes a plan, once that tick is recorded."""
+        self.keep: Callable[[Known, int], None] | None = None
+        """Told what was known before a tick that makes a plan, and its moment, once it is recorded."""
         self.deciding = Deciding(settings, past, system.network.timezone, response)
         self._settings = settings
         self._hearing = Hearing(system.fleet.ids, system.fleet.row_of)
@@ -216,6 +218,16 @@ class Loop:
             self._note_peak(t_s, head_kw)
 
     @property
+    def settings(self) -> Settings:
+        """Tempos and limits, and how orders are made."""
+        return self._settings
+
+    @property
+    def wishes(self) -> tuple[Proposal, ...]:
+        """Proposals as the last recorded tick saw them."""
+        return self._wishes
+
+    @property
     def response(self) -> Response:
         """The conversation with every resource."""
         return self.deciding.standing.response
@@ -234,7 +246,7 @@ class Loop:
         if known is not None and made and not moment.halted:
             assert self.keep is not None
             self._kept_s = now_s
-            self.keep(known)
+            self.keep(known, now_s)
         return moment
 
     def live(self, heard: Heard) -> Moment:
@@ -303,6 +315,7 @@ class Loop:
             past=self.past.to_bytes(),
             past_s=-1 if before is None else before.now_s,
             imaged_s=self._imaged_s,
+            settings=self._settings,
         )
 
     def resume(self, known: Known) -> None:
@@ -324,6 +337,19 @@ class Loop:
         self._peak_kw, self._peak_day = known.peak
         self._broken, self._troubles = known.broken, known.troubles
         self._wishes, self.groups_seq, self._imaged_s = known.wishes, known.groups_seq, known.imaged_s
+        self.obey(known.settings)
+
+    def begin(self, seq: int, groups_seq: int) -> None:
+        """Go on after entry ``seq``, with the groups of entry ``groups_seq``; 0 = the system's own."""
+        self._seq, self.groups_seq = seq, groups_seq
+
+    def obey(self, settings: Settings) -> None:
+        """Live under other settings from the next tick on."""
+        before, self._settings = self.deciding, settings
+        self.deciding = Deciding(settings, self.past, self.system.network.timezone, self.response)
+        self.deciding.standing = before.standing
+        self.deciding.planning.prices = before.planning.prices
+        self.deciding.watch(before.planning.watch)
 
     def rehearse(self, moment: Moment, extra: Sequence[Proposal]) -> tuple[Decision, Flow]:
         """What a tick would decide with further wishes, and the feeder after it: the same code."""
@@ -364,7 +390,7 @@ class Loop:
         """
         if self._unrecorded_s:
             text = f"record full: nothing recorded or ordered for {now_s - self._unrecorded_s} s"
-            entries.insert(0, Entry("alarm", now_s, {"cause": "record full", "state": "ends", "text": text}))
+            entries.insert(0, Entry("alarm", now_s, {"cause": FULL, "state": "ends", "text": text}))
         try:
             self._seq = self.record.append(entries)
         except RecordFull as full:
@@ -490,6 +516,8 @@ class Loop:
                 self.record.write_history("resources", _readings_of(image))
 
 
+FULL = "record full"
+"""Cause of the alarm that ends a time of which the ledger has nothing."""
 _FLOW = ("state", "load_kva", "inject_kva", "v", "iterations", "residual_kva", "converged")
 
 

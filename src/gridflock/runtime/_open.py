@@ -1,11 +1,12 @@
 """The one place of wiring: a data folder, a world and a system become a running ``Derms``.
 
 On a folder with a past, everything resumes: open proposals, claims, the groups that were defined, the
-day's trail and peak, and the registry where the ledger has one, with every import since; the forecasts'
-past and the simulated world from their last snapshot, with the orders recorded since then replayed; what
-the meters say in the replay fills the image again. What the ledger does not hold begins anew: the
-conversation with each resource (orders in force are renewed by the first tick), regulator positions, and
-the plan, which the first tick makes.
+day's trail and peak, and the registry where the ledger has one, with every import since; the simulated
+world from its last snapshot, with the orders recorded since then replayed; and the loop itself (readings,
+estimate, regulators, plan, the conversation with each resource) from its last checkpoint, with every tick
+since lived again, so that it goes on as if it had never stopped. Where that cannot be, because the
+registry, the feeder or the program is another or a time went unrecorded, the orders of the ledger that are
+in force are taken up, the forecasts' past comes from its own snapshot, and the rest begins anew.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from gridflock.dispatch import Response
+from gridflock.fleet import Fleet
 from gridflock.model import Entry, Orders, Outcomes, Readings
 from gridflock.plan.coordination import Status
 from gridflock.plan.network import Round
@@ -32,9 +34,22 @@ from gridflock.runtime import _virtual_kept
 from gridflock.runtime._book import Book
 from gridflock.runtime._clock import VirtualClock
 from gridflock.runtime._derms import Derms
-from gridflock.runtime._loop import Loop, Moment
+from gridflock.runtime._loop import Known, Loop, Moment
 from gridflock.runtime._past import Past
 from gridflock.runtime._promises import Promises
+from gridflock.runtime._retrace import (
+    BEGUN,
+    Deaf,
+    Keeper,
+    Mirror,
+    NotReplayable,
+    begun,
+    checkpoint,
+    groups_as_of,
+    marks,
+    retrace,
+    same,
+)
 from gridflock.runtime._roll import take, versions
 from gridflock.runtime._settings import Settings
 from gridflock.runtime._sites import Sites
@@ -45,6 +60,8 @@ from gridflock.sim import Scenario, World, feeder_document
 _SNAPSHOT_EVERY_S = 900
 _WORLD = "world"
 _PAST = "past"
+_TALK_S = 7_200
+"""Orders and answers of so long before say who is asked what, and who answers."""
 
 
 class FolderMismatch(Exception):  # noqa: N818 - bad input, told whole
@@ -115,24 +132,27 @@ def rehearse(
         world, kept = _world(record, scenario)
         trail, last = _trail(record)
         start_s = world.start_s + (join_s or 0) if last is None else last.time_s + settings.tick_s
-        system = _system(record, document, world, registry, start_s)
-        system, virtual, promises, told = _remembered(record, system, start_s)
-        sites = Sites.of(system.charged_sites, system.groups, system.fleet.family)
-        past = Past(system.groups, sites, system.fleet.family, system.fleet.columns["kind"])
-        _learn(past, record, world, system)
-        _still_living(folder, world, start_s)
-        _relive(record, kept, world, system, past)
+        base = system_of(record, document, world, registry, start_s)
+        system, virtual, promises, told = _remembered(record, base, start_s)
         book = Book()
         book.rebuild(record.entries(0, {"proposal", "withdrawal"}))
         book.expire(start_s)
+        _still_living(folder, world, start_s)
+        loop = _lived_on(record, base, document, settings, book, watch)
+        exact = loop is not None
         ticks = 0 if last is None else int(last.head["tick"])  # type: ignore[arg-type]  # ours
-        next_id = 1 if last is None else int(last.head["next_order_id"])  # type: ignore[arg-type]  # ours
-        response = Response.empty(len(system.fleet.ids), next_id)
-        loop = Loop(system, wrap(world), record, settings, past, book, response, ticks, trail)
+        if loop is None:
+            base.fleet.refill(Fleet(base.fleet.registry).cells())
+            past = learnt(record, world, system)
+            response = conversed(record, kept.ids, base.fleet, start_s, last)
+            loop = Loop(base, Deaf(), record, settings, past, book, response, ticks, trail)
+        _relive(record, kept, world, None if exact else loop)
+        loop.field, loop.record, loop.system = wrap(world), record, system
+        loop.keep = Keeper(record)
         if watch is not None:
             loop.watch_plans(watch)
         clock = VirtualClock(start_s, speed, stop)
-        snapshots = _Snapshots(record, world, past, system.fleet.ids, start_s)
+        snapshots = _Snapshots(record, world, loop.past, system.fleet.ids, start_s)
         snapshots.keep(0 if last is None else last.seq)
         derms = Derms(
             loop,
@@ -147,16 +167,17 @@ def rehearse(
             trail,
         )
         what = "resumed" if ticks else "started"
-        head = {"text": f"{what}: {scenario.feeder}, {len(system.places.der_rows)} resources", "tick": ticks}
-        began = Entry("change", start_s, head)  # type: ignore[arg-type]  # JSON values
-        record.append([began, *told])
+        text = f"{what}: {scenario.feeder}, {len(system.places.der_rows)} resources"
+        began = begun(text, start_s, ticks, settings, system.fleet, document, exact=exact)
+        seq = record.append([began, *told])
+        loop.begin(seq, max((e.seq for e in record.entries(0, {_virtual_kept.KIND})), default=0))
     except BaseException:
         record.close()
         raise
     return derms, world
 
 
-def _system(
+def system_of(
     record: Record,
     document: Mapping[str, object],
     world: World,
@@ -275,13 +296,108 @@ def _world(record: Record, scenario: Scenario) -> tuple[World, _Kept]:
     return World.restored(scenario, stored[end:]), _Kept(head["seq"], tuple(head["ids"]))
 
 
-def _relive(record: Record, kept: _Kept, world: World, system: System, past: Past) -> None:
-    """Live the ticks since the snapshot again: the world with its orders, the image and the past."""
+def _lived_on(
+    record: Record,
+    base: System,
+    document: Mapping[str, object],
+    settings: Settings,
+    book: Book,
+    watch: Callable[[Status | Round], None] | None,
+) -> Loop | None:
+    """The loop as the last life left it; None where the ledger does not say all, or says another."""
+    known, last = checkpoint(record), None
+    for entry in record.entries(0, {BEGUN}):
+        last = entry if "fleet" in entry.head else last
+    if known is None or last is None or not marks(base.fleet, document).items() <= last.head.items():
+        return None
+    loop, mirror = again(base, known, book)
+    if watch is not None:
+        loop.watch_plans(watch)
+    try:
+        groups_at = groups_as_of(record, base.groups)
+        if known.groups_seq:
+            loop.system = dataclasses.replace(base, groups=groups_at(known.groups_seq))
+        for lived in retrace(record.entries(known.seq), loop, mirror, groups_at):
+            if not all(map(same, lived.recorded, lived.written)):
+                return None
+    except (NotReplayable, ValueError):
+        return None
+    loop.obey(settings)
+    return loop
+
+
+def again(base: System, known: Known, book: Book) -> tuple[Loop, Mirror]:
+    """A loop that stands where one stood, with nobody to speak to.
+
+    Raises:
+        ValueError: that one was over another fleet, or its past of other groups.
+    """
+    sites = Sites.of(base.charged_sites, base.groups, base.fleet.family)
+    past = Past(base.groups, sites, base.fleet.family, base.fleet.columns["kind"])
+    mirror = Mirror([])
+    nobody = Response.empty(len(base.fleet.ids))
+    loop = Loop(base, Deaf(), mirror, known.settings, past, book, nobody)
+    loop.resume(known)
+    return loop, mirror
+
+
+def conversed(
+    record: Record, ids: tuple[str, ...], fleet: Fleet, start_s: int, last: Entry | None
+) -> Response:
+    """The conversation as far as recorded orders and answers tell it.
+
+    Args:
+        record: ledger.
+        ids: whom rows of its entries mean.
+        fleet: whom rows mean now.
+        start_s: the present.
+        last: newest tick.
+    """
+    response = Response.empty(len(fleet.ids), 1)
+    if last is None:
+        return response
+    row = np.array([*(fleet.row_of.get(name, -1) for name in ids), -1], dtype=np.int64)
+    asked: dict[int, int] = {}
+    for entry in record.entries(0, {"tick"}):
+        if entry.time_s < start_s - _TALK_S:
+            continue
+        orders = recorded_orders(entry, ids)
+        mine = row[orders.index] >= 0
+        orders = dataclasses.replace(
+            orders,
+            ids=fleet.ids,
+            index=row[orders.index][mine].astype(np.int32),
+            order_id=orders.order_id[mine],
+            p_kw=orders.p_kw[mine],
+            q_kvar=None if orders.q_kvar is None else orders.q_kvar[mine],
+            expires_s=orders.expires_s[mine],
+            source=orders.source[mine],
+        )
+        answers = _answers(entry, fleet.ids, asked)
+        response = response.expired(entry.time_s)
+        response = response.heard(answers.index.astype(np.int64), answers, entry.time_s).sent(orders)
+        asked.update(zip(orders.order_id.tolist(), orders.index.tolist(), strict=True))
+    next_id = int(last.head["next_order_id"])  # type: ignore[arg-type]  # ours
+    return dataclasses.replace(response, next_id=next_id)
+
+
+def _answers(entry: Entry, ids: tuple[str, ...], asked: Mapping[int, int]) -> Outcomes:
+    """The answers of a ``tick`` entry to orders that are known."""
+    order_id = entry.columns["outcome_order_id"]
+    rows = np.array([asked.get(k, -1) for k in order_id.tolist()], dtype=np.int32)
+    status, p_kw = entry.columns["outcome_status"], entry.columns["outcome_p_kw"]
+    return Outcomes(ids, rows, order_id, status, p_kw, np.full(len(rows), entry.time_s))
+
+
+def _relive(record: Record, kept: _Kept, world: World, loop: Loop | None) -> None:
+    """Live the ticks since the snapshot again: the world with its orders; image and past of a new loop."""
     for entry in record.entries(kept.seq, {"tick"}):
         world.advance(entry.time_s)
-        system.fleet.ingest(world.read(entry.time_s), entry.time_s)
+        readings = world.read(entry.time_s)
         world.outcomes(entry.time_s)
-        past.add(system.fleet.image(entry.time_s))
+        if loop is not None:
+            loop.system.fleet.ingest(readings, entry.time_s)
+            loop.past.add(loop.system.fleet.image(entry.time_s))
         orders = recorded_orders(entry, kept.ids)
         if len(orders.index):
             world.send(orders)
@@ -316,16 +432,19 @@ def recorded_orders(entry: Entry, ids: tuple[str, ...]) -> Orders:
     )
 
 
-def _learn(past: Past, record: Record, world: World, system: System) -> None:
+def learnt(record: Record, world: World, system: System) -> Past:
     """The forecasts' past: from the last snapshot, or from the meter data of the week before."""
+    sites = Sites.of(system.charged_sites, system.groups, system.fleet.family)
+    past = Past(system.groups, sites, system.fleet.family, system.fleet.columns["kind"])
     stored = record.snapshot(_PAST)
     if stored is not None and past.restore(stored):
-        return
+        return past
     before = world.history()
     ids: Collection[str] = before["ids"]
     rows = np.array([system.fleet.row_of.get(name, -1) for name in ids], dtype=np.int32)
     columns = {name: before[name] for name in ("p_kw", "p_avail_kw", "need_kw")}
     past.load(before["t_s"], columns, rows)
+    return past
 
 
 def _trail(record: Record) -> tuple[list[tuple[int, float]], Entry | None]:
