@@ -291,3 +291,22 @@ def test_a_room_against_the_target_promises_nothing():
     assert (nothing.share, nothing.missing_kw, nothing.delivery.ordered_kw) == (0.0, 0.0, 0.0)
     nobody = health.over_order(5.0, ALL[:0], np.ones(0), NOON_S)
     assert nobody.missing_kw == 5.0
+
+
+@given(seeds, st.integers(0, 200))
+def test_what_is_known_is_a_value(seed, m):
+    """Out of its evidence comes who knows the same and goes on alike; a copy learns for itself."""
+    rng = np.random.default_rng(seed)
+    first, second = outcomes(rng, m), outcomes(rng, m)
+    health = Health(FLEET)
+    health.learn(*first[:2], NOON_S, first[2])
+    evidence = health.evidence
+    before = health.probability(NOON_S)
+    there = Health.of(evidence, copied=True)
+    there.learn(*second[:2], NOON_S + HOUR_S, second[2])
+    assert np.array_equal(Health.of(evidence).probability(NOON_S), before)
+    health.learn(*second[:2], NOON_S + HOUR_S, second[2])
+    later = NOON_S + 2 * HOUR_S
+    assert np.array_equal(there.probability(later), health.probability(later))
+    change = rng.normal(0, 2, 300)
+    assert there.delivery(ALL, change, later) == health.delivery(ALL, change, later)

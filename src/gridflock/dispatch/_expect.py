@@ -54,9 +54,9 @@ class Odds:
         The longer a device had for a change by its newest reading without having made it, the less
         likely it still will: by Bayes, with as many late answers as there is settling time left.
         """
-        health = response.health
-        if health is None:
+        if response.health is None:
             return None
+        health = Health.of(response.health)
         patience, now_s = response.patience, image.now_s
         likely = health.probability(now_s)
         quiet = (response.since_s != NEVER_S) & image.silent(patience.quiet_s)

@@ -20,7 +20,7 @@ from gridflock.dispatch._chance import uniform
 from gridflock.dispatch._delivered import believed_kw, compare
 from gridflock.dispatch._ramp import Ramp
 from gridflock.fleet import Image
-from gridflock.fleet._health import Health
+from gridflock.fleet._health import Evidence, Health
 from gridflock.model import BoundSource, Capability, Orders, Outcomes, OutcomeStatus
 from gridflock.units import NEVER_S, Kvar, Kw, Mask, Seconds
 
@@ -106,13 +106,13 @@ class Response:
     lost_s: Seconds
     next_id: int
     patience: Patience = field(default_factory=Patience)
-    health: Health | None = None
+    health: Evidence | None = None
     ramps: tuple[Ramp, ...] = ()
     told_s: int = NEVER_S
 
     @classmethod
     def empty(
-        cls, n: int, next_id: int = 1, *, health: Health | None = None, patience: Patience | None = None
+        cls, n: int, next_id: int = 1, *, health: Evidence | None = None, patience: Patience | None = None
     ) -> Response:
         """Nobody has been asked yet."""
         never = np.full(n, NEVER_S, dtype=np.int64)
@@ -347,7 +347,7 @@ class Response:
 
     def _told(
         self, rows: NDArray[np.int64], status: NDArray[np.uint8], p_kw: Kw, now_s: int
-    ) -> Health | None:
+    ) -> Evidence | None:
         """What is known of who responds, after answers; each row once."""
         rows, first = np.unique(rows, return_index=True)
         change = self.ordered_kw[rows] - self.before_kw[rows]
@@ -362,11 +362,13 @@ class Response:
         status: NDArray[np.uint8] | OutcomeStatus,
         now_s: int,
         kept: NDArray[np.float64] | None = None,
-    ) -> Health | None:
+    ) -> Evidence | None:
         if self.health is None or len(rows) == 0:
             return self.health
         codes = np.broadcast_to(np.asarray(status, dtype=np.uint8), len(rows))
-        return self.health.learnt(rows.astype(np.int32), codes, now_s, kept)
+        health = Health.of(self.health, copied=True)
+        health.learn(rows.astype(np.int32), codes, now_s, kept)
+        return health.evidence
 
 
 def _level(present: Kw, capability: Capability, image: Image) -> Kw:

@@ -7,7 +7,6 @@ asked, and it never falls below a floor: silence is not success, but it ejects n
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import inf
@@ -29,7 +28,6 @@ _FORGOTTEN = 1e-6
 _LONGEST_S = 1_000.0 * DAY_S
 _HOURS = 24
 _FINEST = 256.0
-_GROUPED = ("_group_kept", "_group_missed", "_group_hour")
 _SHARE = np.zeros(256)
 _SHARE[OutcomeStatus.ACCEPTED], _SHARE[OutcomeStatus.PARTIAL] = 1.0, 0.5
 
@@ -120,6 +118,38 @@ class _Posterior(NamedTuple):
     fading: _Array
 
 
+class Evidence(NamedTuple):
+    """What a ``Health`` knows, as a value that can be kept; n rows, g groups in the shape they have.
+
+    Attributes:
+        rules: how outcomes are believed.
+        group: int32 (n,) group of each resource.
+        link: int32 (n,) provider of each.
+        common: (l,) correlation of the failures behind each provider.
+        kept: float32 (n,), as of ``Health``; and so the next four.
+        missed: float32 (n,).
+        hour: int32 (n,).
+        asked: int32 (n,).
+        latest: uint8 (n,).
+        groups_kept: float64 (hours, *g) the groups' sums.
+        groups_missed: float64 (hours, *g).
+        groups_hour: int64 (hours, *g).
+    """
+
+    rules: HealthRules
+    group: Rows
+    link: Rows
+    common: _Array
+    kept: NDArray[np.float32]
+    missed: NDArray[np.float32]
+    hour: Rows
+    asked: Rows
+    latest: Codes
+    groups_kept: _Array
+    groups_missed: _Array
+    groups_hour: NDArray[np.int64]
+
+
 class Health:
     """The probability to respond of every resource of a fleet, n rows.
 
@@ -157,9 +187,7 @@ class Health:
         shape = (_HOURS if self.rules.hourly else 1, *(len(names) for names in self._labels.values()))
         self._group_kept, self._group_missed = np.zeros(shape), np.zeros(shape)
         self._group_hour = np.full(shape, NEVER_S, dtype=np.int64)
-        lasting = np.arange(int(np.ceil(-np.log2(_FORGOTTEN) * self.rules.half_life_s / HOUR_S)) + 2)
-        self._fading = np.exp2(-lasting * HOUR_S / self.rules.half_life_s)
-        self._fading[-1] = 0.0
+        self._fading = _fading(self.rules)
 
     def moved(self, fleet: Fleet) -> Health:
         """What is known, for the rows of another version of the fleet; new resources were never asked."""
@@ -175,7 +203,7 @@ class Health:
         hours = np.arange(self._group_kept.shape[0])
         here_at = np.ix_(hours, *(ours for ours, _ in shared))
         there_at = np.ix_(hours, *(theirs for _, theirs in shared))
-        for name in _GROUPED:
+        for name in ("_group_kept", "_group_missed", "_group_hour"):
             getattr(there, name)[there_at] = getattr(self, name)[here_at]
         return there
 
@@ -205,13 +233,30 @@ class Health:
         _learn(*state, self._checked(rows), share, status[known], hour, keep, self._fading)
         self._learn_groups(rows, share, hour)
 
-    def learnt(self, rows: Rows, status: Codes, now_s: int, kept: _Array | None = None) -> Health:
-        """As ``learn``, in a copy; what is known here stays as it is."""
-        there = copy.copy(self)
-        for name in ("kept", "missed", "hour", "asked", "latest", *_GROUPED):
-            setattr(there, name, getattr(self, name).copy())
-        there.learn(rows, status, now_s, kept)
-        return there
+    @property
+    def evidence(self) -> Evidence:
+        """What is known, as a value; the arrays are this object's own."""
+        learnt = self.kept, self.missed, self.hour, self.asked, self.latest
+        groups = self._group_kept, self._group_missed, self._group_hour
+        return Evidence(self.rules, self._group, self._link, self._common, *learnt, *groups)
+
+    @classmethod
+    def of(cls, evidence: Evidence, *, copied: bool = False) -> Health:
+        """Who knows that, without the fleet it was learnt from: it cannot move to another.
+
+        Args:
+            evidence: what is known.
+            copied: whether it may learn more; otherwise it shares the arrays.
+        """
+        self = cls.__new__(cls)
+        self.rules, self._by, self._row_of, self._labels = evidence.rules, (), {}, {}
+        fixed: list[Any] = [a if a.flags.writeable else a.copy() for a in evidence[1:4]]
+        learnt: list[Any] = [a.copy() if copied or not a.flags.writeable else a for a in evidence[4:]]
+        self._group, self._link, self._common = fixed
+        self.kept, self.missed, self.hour, self.asked, self.latest, *groups = learnt
+        self._group_kept, self._group_missed, self._group_hour = groups
+        self._fading = _fading(self.rules)
+        return self
 
     def _learn_groups(self, rows: Rows, share: _Array, hour: int) -> None:
         """Add a call's outcomes to those of the groups, in whose sums all of one hour count alike."""
@@ -341,6 +386,14 @@ class Health:
         share = 0.0 if target_kw == 0.0 else min(needed, 1.0) if needed > 0 else 0.0
         part = Delivery(*(share * value for value in whole))
         return OverOrder(share, part, 0.0 if 0.0 <= needed <= 1.0 else target_kw - part.promised_kw)
+
+
+def _fading(rules: HealthRules) -> _Array:
+    """What is left of evidence by its age in hours; of older than the last nothing is."""
+    lasting = np.arange(int(np.ceil(-np.log2(_FORGOTTEN) * rules.half_life_s / HOUR_S)) + 2)
+    fading: _Array = np.exp2(-lasting * HOUR_S / rules.half_life_s)
+    fading[-1] = 0.0
+    return fading
 
 
 def _names(fleet: Fleet, name: str) -> tuple[str, ...]:
