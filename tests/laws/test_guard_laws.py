@@ -1,5 +1,6 @@
 """Laws of the guard: whatever is asked for, what passes is plausible and moves the feeder by little."""
 
+import dataclasses
 import importlib
 import sys
 from pathlib import Path
@@ -10,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from gridflock.dispatch import GuardLimits, Policy, Response, guard
+from gridflock.dispatch import GuardLimits, Policy, Response
+from gridflock.dispatch.guard import Asked, GuardState, guard
 from gridflock.fleet import capability
 from gridflock.model import Priority
 from gridflock.schema import Family, Kind
@@ -42,7 +44,7 @@ LIMITS = st.builds(GuardLimits, step_kw=st.floats(0.5, 300), share=st.floats(0, 
 @st.composite
 def candidates(draw):
     """Rows, what is asked of them (anything at all, or within nameplate), weights, and orders in force."""
-    rows = np.array(draw(st.lists(st.integers(0, N - 1), unique=True, max_size=N)), dtype=np.int32)
+    rows = np.array(sorted(draw(st.sets(st.integers(0, N - 1), max_size=N))), dtype=np.int32)
     k = len(rows)
     wild = draw(npst.arrays(float, k, elements=WILD))
     u = draw(npst.arrays(float, k, elements=CALM))
@@ -50,8 +52,23 @@ def candidates(draw):
     p_kw = np.where(draw(npst.arrays(bool, k)), wild, low + u * (high.astype(float) - low))
     weight = draw(npst.arrays(np.int64, k, elements=st.integers(0, 6)))
     standing = draw(npst.arrays(float, k, elements=st.floats(-50, 50) | st.just(np.nan)))
-    standing = np.where(draw(npst.arrays(bool, k)), p_kw, standing)
+    # The guard remembers in single precision.
+    standing = np.where(draw(npst.arrays(bool, k)), np.clip(p_kw, -1e9, 1e9), standing)
+    standing = standing.astype(np.float32).astype(float)
     return rows, p_kw, weight, np.where(np.isfinite(standing), standing, np.nan)
+
+
+def judge(rows, p_kw, weight, limits, standing=None):
+    """One pass of the guard over candidates of the program's own wishes, each order in force remembered."""
+    wishes = tuple(want(f"w{p}", "all", 0.0, Priority(p)) for p in range(len(Priority)))
+    wishes = tuple(dataclasses.replace(wish, author="local") for wish in wishes)
+    memory = GuardState.empty(N).memory.copied()
+    if standing is not None:
+        known = np.isfinite(standing)
+        memory.last_kw[rows[known]], memory.expires_s[rows[known]] = standing[known], world.NOW_S + 60
+    ends = np.full(len(rows), world.NOW_S + 300)
+    asked = Asked(rows, p_kw, np.full(len(rows), np.nan), ends, weight.astype(np.int16), wishes)
+    return guard(asked, IMAGE, limits, GuardState(memory), {})
 
 
 def moves(rows, p_kw, standing):
@@ -77,7 +94,7 @@ def sound(rows, p_kw):
 def test_the_net_change_stays_within_the_step(orders, limits):
     """Whatever the planner asks, what passes changes the feeder by no more than the step."""
     rows, p_kw, weight, standing = orders
-    passed = guard(rows, p_kw, weight, IMAGE, limits, standing)
+    passed = judge(rows, p_kw, weight, limits, standing)
     move, _ = moves(rows, p_kw, standing)
     assert abs(move[passed.keep].sum()) <= limits.step_kw + 1e-6
 
@@ -86,7 +103,7 @@ def test_the_net_change_stays_within_the_step(orders, limits):
 def test_the_implausible_never_passes(orders, limits):
     """NaN, infinite, beyond nameplate, of the wrong sign, or to what takes no orders: held and counted."""
     rows, p_kw, weight, standing = orders
-    passed = guard(rows, p_kw, weight, IMAGE, limits, standing)
+    passed = judge(rows, p_kw, weight, limits, standing)
     good = sound(rows, p_kw)
     assert not (passed.keep & ~good).any()
     assert passed.implausible == (~good).sum()
@@ -96,7 +113,7 @@ def test_the_implausible_never_passes(orders, limits):
 def test_changed_orders_keep_to_their_share(orders, limits):
     """No more than the share of the fleet gets a changed order in one tick; repeats do not count."""
     rows, p_kw, weight, standing = orders
-    passed = guard(rows, p_kw, weight, IMAGE, limits, standing)
+    passed = judge(rows, p_kw, weight, limits, standing)
     _, repeats = moves(rows, p_kw, standing)
     assert (passed.keep & ~repeats).sum() <= np.ceil(limits.share * N)
 
@@ -105,7 +122,7 @@ def test_changed_orders_keep_to_their_share(orders, limits):
 def test_what_reduces_the_overshoot_passes(orders, step_kw):
     """Orders against the direction of the sum all pass, unless they alone would be too large a step."""
     rows, p_kw, weight, standing = orders
-    keep = guard(rows, p_kw, weight, IMAGE, GuardLimits(step_kw=step_kw), standing).keep
+    keep = judge(rows, p_kw, weight, GuardLimits(step_kw=step_kw), standing).keep
     move, _ = moves(rows, p_kw, standing)
     good = sound(rows, p_kw)
     inward = good & (np.sign(move) != np.sign(move[good].sum()))
@@ -116,7 +133,7 @@ def test_what_reduces_the_overshoot_passes(orders, step_kw):
 def test_weightier_orders_pass_first(orders, step_kw):
     """An order held while all against it pass would not have fitted after the weightier ones of its side."""
     rows, p_kw, weight, standing = orders
-    keep = guard(rows, p_kw, weight, IMAGE, GuardLimits(step_kw=step_kw), standing).keep
+    keep = judge(rows, p_kw, weight, GuardLimits(step_kw=step_kw), standing).keep
     move, repeats = moves(rows, p_kw, standing)
     good = sound(rows, p_kw)
     place = np.empty(len(rows), dtype=int)
@@ -133,7 +150,7 @@ def test_weightier_orders_pass_first(orders, step_kw):
 def test_within_the_limits_all_that_is_plausible_passes(orders):
     """A guard whose limits do not bind only holds what is implausible."""
     rows, p_kw, weight, standing = orders
-    passed = guard(rows, p_kw, weight, IMAGE, GuardLimits(step_kw=1e9), standing)
+    passed = judge(rows, p_kw, weight, GuardLimits(step_kw=1e9), standing)
     assert np.array_equal(passed.keep, sound(rows, p_kw))
     assert passed.held_kw == pytest.approx(0, abs=1e-9)
 
@@ -142,7 +159,7 @@ def test_within_the_limits_all_that_is_plausible_passes(orders):
 def test_what_is_held_is_counted(orders, limits):
     """The held change is that of the plausible orders less that of those that passed."""
     rows, p_kw, weight, standing = orders
-    passed = guard(rows, p_kw, weight, IMAGE, limits, standing)
+    passed = judge(rows, p_kw, weight, limits, standing)
     move, _ = moves(rows, p_kw, standing)
     held = move[sound(rows, p_kw)].sum() - move[passed.keep].sum()
     assert passed.held_kw == pytest.approx(held, abs=1e-6)
@@ -154,7 +171,7 @@ def test_one_giant_does_not_stop_the_others():
     image_kw = np.nan_to_num(IMAGE.p_kw[rows].astype(float))
     p_kw = np.concatenate([[100.0 if image_kw[0] < 50 else 0.0], np.full(6, 5.0)])
     weight = np.array([Priority.OPERATOR] + [Priority.SCHEDULE] * 6)
-    keep = guard(rows, p_kw, weight, IMAGE, GuardLimits(step_kw=40.0)).keep
+    keep = judge(rows, p_kw, weight, GuardLimits(step_kw=40.0)).keep
     assert not keep[0]
     assert keep[1:].sum() >= 3
 
@@ -164,7 +181,7 @@ def test_a_process_may_go_on_with_its_demand():
     rows = GROUPS.rows("type/curtailable")
     demand = IMAGE.p_avail_kw[rows].astype(float)
     assert (demand < IMAGE.columns["p_min_kw"][rows]).all()
-    assert guard(rows, demand, np.zeros(2, int), IMAGE, GuardLimits()).keep.all()
+    assert judge(rows, demand, np.zeros(2, int), GuardLimits()).keep.all()
 
 
 def test_held_orders_are_retried_until_all_have_gone():

@@ -8,8 +8,19 @@ split over the willing in the next tick.
 """
 
 from gridflock.dispatch._arbitrate import Grant, arbitrate
-from gridflock.dispatch._guard import GuardLimits, guard
-from gridflock.dispatch._response import Response
+from gridflock.dispatch._response import Patience, Response
 from gridflock.dispatch._step import Decision, Policy, step
+from gridflock.dispatch.guard import GuardLimits, GuardState, guard
 
-__all__ = ["Decision", "Grant", "GuardLimits", "Policy", "Response", "arbitrate", "guard", "step"]
+__all__ = [
+    "Decision",
+    "Grant",
+    "GuardLimits",
+    "GuardState",
+    "Patience",
+    "Policy",
+    "Response",
+    "arbitrate",
+    "guard",
+    "step",
+]

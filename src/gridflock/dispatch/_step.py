@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from gridflock.dispatch._arbitrate import Grant, Targets, arbitrate
-from gridflock.dispatch._guard import GuardLimits, Passed, guard
+from gridflock.dispatch._chance import uniform
+from gridflock.dispatch._expect import Odds
+from gridflock.dispatch._ramp import ramped
 from gridflock.dispatch._reactive import reactive_due, reactive_targets
 from gridflock.dispatch._response import Response
 from gridflock.dispatch._wishes import from_grid, from_plan, in_force, planned_now
+from gridflock.dispatch.guard import Asked, GuardLimits, GuardState, Passed, guard, revocation
 from gridflock.fleet import Image, capability
 from gridflock.model import BoundSource, Capability, Envelope, Orders, Priority, Proposal, Rejected, Schedule
 from gridflock.units import Kvar, Kw, Mask, Rows, Seconds
@@ -33,6 +36,9 @@ class Policy:
         deadband_kw: a plan that asks less than this of a group, against what it would do unasked,
             asks nothing.
         deadband_share: the same, as a share of what it would do unasked.
+        recovery_s: life of an order that makes up for what others failed to give: should they give it
+            late, it runs out soon.
+        ramp_s: how long events take to come in and to go out, device by device; 0 = at once.
         head_group: group whose sum the feeder-head envelope can move.
         guard: engineered limits of one step.
     """
@@ -41,6 +47,8 @@ class Policy:
     renew_s: int = 120
     deadband_kw: float = 1.0
     deadband_share: float = 0.03
+    recovery_s: int = 150
+    ramp_s: int = 600
     head_group: str = "all"
     guard: GuardLimits = field(default_factory=GuardLimits)
 
@@ -79,6 +87,7 @@ def step(
     rows_of: Mapping[str, Rows],
     response: Response,
     policy: Policy,
+    guarded: GuardState | None = None,
 ) -> Decision:
     """Decide the orders of this moment (``image.now_s``). A pure function: a dry run is a call.
 
@@ -91,15 +100,21 @@ def step(
         rows_of: every group's rows.
         response: who has been asked what, and who answers.
         policy: settings.
+        guarded: what the guard knows and people have set; None = nothing yet.
 
     Returns:
         Orders with expiry, and the reason of every target.
     """
     now_s = image.now_s
-    response = response.expired(now_s)
     able = capability(image)
-    can = response.narrowed(able, image)
+    response = response.expired(now_s).observed(image, able)
+    odds = Odds.of(response, image)
+    guarded = GuardState.empty(image.n) if guarded is None else guarded
+    can = response.narrowed(able, image, None if odds is None else odds.likely)
+    can = guarded.narrowed(can, image, rows_of)
     wishes, rejected = in_force(proposals, rows_of, now_s)
+    ramps = ramped(response.ramps, wishes, response.told_s, now_s, policy.ramp_s)
+    response = replace(response, ramps=ramps, told_s=now_s)
     deadband = policy.deadband_kw, policy.deadband_share
     for more, faults in (
         from_plan(schedule, image, rows_of, policy.head_group, deadband),
@@ -108,30 +123,75 @@ def step(
         wishes += more
         rejected += faults
     planned = planned_now(schedule, image)
-    targets = arbitrate(wishes, rows_of.__getitem__, image, can, response.ordered_kw, planned.p_kw)
-    expires_s = _expiry(targets, now_s, policy.valid_s)
+    targets = arbitrate(
+        wishes,
+        rows_of.__getitem__,
+        image,
+        can,
+        response.ordered_kw,
+        planned.p_kw,
+        odds=odds,
+        ramps=[ramp for ramp in ramps if ramp.proposal.group in rows_of],
+    )
+    expires_s = _expiry(targets, response, now_s, policy)
     may = (able.hi_source != BoundSource.NOT_READY) & response.willing(now_s)
     due = may & response.due(targets.p_kw, expires_s, now_s, policy.renew_s)
     due |= _off_sum(may & ~due, targets, response)
     q_kvar = reactive_targets(envelopes, rows_of, image, planned.q_kvar)
     volts = may & reactive_due(q_kvar, response.ordered_kvar, image)
-    rows = np.flatnonzero(due | (volts & (targets.source >= 0))).astype(np.int32)
-    weight = np.array([p.priority for p in targets.proposals], dtype=np.int64)[targets.source[rows]]
-    passed = guard(rows, targets.p_kw[rows], weight, image, policy.guard, response.ordered_kw[rows])
-    # Orders of reactive power alone leave the active power to the device: nothing for the guard.
-    alone = np.flatnonzero(volts & (targets.source < 0)).astype(np.int32)
-    rows = np.sort(np.concatenate([rows[passed.keep], alone]))
+    # Orders of reactive power alone leave the active power to the device.
+    alone = volts & (targets.source < 0)
+    rows = np.flatnonzero(due | volts).astype(np.int32)
     expires_s = np.where(targets.source < 0, now_s + policy.valid_s, expires_s)
-    orders = _orders(image, rows, targets, q_kvar, expires_s, response.next_id)
-    return Decision(orders, targets, can, passed, response.sent(orders), tuple(rejected))
+    asked = Asked(
+        rows=rows,
+        p_kw=np.where(alone, np.nan, targets.p_kw)[rows],
+        q_kvar=q_kvar[rows],
+        expires_s=expires_s[rows],
+        source=targets.source[rows],
+        proposals=targets.proposals,
+        next_id=response.next_id,
+        policy=repr(policy),
+    )
+    passed = guard(asked, image, policy.guard, guarded, rows_of)
+    if len(passed.revoke):
+        orders = revocation(image, passed.revoke, response.next_id, policy.valid_s)
+    else:
+        orders = _orders(image, rows[passed.keep], targets, q_kvar, expires_s, response.next_id)
+    return Decision(
+        orders, targets, can, passed, response.sent(orders, _present(image, odds)), tuple(rejected)
+    )
 
 
-def _expiry(targets: Targets, now_s: int, valid_s: int) -> Seconds:
-    """(n,) end of an order made now: with its wish, unless that is the plan, which goes on."""
-    longest = now_s + valid_s
+def _expiry(targets: Targets, response: Response, now_s: int, policy: Policy) -> Seconds:
+    """(n,) end of an order made now: with its wish, unless that is the plan, which goes on.
+
+    Orders of an event end one after the other, so that devices return one by one even if nobody can
+    tell them to; changed orders of a wish that has just lost something to devices' failing end soon.
+    """
+    longest = now_s + policy.valid_s
     ends = [longest if p.priority == Priority.SCHEDULE else p.until_s + _GRACE_S for p in targets.proposals]
     # The last entry stands for position -1, where nobody asks.
-    return np.minimum(np.array([*ends, now_s], dtype=np.int64), longest)[targets.source]
+    by_wish = np.array([*ends, now_s], dtype=np.int64)
+    expires = by_wish[targets.source]
+    for k, proposal in enumerate(targets.proposals):
+        if proposal.priority == Priority.EVENT and by_wish[k] < longest + policy.ramp_s:
+            mine = targets.source == k
+            lot = uniform(len(mine), proposal.id)[mine]
+            expires[mine] += np.ceil(policy.ramp_s * lot).astype(np.int64)
+    expires = np.minimum(expires, longest)
+    lost = np.flatnonzero(response.lost_s > now_s - response.patience.answer_s)
+    if len(lost):
+        recovers = np.zeros(len(ends) + 1, dtype=bool)
+        recovers[targets.source[lost]] = True
+        recovers[-1] = False
+        soon = recovers[targets.source] & response.moved(targets.p_kw)
+        expires = np.where(soon, np.minimum(expires, now_s + policy.recovery_s), expires)
+    return expires
+
+
+def _present(image: Image, odds: Odds | None) -> Kw:
+    return np.asarray(image.p_kw, dtype=np.float64) if odds is None else odds.present_kw
 
 
 def _off_sum(stays: Mask, targets: Targets, response: Response) -> Mask:

@@ -1,0 +1,79 @@
+"""Candidate orders, and how far each would move its resource."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gridflock.model import Priority, Proposal
+from gridflock.units import Kvar, Kw, Mask, Rows, Seconds
+
+_GRID = int(Priority.ENVELOPE)
+"""Reactive orders without a wish weigh like the grid's limits."""
+Places = NDArray[np.intp]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Asked:
+    """Candidate orders, k of them.
+
+    Attributes:
+        rows: int32 (k,) resources.
+        p_kw: (k,) ordered injection; NaN where only reactive power is asked.
+        q_kvar: (k,) ordered reactive injection; NaN where none is asked.
+        expires_s: (k,) when each would end.
+        source: (k,) position in ``proposals``; -1 for the grid's reactive orders.
+        proposals: whose wishes they are.
+        next_id: id of the first order that goes out.
+        policy: mark of the policy that made them; another one is tried out first.
+    """
+
+    rows: Rows
+    p_kw: Kw
+    q_kvar: Kvar
+    expires_s: Seconds
+    source: NDArray[np.integer]
+    proposals: tuple[Proposal, ...]
+    next_id: int = 1
+    policy: str = ""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Moves:
+    """How far each candidate would move its resource, k of them.
+
+    Attributes:
+        rows: resources.
+        source: position of its proposal; -1 where it has none.
+        kw: signed change of injection.
+        extra: what it adds to its credential's account.
+        repeats: whether it repeats the order in force.
+        turn: (k,) places, those that go first in front.
+    """
+
+    rows: Rows
+    source: NDArray[np.integer]
+    kw: Kw
+    extra: Kw
+    repeats: Mask
+    turn: Places
+
+    @classmethod
+    def of(cls, asked: Asked, kw: Kw, extra: Kw, repeats: Mask) -> Moves:
+        """Repeats first, then by weight, then by row."""
+        weight = np.array([*(wish.priority for wish in asked.proposals), _GRID], dtype=np.uint8)
+        key = weight[asked.source] + np.where(repeats, np.uint8(0), np.uint8(len(Priority)))
+        return cls(asked.rows, asked.source, kw, extra, repeats, np.argsort(key, kind="stable"))
+
+    @property
+    def away(self) -> Kw:
+        """(k,) how much further each takes its resource from where it came from."""
+        gone: Kw = self.extra - np.abs(self.kw)
+        return gone
+
+    def ranked(self, some: Mask) -> Places:
+        """Places of some candidates, those that go first in front."""
+        found: Places = self.turn[some[self.turn]]
+        return found

@@ -1,0 +1,141 @@
+"""Engineered limits: what may move at once, in a while, and by whom."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, fields
+
+from gridflock.model import Rejected
+
+OWN = frozenset({"plan", "grid", "local", "gridflock"})
+"""Authors that are this program, or code in its process: the loop's limits are theirs, no budget is."""
+
+
+@dataclass(frozen=True, slots=True)
+class GroupLimit:
+    """What may move in one feeder or group, whoever asks.
+
+    Attributes:
+        group: id of the feeder or group.
+        step_kw: largest change of its injection by the orders of one tick, either way.
+        rate_kw_s: the same for each second since the tick before.
+        share: largest share of its members that may get a *changed* order in one tick.
+        moved_kw: most that orders may move in any ``window_s``, both ways added.
+    """
+
+    group: str
+    step_kw: float = math.inf
+    rate_kw_s: float = math.inf
+    share: float = 1.0
+    moved_kw: float = math.inf
+
+
+@dataclass(frozen=True, slots=True)
+class GuardLimits:
+    """What may move. The first four hold over everything, ``groups`` for parts of it.
+
+    Attributes:
+        step_kw: largest change of the whole injection by orders of one tick, either way. A
+            single resource that would have to move by more is never moved: choose it above the
+            largest unit.
+        rate_kw_s: the same for each second since the tick before.
+        share: largest share of the fleet that may get a *changed* order in one tick.
+        moved_kw: most that orders may move in any ``window_s``, both ways added.
+        groups: limits of feeders and groups; they may overlap.
+        window_s: length of the rolling window of ``moved_kw`` and of budgets.
+        budget_kw: most that one external credential may move in any window, there and back.
+        budget_share: the same as a share of the fleet's size; the smaller of the two holds.
+        budgets: kW for credentials that have a budget of their own.
+        approval_kw: what a credential may hold displaced by itself; more needs a second person.
+        approval_s: life of an approval.
+        waiting_s: how long a proposal waits for one.
+        reversals: most changes of direction of one resource in any ``reversal_s``.
+        reversal_s: the window of reversals.
+        canary_share: share of its members that the first orders of an author go to.
+        canary_from: authors with fewer members at once are not tried out.
+        canary_good: share of those that must answer well before the rest is asked.
+        trial_s: a trial without enough answers for so long has failed; a failed one rests as long.
+        settle_s: a device's reading tells what an order did when it is younger by so much.
+    """
+
+    step_kw: float = 150.0
+    rate_kw_s: float = math.inf
+    share: float = 1.0
+    moved_kw: float = math.inf
+    groups: tuple[GroupLimit, ...] = ()
+    window_s: int = 300
+    budget_kw: float = math.inf
+    budget_share: float = math.inf
+    budgets: Mapping[str, float] = field(default_factory=dict)
+    approval_kw: float = math.inf
+    approval_s: int = 4 * 3_600
+    waiting_s: int = 1_800
+    reversals: int = 1_000
+    reversal_s: int = 900
+    canary_share: float = 1.0
+    canary_from: int = 100
+    canary_good: float = 0.9
+    trial_s: int = 300
+    settle_s: int = 15
+
+    def all_groups(self) -> tuple[GroupLimit, ...]:
+        """The limits of groups, and that of the whole (group ``""``) behind them."""
+        whole = GroupLimit("", self.step_kw, self.rate_kw_s, self.share, self.moved_kw)
+        return (*self.groups, whole)
+
+    def budget_of(self, credential: str, fleet_kw: float) -> float:
+        """What a credential may move in a window, kW, in a fleet of a size in kW."""
+        if credential in self.budgets:
+            return self.budgets[credential]
+        share = math.inf if math.isinf(self.budget_share) else self.budget_share * fleet_kw
+        return min(self.budget_kw, share)
+
+    def faults(self, groups: Collection[str] | None = None) -> tuple[Rejected, ...]:
+        """What is wrong with the limits, each by name; ``groups``: those that exist, where known."""
+        found = _wrong(self, "guard", "")
+        for limit in self.groups:
+            found += _wrong(limit, "guard group", limit.group)
+            if groups is not None and limit.group not in groups:
+                found.append(Rejected("guard group", "group", (limit.group,), "no such feeder or group"))
+        names = [limit.group for limit in self.groups]
+        found += [
+            Rejected("guard group", "group", (name,), "has more than one limit")
+            for name in sorted({name for name in names if names.count(name) > 1})
+        ]
+        found += [
+            Rejected("guard", "budgets", (name,), f"{kw!r} is no power of at least 0 kW")
+            for name, kw in self.budgets.items()
+            if not _at_least(kw, 0.0)
+        ]
+        return tuple(found)
+
+
+def _wrong(limits: GuardLimits | GroupLimit, component: str, of: str) -> list[Rejected]:
+    """Fields outside their range."""
+    ids = (of,) if of else ()
+    found = []
+    for one in fields(limits):
+        least, most, rule = _RANGES.get(one.name, (-math.inf, math.inf, ""))
+        value = getattr(limits, one.name)
+        if rule and not (_at_least(value, least) and value <= most):
+            found.append(Rejected(component, one.name, ids, f"{value!r} is not {rule}"))
+    return found
+
+
+_Range = tuple[float, float, str]
+_COUNT: _Range = (0.0, math.inf, "a number of at least 0")
+_POWER: _Range = (0.0, math.inf, "at least 0 (inf: no limit)")
+_SHARE: _Range = (0.0, 1.0, "from 0 to 1")
+_TIME: _Range = (1.0, 86_400.0, "from 1 s to a day")
+_RANGES: Mapping[str, _Range] = {
+    **dict.fromkeys(("step_kw", "rate_kw_s", "moved_kw", "budget_kw", "budget_share", "approval_kw"), _POWER),
+    **dict.fromkeys(("share", "canary_share", "canary_good"), _SHARE),
+    **dict.fromkeys(("window_s", "reversal_s", "approval_s", "waiting_s", "trial_s", "settle_s"), _TIME),
+    **dict.fromkeys(("reversals", "canary_from"), _COUNT),
+}
+
+
+def _at_least(value: object, least: float) -> bool:
+    """Whether a value is a number that is not below a bound; NaN is not."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and value >= least

@@ -1,0 +1,230 @@
+"""What the guard remembers of every resource and of every account, independent of who plans."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gridflock.dispatch.guard import _kernels
+from gridflock.dispatch.guard._limits import GuardLimits
+from gridflock.fleet import Image
+from gridflock.units import NEVER_S, Kw, Rows, Seconds
+
+Spent = Mapping[str, tuple[tuple[int, float], ...]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Memory:
+    """The orders that went out, row by row, and what moved, account by account.
+
+    Attributes:
+        last_kw: float32 (n,) power of the last order; NaN where it left that to the device.
+        expires_s: (n,) when that order ends.
+        issued_s: (n,) when it went out.
+        order_id: int64 (n,) its id; -1 where none was sent.
+        base_kw: float32 (n,) where the resource comes back to when an external credential lets go.
+        holder: int32 (n,) position in ``accounts`` of who holds it displaced; -1 where nobody does.
+        turn: int8 (n,) direction of the last change.
+        turn_s: float64 (n,) reversals as a moment: each adds its share of the window (a leaky
+            bucket as in the generic cell rate algorithm of ITU-T I.371).
+        accounts: external credentials and approved proposals that hold or held something.
+        held_kw: float64 (accounts,) displacement that each holds now.
+        spent: moments and kW moved, of accounts and of limited groups, within the longest window.
+    """
+
+    last_kw: Kw
+    expires_s: Seconds
+    issued_s: Seconds
+    order_id: NDArray[np.int64]
+    base_kw: Kw
+    holder: Rows
+    turn: NDArray[np.int8]
+    turn_s: NDArray[np.float64]
+    accounts: tuple[str, ...]
+    held_kw: Kw
+    spent: Spent
+
+    @classmethod
+    def empty(cls, n: int) -> Memory:
+        """Nobody has been asked anything."""
+        never = np.full(n, NEVER_S, dtype=np.int64)
+        nothing = np.full(n, np.nan, dtype=np.float32)
+        return cls(
+            last_kw=nothing,
+            expires_s=never,
+            issued_s=never,
+            order_id=never,
+            base_kw=nothing,
+            holder=np.full(n, -1, dtype=np.int32),
+            turn=np.zeros(n, dtype=np.int8),
+            turn_s=np.zeros(n),
+            accounts=(),
+            held_kw=np.zeros(0),
+            spent={},
+        )
+
+    @property
+    def columns(self) -> tuple[NDArray[Any], ...]:
+        """The columns of rows as the loops take them."""
+        return (
+            self.last_kw,
+            self.expires_s,
+            self.issued_s,
+            self.base_kw,
+            self.holder,
+            self.turn,
+            self.turn_s,
+        )
+
+    def copied(self) -> Memory:
+        """The same with row columns that may be written."""
+        names = ("last_kw", "expires_s", "issued_s", "order_id", "base_kw", "holder", "turn", "turn_s")
+        return replace(self, **{name: getattr(self, name).copy() for name in names})
+
+    def knowing(self, accounts: Sequence[str]) -> Memory:
+        """The same with these accounts among its own."""
+        known = set(self.accounts)
+        new = [name for name in dict.fromkeys(accounts) if name not in known]
+        if not new:
+            return self
+        held = np.concatenate([self.held_kw, np.zeros(len(new))])
+        return replace(self, accounts=(*self.accounts, *new), held_kw=held)
+
+    def spent_kw(self, account: str, now_s: int, window_s: int) -> float:
+        """What an account, or a group, has moved within the window that ends now."""
+        return sum(kw for t_s, kw in self.spent.get(account, ()) if t_s > now_s - window_s)
+
+    def used_kw(self, account: str, now_s: int, window_s: int) -> float:
+        """What counts against an account's budget: moved in the window, and displaced now."""
+        held = self.held_kw[self.accounts.index(account)] if account in self.accounts else 0.0
+        return self.spent_kw(account, now_s, window_s) + float(held)
+
+    def released(self, now_s: int, *, everybody: bool = False) -> Memory:
+        """Orders that have ended, or all of them, give back what they held displaced."""
+        if not (self.holder >= 0).any():
+            return self
+        memory, back, held = self.copied(), np.zeros(len(self.accounts)), self.held_kw.copy()
+        if not _kernels.released(memory.columns, now_s, everybody, back, held):
+            return self
+        return replace(memory, held_kw=held, spent=_booked(self.spent, self.accounts, back, now_s))
+
+    def forgotten(self, rows: Rows, now_s: int) -> Memory:
+        """Rows whose order did not take effect: nothing is in force, and nothing comes back."""
+        rows = rows[self.expires_s[rows] > now_s]
+        if len(rows) == 0:
+            return self
+        memory = self.copied()
+        held = self.held_kw.copy()
+        mine = rows[self.holder[rows] >= 0]
+        away = np.abs(self.last_kw[mine].astype(np.float64) - self.base_kw[mine])
+        np.subtract.at(held, self.holder[mine], away)
+        memory.last_kw[rows], memory.base_kw[rows] = np.nan, np.nan
+        memory.expires_s[rows], memory.holder[rows] = now_s, -1
+        return replace(memory, held_kw=np.maximum(held, 0.0))
+
+    def took(self, sent: Sent, image: Image, limits: GuardLimits, groups: Mapping[str, float]) -> Memory:
+        """Remember orders that go out.
+
+        Args:
+            sent: they.
+            image: nameplates, and the present moment.
+            limits: how long is remembered.
+            groups: kW that they move in each limited group.
+        """
+        memory = self.knowing(sent.accounts)
+        now_s = image.now_s
+        at = {name: place for place, name in enumerate(memory.accounts)}
+        place = np.array([*(at[name] for name in sent.accounts), -1], dtype=np.int32)
+        account = place[sent.account]
+        gap_s, _ = turning(limits)
+        back, held = np.zeros(len(memory.accounts)), memory.held_kw.copy()
+        if len(sent.rows):
+            memory = memory.copied()
+            plates = image.columns["p_min_kw"], image.columns["p_max_kw"]
+            _kernels.remember(
+                sent.rows, sent.p_kw, sent.start_kw, sent.expires_s, account,
+                memory.columns, *plates, now_s, gap_s, back, held,
+            )  # fmt: skip
+            memory.order_id[sent.rows] = sent.order_id
+            mine = account >= 0
+            back += np.bincount(account[mine], np.abs(sent.p_kw - sent.start_kw)[mine], minlength=len(back))
+        spent = _booked(memory.spent, memory.accounts, back, now_s)
+        spent = _booked(spent, list(groups), np.array(list(groups.values())), now_s)
+        return _without_the_old(replace(memory, held_kw=held, spent=spent), now_s, limits.window_s)
+
+
+_IDLE_ACCOUNTS = 64
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sent:
+    """Orders that go out, k of them.
+
+    Attributes:
+        rows: int32 (k,) ascending.
+        p_kw: float64 (k,) ordered injection; NaN where it is left to the device.
+        start_kw: (k,) power that each change is counted from.
+        expires_s: (k,) when they end.
+        order_id: int64 (k,).
+        account: int32 (k,) position in ``accounts``; -1 where no external credential asks.
+        accounts: credentials and approved proposals.
+    """
+
+    rows: Rows
+    p_kw: Kw
+    start_kw: Kw
+    expires_s: Seconds
+    order_id: NDArray[np.int64]
+    account: Rows
+    accounts: tuple[str, ...]
+
+
+def turning(limits: GuardLimits) -> tuple[float, float]:
+    """What one reversal costs, and how much may be owed, s: never more than so many in any window.
+
+    At most ``floor((room + window) / gap) + 1`` events of a leaky bucket fall into a window.
+    """
+    many, window_s = limits.reversals, float(limits.reversal_s)
+    if many == 0:
+        return np.inf, -np.inf
+    if many == 1:
+        return window_s + 1.0, 0.0
+    return 2.0 * window_s / (many - 1), window_s
+
+
+def _booked(spent: Spent, accounts: Sequence[str], kw: Kw, now_s: int) -> Spent:
+    """Further moves of accounts, each moment as one."""
+    some = np.flatnonzero(kw > 0.0).tolist()
+    if not some:
+        return spent
+    booked = dict(spent)
+    for k in some:
+        name = accounts[k]
+        booked[name] = (*booked.get(name, ()), (now_s, float(kw[k])))
+    return booked
+
+
+def _without_the_old(memory: Memory, now_s: int, window_s: int) -> Memory:
+    """Drop what no window reaches any more; accounts stay until nothing is told of them."""
+    first = now_s - window_s
+    spent = memory.spent
+    if any(moves[0][0] <= first for moves in spent.values()):
+        young = {name: tuple(m for m in moves if m[0] > first) for name, moves in spent.items()}
+        spent = {name: moves for name, moves in young.items() if moves}
+    done = [k for k, name in enumerate(memory.accounts) if name not in spent and memory.held_kw[k] < 1e-9]
+    if len(done) <= _IDLE_ACCOUNTS:
+        return replace(memory, spent=spent)
+    keep = np.setdiff1d(np.arange(len(memory.accounts)), done)
+    place = np.full(len(memory.accounts) + 1, -1, dtype=np.int32)
+    place[keep] = np.arange(len(keep))
+    return replace(
+        memory,
+        spent=spent,
+        accounts=tuple(memory.accounts[k] for k in keep.tolist()),
+        held_kw=memory.held_kw[keep],
+        holder=place[memory.holder],
+    )
