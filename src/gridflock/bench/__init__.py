@@ -5,6 +5,7 @@ not, the figures say so (``counts``) and why (``why_not``).
 """
 
 from gridflock.bench._coordination import coordination
+from gridflock.bench._dispatch import dispatch
 from gridflock.bench._estimation import estimation
 from gridflock.bench._fleet import ImportFailed, fleet
 from gridflock.bench._flexibility import flexibility
@@ -21,6 +22,7 @@ __all__ = [
     "ProcessorFailed",
     "against_power_grid_model",
     "coordination",
+    "dispatch",
     "estimation",
     "fleet",
     "flexibility",

@@ -300,6 +300,23 @@ def bench_flexibility(
     _measured(_offline.bench_flexibility(members, prices, seed), as_json)
 
 
+@bench.command("dispatch")
+def bench_dispatch(
+    ders: Annotated[int, typer.Option(min=1_000, max=2_000_000, help="Resources.")] = 100_000,
+    ticks: Annotated[int, typer.Option(min=0, max=10_000, help="0: 100, or 40 of very many.")] = 0,
+    seed: Seed = 0,
+    as_json: AsJson = False,
+) -> None:
+    """The fast tick: from the image to orders recorded and handed to adapters.
+
+    Beside a plain split by group in NumPy in the same run. Ends with exit code 2 where an order is outside
+    what its resource can do, or a shortfall is without causes.
+    """
+    from gridflock.console import _offline
+
+    _measured(_offline.bench_dispatch(ders, ticks, seed), as_json)
+
+
 @bench.command("coordination")
 def bench_coordination(
     ders: Annotated[int, typer.Option(min=80, max=2_000_000, help="Devices.")] = 1_000_000,

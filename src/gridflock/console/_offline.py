@@ -179,6 +179,13 @@ def bench_flexibility(members: int, prices: int, seed: int) -> dict[str, Any]:
     return dict(bench.flexibility(members, prices, seed))
 
 
+def bench_dispatch(ders: int, ticks: int, seed: int) -> dict[str, Any]:
+    """The fast tick measured."""
+    from gridflock import bench  # noqa: PLC0415 - a bench loads what it measures
+
+    return dict(bench.dispatch(ders, ticks, seed))
+
+
 def bench_coordination(ders: int, feeders: int, steps: int, fleet: str, seed: int) -> dict[str, Any]:
     """Price coordination measured, or an end that names what does not fit."""
     from gridflock import bench  # noqa: PLC0415 - a bench loads what it measures
