@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from gridflock.dispatch import GuardLimits, Policy, Response
-from gridflock.dispatch.guard import Asked, GuardState, guard
+from gridflock.dispatch.guard import Asked, GuardState, Rules, guard
 from gridflock.fleet import capability
 from gridflock.model import Priority
 from gridflock.schema import Family, Kind
@@ -68,7 +68,7 @@ def judge(rows, p_kw, weight, limits, standing=None):
         memory.last_kw[rows[known]], memory.expires_s[rows[known]] = standing[known], world.NOW_S + 60
     ends = np.full(len(rows), world.NOW_S + 300)
     asked = Asked(rows, p_kw, np.full(len(rows), np.nan), ends, weight.astype(np.int16), wishes)
-    return guard(asked, IMAGE, limits, GuardState(memory), {})
+    return guard(asked, IMAGE, limits, Rules(), GuardState(memory), {})
 
 
 def moves(rows, p_kw, standing):

@@ -10,7 +10,7 @@ split over the willing in the next tick.
 from gridflock.dispatch._arbitrate import Grant, arbitrate
 from gridflock.dispatch._response import Patience, Response
 from gridflock.dispatch._step import Decision, Policy, step
-from gridflock.dispatch.guard import GuardLimits, GuardState, guard
+from gridflock.dispatch.guard import GuardLimits, GuardState, Rules, guard
 
 __all__ = [
     "Decision",
@@ -20,6 +20,7 @@ __all__ = [
     "Patience",
     "Policy",
     "Response",
+    "Rules",
     "arbitrate",
     "guard",
     "step",

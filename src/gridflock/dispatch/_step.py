@@ -14,7 +14,7 @@ from gridflock.dispatch._ramp import ramped
 from gridflock.dispatch._reactive import reactive_due, reactive_targets
 from gridflock.dispatch._response import Response
 from gridflock.dispatch._wishes import from_grid, from_plan, in_force, planned_now
-from gridflock.dispatch.guard import Asked, GuardLimits, GuardState, Passed, guard, revocation
+from gridflock.dispatch.guard import Asked, GuardLimits, GuardState, Passed, Rules, guard, revocation
 from gridflock.fleet import Image, capability
 from gridflock.model import BoundSource, Capability, Envelope, Orders, Priority, Proposal, Rejected, Schedule
 from gridflock.units import Kvar, Kw, Mask, Rows, Seconds
@@ -87,6 +87,7 @@ def step(
     rows_of: Mapping[str, Rows],
     response: Response,
     policy: Policy,
+    rules: Rules | None = None,
     guarded: GuardState | None = None,
 ) -> Decision:
     """Decide the orders of this moment (``image.now_s``). A pure function: a dry run is a call.
@@ -100,7 +101,8 @@ def step(
         rows_of: every group's rows.
         response: who has been asked what, and who answers.
         policy: settings.
-        guarded: what the guard knows and people have set; None = nothing yet.
+        rules: what people have set for the guard; None = nothing.
+        guarded: what the guard knows; None = nothing yet.
 
     Returns:
         Orders with expiry, and the reason of every target.
@@ -109,9 +111,10 @@ def step(
     able = capability(image)
     response = response.expired(now_s).observed(image, able)
     odds = Odds.of(response, image)
+    rules = Rules() if rules is None else rules
     guarded = GuardState.empty(image.n) if guarded is None else guarded
     can = response.narrowed(able, image, None if odds is None else odds.likely)
-    can = guarded.narrowed(can, image, rows_of)
+    can = rules.narrowed(can, image, rows_of)
     wishes, rejected = in_force(proposals, rows_of, now_s)
     ramps = ramped(response.ramps, wishes, response.told_s, now_s, policy.ramp_s)
     response = replace(response, ramps=ramps, told_s=now_s)
@@ -153,7 +156,7 @@ def step(
         next_id=response.next_id,
         policy=repr(policy),
     )
-    passed = guard(asked, image, policy.guard, guarded, rows_of)
+    passed = guard(asked, image, policy.guard, rules, guarded, rows_of)
     if len(passed.revoke):
         orders = revocation(image, passed.revoke, response.next_id, policy.valid_s)
     else:

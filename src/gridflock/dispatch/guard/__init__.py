@@ -10,7 +10,8 @@ from gridflock.dispatch.guard._asked import Asked
 from gridflock.dispatch.guard._guard import Passed, guard, revocation
 from gridflock.dispatch.guard._held import Held, Mode
 from gridflock.dispatch.guard._limits import GroupLimit, GuardLimits
-from gridflock.dispatch.guard._state import Approval, GuardState
+from gridflock.dispatch.guard._rules import Approval, Rules
+from gridflock.dispatch.guard._state import GuardState
 
 __all__ = [
     "Approval",
@@ -21,6 +22,7 @@ __all__ = [
     "Held",
     "Mode",
     "Passed",
+    "Rules",
     "guard",
     "revocation",
 ]

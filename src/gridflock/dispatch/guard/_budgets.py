@@ -12,7 +12,8 @@ from gridflock.dispatch.guard import _kernels
 from gridflock.dispatch.guard._asked import Moves
 from gridflock.dispatch.guard._held import Held
 from gridflock.dispatch.guard._limits import OWN, GuardLimits
-from gridflock.dispatch.guard._state import Approval, GuardState
+from gridflock.dispatch.guard._rules import Approval
+from gridflock.dispatch.guard._state import GuardState
 from gridflock.fleet import Image
 from gridflock.model import Priority, Proposal
 from gridflock.schema import Family
@@ -37,8 +38,8 @@ class Asking:
     approvals: tuple[Approval | None, ...]
 
     @classmethod
-    def of(cls, proposals: Sequence[Proposal], state: GuardState, limits: GuardLimits, now_s: int) -> Asking:
-        """Accounts of proposals; a second person's word counts while it lasts and is not the author's own."""
+    def of(cls, proposals: Sequence[Proposal], rules: Rules, limits: GuardLimits) -> Asking:
+        """Accounts of proposals; a second person's word counts where it is not the author's own."""
         places: dict[str, int] = {}
         approvals: list[Approval | None] = []
         account = np.full(len(proposals) + 1, -1, dtype=np.int32)
@@ -48,8 +49,8 @@ class Asking:
         for k, wish in enumerate(proposals):
             if not bounded or not external(wish):
                 continue
-            given = state.approvals.get(wish.id)
-            if given is not None and not _counts(given, wish, now_s):
+            given = rules.approvals.get(wish.id)
+            if given is not None and not _counts(given, wish):
                 given = None
             name = wish.author if given is None else given.account
             if name not in places:
@@ -64,10 +65,8 @@ def external(wish: Proposal) -> bool:
     return wish.author not in OWN or (wish.author in ("plan", "grid") and wish.priority not in _OURS)
 
 
-def _counts(given: Approval, wish: Proposal, now_s: int) -> bool:
-    return (
-        given.by not in (given.author, wish.author) and given.author == wish.author and given.until_s > now_s
-    )
+def _counts(given: Approval, wish: Proposal) -> bool:
+    return given.author == wish.author and given.by != wish.author
 
 
 def fleet_kw(image: Image) -> float:

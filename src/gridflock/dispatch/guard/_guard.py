@@ -14,6 +14,7 @@ from gridflock.dispatch.guard._canary import hold_untried
 from gridflock.dispatch.guard._held import Held, Mode
 from gridflock.dispatch.guard._limits import GuardLimits
 from gridflock.dispatch.guard._memory import Sent, turning
+from gridflock.dispatch.guard._rules import Rules
 from gridflock.dispatch.guard._state import GuardState
 from gridflock.dispatch.guard._steps import hold_steps
 from gridflock.fleet import Image
@@ -55,7 +56,12 @@ class Passed:
 
 
 def guard(
-    asked: Asked, image: Image, limits: GuardLimits, state: GuardState, rows_of: Mapping[str, Rows]
+    asked: Asked,
+    image: Image,
+    limits: GuardLimits,
+    rules: Rules,
+    state: GuardState,
+    rows_of: Mapping[str, Rows],
 ) -> Passed:
     """Judge candidate orders. A pure function of values; it holds whatever the planner asks for.
 
@@ -67,18 +73,20 @@ def guard(
         asked: the candidates; those of weightier proposals go first.
         image: the process image: nameplates and present power.
         limits: the engineered limits.
-        state: what is known from the ticks before, and what people have set.
+        rules: what people have set.
+        state: what is known from the ticks before.
         rows_of: members of feeders and groups.
 
     Returns:
         Which orders may go, why the others may not, and the state after sending.
     """
     now_s = image.now_s
-    state = state.at(now_s)
-    mode = state.mode_of(image.n, rows_of)
-    asking = Asking.of(asked.proposals, state, limits, now_s)
+    rules = rules.at(now_s)
+    state = replace(state, memory=state.memory.released(now_s))
+    mode = rules.mode_of(image.n, rows_of)
+    asking = Asking.of(asked.proposals, rules, limits)
     seen = _look(asked, image, limits, state, asking)
-    _hold_modes(seen.why, mode[asked.rows], state.default is not None)
+    _hold_modes(seen.why, mode[asked.rows], rules.default is not None)
     moves = Moves.of(asked, seen.move, seen.extra, seen.repeats)
     state, trials = hold_untried(seen.why, moves, asked, image, limits, state)
     hold_unapproved(seen.why, moves, asking, seen.account, limits, state)
@@ -94,7 +102,7 @@ def guard(
         account=seen.account[keep],
         accounts=asking.accounts,
     )
-    revoke, state = state.to_revoke(mode, now_s, asked.next_id)
+    revoke, state = state.revoked(rules.default, mode, now_s, asked.next_id)
     memory = state.memory.took(sent, image, limits, moved)
     state = replace(state, memory=memory, now_s=max(now_s, state.now_s), policy=asked.policy)
     plausible = (seen.why == Held.NOT) | (seen.why > Held.TWICE)

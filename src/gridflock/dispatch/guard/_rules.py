@@ -1,0 +1,130 @@
+"""What people have set: modes of feeders, second persons' words, the kill switch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from gridflock.dispatch.guard._held import Mode
+from gridflock.fleet import Image
+from gridflock.model import BoundSource, Capability
+from gridflock.units import Codes, Rows
+
+
+@dataclass(frozen=True, slots=True)
+class Approval:
+    """A second person's word for a proposal that moves more than one person may.
+
+    Attributes:
+        proposal: its id.
+        author: who asked.
+        by: who approved; never the author.
+        kw: displacement that was approved, kW.
+        until_s: it counts until then.
+    """
+
+    proposal: str
+    author: str
+    by: str
+    kw: float
+    until_s: int
+
+    @property
+    def account(self) -> str:
+        """What it moves is counted here and not against its author."""
+        return f"approved:{self.proposal}"
+
+
+@dataclass(frozen=True, slots=True)
+class AllToDefault:
+    """The kill switch while it is on: nothing goes out but revocations.
+
+    Attributes:
+        author: who pressed it.
+        why: in words.
+        since_s: from when.
+        until_s: it ends then by itself.
+        ending: who wants it ended before; two end it.
+    """
+
+    author: str
+    why: str
+    since_s: int
+    until_s: int
+    ending: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What people have set and the guard obeys; a value that a tick hears like the wishes.
+
+    Attributes:
+        modes: of feeders and groups that are not automatic.
+        approvals: by proposal id.
+        default: the kill switch; None = off.
+    """
+
+    modes: Mapping[str, Mode] = field(default_factory=dict)
+    approvals: Mapping[str, Approval] = field(default_factory=dict)
+    default: AllToDefault | None = None
+
+    def with_mode(self, group: str, mode: Mode) -> Rules:
+        """A feeder or group takes part in so much from now on."""
+        modes = {name: held for name, held in self.modes.items() if name != group}
+        if mode is not Mode.AUTOMATIC:
+            modes[group] = mode
+        return replace(self, modes=modes)
+
+    def with_approval(self, approval: Approval) -> Rules:
+        """A second person's word."""
+        return replace(self, approvals={**self.approvals, approval.proposal: approval})
+
+    def all_to_default(self, author: str, why: str, since_s: int, until_s: int) -> Rules:
+        """Press the kill switch; pressed again it lasts at least as long, and two must end it anew."""
+        if self.default is not None:
+            since_s, until_s = self.default.since_s, max(until_s, self.default.until_s)
+        return replace(self, default=AllToDefault(author, why, since_s, until_s))
+
+    def end_default(self, by: str) -> Rules:
+        """One person wants it ended; with the second it is."""
+        if self.default is None:
+            return self
+        ending = self.default.ending | {by}
+        return replace(self, default=None if len(ending) > 1 else replace(self.default, ending=ending))
+
+    def at(self, now_s: int) -> Rules:
+        """What has ended by now is over."""
+        rules = self
+        if rules.default is not None and rules.default.until_s <= now_s:
+            rules = replace(rules, default=None)
+        if any(given.until_s <= now_s for given in rules.approvals.values()):
+            left = {name: given for name, given in rules.approvals.items() if given.until_s > now_s}
+            rules = replace(rules, approvals=left)
+        return rules
+
+    def mode_of(self, n: int, rows_of: Mapping[str, Rows]) -> Codes:
+        """uint8 (n,) ``Mode`` of every row, the strictest of its groups; a group that is gone holds all."""
+        mode = np.zeros(n, dtype=np.uint8)
+        for group, held in self.modes.items():
+            rows = rows_of[group] if group in rows_of else slice(None)
+            mode[rows] = np.maximum(mode[rows], held)
+        return mode
+
+    def narrowed(self, capability: Capability, image: Image, rows_of: Mapping[str, Rows]) -> Capability:
+        """Capability without those that receive nothing: they are counted with what they do."""
+        rules = self.at(image.now_s)
+        if rules.default is None and Mode.DISABLED not in rules.modes.values():
+            return capability
+        out = rules.mode_of(image.n, rows_of) == Mode.DISABLED
+        if rules.default is not None:
+            out[:] = True
+        present = np.nan_to_num(np.asarray(image.p_kw, dtype=np.float64))
+        source = np.uint8(BoundSource.NOT_READY)
+        return Capability(
+            np.where(out, present, capability.p_lo_kw),
+            np.where(out, present, capability.p_hi_kw),
+            np.where(out, source, capability.lo_source).astype(np.uint8),
+            np.where(out, source, capability.hi_source).astype(np.uint8),
+        )
