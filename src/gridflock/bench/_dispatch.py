@@ -29,6 +29,7 @@ from gridflock.model import (
     Schedule,
     Shares,
 )
+from gridflock.ports import Record
 from gridflock.record import open_record
 from gridflock.schema import QUANTITY, Family
 from gridflock.units import Kw, Rows, TimeGrid
@@ -42,6 +43,8 @@ MOVES = 0.3
 BASELINE_REPEATS = 5
 SUM_KW, SUM_SHARE = 1.0, 2e-3
 """Orders in force miss a group's plan by no more, where nothing stands in the way."""
+MANY = 500_000
+"""From so many resources on a tick is 8 s."""
 ATTEMPTED = 0.999
 """Part of the orders that answers are given to; the others stay without one."""
 
@@ -83,42 +86,19 @@ def dispatch(ders: int = 100_000, ticks: int = 0, seed: int = 0) -> Mapping[str,
         ``ratio_vs_numpy`` against ``compute_ms``; ``orders`` in the mean; and ``counts``: whether every order
         was inside what its resource can do and groups that nothing holds met their plan.
     """
-    ticks = ticks or (40 if ders >= 500_000 else 100)
-    tick_s = 8 if ders >= 500_000 else 4
-    case = _case(ders, seed)
-    rng = np.random.default_rng((seed, 3))
-    policy = Policy(guard=GuardLimits(step_kw=float("inf")))
-    response = Response.empty(ders)
-    whole, compute, orders, wrong = [], [], [], set[str]()
-    schedule = _schedule(case, case.fleet.image(NOON_S), rng)
-    now_s, due = NOON_S, NOON_S + PLAN_S // 2
+    many = ders >= MANY
+    ticks = ticks or (40 if many else 100)
+    tick_s = 8 if many else 4
     with tempfile.TemporaryDirectory(prefix="gridflock-") as folder:
-        record, adapters = open_record(Path(folder)), _Adapters(case)
+        life = _Life(_case(ders, seed), open_record(Path(folder)), np.random.default_rng((seed, 3)))
         for tick in range(ticks + 1):
-            now_s += tick_s
-            case.fleet.ingest(_readings(case, rng, now_s), now_s)
-            if now_s >= due:
-                schedule, due = _schedule(case, case.fleet.image(now_s), rng), due + PLAN_S // 2
-            response = response.heard(*_outcomes(adapters.last, rng, now_s), now_s)
-            wishes, limits = _wishes(case, now_s), _envelopes(case, now_s)
-            begun = time.perf_counter()
-            image = case.fleet.image(now_s)
-            thought = time.perf_counter()
-            decision = step(image, schedule, limits, wishes, case.rows_of, response, policy)
-            decided = time.perf_counter()
-            record.append([_entry(decision, tick)])
-            adapters.send(decision.orders)
-            if tick:
-                whole.append(time.perf_counter() - begun)
-                compute.append(decided - thought)
-                orders.append(len(decision.orders.index))
-            response = decision.response
-            wrong |= _faults(decision, image)
-        record.close()
-    numpy_s = _by_numpy(case, image, schedule, now_s)
+            life.tick(NOON_S + (tick + 1) * tick_s, tick)
+        life.record.close()
+    whole, compute = np.array(life.whole[1:]), np.array(life.compute[1:])
+    numpy_s = life.by_numpy()
     found: dict[str, float | int | bool | str] = {
         "ders": ders,
-        "groups": len(case.plan),
+        "groups": len(life.case.plan),
         "ticks": ticks,
         "tick_s": tick_s,
         "p50_ms": _ms(np.quantile(whole, 0.5)),
@@ -127,10 +107,51 @@ def dispatch(ders: int = 100_000, ticks: int = 0, seed: int = 0) -> Mapping[str,
         "compute_p99_ms": _ms(np.quantile(compute, 0.99)),
         "numpy_ms": _ms(numpy_s),
         "ratio_vs_numpy": round(numpy_s / float(np.median(compute)), 2),
-        "orders": round(float(np.mean(orders))),
-        "most_orders": max(orders),
+        "orders": round(float(np.mean(life.orders[1:]))),
+        "most_orders": max(life.orders),
     }
-    return found | {"counts": not wrong, "why_not": "; ".join(sorted(wrong))}
+    return found | {"counts": not life.wrong, "why_not": "; ".join(sorted(life.wrong))}
+
+
+class _Life:
+    """Ticks of a case, with what each took."""
+
+    def __init__(self, case: Case, record: Record, rng: np.random.Generator) -> None:
+        self.case, self.record, self.rng = case, record, rng
+        self.adapters, self.response = _Adapters(case), Response.empty(case.world.n)
+        self.policy = Policy(guard=GuardLimits(step_kw=float("inf")))
+        self.image = case.fleet.image(NOON_S)
+        self.schedule, self.due_s = _schedule(case, self.image, rng), NOON_S + PLAN_S // 2
+        self.whole: list[float] = []
+        self.compute: list[float] = []
+        self.orders: list[int] = []
+        self.wrong: set[str] = set()
+
+    def tick(self, now_s: int, number: int) -> None:
+        """New readings and answers, and a new plan where it is due, before the clock runs; then the tick."""
+        case, rng = self.case, self.rng
+        case.fleet.ingest(_readings(case, rng, now_s), now_s)
+        if now_s >= self.due_s:
+            self.schedule = _schedule(case, case.fleet.image(now_s), rng)
+            self.due_s += PLAN_S // 2
+        response = self.response.heard(*_outcomes(self.adapters.last, rng, now_s), now_s)
+        wishes, limits = _wishes(case, now_s), _envelopes(case, now_s)
+        begun = time.perf_counter()
+        self.image = case.fleet.image(now_s)
+        thought = time.perf_counter()
+        decision = step(self.image, self.schedule, limits, wishes, case.rows_of, response, self.policy)
+        decided = time.perf_counter()
+        self.record.append([_entry(decision, number)])
+        self.adapters.send(decision.orders)
+        self.whole.append(time.perf_counter() - begun)
+        self.compute.append(decided - thought)
+        self.orders.append(len(decision.orders.index))
+        self.response = decision.response
+        self.wrong |= _faults(decision, self.image)
+
+    def by_numpy(self) -> float:
+        """Seconds of the rival on the last image."""
+        return _by_numpy(self.case, self.image, self.schedule, self.image.now_s)
 
 
 def _ms(seconds: float | np.floating[Any]) -> float:
