@@ -215,6 +215,7 @@ class _Search:
         return Conflict(members, _sentences(members))
 
     def _member(self, run: _Run, runs: list[_Run]) -> Member:
+        """What one run of a set has to give if it alone does, and what that costs or saves."""
         elastic, cells = self._elastic, run.cells
         if self._as_made is None:
             self._as_made = elastic.cheapest(elastic.penalty)
@@ -251,6 +252,7 @@ class _Search:
 
 
 def _worded(wish: Wish, steps: Indices, grid: TimeGrid, timezone: str) -> str:
+    """A wish with its numbers and times."""
     asked = wish.asked[np.isin(wish.steps, steps)]
     first, last = int(steps[0]), int(steps[-1])
     if wish.verb == "band":
@@ -265,16 +267,19 @@ def _worded(wish: Wish, steps: Indices, grid: TimeGrid, timezone: str) -> str:
 
 
 def _range(values: Floats) -> str:
+    """From the least to the most, kW or kWh."""
     low, high = float(values.min()), float(values.max())
     return f"{low:.1f}" if high - low < 0.05 else f"{low:.1f} to {high:.1f}"
 
 
 def _gives(member: Member) -> str:
+    """How much a member gives way, in words."""
     power = "" if np.isnan(member.gives_kw) else f", up to {member.gives_kw:.1f} kW"
     return f"{member.gives_kwh:.1f} kWh{power}"
 
 
 def _money(costs: float) -> str:
+    """What that costs, in words."""
     if np.isnan(costs):
         return "at a cost that was not found"
     if abs(costs) < 0.005:
@@ -283,6 +288,7 @@ def _money(costs: float) -> str:
 
 
 def _sentences(members: tuple[Member, ...]) -> str:
+    """The set, then what each of its ways out takes."""
     if len(members) == 1:
         only = members[0]
         return f"{only.wish} cannot hold, whatever the groups do. It has to give {_gives(only)}."

@@ -99,6 +99,7 @@ class Elastic:
         return peak
 
     def _solve(self, money: Floats, price: Floats) -> Given | None:
+        """The optimum for these costs of the program's columns and prices (C,) of the cells."""
         solver, cost = self._solver, money.copy()
         cost[self._column] += price[self._cell]
         numbers = np.arange(len(cost), dtype=np.int32)
@@ -117,12 +118,13 @@ class Elastic:
         slack, share = np.zeros(self.n), np.zeros(self.n)
         np.maximum.at(slack, self._cell, value[self._column])
         np.maximum.at(share, self._cell, paid)
-        touches: Mask = (price > 0) & (share > _TOUCHES * np.maximum(price, 1e-30))
+        touches: Mask = (price > 0) & (share > _TOUCHES * price)
         own = float(self._money @ value)
         return Given(float(cost @ value), slack, touches, own)
 
 
 def _started(model: Model) -> highspy.Highs | None:
+    """The solver with the program in it; None where it refuses the numbers."""
     # Only costs change between runs, so the last vertex stays feasible: primal simplex goes on from it.
     solver = quiet(parallel="off", solver="simplex", simplex_strategy=4)
     return None if solver.passModel(model.program.for_highs()) == highspy.HighsStatus.kError else solver

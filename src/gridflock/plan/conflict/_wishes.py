@@ -77,6 +77,7 @@ def wished(
 
 
 def _head(model: Model, flexibility: Flexibility, terms: Terms) -> Iterator[Wish]:
+    """The limits of the feeder head."""
     limits = (terms.import_limit_kw, terms.export_limit_kw)
     for name, limit, beyond in zip(HEAD, limits, model.beyond, strict=True):
         steps = np.flatnonzero(beyond >= 0)
@@ -86,6 +87,7 @@ def _head(model: Model, flexibility: Flexibility, terms: Terms) -> Iterator[Wish
 
 
 def _bounds(block: GroupRows, flexibility: Flexibility, terms: Terms) -> Iterator[Wish]:
+    """Both sides of an envelope."""
     limit, penalty = block.limit, terms.limit_penalty * flexibility.grid.hours[block.steps]
     name = f"{limit.source} (limit of {limit.group})"
     sides = (("at least", limit.p_lo_kw, block.under), ("at most", limit.p_hi_kw, block.over))

@@ -128,6 +128,7 @@ class Answers:
         return rounds
 
     def _append(self, p_kw: Kw, cost: Money, there: Mask, *, asked: bool, dual: Array, pull: Array) -> None:
+        """One more round at the end of every column."""
         self.p_kw = np.concatenate([self.p_kw, p_kw[None]])
         self.cost = np.concatenate([self.cost, cost[None]])
         self.there = np.concatenate([self.there, there[None]])

@@ -179,13 +179,13 @@ class Coordinator:
         if self._entered < self.answers.rounds and self._stage != Stage.DONE and not self._settled:
             self._mix()
         used = np.flatnonzero(self._weight.any(axis=1))
-        asked = [k for k in used if self._asked[k] is not None]
-        unasked = [k for k in used if self._asked[k] is None]
+        questions = {int(k): asked for k in used if (asked := self._asked[k]) is not None}
+        unasked = [k for k in used if k not in questions]
         count = len(self._weight)
         own = self.answers.cost[:count] + self._problem.worth(self.answers.p_kw[:count])
         return Plan(
-            questions=tuple(question for k in asked if (question := self._asked[k]) is not None),
-            weight=self._weight[asked],
+            questions=tuple(questions.values()),
+            weight=self._weight[list(questions)],
             kept=self._weight[unasked].sum(axis=0),
             p_kw=self._p_kw,
             own_cost=(self._weight * own).sum(axis=0),

@@ -82,6 +82,7 @@ def resumed(oracles: Sequence[Oracle], schedules: Sequence[Schedules]) -> tuple[
 
 @compiled
 def _move(p_kw: Schedules, by: int) -> None:
+    """Schedules (members, T) some steps earlier, in place; the last steps rest."""
     steps = p_kw.shape[1]
     for k in range(len(p_kw)):
         for t in range(steps - by):

@@ -89,6 +89,7 @@ class Master:
         return weight, self._rows.projected(dual)
 
     def _solved(self) -> tuple[Array, Array]:
+        """Weights (rounds, G) and duals (S, T) of the program as it stands."""
         self._solver.run()
         status = self._solver.getModelStatus()
         if status != highspy.HighsModelStatus.kOptimal:

@@ -124,6 +124,7 @@ def _replayed(
     groups: Sequence[slice],
     schedules: list[NDArray[np.float32]],
 ) -> Recovered:
+    """Contents followed, what limits lack taken over by others of the group, and all of it counted."""
     own, sums = plan.own_cost.copy(), np.zeros_like(plan.p_kw)
     corrected, kwh, worst, taken_over = 0, 0.0, 0.0, 0.0
     for oracle, of, p_kw in zip(oracles, groups, schedules, strict=True):

@@ -96,6 +96,7 @@ class _Solver:
         return bool(np.isfinite(self._solved(np.zeros(len(self.of.cost)))[1]))
 
     def _solved(self, cost: Array) -> tuple[Kw, float]:
+        """Schedule (T,) kW and own cost at costs (n,) of the variables; NaN where there is no best."""
         # HiGHS takes a cost that is no number and calls something optimal.
         if not np.isfinite(cost).all():
             return np.zeros(len(self.hours)), np.nan
@@ -124,6 +125,7 @@ class _Solver:
         return self._of(np.array(self._quadratic.result.x))
 
     def _quadratic_of(self, cost: Array, pull: float) -> piqp.SparseSolver:
+        """PIQP with the program and ``pull/2`` of every squared kW; rows with equal bounds are equations."""
         of, solver = self.of, piqp.SparseSolver()
         solver.settings.verbose = False
         solver.settings.eps_abs = solver.settings.eps_rel = 1e-10
@@ -144,6 +146,7 @@ class _Solver:
         return solver
 
     def _of(self, x: Array) -> tuple[Kw, float]:
+        """Schedule (T,) kW and own cost of a point (n,)."""
         return self.of.base_kw + self.of.power @ x, float(self.of.cost @ x)
 
 

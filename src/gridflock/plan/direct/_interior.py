@@ -72,6 +72,7 @@ class Rows(NamedTuple):
 
 @compiled
 def _largest(values: Array, at_least: float) -> float:
+    """The largest size among ``values``, or ``at_least``; NaN where any is no number."""
     for j in range(len(values)):
         # Turned round so that what is not a number is the largest.
         if not abs(values[j]) <= at_least:
@@ -156,6 +157,7 @@ def _state(columns: Columns, slope: Array) -> tuple[float, float, float]:
 
 @compiled
 def _weigh(columns: Columns, inverse: Array) -> None:
+    """Inverse weights of all columns: what their bounds' prices let them move."""
     for j in range(len(inverse)):
         weight = columns.lower[j] / columns.value[j] + columns.upper[j] / columns.left[j]
         inverse[j] = columns.live[j] / (weight + 1e-300)
@@ -193,6 +195,7 @@ def _farthest(columns: Columns, step: Array, d_lower: Array, d_upper: Array) -> 
 def _gap_after(
     columns: Columns, step: Array, d_lower: Array, d_upper: Array, ahead: float, ahead_price: float
 ) -> float:
+    """Sum of the products of bounds and prices after a step."""
     total = 0.0
     for j in range(len(step)):
         low = (columns.value[j] + ahead * step[j]) * (columns.lower[j] + ahead_price * d_lower[j])
@@ -224,6 +227,7 @@ def _centred(
 
 @compiled
 def _keep(columns: Columns, step: Array) -> None:
+    """Held columns do not move."""
     for j in range(len(step)):
         step[j] *= columns.live[j]
 
@@ -232,6 +236,7 @@ def _keep(columns: Columns, step: Array) -> None:
 def _go(
     columns: Columns, step: Array, d_lower: Array, d_upper: Array, ahead: float, ahead_price: float
 ) -> None:
+    """Move columns and their bounds' prices, each by its own length."""
     for j in range(len(step)):
         columns.value[j] += ahead * step[j]
         columns.left[j] -= ahead * step[j] * columns.capped[j]

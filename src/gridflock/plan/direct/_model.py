@@ -121,6 +121,7 @@ def _kept(program: Program, bound: Kw, cost: Floats) -> Indices:
 
 
 def _head(model: Model, f: Flexibility, fixed_kw: Kw, terms: Terms) -> None:
+    """Import and export of every step, inside and beyond their limits, and the balance that joins all."""
     program, hours = model.program, f.grid.hours
     price = np.stack([terms.import_price, -terms.export_price]) * hours
     limit = np.stack([terms.import_limit_kw, terms.export_limit_kw])
@@ -142,6 +143,7 @@ def _head(model: Model, f: Flexibility, fixed_kw: Kw, terms: Terms) -> None:
 
 
 def _peak(model: Model, terms: Terms, n: int) -> None:
+    """One column, at least the import of every step."""
     program = model.program
     # Counted from the peak already paid for, so that the objective holds only what is new.
     model.peak = program.columns(np.array([terms.peak_price]), 0.0, np.inf)
@@ -152,6 +154,7 @@ def _peak(model: Model, terms: Terms, n: int) -> None:
 
 
 def _ramp(model: Model, terms: Terms, n: int) -> None:
+    """Rows on the change of the head's flow between steps, each way at a price."""
     program = model.program
     change = program.columns(np.full((2, n - 1), terms.ramp_penalty), 0.0, np.inf)
     rows = program.rows(np.zeros(n - 1), np.zeros(n - 1))
@@ -164,6 +167,7 @@ def _ramp(model: Model, terms: Terms, n: int) -> None:
 
 
 def _stores(model: Model, f: Flexibility, terms: Terms) -> None:
+    """Levels after every step, kWh, in their bands, with the rows that carry them on."""
     bounded = (np.isfinite(f.x_lo_kwh[:, 1:]) | np.isfinite(f.x_hi_kwh[:, 1:])).any(axis=1)
     moves = ((f.gain_up != 0) & (f.up_kw.max(axis=1) > 0)) | (
         (f.gain_down != 0) & (f.down_kw.max(axis=1) > 0)
@@ -192,6 +196,7 @@ def _stores(model: Model, f: Flexibility, terms: Terms) -> None:
 
 
 def _strained_bands(model: Model, f: Flexibility, terms: Terms, strained: Mask) -> None:
+    """Bands that a store cannot keep by itself, as rows with slack both ways."""
     model.strained = np.flatnonzero(strained)
     if not model.strained.size:
         return
@@ -204,6 +209,7 @@ def _strained_bands(model: Model, f: Flexibility, terms: Terms, strained: Mask) 
 
 
 def _group_limit(model: Model, f: Flexibility, terms: Terms, limit: Envelope) -> None:
+    """One envelope's rows over the steps it is valid for, with slack both ways."""
     program = model.program
     steps = np.flatnonzero(f.grid.starts_s < limit.until_s)
     names = set(terms.members.get(limit.group, (limit.group,)))

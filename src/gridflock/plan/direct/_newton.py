@@ -325,6 +325,7 @@ def factorise(shape: Shape, inverse: Array, factor: Factor, work: Array) -> None
 
 @compiled
 def _substitute(dense: Array, right: Array) -> None:
+    """Solve with the Cholesky factor, forth and back, in place of ``right`` (rows,)."""
     n = len(right)
     for k in range(n):
         right[k] /= dense[k, k]
@@ -504,6 +505,7 @@ def _with_peak(
     d_price: Array,
     d_peak: Array,
 ) -> None:
+    """Solve the shared rows with the peak eliminated; then its column, its rows' prices and slacks."""
     m, steps = shape.effect_up.shape
     local, rows = 4 * m * steps, shape.rows
     slack = local + LOCAL * rows

@@ -115,6 +115,7 @@ def _price_forced(of: Chains, setting: Setting, slope: Array) -> None:
 
 
 def _told(of: Chains, setting: Setting, errors: Errors, done: int) -> Optimum:
+    """The last point in kW and money: flows clipped, all else replayed from them, and judged."""
     m, steps = of.most_up.shape
     n, kw, money = m * steps, setting.kw, setting.money
     local, slack = 4 * n, 4 * n + LOCAL * setting.shape.rows
@@ -195,6 +196,7 @@ def _parted(values: Array) -> Array:
 
 
 def _given(least: Array, most: Array, total: Array) -> Array:
+    """(2, n) kW by which a sum (T,) is below and above a limit's bounds."""
     total = total[: len(most)]
     return np.stack([np.maximum(least - total, 0.0), np.maximum(total - most, 0.0)])
 
@@ -209,6 +211,7 @@ def _cost(
     change: Array,
     given: tuple[Array, ...],
 ) -> float:
+    """Money of a schedule and of all that follows from it."""
     gives = np.where(np.isfinite(of.penalty), of.penalty, 0.0)
     cost = float((of.cost_up * up).sum() + (of.cost_down * down).sum() - (of.worth * content[:, -1]).sum())
     cost += float(of.buy @ (head[0] + head[1]) - of.sell @ (head[2] + head[3]) + gives @ (head[1] + head[3]))

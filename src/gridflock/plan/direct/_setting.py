@@ -25,6 +25,9 @@ class Setting:
     """A problem in the form that is iterated on.
 
     Attributes:
+        shape: what stays the same.
+        columns: where to begin.
+        rows: what they want, and their first prices.
         kw: kW per unit of power; contents are in kWh per ``kw``.
         money: money per unit of cost and unit of power.
         top: (columns,) upper bounds, counted from the lower ones.
@@ -78,10 +81,12 @@ def setting_of(of: Chains) -> Setting:
 
 
 def _line(*parts: Array | float) -> Array:
+    """All blocks of columns one after the other."""
     return np.concatenate([np.ravel(part) for part in parts])
 
 
 def _scale(of: Chains) -> tuple[float, float]:
+    """Units of the scaled problem: the largest power, kW, and the dearest price, money per kW."""
     power = max(of.most_up.max(initial=0.0), of.most_down.max(initial=0.0), 1e-3 * np.abs(of.demand).max())
     prices = (of.buy, of.sell, of.cost_up, of.cost_down)
     money = max(float(np.abs(price).max(initial=0.0)) for price in prices)
@@ -107,6 +112,7 @@ def _contents(of: Chains, kw: float) -> tuple[Array, Array]:
 
 
 def _forced(of: Chains, floor: Array, width: Array) -> Mask:
+    """(m, T) ``Setting.forced``."""
     held = np.hstack([np.ones((len(width), 1), dtype=bool), width == 0])
     still = held[:, :-1] & held[:, 1:] & (floor[:, :-1] == floor[:, 1:])
     up, down = of.effect_up * (of.most_up > 0), of.effect_down * (of.most_down > 0)
@@ -118,6 +124,7 @@ def _forced(of: Chains, floor: Array, width: Array) -> Mask:
 
 
 def _shape(of: Chains, kw: float) -> Shape:
+    """What stays while iterating; devices that count in the same limits are of one kind."""
     steps = len(of.demand)
     ends = np.cumsum([0, steps, *(len(limit.most) for limit in of.limits)])
     counted = np.ones((len(of.worth), 1 + len(of.limits)), dtype=bool)
@@ -224,6 +231,7 @@ def _start(of: Chains, shape: Shape, top: Array, floor: Array, kw: float) -> Arr
 
 
 def _columns(cost: Array, value: Array, top: Array, live: Mask, capped: Mask) -> Columns:
+    """The columns at their start, with prices of the bounds that make products of ``START``."""
     # Held columns stay at next to nothing: quotients with them are 0 and need no question.
     value = np.where(live, value, 1e-300)
     left = np.where(capped, top - value, 1.0)

@@ -182,6 +182,7 @@ class _Tuning:
         )
 
     def _planned(self, score: float) -> tuple[Terms, Schedule]:
+        """Terms lowered by a normal score, and the plan under them."""
         terms = lowered(self._terms, [_margin(quantile, score) for quantile in self._quantile])
         return terms, plan(self._f, self._fixed, terms, self._now_s)
 
@@ -189,15 +190,18 @@ class _Tuning:
         return rows_of(self._f, self._fixed, self._terms, self._tune, schedule.p_kw)
 
     def _count(self, schedule: Schedule) -> int:
+        """How many tuning paths break a limit in the steps that count."""
         return int(broken(self._rows(schedule), self._aim.steps).sum())
 
     def _good(self, schedule: Schedule) -> bool:
         return self._aim.reached(self._count(schedule), self._tune.n)
 
     def _bound(self, schedule: Schedule) -> float:
+        """Upper confidence bound of the share that breaks one."""
         return upper_bound(self._count(schedule), self._tune.n, self._aim.confidence)
 
     def _money(self, schedule: Schedule) -> float:
+        """Expected money over the tuning paths, penalties left out."""
         return expected_cost(self._f, self._terms, self._tune, schedule.p_kw)
 
     def _named(self, schedule: Schedule, timezone: str) -> tuple[str, ...]:
@@ -263,6 +267,7 @@ def _inwards(lo: Kw | float, hi: Kw | float, below: Kw | float, above: Kw | floa
 
 
 def _unplanned(schedule: Schedule, terms: Terms, target: float, why: tuple[str, ...]) -> BackedOff:
+    """The plan as it is, nothing promised, and why."""
     absent = float("nan")
     return BackedOff(
         schedule=schedule,

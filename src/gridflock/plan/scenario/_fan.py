@@ -106,6 +106,7 @@ def _cases(f: Flexibility, paths: Paths, common: int) -> list[Flexibility]:
 def _solved(
     cases: list[Flexibility], terms: Terms, paths: Paths, common: int
 ) -> tuple[list[Model], Solution]:
+    """Where each path's parts stand in the one program, and its solution."""
     whole = Program()
     models: list[Model] = []
     for case, fixed_kw, weight in zip(cases, paths.fixed_kw, paths.weight, strict=True):
@@ -156,6 +157,7 @@ def _renumbered(model: Model, whole: Program, number: Indices, rows: Indices) ->
 
 
 def _slack(model: Model, solution: Solution, f: Flexibility) -> float:
+    """By how much limits give way in one path, kWh."""
     hours = f.grid.hours
     total = float((values_of(model.beyond, solution) * hours).sum())
     for block in model.group_rows:
@@ -167,6 +169,7 @@ def _slack(model: Model, solution: Solution, f: Flexibility) -> float:
 
 
 def _at_rest(f: Flexibility, paths: Paths, common: int, status: str, rejected: tuple[Rejected, ...]) -> Fan:
+    """Everybody at base in every path, and why."""
     n, shape = max(f.grid.n, 0), (len(f.groups), max(f.grid.n, 0))
     base = f.base_kw if np.shape(f.base_kw) == shape else np.full(shape, np.nan)
     absent = float("nan")

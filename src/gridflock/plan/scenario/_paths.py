@@ -191,6 +191,7 @@ def _normal_scores(error: Floats) -> Floats:
 
 
 def _correlation_near(matrix: Floats) -> Floats:
+    """The matrix with its negative eigenvalues cut off and its diagonal back at 1."""
     np.fill_diagonal(matrix, 1.0)
     value, vector = np.linalg.eigh(0.5 * (matrix + matrix.T))
     fixed = (vector * np.maximum(value, 1e-9)) @ vector.T

@@ -103,6 +103,7 @@ def expected_cost(f: Flexibility, terms: Terms, paths: Paths, p_kw: Kw) -> float
 
 
 def _own(f: Flexibility, terms: Terms, p_kw: Kw, hours: Floats) -> float:
+    """Money of the groups' own costs, less what is left in store and what premiums earn."""
     moved = p_kw - f.base_kw
     up, down = np.maximum(moved, 0.0) * hours, np.maximum(-moved, 0.0) * hours
     end = default_end_value(f, terms)
