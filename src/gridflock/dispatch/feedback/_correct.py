@@ -1,0 +1,264 @@
+"""One tick of feedback: levels, rooms, the least change, and who is held by what."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from gridflock.dispatch.feedback._level import Levels, Past, heard, moved, since_reading, weighed
+from gridflock.dispatch.feedback._sight import UNIT_WORDS, Able, Float, Powers, Quantity, Sight, Standing
+from gridflock.dispatch.feedback._solve import Program, Solved, solve
+from gridflock.units import Kvar, Kw, Mask, Rows
+
+_MOVED_KW = 1e-6
+_SLOWEST_S = 1e-3
+_UNITS = np.array([0.01, 1.0, 1.0])
+"""What counts as one of a quantity, by ``Quantity``: a hundredth pu, an ampere, a kW."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tuning:
+    """How feedback acts.
+
+    Attributes:
+        sigmas: standard deviations of a level's error that stay free beside a limit.
+        reach_s: how long an order takes to be followed; the level is looked at so much later.
+        release_s: what is held is given back in so long, once limits leave room.
+        active: how readily a kW moves beside a kvar.
+        stale_s: an older reading says nothing.
+        memory_s: orders are remembered for so long: the longest delay of a reading.
+    """
+
+    sigmas: float = 2.0
+    reach_s: float = 2.0
+    release_s: float = 5.0
+    active: float = 0.03
+    stale_s: float = 10.0
+    memory_s: float = 12.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Feedback:
+    """What one tick leaves to the next: nothing else is remembered.
+
+    Attributes:
+        levels: of every quantity in sight.
+        past: what resources did of late.
+        price: (2m,) of each limit: from above, then from below.
+        by_kw: (n,) correction of the last tick.
+        by_kvar: (n,) the same.
+        reference: (m,) where a quantity with a ramp limit may start its next step from.
+        now_s: the last tick; -inf before the first.
+    """
+
+    levels: Levels
+    past: Past
+    price: Float
+    by_kw: Kw
+    by_kvar: Kvar
+    reference: Float
+    now_s: float
+
+    @classmethod
+    def none(cls, n: int, m: int) -> Feedback:
+        """Nothing seen yet, of n resources and m quantities."""
+        return cls(
+            levels=Levels.none(m), past=Past.none(n), price=np.zeros(2 * m), by_kw=np.zeros(n),
+            by_kvar=np.zeros(n), reference=np.full(m, np.nan), now_s=-np.inf,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Correction:
+    """What feedback makes of the targets of n resources, with m rows in sight.
+
+    Attributes:
+        p_kw: (n,) target; NaN where nobody asked and nothing is moved.
+        q_kvar: (n,) the same; NaN where a resource has no reactive power.
+        held: int32 (h,) resources whose target was moved.
+        by: int32 (h,) row of ``Sight`` that moved each most.
+        level: (m,) what each quantity is believed to be when orders are followed; NaN where not seen.
+        slack: (m,) by how much each is expected to stay beyond its limit and margin.
+        margin: (m,) room kept free beside its limits.
+        state: for the next tick.
+        climbs: steps the solver took.
+        exact: whether it came to its end.
+    """
+
+    p_kw: Kw
+    q_kvar: Kvar
+    held: Rows
+    by: Rows
+    level: Float
+    slack: Float
+    margin: Float
+    state: Feedback
+    climbs: int
+    exact: bool
+
+
+def correct(
+    state: Feedback,
+    sight: Sight,
+    wanted: Powers,
+    standing: Standing,
+    able: Able,
+    now_s: float,
+    tuning: Tuning | None = None,
+) -> Correction:
+    """Move targets as little as keeps what is measured inside its limits. A pure function.
+
+    Args:
+        state: what the last tick left.
+        sight: measured quantities and their limits, m rows.
+        wanted: (n,) target of each resource before feedback, or what it does unasked (sun: all there is);
+            NaN where it is to be left alone. Reactive power NaN counts as 0.
+        standing: (n,) what each is known to do.
+        able: (n,) what each can do.
+        now_s: this tick.
+        tuning: how feedback acts.
+
+    Returns:
+        Targets inside ``able``; what is silent or not asked stays as it is.
+    """
+    tuning = tuning or Tuning()
+    doing_p, doing_q = _doing(state, standing, wanted)
+    past = heard(state.past, doing_p, doing_q, standing.since_s, now_s, tuning.memory_s)
+    levels = _levels(state, sight, past, now_s, tuning)
+    level, margin = _ahead(levels, sight, now_s + tuning.reach_s, tuning)
+    high, low, reference = _limits(state, sight, levels, margin, now_s, tuning)
+    ports = sight.effects.ports
+    column = np.concatenate([sight.effects.column, sight.effects.column + ports])
+    free = able.answers & (sight.effects.column >= 0) & np.isfinite(wanted.p_kw)
+    room = np.concatenate([high - level, level - low])
+    room = np.where(np.isfinite(room), room, np.inf)
+    kept = _kept(state, now_s, tuning)
+    anchor = np.concatenate(
+        [
+            np.nan_to_num(wanted.p_kw) + kept * state.by_kw - doing_p,
+            np.nan_to_num(wanted.q_kvar) + kept * state.by_kvar - doing_q,
+        ]
+    )
+    ease = np.concatenate([able.ease * tuning.active, able.ease])
+    program = Program(
+        sight.effects.matrix, room, np.maximum(room, 0.0), _UNITS[sight.quantity],
+        np.where(column < 0, 0, column).astype(np.int32), ease, anchor, anchor, anchor,
+    )  # fmt: skip
+    found = _within_discs(program, state.price, able, free, doing_p, doing_q, wanted)
+    n = len(doing_p)
+    p_kw, q_kvar = doing_p + found.x[:n], doing_q + found.x[n:]
+    by_kw = np.where(free, p_kw - np.nan_to_num(wanted.p_kw), 0.0)
+    by_kvar = np.where(free, q_kvar - np.nan_to_num(wanted.q_kvar), 0.0)
+    by_kvar = np.where(able.q_most_kvar > 0.0, by_kvar, 0.0)
+    held, by = _holders(found, sight, by_kw, by_kvar)
+    beyond = np.maximum(found.growth - room[: sight.m], -found.growth - room[sight.m :])
+    after = Feedback(levels, past, found.price, by_kw, by_kvar, reference, now_s)
+    return Correction(
+        np.where(np.isfinite(wanted.p_kw), p_kw, np.nan),
+        np.where(able.q_most_kvar > 0.0, q_kvar, np.nan),
+        held, by, level + found.growth, np.maximum(beyond, 0.0), margin, after, found.climbs, found.exact,
+    )  # fmt: skip
+
+
+def said(sight: Sight, row: int) -> str:
+    """A row for people: ``"voltage at bus 83 phase a, measured 1.0520 pu (limit 1.05)"``."""
+    value, low, high = sight.value[row], sight.low[row], sight.high[row]
+    limit = high if abs(high - value) <= abs(value - low) else low
+    unit = UNIT_WORDS[int(sight.quantity[row])]
+    digits = 4 if sight.quantity[row] == Quantity.VOLTAGE else 1
+    return f"{sight.names[row]}, measured {value:.{digits}f} {unit} (limit {limit:g})"
+
+
+def _doing(state: Feedback, standing: Standing, wanted: Powers) -> tuple[Kw, Kvar]:
+    """What each does as far as known: what was known last stands until something else is."""
+    found = []
+    for known, before, asked in (
+        (standing.p_kw, state.past.p_kw, wanted.p_kw),
+        (standing.q_kvar, state.past.q_kvar, np.zeros(len(wanted.q_kvar))),
+    ):
+        last = before[-1] if len(before) else np.nan_to_num(asked)
+        found.append(np.where(np.isfinite(known), known, last).astype(np.float64))
+    return found[0], found[1]
+
+
+def _levels(state: Feedback, sight: Sight, past: Past, now_s: float, tuning: Tuning) -> Levels:
+    believed = np.isfinite(sight.value) & (now_s - sight.at_s <= tuning.stale_s) & (sight.at_s <= now_s)
+    fresh = believed & (sight.at_s > state.levels.seen_s)
+    by_orders = moved(state.levels, sight, state.past, past)
+    reading = np.where(fresh, sight.value + since_reading(sight, past), np.nan)
+    return weighed(state.levels, sight, by_orders, reading, fresh)
+
+
+def _ahead(levels: Levels, sight: Sight, at_s: float, tuning: Tuning) -> tuple[Float, Float]:
+    """Where each quantity will be when orders are followed, and the margin that takes."""
+    lead = np.where(np.isfinite(levels.seen_s), at_s - levels.seen_s, 0.0)
+    lead = np.where(lead <= tuning.stale_s + tuning.reach_s, lead, np.nan)
+    var = levels.value_var + lead * (2.0 * levels.cross_var + lead * levels.slope_var + sight.drift**2)
+    return levels.value + levels.slope * lead, tuning.sigmas * np.sqrt(np.maximum(var, 0.0))
+
+
+def _limits(
+    state: Feedback, sight: Sight, levels: Levels, margin: Float, now_s: float, tuning: Tuning
+) -> tuple[Float, Float, Float]:
+    """Upper and lower end of each quantity's room with its ramp, and the ramps' next reference."""
+    dt = now_s - state.now_s if np.isfinite(state.now_s) else 0.0
+    step = np.where(np.isfinite(sight.ramp), sight.ramp, 0.0) * dt
+    reference = np.where(np.isfinite(state.reference), state.reference, levels.value)
+    reference = np.clip(levels.value, reference - step, reference + step)
+    ahead = sight.ramp * max(tuning.reach_s, _SLOWEST_S)
+    high = np.fmin(sight.high, np.where(np.isfinite(ahead), reference + ahead, np.inf)) - margin
+    low = np.fmax(sight.low, np.where(np.isfinite(ahead), reference - ahead, -np.inf)) + margin
+    crossed = high < low
+    middle = np.where(crossed, np.where(crossed, high, 0.0) / 2.0 + np.where(crossed, low, 0.0) / 2.0, 0.0)
+    return np.where(crossed, middle, high), np.where(crossed, middle, low), reference
+
+
+def _kept(state: Feedback, now_s: float, tuning: Tuning) -> float:
+    """Share of the last correction that stands unless limits move it."""
+    if not np.isfinite(state.now_s):
+        return 0.0
+    return float(np.exp(-(now_s - state.now_s) / tuning.release_s))
+
+
+def _within_discs(
+    program: Program, price: Float, able: Able, free: Mask, doing_p: Kw, doing_q: Kvar, wanted: Powers
+) -> Solved:
+    """The program's answer with both powers of an inverter inside its rating: active power goes first."""
+    n = len(doing_p)
+    lo, hi = np.where(free, able.p_lo_kw, doing_p), np.where(free, able.p_hi_kw, doing_p)
+    hi = np.maximum(lo, hi)
+    active = np.clip(np.nan_to_num(wanted.p_kw), lo, hi)
+    for _ in range(2):
+        most = np.minimum(able.q_most_kvar, np.sqrt(np.maximum(able.s_kva**2 - active**2, 0.0)))
+        reactive = free & (able.q_most_kvar > 0.0)
+        low = np.concatenate([lo - doing_p, np.where(reactive, -most - doing_q, 0.0)])
+        high = np.concatenate([hi - doing_p, np.where(reactive, most - doing_q, 0.0)])
+        found = solve(replace(program, low=low, high=high), price)
+        p_kw, q_kvar = doing_p + found.x[:n], doing_q + found.x[n:]
+        price = found.price
+        if (reactive & (np.hypot(p_kw, q_kvar) > able.s_kva * (1.0 + 1e-9))).any():
+            active = np.where(np.abs(p_kw) > np.abs(active), p_kw, active)
+        else:
+            return found
+    most = np.sqrt(np.maximum(able.s_kva**2 - p_kw**2, 0.0))
+    x = found.x.copy()
+    x[n:] = np.where(reactive, np.clip(q_kvar, -most, most) - doing_q, x[n:])
+    return replace(found, x=x)
+
+
+def _holders(found: Solved, sight: Sight, by_kw: Kw, by_kvar: Kvar) -> tuple[Rows, Rows]:
+    """Resources whose targets were moved, and the row that did most of it."""
+    column, ports, m = sight.effects.column, sight.effects.ports, sight.m
+    priced = np.flatnonzero(found.price > 0.0)
+    moved_p, moved_q = np.abs(by_kw) > _MOVED_KW, np.abs(by_kvar) > _MOVED_KW
+    held = np.flatnonzero((moved_p | moved_q) & (column >= 0)).astype(np.int32)
+    if not len(priced) or not len(held):
+        return held, np.full(len(held), -1, dtype=np.int32)
+    weight = found.price[priced] * np.where(priced < m, 1.0, -1.0)
+    pull = sight.effects.matrix[:, priced % m] * weight
+    at = column[held]
+    of = np.where(moved_p[held, None], np.abs(pull[at]), 0.0) + np.where(
+        moved_q[held, None], np.abs(pull[ports + at]), 0.0
+    )
+    return held, (priced % m)[np.argmax(of, axis=1)].astype(np.int32)

@@ -1,0 +1,156 @@
+"""What feedback sees of a feeder, and what its resources can do: values handed in at every tick."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gridflock.units import Codes, Kvar, Kw, Mask, Rows
+
+Float = NDArray[np.float64]
+Matrix = NDArray[np.float32]
+
+
+class Quantity(IntEnum):
+    """What a row of a ``Sight`` measures, and in which unit."""
+
+    VOLTAGE = 0
+    """Magnitude, pu."""
+    CURRENT = 1
+    """Magnitude, A."""
+    POWER = 2
+    """Active power, kW; of the head and of transformers positive towards the source: export."""
+
+
+UNIT_WORDS = ("pu", "A", "kW")
+"""By ``Quantity``."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Effects:
+    """Sensitivities of m quantities to C ports, and which resource stands where. Made by ``effects``.
+
+    They live as long as an operating point is near enough: a slow task makes new ones, with a new version.
+
+    Attributes:
+        matrix: float32 (2·C, m) change of each quantity per kW, then per kvar, injected at each port.
+        column: int32 (n,) port of each resource; -1 for what stands elsewhere.
+        version: changes with the matrix.
+    """
+
+    matrix: Matrix
+    column: Rows
+    version: int
+
+    @property
+    def ports(self) -> int:
+        """How many ports, C."""
+        return len(self.matrix) // 2
+
+
+def effects(by_kw: Matrix, by_kvar: Matrix, column: Rows, version: int = 0) -> Effects:
+    """Sensitivities as feedback uses them.
+
+    Args:
+        by_kw: (m, C) change of each quantity per kW injected at each port, in the quantity's unit.
+        by_kvar: (m, C) the same per kvar.
+        column: int32 (n,) port of each resource, -1 for what stands elsewhere.
+        version: number of the operating point.
+
+    Raises:
+        ValueError: shapes that do not fit, a number that is not finite, or an unknown port.
+    """
+    if by_kw.shape != by_kvar.shape or by_kw.ndim != 2:
+        raise ValueError(f"by_kvar: {by_kvar.shape} beside by_kw {by_kw.shape} (rule: both (m, C))")
+    if not (np.isfinite(by_kw).all() and np.isfinite(by_kvar).all()):
+        raise ValueError("by_kw, by_kvar: a number that is not finite")
+    if len(column) and not (column.min() >= -1 and column.max() < by_kw.shape[1]):
+        raise ValueError(f"column: outside -1..{by_kw.shape[1] - 1}")
+    matrix = np.ascontiguousarray(np.concatenate([by_kw.T, by_kvar.T]), dtype=np.float32)
+    return Effects(matrix, np.ascontiguousarray(column, dtype=np.int32), version)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sight:
+    """Measured quantities of one feeder and their limits: m rows.
+
+    Attributes:
+        names: m names for people, such as ``"voltage at bus 83 phase a"``.
+        quantity: (m,) ``Quantity``.
+        value: (m,) newest reading; NaN where there is none.
+        at_s: (m,) when it was taken, s; may lie behind the tick by the meters' delay.
+        low: (m,) lower limit; -inf where there is none.
+        high: (m,) upper limit; +inf where there is none.
+        noise: (m,) standard deviation of a reading's error.
+        drift: (m,) how far the quantity usually wanders by itself within one second.
+        ramp: (m,) largest wanted change by itself per second, either way; +inf where none is asked.
+        effects: sensitivities of the same rows.
+    """
+
+    names: tuple[str, ...]
+    quantity: Codes
+    value: Float
+    at_s: Float
+    low: Float
+    high: Float
+    noise: Float
+    drift: Float
+    ramp: Float
+    effects: Effects
+
+    @property
+    def m(self) -> int:
+        """How many rows."""
+        return len(self.names)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Able:
+    """What n resources can do now. Injection is positive.
+
+    Attributes:
+        p_lo_kw: (n,) lowest active power, envelope included.
+        p_hi_kw: (n,) highest.
+        q_most_kvar: (n,) largest reactive power either way; 0 where there is none.
+        s_kva: (n,) apparent rating that both share; +inf where nothing binds them together.
+        answers: (n,) whether an order would be followed: resting and silent resources are left as they are.
+        ease: (n,) > 0, how readily each is moved beside the others: its size over what moving it costs.
+    """
+
+    p_lo_kw: Kw
+    p_hi_kw: Kw
+    q_most_kvar: Kvar
+    s_kva: Float
+    answers: Mask
+    ease: Float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Powers:
+    """Active and reactive power of n resources.
+
+    Attributes:
+        p_kw: (n,) NaN where nothing is wanted or known.
+        q_kvar: (n,) the same.
+    """
+
+    p_kw: Kw
+    q_kvar: Kvar
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Standing:
+    """What n resources are known to do: acknowledged orders, or telemetry of those without one.
+
+    Attributes:
+        p_kw: (n,) NaN where nothing is known.
+        q_kvar: (n,) the same.
+        since_s: (n,) since when each does so; what was measured before has not seen it.
+    """
+
+    p_kw: Kw
+    q_kvar: Kvar
+    since_s: Float
