@@ -7,7 +7,8 @@ bound that says how far from the best it is at most. Few devices go into one pro
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -53,13 +54,28 @@ class Prices:
     per_kwh: Money
 
     def on(self, problem: Problem, grid: TimeGrid) -> Carried | None:
-        """The same limits' duals on another horizon; None where they are others."""
-        if problem.rows.names != self.row:
-            return None
+        """The duals of limits known by name on another horizon, 0 for others; None where none is known."""
         step = np.clip(
             np.searchsorted(self.grid.edges_s, grid.starts_s, side="right") - 1, 0, self.grid.n - 1
         )
-        return Carried(problem.rows.projected(self.per_kwh[:, step] * grid.hours))
+        known = {key: s for s, key in enumerate(_keys(self.row))}
+        found = [(s, known[key]) for s, key in enumerate(_keys(problem.rows.names)) if key in known]
+        if not found:
+            return None
+        dual = np.zeros((len(problem.rows.names), grid.n))
+        for s, row in found:
+            dual[s] = self.per_kwh[row, step] * grid.hours
+        return Carried(problem.rows.projected(dual))
+
+
+def _keys(names: Iterable[str]) -> list[tuple[str, int]]:
+    """Names of rows with the number of each among those of its name: a limit may have two sides."""
+    seen: Counter[str] = Counter()
+    keys = []
+    for name in names:
+        keys.append((name, seen[name]))
+        seen[name] += 1
+    return keys
 
 
 @dataclass(frozen=True, slots=True, eq=False)

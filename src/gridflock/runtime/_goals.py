@@ -23,7 +23,7 @@ from gridflock.units import Kw, Rows, TimeGrid, iso
 
 _LARGEST_BYTES = 1_048_576
 _RULE = "as docs/goals.md says"
-_FINER = 0.1
+_FINER = 0.2
 """What a goal costs is a small difference: plans that tell it are made to this part of the usual gap."""
 
 
@@ -186,7 +186,7 @@ class Aim:
                 self.sums,
                 self.beside_kw,
             )
-            costs[goal.name] = now - self._money(rest, target, None)
+            costs[goal.name] = now - self._money(rest, target, warm)
         return replace(
             self, table=tuple(replace(line, cost=costs.get(line.goal, line.cost)) for line in self.table)
         )
