@@ -144,7 +144,9 @@ def answers(orders: Orders, status=OutcomeStatus.ACCEPTED, p_kw=None, time_s=NOW
     return orders.index[at].astype(np.int64), outcomes
 
 
-def decide(image, groups, proposals=(), schedule=None, envelopes=(), response=None, policy=None):
+def decide(
+    image, groups, proposals=(), schedule=None, envelopes=(), response=None, policy=None, guarded=None
+):
     """One tick with the defaults filled in."""
     response = Response.empty(image.n) if response is None else response
     return step(
@@ -155,4 +157,5 @@ def decide(image, groups, proposals=(), schedule=None, envelopes=(), response=No
         rows_of(groups),
         response,
         free_policy() if policy is None else policy,
+        guarded=guarded,
     )

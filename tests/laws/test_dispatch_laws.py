@@ -400,7 +400,7 @@ def test_a_group_recovers_from_the_loss_of_a_third(status):
 
 
 def test_who_rests_is_asked_again():
-    """A refusal rests a quarter of an hour; then the row is asked as before."""
+    """A refusal rests a quarter of an hour, or up to half an hour by lot; then the row is asked as before."""
     image = image_of(1, trouble=False)
     row = int(ROWS["type/battery_home"][0])
     wish = [want("w", "type/battery_home", 10.0, until_s=NOW_S + 7_200)]
@@ -410,14 +410,14 @@ def test_who_rests_is_asked_again():
     response = decision.response.heard(*refusal, NOW_S)
     response = response.heard(*world.answers(decision.orders, chosen=~only), NOW_S)
     asked = []
-    for minute in range(1, 20):
+    for minute in range(1, 32):
         now_s = NOW_S + 60 * minute
         image = obeying(image, response, now_s)
         decision = decide(image, GROUPS, wish, response=response)
         asked.append(row in decision.orders.index)
         response = decision.response.heard(*world.answers(decision.orders, time_s=now_s), now_s)
         assert decision.grants[0].given_kw == pytest.approx(10.0, abs=1e-6)
-    assert asked.index(True) == 14
+    assert 14 <= asked.index(True) <= 29
 
 
 def test_one_lost_message_costs_little():

@@ -61,7 +61,7 @@ class Odds:
         likely = health.probability(now_s)
         quiet = (response.since_s != NEVER_S) & image.silent(patience.quiet_s)
         present = believed_kw(image, quiet)
-        standing = np.where(np.isfinite(response.ordered_kw), response.ordered_kw, present)
+        standing = np.where(np.isfinite(response.ordered_kw) & ~quiet, response.ordered_kw, present)
         late = 1.0 - (image.heard_s - response.since_s) / max(patience.settle_s, 1)
         late = np.where(response.judged, 0.0, np.clip(late, 0.0, 1.0))
         left = late * likely / (late * likely + 1.0 - likely)
@@ -70,13 +70,17 @@ class Odds:
     def expected_kw(self, rows: Rows, ordered_kw: Kw, sure: Mask) -> float:
         """Mean sum of some rows after orders.
 
+        What lies between what a row does and its order in force was asked of it before, and comes with
+        the probability that is left; what lies beyond both is new.
+
         Args:
             rows: (m,) resources.
             ordered_kw: (m,) what each is ordered.
             sure: (m,) who has no choice but to do that.
         """
         present, standing = self.present_kw[rows], self.standing_kw[rows]
-        mean = present + self.left[rows] * (standing - present) + self.likely[rows] * (ordered_kw - standing)
+        asked = np.clip(ordered_kw, np.minimum(present, standing), np.maximum(present, standing))
+        mean = present + self.left[rows] * (asked - present) + self.likely[rows] * (ordered_kw - asked)
         return float(np.where(sure, ordered_kw, mean).sum())
 
     def margin_kw(self, rows: Rows, ordered_kw: Kw, sure: Mask, confidence: float) -> float:

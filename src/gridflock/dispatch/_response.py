@@ -45,10 +45,12 @@ class Patience:
         settle_s: so long after a change was ordered, a reading shows what came of it.
         quiet_s: a resource under orders from which nothing was heard for longer counts with what it
             would do unasked.
-        rest_s: a resource that refused is asked again after this: never ejected for good.
+        rest_s: a resource that refused is asked again after this, or up to twice as long by lot: never
+            ejected for good.
         first_rest_s: the first probe of a resource that did not answer; every further one waits twice
             as long, up to ``rest_s``.
-        short_s: so long a resource that gave only a part is asked for little more than it does.
+        short_s: so long, or up to twice as long by lot, a resource that gave only a part is asked for
+            little more than it does.
     """
 
     answer_s: int = 180
@@ -232,7 +234,7 @@ class Response:
         judged[rows], lost_s[missing] = True, now_s
         side, until_s = self.short_side.copy(), self.short_until_s.copy()
         side[missing] = seen.side[seen.missing]
-        until_s[missing] = now_s + self.patience.short_s
+        until_s[missing] = now_s + self._waits(missing, self.patience.short_s)
         kept = np.where(seen.missing, np.minimum(seen.kept, 0.5), 1.0)[news]
         return replace(
             self,
@@ -257,7 +259,7 @@ class Response:
         misses, rests = self.misses.copy(), self.rests_until_s.copy()
         misses[rows[reply]] = 0
         refused = rows[newest & (status == OutcomeStatus.REFUSED)]
-        rests[refused] = now_s + self.patience.rest_s
+        rests[refused] = now_s + self._waits(refused, self.patience.rest_s)
         lost = np.zeros(len(misses), dtype=bool)
         # A lost order that has been replaced tells of its device while the new one is open too.
         lost[rows[~reply & (newest | ~answered[rows])]] = True
@@ -292,8 +294,16 @@ class Response:
         clear = np.abs(gap) > _STEP_KW
         side, until = self.short_side.copy(), self.short_until_s.copy()
         side[rows[clear]] = np.sign(gap[clear]).astype(np.int8)
-        until[rows[clear]] = now_s + self.patience.short_s
+        until[rows[clear]] = now_s + self._waits(rows[clear], self.patience.short_s)
         return side, until
+
+    def _waits(self, rows: NDArray[np.integer[Any]], least_s: int) -> Seconds:
+        """How long some rows wait: up to twice as long by lot, so that they do not return all at once."""
+        if len(rows) == 0:
+            return np.zeros(0, dtype=np.int64)
+        lot = uniform(len(self.since_s), "wait")[rows]
+        waits: Seconds = (least_s * (1.0 + lot)).astype(np.int64)
+        return waits
 
     def due(self, target_kw: Kw, expires_s: Seconds, now_s: int, renew_s: int) -> Mask:
         """(n,) rows to send to.
