@@ -7,12 +7,14 @@ same ``Seen``, and what each knows between two ticks is a value.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from gridflock.dispatch import Decision, Response, step
+import numpy as np
+
+from gridflock.dispatch import Decision, GuardState, Response, Rules, step
 from gridflock.fleet import Image
 from gridflock.grid import ControlState, Flow, Violations, head_envelope
-from gridflock.model import Entry, Envelope, Json, Proposal
+from gridflock.model import Entry, Envelope, Json, Outcomes, Proposal
 from gridflock.plan.coordination import Status
 from gridflock.plan.network import Round
 from gridflock.runtime._past import Past
@@ -53,11 +55,13 @@ class Standing:
 
     Attributes:
         response: the conversation with every resource.
+        guarded: what the guard knows.
         planned: the plan in force, with what it was made from.
         planned_s: when a plan was last asked for; 0 for never.
     """
 
     response: Response
+    guarded: GuardState
     planned: Planned | None = None
     planned_s: int = 0
 
@@ -74,7 +78,7 @@ class Deciding:
 
     def __init__(self, settings: Settings, past: Past, timezone: str, response: Response) -> None:
         self.settings = settings
-        self.standing = Standing(response)
+        self.standing = Standing(response, GuardState.empty(len(response.order_id)))
         self.planning = Planning(settings, past, timezone)
         self._past = past
 
@@ -114,13 +118,18 @@ class Deciding:
             text = f"no new plan, the last one stays in force: {type(error).__name__}: {error}"
             head: dict[str, Json] = {"cause": "planning failed", "state": "begins", "text": text[:500]}
             entry = Entry("alarm", now_s, head)
-        self.standing = Standing(self.standing.response, planned, now_s)
+        self.standing = replace(self.standing, planned=planned, planned_s=now_s)
         return [entry]
 
     def decide(
-        self, system: System, image: Image, envelopes: Sequence[Envelope], wishes: Sequence[Proposal]
+        self,
+        system: System,
+        image: Image,
+        envelopes: Sequence[Envelope],
+        wishes: Sequence[Proposal],
+        rules: Rules,
     ) -> Decision:
-        """The orders of this moment; nothing is remembered before ``sent``."""
+        """The orders of this moment; nothing is remembered before ``taken``."""
         planned = self.standing.planned
         return step(
             image,
@@ -130,11 +139,22 @@ class Deciding:
             system.rows_of,
             self.standing.response,
             self.settings.policy,
+            rules,
+            self.standing.guarded,
         )
 
-    def hear(self, response: Response) -> None:
-        """Go on with another state of the conversation."""
-        self.standing = Standing(response, self.standing.planned, self.standing.planned_s)
+    def answered(self, outcomes: Outcomes, now_s: int) -> None:
+        """Take in what was answered, on the fleet's rows."""
+        rows, standing = outcomes.index.astype(np.int64), self.standing
+        self.standing = replace(
+            standing,
+            response=standing.response.heard(rows, outcomes, now_s),
+            guarded=standing.guarded.heard(rows, outcomes, now_s),
+        )
+
+    def taken(self, decision: Decision) -> None:
+        """Remember a decision: it is recorded, and goes out."""
+        self.standing = replace(self.standing, response=decision.response, guarded=decision.passed.state)
 
     def _head_limits(self, system: System, seen: Seen) -> Envelope:
         """What the feeder as a whole may draw and deliver: conductors and contract, the tighter."""

@@ -20,6 +20,8 @@ from gridflock.model import Entry, Json, Priority, Proposal
 from gridflock.runtime import _show
 from gridflock.runtime._access import AccessDenied, Role, Scope
 from gridflock.runtime._book import to_head
+from gridflock.runtime._goals import entry_of as entry_of_goals
+from gridflock.runtime._goals import stated, strangers, wrong_in_plan
 from gridflock.runtime._life import UnknownName
 from gridflock.runtime._loop import Moment
 from gridflock.runtime._requests import (
@@ -40,6 +42,7 @@ from gridflock.runtime._views import (
     ClaimAnswer,
     ClaimView,
     Fault,
+    GoalsView,
     GroupAnswer,
     ProposalAnswer,
     ProposalView,
@@ -138,6 +141,30 @@ class Derms(Seeing):
         self._book.withdraw(proposal_id)
         self._collect_events()
         return _show.proposal(found)
+
+    def pursue(self, scope: Scope, document: Mapping[str, Any]) -> GoalsView:
+        """State the goals of the system anew, all of them; the next tick plans for them.
+
+        Args:
+            scope: authority; operators over the whole system.
+            document: ``goals`` and perhaps their ``order``; no goals take back those there are.
+
+        Raises:
+            RequestRejected: with every fault; the goals before still hold.
+            AccessDenied: recorded as a refusal.
+        """
+        self._authorise(scope, "all", "pursue")
+        goals, moment = stated(document).called(self.moment.now_s), self.moment
+        faults = strangers(goals, self._loop.system) or wrong_in_plan(goals, self._loop.system, moment)
+        if faults:
+            raise RequestRejected(faults)
+        with self._writing, self._deciding:
+            settings = replace(self._loop.settings, goals=goals)
+            self._record.append([entry_of_goals(settings, scope.user, self.moment.now_s)])
+            self._loop.obey(settings)
+            self._settings = settings
+        self._collect_events()
+        return self.goals(scope)
 
     def define_group(
         self,
@@ -412,8 +439,7 @@ class Derms(Seeing):
         for wish in ends:
             self._book.withdraw(wish.id)
         with self._deciding:
-            self._loop.system = replace(self._loop.system, groups=after.groups)
-            self._loop.groups_seq = seq
+            self._loop.regroup(after.groups, seq)
         self._virtual = after
         self._collect_events()
         return GroupAnswer(definition, len(rows), [wish.id for wish in ends], seq)

@@ -17,8 +17,7 @@ from gridflock.grid.build import from_document
 from gridflock.model import Readings, Rejected
 from gridflock.ports import Record
 from gridflock.record import open_record
-from gridflock.runtime._import import _scenario as scenario_of
-from gridflock.runtime._import import places_of, registry_of
+from gridflock.runtime._import import places_of, registry_of, scenario_of
 from gridflock.runtime._registry import Progress, read_file
 from gridflock.runtime._roll import KIND, present_s
 from gridflock.runtime._system import System, phases_of_buses

@@ -8,14 +8,16 @@ who is unknown stands beside it, one by one.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gridflock.dispatch import Rules
 from gridflock.model import Entry, Json, Outcomes, Proposal, Readings, Rejected
 from gridflock.runtime._book import from_head, to_head
+from gridflock.runtime._rules import rules_from, rules_said
 from gridflock.schema import TELEMETRY
 from gridflock.units import Rows
 
@@ -43,6 +45,7 @@ class Heard:
         troubles: what is wrong with the ways to the devices and with the clock, in words; it lasts as long
             as it is named.
         refused: what was not taken in at all.
+        rules: what people have set for the guard.
     """
 
     now_s: int
@@ -52,6 +55,7 @@ class Heard:
     groups_seq: int = 0
     troubles: tuple[str, ...] = ()
     refused: tuple[Rejected, ...] = ()
+    rules: Rules = field(default_factory=Rules)
 
 
 class Hearing:
@@ -140,6 +144,8 @@ def to_entry(heard: Heard, before: Sequence[Proposal]) -> Entry:
         head["troubles"] = list(heard.troubles)
     if heard.refused:
         head["refused"] = {fault.component: fault.count for fault in heard.refused}
+    if heard.rules != Rules():
+        head["rules"] = rules_said(heard.rules)
     return Entry(KIND, heard.now_s, head, {name: column for name, column in columns.items() if len(column)})
 
 
@@ -178,6 +184,7 @@ def from_entry(entry: Entry, ids: tuple[str, ...], before: Sequence[Proposal]) -
         int(head["groups"]),
         tuple(map(str, head.get("troubles", ()))),
         tuple(fault for name, many in head.get("refused", {}).items() for fault in _too_many(name, many)),
+        rules_from(head.get("rules", {})),
     )
 
 

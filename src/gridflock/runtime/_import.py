@@ -69,7 +69,7 @@ def import_file(
         RecordBusy: another process lives in the folder.
         UnknownFeeder: no feeder of that name.
     """
-    scenario = _scenario(folder)
+    scenario = scenario_of(folder)
     feeder = feeder or (scenario.feeder if scenario else None)
     places = None if feeder is None else places_of(feeder)
     record = open_record(folder)
@@ -125,7 +125,7 @@ def registry_of(folder: Path, t_s: int | None = None) -> tuple[Registry, Version
         record.close()
 
 
-def _scenario(folder: Path) -> Scenario | None:
+def scenario_of(folder: Path) -> Scenario | None:
     """The scenario that lives in a folder, if one does."""
     path = folder / "scenario.json"
     if not path.exists():

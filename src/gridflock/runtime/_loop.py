@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -19,8 +19,8 @@ from zoneinfo import ZoneInfo
 import numpy as np
 from numpy.typing import NDArray
 
-from gridflock.dispatch import Decision, Response
-from gridflock.fleet import Image, capability
+from gridflock.dispatch import Decision, GuardState, Response, Rules
+from gridflock.fleet import Groups, Image, capability
 from gridflock.grid import (
     ControlState,
     Flow,
@@ -55,6 +55,7 @@ from gridflock.runtime._deciding import Deciding, Seen, Standing
 from gridflock.runtime._heard import Heard, Hearing, to_entry
 from gridflock.runtime._past import Past
 from gridflock.runtime._planning import Planned
+from gridflock.runtime._rules import guard_said, trial_entries
 from gridflock.runtime._settings import Settings
 from gridflock.runtime._system import PhaseAreas, System
 from gridflock.units import Kvar, Kw
@@ -128,6 +129,7 @@ class Known:
         flow: the last estimate without its network; None before the first.
         state: regulator and capacitor positions.
         response: the conversation with every resource.
+        guarded: what the guard knows.
         prices: where the next plan starts from.
         peak: import peak, kW, of which local day (ordinal).
         broken: causes of broken limits that were told.
@@ -147,6 +149,7 @@ class Known:
     flow: tuple[Any, ...] | None
     state: ControlState
     response: Response
+    guarded: GuardState
     prices: Prices | None
     peak: tuple[float, int]
     broken: frozenset[str]
@@ -194,8 +197,12 @@ class Loop:
         self.record = record
         self.groups_seq = 0
         """Ledger position of the newest change of groups that the system obeys."""
+        self.rules = Rules()
+        """What people have set for the guard, from the next tick on."""
         self.keep: Callable[[Known, int], None] | None = None
         """Told what was known before a tick that makes a plan, and its moment, once it is recorded."""
+        self.beside: Callable[[Heard, Seen, Moment], None] | None = None
+        """Told of every tick once it is over."""
         self.deciding = Deciding(settings, past, system.network.timezone, response)
         self._settings = settings
         self._hearing = Hearing(system.fleet.ids, system.fleet.row_of)
@@ -254,13 +261,14 @@ class Loop:
         now_s, fleet, deciding = heard.now_s, self.system.fleet, self.deciding
         rejected = (*heard.refused, *fleet.ingest(heard.readings, now_s))
         outcomes = heard.outcomes
-        deciding.hear(self.response.heard(outcomes.index.astype(np.int64), outcomes, now_s))
+        deciding.answered(outcomes, now_s)
         seen = self._see(fleet.image(now_s))
         before = deciding.standing, self._broken, self._troubles
         entries = [to_entry(heard, self._wishes), *deciding.replan(self.system, seen)]
         envelopes, decision = deciding.envelopes(self.system, seen), None
         if self._settings.managed:
-            decision = deciding.decide(self.system, seen.image, envelopes, heard.wishes)
+            decision = deciding.decide(self.system, seen.image, envelopes, heard.wishes, heard.rules)
+            entries += trial_entries(decision.passed.trials, now_s)
         entries += self._alarms(seen.violations, heard)
         self._tick += 1
         self._owed.append(outcomes)
@@ -271,12 +279,12 @@ class Loop:
         else:
             self._wishes = heard.wishes
         if decision is not None:
-            deciding.hear(decision.response)
+            deciding.taken(decision)
             if len(decision.orders.index):
                 self.field.send(decision.orders)
             rejected += decision.rejected
         self._remember(seen)
-        return Moment(
+        moment = Moment(
             now_s,
             self._tick,
             seen.image,
@@ -291,6 +299,9 @@ class Loop:
             self._seq,
             halted,
         )
+        if self.beside is not None:
+            self.beside(heard, seen, moment)
+        return moment
 
     # ---- between ticks ----------------------------------------------------------------------
 
@@ -305,6 +316,7 @@ class Loop:
             flow=None if flow is None else tuple(getattr(flow, name) for name in _FLOW),
             state=self._state,
             response=standing.response,
+            guarded=standing.guarded,
             prices=self.deciding.planning.prices,
             peak=(self._peak_kw, self._peak_day),
             broken=self._broken,
@@ -332,12 +344,16 @@ class Loop:
         self._seq, self._tick, self._now_s = known.seq, known.tick, known.now_s
         self._flow = None if known.flow is None else Flow(self.system.network, *known.flow)
         self._state = known.state
-        self.deciding.standing = Standing(known.response)
+        self.deciding.standing = Standing(known.response, known.guarded)
         self.deciding.planning.prices = known.prices
         self._peak_kw, self._peak_day = known.peak
         self._broken, self._troubles = known.broken, known.troubles
         self._wishes, self.groups_seq, self._imaged_s = known.wishes, known.groups_seq, known.imaged_s
         self.obey(known.settings)
+
+    def regroup(self, groups: Groups, seq: int) -> None:
+        """Obey other groups, those of ledger entry ``seq``, from the next tick on."""
+        self.system, self.groups_seq = replace(self.system, groups=groups), seq
 
     def begin(self, seq: int, groups_seq: int) -> None:
         """Go on after entry ``seq``, with the groups of entry ``groups_seq``; 0 = the system's own."""
@@ -348,13 +364,15 @@ class Loop:
         before, self._settings = self.deciding, settings
         self.deciding = Deciding(settings, self.past, self.system.network.timezone, self.response)
         self.deciding.standing = before.standing
+        if settings.goals != before.settings.goals:  # a plan for others is no longer what is wanted
+            self.deciding.standing = replace(before.standing, planned_s=0)
         self.deciding.planning.prices = before.planning.prices
         self.deciding.watch(before.planning.watch)
 
     def rehearse(self, moment: Moment, extra: Sequence[Proposal]) -> tuple[Decision, Flow]:
         """What a tick would decide with further wishes, and the feeder after it: the same code."""
         wishes = (*self.book.open(), *extra)
-        decision = self.deciding.decide(self.system, moment.image, moment.envelopes, wishes)
+        decision = self.deciding.decide(self.system, moment.image, moment.envelopes, wishes, self.rules)
         return decision, self.flow_at(moment, decision.targets.p_kw)
 
     def flow_at(self, moment: Moment | Seen, p_kw: Kw) -> Flow:
@@ -375,7 +393,9 @@ class Loop:
         """Everything that has arrived, on the fleet's rows."""
         readings, many = self._hearing.readings(self.field.read(now_s))
         outcomes, more = self._hearing.outcomes(self.field.outcomes(now_s))
-        return Heard(now_s, readings, outcomes, self.book.open(), self.groups_seq, (), (*many, *more))
+        return Heard(
+            now_s, readings, outcomes, self.book.open(), self.groups_seq, (), (*many, *more), self.rules
+        )
 
     def _may_keep(self, now_s: int) -> bool:
         """Whether a slow period has gone by since what was known was kept."""
@@ -398,8 +418,7 @@ class Loop:
             return str(full)
         if self._unrecorded_s:
             # What was heard meanwhile is not recorded: what follows is kept anew, from the next plan on.
-            standing = self.deciding.standing
-            self.deciding.standing = Standing(standing.response, standing.planned)
+            self.deciding.standing = replace(self.deciding.standing, planned_s=0)
         self._owed, self._unrecorded_s = [], 0
         return ""
 
@@ -481,7 +500,9 @@ class Loop:
             }
             head["sources"] = list(orders.sources)
             head["next_order_id"] = decision.response.next_id
-            head["held_kw"] = round(decision.passed.held_kw, 3)
+            more, said = guard_said(decision)
+            columns |= more
+            head |= said
             head["shortfall_kw"] = {
                 g.proposal.id: round(g.shortfall_kw, 3) for g in decision.grants if abs(g.shortfall_kw) > 1e-3
             }

@@ -25,6 +25,7 @@ from threadpoolctl import threadpool_limits
 
 from gridflock.dispatch import Response
 from gridflock.fleet import Fleet
+from gridflock.fleet._health import Health
 from gridflock.model import Entry, Orders, Outcomes, Readings
 from gridflock.plan.coordination import Status
 from gridflock.plan.network import Round
@@ -34,6 +35,7 @@ from gridflock.runtime import _virtual_kept
 from gridflock.runtime._book import Book
 from gridflock.runtime._clock import VirtualClock
 from gridflock.runtime._derms import Derms
+from gridflock.runtime._goals import with_goals
 from gridflock.runtime._loop import Known, Loop, Moment
 from gridflock.runtime._past import Past
 from gridflock.runtime._promises import Promises
@@ -121,6 +123,7 @@ def rehearse(
     Raises:
         FolderMismatch: the folder belongs to another scenario, or its day is over.
         FeederRejected: the feeder document is at fault.
+        RequestRejected: goals name nobody.
         RecordBusy: another process lives in this folder.
     """
     # The feeder's matrices are small: threads of the linear algebra would only wait for each other.
@@ -133,6 +136,7 @@ def rehearse(
         trail, last = _trail(record)
         start_s = world.start_s + (join_s or 0) if last is None else last.time_s + settings.tick_s
         base = system_of(record, document, world, registry, start_s)
+        settings = with_goals(settings, record, base, start_s)
         system, virtual, promises, told = _remembered(record, base, start_s)
         book = Book()
         book.rebuild(record.entries(0, {"proposal", "withdrawal"}))
@@ -184,7 +188,10 @@ def system_of(
     rows: Sequence[Mapping[str, object]] | None,
     start_s: int,
 ) -> System:
-    """The system of the registry that the ledger holds, of given rows on top, or of the world's own."""
+    """The system of the registry that the ledger holds, of given rows on top, or of the world's own.
+
+    Given rows are recorded.
+    """
     known = versions(record)
     if rows is None:
         return System.build(document, known.as_of(start_s) if known.changes else world.registry)
@@ -316,7 +323,7 @@ def _lived_on(
     try:
         groups_at = groups_as_of(record, base.groups)
         if known.groups_seq:
-            loop.system = dataclasses.replace(base, groups=groups_at(known.groups_seq))
+            loop.regroup(groups_at(known.groups_seq), known.groups_seq)
         for lived in retrace(record.entries(known.seq), loop, mirror, groups_at):
             if not all(map(same, lived.recorded, lived.written)):
                 return None
@@ -353,7 +360,7 @@ def conversed(
         start_s: the present.
         last: newest tick.
     """
-    response = Response.empty(len(fleet.ids), 1)
+    response = Response.empty(len(fleet.ids), 1, health=Health(fleet).evidence)
     if last is None:
         return response
     row = np.array([*(fleet.row_of.get(name, -1) for name in ids), -1], dtype=np.int64)

@@ -36,7 +36,11 @@ _HOUR_S = 3_600
 
 
 class NotReplayable(Exception):  # noqa: N818 - bad input, told whole
-    """The ledger does not hold all that the asked ticks were made from."""
+    """The ledger does not hold all that the asked ticks were made from; ``seq`` is where that shows."""
+
+    def __init__(self, message: str, seq: int = 0) -> None:
+        super().__init__(message)
+        self.seq = seq
 
 
 class Keeper:
@@ -62,22 +66,26 @@ class Keeper:
             self._hour = hour
 
 
-def checkpoint(record: Record, *, by_tick: int | None = None) -> Known | None:
-    """The newest sound checkpoint; with ``by_tick`` one from which that tick is yet to come."""
-    kept = list(record.entries(0, {CHECKPOINT}))
-    for entry in reversed(kept):
+def checkpoint(record: Record, *, by_tick: int | None = None, after_seq: int | None = None) -> Known | None:
+    """The newest sound checkpoint.
+
+    Args:
+        record: ledger and snapshots.
+        by_tick: only those from which the tick of this number is yet to come.
+        after_seq: the oldest one after this entry instead.
+    """
+    kept = list(record.entries(after_seq or 0, {CHECKPOINT}))
+    for entry in kept if after_seq is not None else reversed(kept):
         head: Mapping[str, Any] = entry.head
-        if by_tick is not None and head["tick"] >= by_tick:
+        if (by_tick is not None and head["tick"] >= by_tick) or head["seq"] < (after_seq or 0):
             continue
         data = record.snapshot(head["name"])
         if data is None or hashlib.sha256(data).hexdigest() != head["sha256"]:
             continue  # a newer one stands under its name
-        try:
+        with contextlib.suppress(KeptBroken):  # written by another version
             known = from_bytes(data)
-        except KeptBroken:
-            continue  # written by another version
-        if isinstance(known, Known):
-            return known
+            if isinstance(known, Known):
+                return known
     return None
 
 
@@ -113,6 +121,11 @@ def begun(
     }
     head |= marks(fleet, document)
     return Entry(BEGUN, now_s, head, {"settings": np.frombuffer(to_bytes(settings), dtype=np.uint8)})
+
+
+def versions_now() -> dict[str, Json]:
+    """What numbers may depend on."""
+    return {"gridflock": __version__, "numpy": np.__version__, "python": platform.python_version()}
 
 
 def marks(fleet: Fleet, document: Mapping[str, object]) -> dict[str, Json]:
@@ -237,12 +250,11 @@ def retrace(
         elif entry.kind == BEGUN and "settings" in entry.columns:
             _go_on(entry, loop)
         elif entry.kind == "alarm" and entry.head.get("cause") == FULL:
-            raise NotReplayable(f"entry {entry.seq}: {entry.head.get('text')}")
+            raise NotReplayable(f"entry {entry.seq}: {entry.head.get('text')}", entry.seq)
         elif entry.kind == "tick":
             if heard is None:
-                raise NotReplayable(
-                    f"entry {entry.seq}: the ledger does not say what tick {entry.head['tick']} heard"
-                )
+                text = f"entry {entry.seq}: the ledger does not say what tick {entry.head['tick']} heard"
+                raise NotReplayable(text, entry.seq)
             yield _again(loop, mirror, groups_at, heard, tuple(window))
             window, heard = [], None
 
@@ -250,7 +262,7 @@ def retrace(
 def _go_on(entry: Entry, loop: Loop) -> None:
     """Take up the settings that a life went on with."""
     if not entry.head["exact"]:
-        raise NotReplayable(f"entry {entry.seq}: the system began anew: {entry.head['text']}")
+        raise NotReplayable(f"entry {entry.seq}: begun anew: {entry.head['text']}", entry.seq)
     settings = from_bytes(entry.columns["settings"].tobytes())
     if settings != loop.settings:
         loop.obey(settings)
@@ -261,11 +273,10 @@ def _again(
 ) -> Lived:
     try:
         heard = _heard.from_entry(told, loop.system.fleet.ids, loop.wishes)
-    except (ValueError, KeyError, TypeError) as error:
-        raise NotReplayable(f"entry {told.seq}: {error}") from error
+    except (ValueError, KeyError, TypeError, KeptBroken) as error:
+        raise NotReplayable(f"entry {told.seq}: {error}", told.seq) from error
     if heard.groups_seq != loop.groups_seq:
-        loop.system = dataclasses.replace(loop.system, groups=groups_at(heard.groups_seq))
-        loop.groups_seq = heard.groups_seq
+        loop.regroup(groups_at(heard.groups_seq), heard.groups_seq)
     mirror.entries_.clear()
     moment = loop.live(heard)
     lived, first = mirror.entries_, window[-1].seq - len(mirror.entries_) + 1

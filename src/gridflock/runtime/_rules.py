@@ -1,0 +1,82 @@
+"""What the ledger keeps of the guard: what people have set, and what it let through and held."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gridflock.dispatch import Decision
+from gridflock.dispatch.guard import AllToDefault, Approval, Mode, Rules
+from gridflock.model import Entry, Json
+
+KIND = "guard"
+"""Kind of every entry that tells of the guard."""
+
+
+def rules_said(rules: Rules) -> dict[str, Json]:
+    """Rules as JSON."""
+    said: dict[str, Json] = {
+        "modes": {group: mode.name for group, mode in sorted(rules.modes.items())},
+        "approvals": [asdict(given) for _, given in sorted(rules.approvals.items())],
+    }
+    if rules.default is not None:
+        said["default"] = asdict(rules.default) | {"ending": sorted(rules.default.ending)}
+    return said
+
+
+def rules_from(said: Mapping[str, Any]) -> Rules:
+    """The inverse of ``rules_said``.
+
+    Raises:
+        KeyError: a field is missing, or a mode has no such name.
+    """
+    default = said.get("default")
+    given = [Approval(**one) for one in said.get("approvals", ())]
+    return Rules(
+        {group: Mode[name] for group, name in said.get("modes", {}).items()},
+        {one.proposal: one for one in given},
+        None if default is None else AllToDefault(**{**default, "ending": frozenset(default["ending"])}),
+    )
+
+
+def last_rules(entries: Iterable[Entry], now_s: int) -> Rules:
+    """What people have set, as the newest entry tells it, without what has ended since."""
+    said: Mapping[str, Any] = {}
+    for entry in entries:
+        told = entry.head.get("rules")
+        if isinstance(told, Mapping):
+            said = told
+    return rules_from(said).at(now_s)
+
+
+def guard_said(decision: Decision) -> tuple[dict[str, NDArray[Any]], dict[str, Json]]:
+    """What the entry of a tick tells of the guard: columns beside those of orders, and the head's words."""
+    passed = decision.passed
+    start_kw = np.zeros(len(decision.orders.index)) if len(passed.revoke) else passed.start_kw[passed.keep]
+    head: dict[str, Json] = {"held_kw": round(passed.held_kw, 3)}
+    held = {reason.name.lower(): count for reason, count in passed.counts().items()}
+    if held:
+        head["held"] = held
+    if any(passed.accounts):
+        head["accounts"] = list(passed.accounts)
+    if passed.moved:
+        head["moved_kw"] = dict(passed.moved)
+    if len(passed.revoke):
+        head["revoked"] = len(passed.revoke)
+    return {"start_kw": start_kw.astype(np.float32)}, head
+
+
+def trial_entries(trials: Mapping[str, bool], now_s: int) -> list[Entry]:
+    """Of authors whose first orders were tried out on a few: whether the rest may follow."""
+    entries = []
+    for author, well in sorted(trials.items()):
+        text = (
+            "was answered well: the rest may follow" if well else "was not answered well: nothing new for now"
+        )
+        head: dict[str, Json] = {"verb": "trial", "author": author, "well": well}
+        entries.append(Entry(KIND, now_s, head | {"text": f"trial of {author} {text}"}))
+    return entries
