@@ -72,8 +72,3 @@ class Moves:
         """(k,) how much further each takes its resource from where it came from."""
         gone: Kw = self.extra - np.abs(self.kw)
         return gone
-
-    def ranked(self, some: Mask) -> Places:
-        """Places of some candidates, those that go first in front."""
-        found: Places = self.turn[some[self.turn]]
-        return found

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gridflock.dispatch.guard import _kernels
+from gridflock.dispatch.guard import _fitting
 from gridflock.dispatch.guard._asked import Moves
 from gridflock.dispatch.guard._held import Held
 from gridflock.dispatch.guard._limits import OWN, GuardLimits
-from gridflock.dispatch.guard._rules import Approval
+from gridflock.dispatch.guard._rules import Approval, Rules
 from gridflock.dispatch.guard._state import GuardState
 from gridflock.fleet import Image
 from gridflock.model import Priority, Proposal
@@ -20,7 +20,6 @@ from gridflock.schema import Family
 from gridflock.units import Codes, Rows
 
 _OURS = (Priority.SAFETY, Priority.ENVELOPE, Priority.SCHEDULE)
-_SLACK_KW = 1e-6
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,6 +58,11 @@ class Asking:
             account[k] = places[name]
         return cls(tuple(places), account, tuple(approvals))
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of each proposal, on whose account it moves; empty for the program's own."""
+        return tuple(self.accounts[k] if k >= 0 else "" for k in self.account[:-1].tolist())
+
 
 def external(wish: Proposal) -> bool:
     """Whether a proposal came from outside: neither the program's own wish nor code in its process."""
@@ -81,29 +85,15 @@ def hold_unapproved(
 ) -> None:
     """Hold, whole, proposals that would let one person displace more than one may, in place.
 
-    What their author holds displaced already counts, so that many small proposals are one large one.
+    What their author holds displaced already counts, so that many small proposals are one large one;
+    an approved one may displace what was approved.
     """
     if limits.approval_kw == math.inf or not asking.accounts:
         return
-    memory, good = state.memory, (why == Held.NOT) & (account >= 0)
-    away = np.maximum(moves.away, 0.0)
-    asked = np.bincount(account[good], away[good], minlength=len(asking.accounts))
-    place = {name: k for k, name in enumerate(memory.accounts)}
-    for k in np.flatnonzero(asked > 0).tolist():
-        if asking.approvals[k] is not None:
-            continue
-        name = asking.accounts[k]
-        room = limits.approval_kw - (float(memory.held_kw[place[name]]) if name in place else 0.0)
-        if asked[k] <= room + _SLACK_KW:
-            continue
-        mine = good & (account == k)
-        for source in np.unique(moves.source[mine]).tolist():
-            its = mine & (moves.source == source)
-            wanted = float(away[its].sum())
-            if wanted <= room + _SLACK_KW:
-                room -= wanted
-            else:
-                why[its & (away > 0.0)] = Held.APPROVAL
+    most = np.array([limits.approval_kw if given is None else given.kw for given in asking.approvals])
+    room_kw = most - state.memory.held_by(asking.accounts)
+    source = moves.source.astype(np.int64)
+    _fitting.fit_proposals(why, source, account, moves.away, asking.account, room_kw, Held.APPROVAL)
 
 
 def hold_budgets(
@@ -122,17 +112,12 @@ def hold_budgets(
     """
     if not asking.accounts:
         return
-    memory, good = state.memory, (why == Held.NOT) & (account >= 0)
-    extra = np.maximum(moves.extra, 0.0)
-    asked = np.bincount(account[good], extra[good], minlength=len(asking.accounts))
     size_kw = fleet_kw(image) if limits.budget_share < math.inf else math.inf
-    place = {name: k for k, name in enumerate(memory.accounts)}
-    for k in np.flatnonzero(asked > 0).tolist():
-        name, given = asking.accounts[k], asking.approvals[k]
-        most = limits.budget_of(name, size_kw) if given is None else 2.0 * given.kw
-        used = memory.spent_kw(name, image.now_s, limits.window_s)
-        used += float(memory.held_kw[place[name]]) if name in place else 0.0
-        if asked[k] <= most - used:
-            continue
-        mine = moves.ranked(good & (account == k))
-        why[mine[~_kernels.first_fit(extra[mine], most - used)]] = Held.BUDGET
+    most = [
+        limits.budget_of(name, size_kw) if given is None else 2.0 * given.kw
+        for name, given in zip(asking.accounts, asking.approvals, strict=True)
+    ]
+    spent = [state.memory.spent_kw(name, image.now_s, limits.window_s) for name in asking.accounts]
+    room_kw = np.array(most) - np.array(spent) - state.memory.held_by(asking.accounts)
+    extra = np.maximum(moves.extra, 0.0)
+    _fitting.fit_accounts(why, moves.turn, account, extra, room_kw, Held.BUDGET)

@@ -34,6 +34,8 @@ class Passed:
         revoke: rows whose order in force is to be revoked; then nothing else goes.
         state: the guard's state after sending.
         trials: authors whose trial ended in this pass, and whether well.
+        accounts: of each proposal, on whose account it moves; empty for the program's own.
+        moved: kW that the orders move in each group with a limit on that.
     """
 
     keep: Mask
@@ -43,6 +45,8 @@ class Passed:
     revoke: Rows
     state: GuardState
     trials: Mapping[str, bool]
+    accounts: tuple[str, ...]
+    moved: Mapping[str, float]
 
     @property
     def implausible(self) -> int:
@@ -103,11 +107,12 @@ def guard(
         accounts=asking.accounts,
     )
     revoke, state = state.revoked(rules.default, mode, now_s, asked.next_id)
-    memory = state.memory.took(sent, image, limits, moved)
+    plates = image.columns["p_min_kw"], image.columns["p_max_kw"]
+    memory = state.memory.took(sent, plates, now_s, limits, moved)
     state = replace(state, memory=memory, now_s=max(now_s, state.now_s), policy=asked.policy)
     plausible = (seen.why == Held.NOT) | (seen.why > Held.TWICE)
     held_kw = float(seen.move[plausible].sum() - seen.move[keep].sum())
-    return Passed(keep, seen.why, seen.start, held_kw, revoke, state, trials)
+    return Passed(keep, seen.why, seen.start, held_kw, revoke, state, trials, asking.names, moved)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -209,14 +209,3 @@ def released(
             base_kw[r] = np.nan
             found += 1
     return found
-
-
-@compiled
-def first_fit(size: NDArray[np.float64], room: float) -> NDArray[np.bool_]:
-    """Who gets in, one after the other, each only if it still fits; sizes >= 0."""
-    fits = np.zeros(len(size), np.bool_)
-    for i in range(len(size)):
-        if size[i] <= room:
-            fits[i] = True
-            room -= size[i]
-    return fits

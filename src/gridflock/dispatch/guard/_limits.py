@@ -30,6 +30,11 @@ class GroupLimit:
     share: float = 1.0
     moved_kw: float = math.inf
 
+    @property
+    def binds(self) -> bool:
+        """Whether anything is limited at all."""
+        return min(self.step_kw, self.rate_kw_s, self.moved_kw) < math.inf or self.share < 1.0
+
 
 @dataclass(frozen=True, slots=True)
 class GuardLimits:
@@ -79,10 +84,10 @@ class GuardLimits:
     trial_s: int = 300
     settle_s: int = 15
 
-    def all_groups(self) -> tuple[GroupLimit, ...]:
-        """The limits of groups, and that of the whole (group ``""``) behind them."""
-        whole = GroupLimit("", self.step_kw, self.rate_kw_s, self.share, self.moved_kw)
-        return (*self.groups, whole)
+    @property
+    def whole(self) -> GroupLimit:
+        """The limit of everything, as that of a group."""
+        return GroupLimit("", self.step_kw, self.rate_kw_s, self.share, self.moved_kw)
 
     def budget_of(self, credential: str, fleet_kw: float) -> float:
         """What a credential may move in a window, kW, in a fleet of a size in kW."""

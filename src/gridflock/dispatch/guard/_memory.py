@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from gridflock.dispatch.guard import _kernels
 from gridflock.dispatch.guard._limits import GuardLimits
-from gridflock.fleet import Image
 from gridflock.units import NEVER_S, Kw, Rows, Seconds
 
 Spent = Mapping[str, tuple[tuple[int, float], ...]]
@@ -98,10 +97,16 @@ class Memory:
         """What an account, or a group, has moved within the window that ends now."""
         return sum(kw for t_s, kw in self.spent.get(account, ()) if t_s > now_s - window_s)
 
+    def held_by(self, accounts: Sequence[str]) -> Kw:
+        """Displacement that accounts hold now, kW; 0 of those that are not known."""
+        place = {name: k for k, name in enumerate(self.accounts)}
+        held = np.append(self.held_kw, 0.0)
+        found: Kw = held[[place.get(name, -1) for name in accounts]]
+        return found
+
     def used_kw(self, account: str, now_s: int, window_s: int) -> float:
         """What counts against an account's budget: moved in the window, and displaced now."""
-        held = self.held_kw[self.accounts.index(account)] if account in self.accounts else 0.0
-        return self.spent_kw(account, now_s, window_s) + float(held)
+        return self.spent_kw(account, now_s, window_s) + float(self.held_by([account])[0])
 
     def released(self, now_s: int, *, everybody: bool = False) -> Memory:
         """Orders that have ended, or all of them, give back what they held displaced."""
@@ -126,17 +131,24 @@ class Memory:
         memory.expires_s[rows], memory.holder[rows] = now_s, -1
         return replace(memory, held_kw=np.maximum(held, 0.0))
 
-    def took(self, sent: Sent, image: Image, limits: GuardLimits, groups: Mapping[str, float]) -> Memory:
+    def took(
+        self,
+        sent: Sent,
+        plates: tuple[Kw, Kw],
+        now_s: int,
+        limits: GuardLimits,
+        groups: Mapping[str, float],
+    ) -> Memory:
         """Remember orders that go out.
 
         Args:
             sent: they.
-            image: nameplates, and the present moment.
+            plates: (n,) least and most that each resource injects, kW.
+            now_s: when.
             limits: how long is remembered.
             groups: kW that they move in each limited group.
         """
         memory = self.knowing(sent.accounts)
-        now_s = image.now_s
         at = {name: place for place, name in enumerate(memory.accounts)}
         place = np.array([*(at[name] for name in sent.accounts), -1], dtype=np.int32)
         account = place[sent.account]
@@ -144,7 +156,6 @@ class Memory:
         back, held = np.zeros(len(memory.accounts)), memory.held_kw.copy()
         if len(sent.rows):
             memory = memory.copied()
-            plates = image.columns["p_min_kw"], image.columns["p_max_kw"]
             _kernels.remember(
                 sent.rows, sent.p_kw, sent.start_kw, sent.expires_s, account,
                 memory.columns, *plates, now_s, gap_s, back, held,
