@@ -226,10 +226,13 @@ function propose(body, dry) {
 function stream(res) {
   res.writeHead(200, { 'content-type': 'application/x-ndjson' })
   let sent = events.length
+  const orders = { since: new Date().toISOString(), sent: 240, in_force: 180, awaited: 3, accepted: 220, partial: 8, refused: 4, expired: 2, unreachable: 6 }
+  const wish = { id: 'plan', group: 'plan', priority: 'schedule', author: 'plan', why: '', until: '', causes: {} }
+  const wishes = [{ ...wish, asked_kw: -820, given_kw: -815, accepted_kw: -810, delivered_kw: -806, members: 180, answered: 177 }]
   const timer = setInterval(() => {
     if (flags['silent-after'] && Date.now() - born > 1000 * flags['silent-after']) return
     const { v_pu, loading } = state()
-    res.write(`${JSON.stringify({ type: 'tick', status: status(), v_pu, loading, events: events.slice(sent) })}\n`)
+    res.write(`${JSON.stringify({ type: 'tick', status: status(), v_pu, loading, events: events.slice(sent), delivery: { now: status().now, orders, wishes } })}\n`)
     sent = events.length
   }, 1000)
   res.on('close', () => clearInterval(timer))

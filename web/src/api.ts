@@ -167,6 +167,38 @@ export interface Active {
   expires?: string
 }
 
+/** A wish in force: asked, ordered, accepted and delivered, kW; the plan's groups together are one. */
+export interface Wish {
+  id: string
+  group: string
+  priority: string
+  author: string
+  until: string
+  asked_kw: Num
+  given_kw: Num
+  accepted_kw: Num
+  delivered_kw: Num
+  members: number
+  answered: number
+  causes: Record<string, number>
+}
+
+export interface Delivery {
+  now: string
+  orders: {
+    since: string
+    sent: number
+    in_force: number
+    awaited: number
+    accepted: number
+    partial: number
+    refused: number
+    expired: number
+    unreachable: number
+  }
+  wishes: Wish[]
+}
+
 export interface FeederFigures {
   head_kw: Num
   v_min_pu: Num
@@ -193,6 +225,7 @@ export interface Tick {
   v_pu: Record<string, PhaseVolts>
   loading: Record<string, Num>
   events: LedgerEvent[]
+  delivery: Delivery
 }
 
 export interface Fault {

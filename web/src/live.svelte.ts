@@ -8,6 +8,7 @@ import {
   takeToken,
   ticks,
   type Active,
+  type Delivery,
   type Feeder,
   type FeederState,
   type Group,
@@ -50,6 +51,7 @@ class Live {
   plan = $state.raw<Plan | null>(null)
   events = $state.raw<LedgerEvent[]>([])
   active = $state.raw<Active[]>([])
+  delivery = $state.raw<Delivery | null>(null)
   trend = $state.raw<TrendPoint[]>([])
 
   group = $state<string | null>(null)
@@ -173,6 +175,7 @@ class Live {
       return
     }
     this.#heard(tick.status)
+    this.delivery = tick.delivery ?? this.delivery
     if (this.net) {
       this.net = { ...this.net, now: tick.status.now, v_pu: tick.v_pu, loading: tick.loading }
     }

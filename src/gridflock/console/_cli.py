@@ -12,11 +12,13 @@ import typer
 from gridflock.console._doctor import doctor
 from gridflock.console._feeder import app as feeder_app
 from gridflock.console._fleet import app as fleet_app
+from gridflock.console._goals import goals, pursue
 from gridflock.console._groups import app as group_app
 from gridflock.console._groups import claim, claims, release
 from gridflock.console._plan import explain, plan
 from gridflock.console._remote import Remote
 from gridflock.console._screen import AsJson, Token, Url, show
+from gridflock.console._watch import delivery, watch
 
 app = typer.Typer(
     help="Gridflock: an open, grid-aware DERMS. Positive power is injection into the grid.",
@@ -34,7 +36,11 @@ app.add_typer(fleet_app, name="fleet")
 app.add_typer(group_app, name="group")
 app.command()(doctor)
 app.command()(plan)
+app.command()(goals)
+app.command()(pursue)
 app.command()(explain)
+for command in (delivery, watch):
+    app.command()(command)
 for command in (claims, claim, release):
     app.command()(command)
 Data = Annotated[Path, typer.Option("--data", help="Data folder: ledger, history, users.")]
@@ -77,13 +83,16 @@ def run(
     port: Annotated[int, typer.Option(min=1, max=65_535)] = 8080,
     tick: Annotated[int, typer.Option(min=1, max=300, help="Fast tempo, s.")] = 4,
     speed: Annotated[float, typer.Option(min=0.0, help="Virtual seconds per second.")] = 1.0,
+    goals_file: Annotated[
+        Path | None, typer.Option("--goals", help="JSON file of what is wanted of the plans.")
+    ] = None,
     watch_only: Annotated[bool, typer.Option("--watch-only", help="See everything, order nothing.")] = False,
 ) -> None:
     """Run (or resume) a system in a data folder against its simulated world."""
     from gridflock.console import _offline, _serve
 
     scenario = _offline.scenario(feeder, ders, day, seed)
-    _serve.run(data, scenario, fleet_file, port, tick, speed, managed=not watch_only)
+    _serve.run(data, scenario, fleet_file, port, tick, speed, managed=not watch_only, goals=goals_file)
 
 
 @app.command()
@@ -358,6 +367,9 @@ def bench_network_dispatch(
     reactive: Annotated[
         bool, typer.Option("--reactive/--no-reactive", help="Whether inverters give reactive power.")
     ] = True,
+    taps: Annotated[
+        bool, typer.Option("--taps", help="Let regulators and capacitors take part; else they stand still.")
+    ] = False,
     warm: Annotated[
         bool, typer.Option("--warm", help="Plan the next horizon from the first plan, too.")
     ] = False,
@@ -374,7 +386,7 @@ def bench_network_dispatch(
     from gridflock.console import _offline
 
     found = _offline.bench_network_dispatch(
-        feeder, root, ders, seed, policy=policy, reactive=reactive, warm=warm, polish=polish
+        feeder, root, ders, seed, policy=policy, reactive=reactive, taps=taps, warm=warm, polish=polish
     )
     _measured(found, as_json)
 

@@ -224,6 +224,11 @@ def _reads(app: FastAPI, derms: Derms, authority: Authority) -> None:
         """Voltages, loadings, taps and broken limits as estimated now."""
         return plain(derms.state(scope))
 
+    @app.get("/api/goals", tags=["read"])
+    def goals(scope: Scope = who) -> Any:
+        """What is wanted of the plans, and how far the plan in force got."""
+        return plain(derms.goals(scope))
+
     @app.get("/api/groups", tags=["read"])
     def groups(scope: Scope = who) -> Any:
         """All virtual DERs with status and capability."""
@@ -234,6 +239,10 @@ def _reads(app: FastAPI, derms: Derms, authority: Authority) -> None:
         """One virtual DER: status, capability, forecast, children, members."""
         found = plain(derms.group(scope, group))
         return found.pop("group") | found
+
+    @app.get("/api/delivery", tags=["read"])
+    def delivery(scope: Scope = who) -> Any:
+        return plain(derms.delivery(scope))
 
 
 def _lists(app: FastAPI, derms: Derms, authority: Authority) -> None:
@@ -303,6 +312,11 @@ def _writes(app: FastAPI, derms: Derms, authority: Authority) -> None:
     def propose(body: ProposalBody, *, dry_run: bool = False, scope: Scope = who) -> Any:
         """Ask a group for an injection, or bound it. With ``dry_run`` nothing is recorded or sent."""
         return plain(derms.propose(scope, **body.model_dump(), dry_run=dry_run))
+
+    @app.put("/api/goals", tags=["write"])
+    def pursue(document: dict[str, Any], scope: Scope = who) -> Any:
+        """State the goals of the system anew, all of them."""
+        return plain(derms.pursue(scope, document))
 
     @app.delete("/api/proposals/{proposal_id}", tags=["write"])
     def withdraw(proposal_id: str, scope: Scope = who) -> Any:
@@ -384,6 +398,7 @@ def _line(derms: Derms, scope: Scope, seq: int) -> tuple[int, int, bytes]:
         "v_pu": state.v_pu,
         "loading": state.loading,
         "events": plain(events),
+        "delivery": plain(derms.delivery(scope)),
     }
     last = max([newest, *(e.seq for e in events)])
     return status.tick, last, json.dumps(line, allow_nan=False).encode() + b"\n"

@@ -10,7 +10,7 @@ import numpy as np
 
 from gridflock.model import Rejected
 from gridflock.ports import Clock, Field, Record
-from gridflock.runtime import _claims, _show, _virtual_kept
+from gridflock.runtime import _claims, _show, _show_delivery, _virtual_kept
 from gridflock.runtime._book import Book
 from gridflock.runtime._loop import Loop, Moment
 from gridflock.runtime._promises import Promises
@@ -27,6 +27,7 @@ EVENT_KINDS = frozenset(
         "alarm",
         "change",
         "refusal",
+        "shadow",
         _virtual_kept.KIND,
         _claims.MADE,
         _claims.REFUSED,
@@ -85,6 +86,7 @@ class Life:
         self._over = False
         self._events: deque[EventView] = deque(maxlen=2_000)
         self._trail = list(trail)
+        self._lately: deque[_show_delivery.Counted] = deque()
         self._peak_kw = max((-p for _, p in self._trail), default=0.0)
         self._refused = 0
         self._last_event = 0
@@ -104,6 +106,8 @@ class Life:
             # Published before others may decide: a moment and the loop's state belong together.
             with self._changed:
                 self._moment = moment
+                self._lately.append(_show_delivery.counted(moment))
+                _show_delivery.forget(self._lately, moment.now_s)
                 self._changed.notify_all()
         if self._on_tick is not None:
             self._on_tick(moment)

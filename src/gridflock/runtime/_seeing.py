@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from gridflock.runtime import _show, _show_plan
+from gridflock.runtime import _goals, _show, _show_delivery, _show_plan
 from gridflock.runtime._access import Role, Scope
 from gridflock.runtime._doctor import see_life
 from gridflock.runtime._life import Life, UnknownName
@@ -15,10 +15,12 @@ from gridflock.runtime._views import (
     AuditView,
     ClaimView,
     Day,
+    DeliveryView,
     EventView,
     ExaminationView,
     ExplanationView,
     FeederView,
+    GoalsView,
     GroupDetail,
     GroupView,
     PlanView,
@@ -140,6 +142,11 @@ class Seeing(Life):
         scope.require(Role.VIEWER)
         return _show_plan.plan(self._planned())
 
+    def goals(self, scope: Scope) -> GoalsView:
+        """What is wanted of the plans, and how far the plan in force got with each goal."""
+        scope.require(Role.VIEWER)
+        return _goals.view(self._loop.settings.goals, self.moment)
+
     def explain(self, scope: Scope, name: str, at: str = "") -> ExplanationView:
         """Why a resource or group is, or was, to do what it does.
 
@@ -170,6 +177,13 @@ class Seeing(Life):
         """Wishes in force or to come."""
         scope.require(Role.VIEWER)
         return [_show.proposal(p) for p in self._book.open()]
+
+    def delivery(self, scope: Scope) -> DeliveryView:
+        """What was asked of groups, ordered, accepted and is delivered; what became of orders of late."""
+        scope.require(Role.VIEWER)
+        with self._changed:
+            moment, lately = self.moment, list(self._lately)
+        return _show_delivery.delivery(self._loop.system, moment, lately)
 
     def claims(self, scope: Scope) -> list[ClaimView]:
         """What is promised of resources and groups, now or to come."""

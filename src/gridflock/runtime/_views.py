@@ -312,10 +312,10 @@ class GoalsView:
     """The goals of the system, and what became of them in the plan in force."""
 
     plan_made_at: str
+    stated_at: str
     goals: list[GoalView]
     rejected: list[Fault]
     document: dict[str, Any]
-    seq: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -451,6 +451,53 @@ class ProposalView:
     p_kw: float | None
     p_lo_kw: float | None
     p_hi_kw: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class AnswersView:
+    """Orders since a moment, what was answered to them, and how many are in force and awaited now."""
+
+    since: str
+    sent: int
+    in_force: int
+    awaited: int
+    accepted: int
+    partial: int
+    refused: int
+    expired: int
+    unreachable: int
+
+
+@dataclass(frozen=True, slots=True)
+class WishView:
+    """A wish in force: what was asked of the group, ordered, accepted, and is delivered now, kW.
+
+    ``accepted_kw`` is what the group comes to if only those follow who have said so; ``members`` are those
+    that this wish orders, ``answered`` how many of them have.
+    """
+
+    id: str
+    group: str
+    priority: str
+    author: str
+    why: str
+    until: str
+    asked_kw: float | None
+    given_kw: float | None
+    accepted_kw: float | None
+    delivered_kw: float | None
+    members: int
+    answered: int
+    causes: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryView:
+    """Asked, accepted, delivered."""
+
+    now: str
+    orders: AnswersView
+    wishes: list[WishView]
 
 
 @dataclass(frozen=True, slots=True)
