@@ -2,7 +2,7 @@
 
 import importlib
 import sys
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,16 +17,13 @@ sys.path.insert(0, str(Path(__file__).parent))
 here = importlib.import_module("coordination_world")
 mixed = here.mixed
 
-SHARED = {"hours", "start", "spread", "parts"}
 FEEDERS = 4
 
 
 def part(of, groups):
     """An oracle of some of the groups."""
-    members = slice(int(of.start[groups.start]), int(of.start[groups.stop]))
-    columns = {f.name: getattr(of, f.name)[members] for f in fields(of) if f.name not in SHARED}
     start = of.start[groups.start : groups.stop + 1]
-    return replace(of, start=start - start[0], **columns)
+    return of.only(np.arange(start[0], start[-1]), start - start[0])
 
 
 def child(of, feeders, target=0.001):
@@ -96,3 +93,18 @@ def test_schedules_are_those_of_the_answer():
     few = system.thinned(4)
     assert few.members == pytest.approx(system.members / 4, rel=0.1)
     assert few.respond(questions[0]).p_kw.sum() == pytest.approx(answers[0].p_kw.sum() / 4, rel=0.3)
+
+
+def test_a_system_below_that_cannot_plan_does_not_answer():
+    """A device below whose numbers are none: the system is named above, and nothing is raised."""
+    of = mixed(3, ders=240, feeders=FEEDERS, steps=12)
+    stores, *others = of.oracles
+    wear = stores.wear.copy()
+    wear[0] = np.nan
+    broken = replace(of, oracles=(replace(stores, wear=wear), *others))
+    systems = [child(broken, slice(0, 2)), child(broken, slice(2, FEEDERS))]
+    answer = systems[0].respond(Question(of.problem.price[None], 0.0))
+    assert np.isnan(answer.cost).all()
+    got = coordinate(above(of, systems), systems)
+    assert got.plan is None
+    assert [(fault.component, fault.ids) for fault in got.rejected] == [("answer", ("group 0",))]

@@ -6,7 +6,7 @@ import numpy as np
 
 from gridflock.plan.coordination._problem import LARGEST, Problem
 from gridflock.plan.devices import Answer
-from gridflock.plan.devices._compiled import Array
+from gridflock.plan.devices._compiled import Array, Indices
 from gridflock.units import Kw, Mask, Money
 
 ROUNDING = 1e-7
@@ -58,10 +58,10 @@ class Answers:
         """How many answers were contradicted by others of the same group."""
         return int((self._breach > 0.0).sum())
 
-    def suspects(self) -> np.ndarray:
+    def suspects(self) -> Indices:
         """(n,) rows of the groups whose answers contradicted each other, the worst first."""
         worst = self._breach.max(axis=0, initial=0.0)
-        rows: np.ndarray = np.argsort(-worst, kind="stable")[: int((worst > 0.0).sum())]
+        rows: Indices = np.argsort(-worst, kind="stable")[: int((worst > 0.0).sum())]
         return rows
 
     def add(self, answer: Answer, dual: Array) -> None:
@@ -101,7 +101,7 @@ class Answers:
         dual, pull = np.zeros(self._dual.shape[1:]), np.zeros(self._pull.shape[1:])
         self._append(p_kw, cost, there, asked=False, dual=dual, pull=pull)
 
-    def only(self, kept: np.ndarray) -> None:
+    def only(self, kept: Indices) -> None:
         """Forget all rounds but some."""
         for name in ("p_kw", "cost", "there", "asked", "_dual", "_pull", "_least", "_breach"):
             setattr(self, name, getattr(self, name)[kept])
@@ -122,9 +122,9 @@ class Answers:
         reduced: Array = self.cost - np.einsum("kgt,gt->kg", self.p_kw, pull)
         return reduced
 
-    def last(self) -> np.ndarray:
+    def last(self) -> Indices:
         """(G,) the round in which each group answered last."""
-        rounds: np.ndarray = self.rounds - 1 - np.argmax(self.there[::-1], axis=0)
+        rounds: Indices = self.rounds - 1 - np.argmax(self.there[::-1], axis=0)
         return rounds
 
     def _append(self, p_kw: Kw, cost: Money, there: Mask, *, asked: bool, dual: Array, pull: Array) -> None:

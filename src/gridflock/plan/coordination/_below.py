@@ -8,8 +8,10 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from gridflock.plan.coordination._answers import Unanswered
 from gridflock.plan.coordination._coordinator import Coordinator
-from gridflock.plan.coordination._first import AGAIN, answered
+from gridflock.plan.coordination._first import AGAIN, answered, unanswered
+from gridflock.plan.coordination._master import MasterFailed
 from gridflock.plan.coordination._plan import Plan
 from gridflock.plan.coordination._problem import Problem
 from gridflock.plan.devices import Answer, Oracle, Question
@@ -56,8 +58,15 @@ class Below:
         return Below(self._problem.thinned(every), few, self._target)
 
     def respond(self, question: Question) -> Answer:
-        """What passes the connection at these prices, within the limits below."""
-        price, plan = question.price[0], self._planned(question)
+        """What passes the connection at these prices, within the limits below.
+
+        NaN where a group below does not answer in numbers, or the numbers there are too far apart.
+        """
+        try:
+            plan = self._planned(question)
+        except (Unanswered, MasterFailed):
+            return unanswered(question)
+        price = question.price[0]
         p_kw = plan.p_kw.sum(axis=0)
         cost = plan.status.cost + float((price * self._problem.hours * p_kw).sum())
         return Answer(p_kw[None], np.array([cost]), np.array([plan.status.gap]))

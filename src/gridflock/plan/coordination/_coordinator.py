@@ -132,7 +132,8 @@ class Coordinator:
         """Take the answer to ``question``; a group without one (NaN) keeps what it answered last.
 
         Raises:
-            ValueError: the first round is incomplete.
+            Unanswered: the first round is incomplete.
+            MasterFailed: the solver cannot hold the numbers.
         """
         asked = self.question()
         self.answers.add(answer, self._dual)
@@ -173,6 +174,7 @@ class Coordinator:
 
         Raises:
             ValueError: nothing has been answered.
+            MasterFailed: the solver cannot hold the numbers.
         """
         if not self._count:
             raise ValueError("plan: no answers yet (rule: at least one round)")

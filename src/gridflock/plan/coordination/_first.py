@@ -41,7 +41,7 @@ def answered(
     answers = []
     for oracle, of, each in zip(oracles, slices, worth, strict=True):
         part = question.of(of)
-        answers.append(_heard(oracle, part, again) if each >= WORTH_ASKING * max(worth) else _none(part))
+        answers.append(_heard(oracle, part, again) if each >= WORTH_ASKING * max(worth) else unanswered(part))
     return joined(answers)
 
 
@@ -91,6 +91,7 @@ def first_duals(
     return coordinator.dual
 
 
-def _none(question: Question) -> Answer:
+def unanswered(question: Question) -> Answer:
+    """No answer of any group: NaN throughout."""
     nothing = np.full(len(question.price), np.nan)
     return Answer(np.full(question.price.shape, np.nan), nothing, nothing)
