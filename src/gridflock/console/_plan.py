@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from gridflock.console._goals import figure_of, goals_table, stated_goals
 from gridflock.console._remote import Remote
 from gridflock.console._screen import AsJson, Token, Url, out, show, stop
 
@@ -103,7 +104,7 @@ def _ahead(
         def watch(now: Status | Round) -> None:
             if isinstance(now, Status):
                 gap = f"{100 * now.gap_of_cost:.2f} %" if now.cost < float("inf") else "not yet known"
-                bar.update(f"prices, round {now.answers}: cost {_n(now.cost)}, gap {gap}")
+                bar.update(f"prices, round {now.answers}: cost {figure_of(now.cost)}, gap {gap}")
             else:
                 bar.update(
                     f"AC: {now.voltages} voltages and {now.currents} currents beyond limits "
@@ -112,17 +113,6 @@ def _ahead(
 
         found: dict[str, Any] = plain(plan_ahead(scenario, settings, watch).plan)
     return found
-
-
-def stated_goals(file: Path) -> Any:  # noqa: ANN401 - what settings take, which are loaded late
-    """The goals of a file, or an end with every fault."""
-    from gridflock.runtime import RequestRejected, read_goals  # noqa: PLC0415 - other commands must not wait
-
-    try:
-        return read_goals(file)
-    except RequestRejected as error:
-        told = [f"{fault.field}: {fault.reason} (rule: {fault.rule})" for fault in error.faults]
-        raise stop("\n".join(told)) from error
 
 
 def explain(
@@ -148,9 +138,12 @@ def explain(
 
 def tell(answer: dict[str, Any]) -> None:
     """A plan on the screen."""
-    out.print(f"plan of {answer['made_at']}, cost {_n(answer['cost'])}, peak {_n(answer['peak_kw'])} kW")
+    cost, peak_kw = figure_of(answer["cost"]), figure_of(answer["peak_kw"])
+    out.print(f"plan of {answer['made_at']}, cost {cost}, peak {peak_kw} kW")
     if answer["penalty"]:
-        out.print(f"limits that give way are charged {_n(answer['penalty'])} beside it, which is no money")
+        out.print(
+            f"limits that give way are charged {figure_of(answer['penalty'])} beside it, which is no money"
+        )
     _proofs(answer)
     if answer["goals"]:
         out.print(goals_table(answer["goals"]))
@@ -159,12 +152,12 @@ def tell(answer: dict[str, Any]) -> None:
         steps.add_column(name, justify="left" if name == "from" else "right")
     names = ("net_kw", "unasked_kw", "price", "tariff")
     for start, *values in zip(answer["t"][:-1], *(answer[name] for name in names), strict=True):
-        steps.add_row(start, *(_n(value) for value in values))
+        steps.add_row(start, *(figure_of(value) for value in values))
     out.print(steps)
     why = Table("limit", "from", "until", "price", "gave kW", header_style="bold")
     for reason in answer["reasons"][:_REASONS]:
-        gave = "" if reason["slack_kw"] == 0 else _n(reason["slack_kw"])
-        why.add_row(escape(reason["row"]), reason["start"], reason["until"], _n(reason["price"]), gave)
+        gave = "" if reason["slack_kw"] == 0 else figure_of(reason["slack_kw"])
+        why.add_row(escape(reason["row"]), reason["start"], reason["until"], figure_of(reason["price"]), gave)
     out.print(why)
     if len(answer["reasons"]) > _REASONS:
         out.print(f"and {len(answer['reasons']) - _REASONS} more; --json has all")
@@ -175,7 +168,7 @@ def tell(answer: dict[str, Any]) -> None:
 def _proofs(answer: dict[str, Any]) -> None:
     """How good the plan is, what AC says of it, and how sure its limits are."""
     if answer["gap"] is not None:
-        out.print(f"proven: no plan is better by more than {_n(answer['gap'])}")
+        out.print(f"proven: no plan is better by more than {figure_of(answer['gap'])}")
     if answer["in_ac"] is not None:
         out.print(_in_ac(answer["in_ac"]))
     if answer["caution"] is not None:
@@ -184,17 +177,6 @@ def _proofs(answer: dict[str, Any]) -> None:
         out.print(
             f"at most {100 * caution['target']:.3g} % of futures may break a limit: {said}", highlight=False
         )
-
-
-def goals_table(goals: list[dict[str, Any]]) -> Table:
-    """Goals by rank: what was asked, what was reached, at which price, and what that costs."""
-    table = Table("rank", "goal", "asked", "reached", "price", "cost", header_style="bold")
-    for line in sorted(goals, key=lambda line: (line["state"] != "due", line["rank"])):
-        rank = str(line["rank"]) if line["state"] == "due" else line["state"]
-        reached = "" if line["reached"] is None else f"{_n(line['reached'])} {line['unit']}"
-        cells = (line["goal"], line["asked"], reached)
-        table.add_row(rank, *map(escape, cells), _n(line["price"]), _n(line["cost"]))
-    return table
 
 
 def _in_ac(verdict: dict[str, Any]) -> str:
@@ -208,10 +190,6 @@ def _in_ac(verdict: dict[str, Any]) -> str:
     told = "\n".join(verdict["broken"][:5])
     now = f"{verdict['voltages']} voltages and {verdict['currents']} currents"
     return f"in AC: {now} beyond limits (worst {worst}); before: {before}\n{told}"
-
-
-def _n(value: float | None) -> str:
-    return "" if value is None else f"{value:,.4g}" if abs(value) < 100 else f"{value:,.0f}"
 
 
 def draw(answer: dict[str, Any], target: Path) -> None:
@@ -234,7 +212,7 @@ def draw(answer: dict[str, Any], target: Path) -> None:
     money.set_ylabel("money per kWh")
     money.legend(frameon=False)
     money.xaxis.set_major_formatter(ConciseDateFormatter(money.xaxis.get_major_locator()))
-    power.set_title(f"plan of {answer['made_at']}, peak {_n(answer['peak_kw'])} kW")
+    power.set_title(f"plan of {answer['made_at']}, peak {figure_of(answer['peak_kw'])} kW")
     figure.savefig(target, dpi=140)
 
 

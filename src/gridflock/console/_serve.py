@@ -16,9 +16,10 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from gridflock.console import _offline
+from gridflock.console._goals import stated_goals, told_faults
 from gridflock.console._rest import build
 from gridflock.record import RecordError
-from gridflock.runtime import Derms, FolderMismatch, Role, Settings, Users, rehearse
+from gridflock.runtime import Derms, FolderMismatch, RequestRejected, Role, Settings, Users, rehearse
 from gridflock.sim import Scenario
 
 _HOST = "127.0.0.1"
@@ -78,11 +79,13 @@ def run(
     speed: float,
     *,
     managed: bool,
+    goals: Path | None = None,
 ) -> None:
     """A system in a data folder, made or resumed."""
     stop = threading.Event()
     rows = None if fleet_file is None else _offline.read_fleet(fleet_file)
-    settings = Settings(tick_s=tick, managed=managed)
+    wanted = None if goals is None else stated_goals(goals)
+    settings = Settings(tick_s=tick, managed=managed, goals=wanted)
     derms = _open(data, scenario, settings, speed, stop, rows, None)
     typer.echo(f"console: http://{_HOST}:{port}/\nstop with Ctrl-C")
     if not _offline.user_names(data):
@@ -105,6 +108,8 @@ def _open(
     except (FolderMismatch, RecordError, OSError) as error:
         typer.echo(f"data: {error}", err=True)
         raise typer.Exit(1) from error
+    except RequestRejected as error:
+        raise told_faults(error) from error
     if rows is not None and not _told(derms, len(rows)):
         derms.close()
         raise typer.Exit(1)

@@ -6,21 +6,29 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gridflock.fleet import Image
-from gridflock.model import Rejected
+from gridflock.model import Entry, Json, Rejected
 from gridflock.plan import Members, Prices, Terms, planned
 from gridflock.plan.goals import Reached
 from gridflock.plan.goals.stated import Sought, Stated, StatedGoal, read, sought
+from gridflock.ports import Record
+from gridflock.runtime._kept import KeptBroken, from_bytes, to_bytes
 from gridflock.runtime._requests import RequestRejected
+from gridflock.runtime._settings import Settings
 from gridflock.runtime._system import RowsOf, System
-from gridflock.runtime._views import Fault, GoalView, number
+from gridflock.runtime._views import Fault, GoalsView, GoalView, number
 from gridflock.schema import Kind
-from gridflock.units import Kw, Rows, TimeGrid, iso
+from gridflock.units import Kw, Rows, iso
 
+if TYPE_CHECKING:
+    from gridflock.runtime._loop import Moment
+
+CHANGE = "change"
+"""Kind of entries that tell of settings."""
 _LARGEST_BYTES = 1_048_576
 _RULE = "as docs/goals.md says"
 _FINER = 0.2
@@ -94,6 +102,53 @@ def strangers(goals: Stated, system: System) -> tuple[Fault, ...]:
     """Names that are no group and no resource of a system."""
     lost = [name for name in goals.names if name not in system.rows_of]
     return tuple(Fault("members", "a group or resource", f"{name!r} is none") for name in lost)
+
+
+# ---- kept --------------------------------------------------------------------------------------------
+
+
+def with_goals(settings: Settings, record: Record, system: System, start_s: int) -> Settings:
+    """Settings with the goals that hold at a start: those given, else those that the ledger has.
+
+    Raises:
+        RequestRejected: those given name nobody.
+    """
+    kept = remembered(record)
+    if settings.goals is None:
+        return settings if kept is None else replace(settings, goals=kept)
+    faults = strangers(settings.goals, system)
+    if faults:
+        raise RequestRejected(faults)
+    known = kept is not None and kept.document == settings.goals.document
+    return replace(settings, goals=kept if known else settings.goals.called(start_s))
+
+
+def remembered(record: Record) -> Stated | None:
+    """The goals of the newest settings in the ledger."""
+    newest: Entry | None = None
+    for entry in record.entries(0, {CHANGE}):
+        if "settings" in entry.columns:
+            newest = entry
+    if newest is None:
+        return None
+    try:
+        settings = from_bytes(newest.columns["settings"].tobytes())
+    except KeptBroken:
+        return None  # of another version
+    return settings.goals if isinstance(settings, Settings) else None
+
+
+def entry_of(settings: Settings, author: str, now_s: int) -> Entry:
+    """What the ledger keeps where goals change: the settings that hold from the next tick on."""
+    names: list[Json] = [] if settings.goals is None else [goal.name for goal in settings.goals.goals]
+    told = ", ".join(str(name) for name in names[:10]) + (" …" if len(names) > 10 else "")
+    head: dict[str, Json] = {
+        "text": f"goals: {told or 'none'}",
+        "author": author,
+        "goals": names,
+        "exact": True,
+    }
+    return Entry(CHANGE, now_s, head, {"settings": np.frombuffer(to_bytes(settings), dtype=np.uint8)})
 
 
 # ---- planned -----------------------------------------------------------------------------------------
@@ -266,13 +321,38 @@ def table(aim: Aim) -> list[GoalView]:
     ]
 
 
-def not_due(goals: Stated, grid: TimeGrid) -> list[GoalView]:
-    """Goals that are over or still ahead of a horizon."""
-    return [
-        GoalView(goal.name, 0, goal.state(grid), _span(goal), None, "", None, None, {})
-        for goal in goals.goals
-        if goal.state(grid) != "due"
-    ]
+def view(goals: Stated | None, moment: Moment) -> GoalsView:
+    """The goals of a system, with what the plan in force says of those it was made for."""
+    goals, planned = goals or Stated(), moment.planned
+    aim = None if planned is None else planned.aim
+    known = aim is not None and aim.goals is goals
+    lines = table(aim) if known and aim is not None else []
+    told = {line.goal for line in lines}
+    for goal in goals.goals:
+        if goal.name not in told:
+            state = "due" if planned is None else goal.state(planned.schedule.grid)
+            waits = state if state != "due" else "left out" if known else "not yet planned"
+            lines.append(GoalView(goal.name, 0, waits, _span(goal), None, "", None, None, {}))
+    return GoalsView(
+        plan_made_at="" if planned is None else iso(planned.schedule.made_at_s),
+        stated_at=iso(int(goals.called_s)) if np.isfinite(goals.called_s) else "",
+        goals=lines,
+        rejected=list(goal_faults(aim.sought.rejected)) if known and aim is not None else [],
+        document=dict(goals.document or {"goals": []}),
+    )
+
+
+def wrong_in_plan(goals: Stated, system: System, moment: Moment) -> tuple[Fault, ...]:
+    """What of goals breaks a rule over the horizon of the plan in force; nothing where there is none."""
+    planned = moment.planned
+    if planned is None:
+        return ()
+    names = planned.members.flexibility.groups
+    rows = np.array([system.fleet.row_of.get(name, -1) for name in names], dtype=np.int32)
+    terms, fixed_kw = planned.terms, planned.fixed_kw
+    members = planned.members if planned.aim is None else planned.aim.members
+    aim = Aim.of(goals, system, moment.image, members, rows, fixed_kw, terms)
+    return () if aim is None else goal_faults(aim.sought.rejected)
 
 
 def _span(goal: StatedGoal) -> str:
