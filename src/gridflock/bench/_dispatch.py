@@ -35,7 +35,7 @@ from gridflock.schema import QUANTITY, Family
 from gridflock.units import Kw, Rows, TimeGrid
 
 FAMILIES = tuple(family for family in Family if family is not Family.NONE)
-PLAN_S, PLAN_STEPS = 900, 4
+PLAN_S, PLAN_STEPS, NEW_PLAN_S = 900, 4, 120
 CHANGED = 0.2
 """Part of the resources whose power is told anew in each tick."""
 MOVES = 0.3
@@ -72,8 +72,8 @@ def dispatch(ders: int = 100_000, ticks: int = 0, seed: int = 0) -> Mapping[str,
     """Measure the fast tick beside a plain split by group in NumPy in the same run.
 
     Every tick has new readings, outcomes of the orders before, a plan of one group per feeder and family with
-    its shares by resource, an envelope per feeder, a market's wish, an event and an operator's; every quarter
-    of an hour the plan is a new one.
+    its shares by resource, an envelope per feeder, a market's wish, an event and an operator's; every two
+    minutes the plan is a new one, so that the slowest ticks are those that order nearly everybody anew.
 
     Args:
         ders: resources.
@@ -121,7 +121,7 @@ class _Life:
         self.adapters, self.response = _Adapters(case), Response.empty(case.world.n)
         self.policy = Policy(guard=GuardLimits(step_kw=float("inf")))
         self.image = case.fleet.image(NOON_S)
-        self.schedule, self.due_s = _schedule(case, self.image, rng), NOON_S + PLAN_S // 2
+        self.schedule, self.due_s = _schedule(case, self.image, rng), NOON_S + NEW_PLAN_S
         self.whole: list[float] = []
         self.compute: list[float] = []
         self.orders: list[int] = []
@@ -133,7 +133,7 @@ class _Life:
         case.fleet.ingest(_readings(case, rng, now_s), now_s)
         if now_s >= self.due_s:
             self.schedule = _schedule(case, case.fleet.image(now_s), rng)
-            self.due_s += PLAN_S // 2
+            self.due_s += NEW_PLAN_S
         response = self.response.heard(*_outcomes(self.adapters.last, rng, now_s), now_s)
         wishes, limits = _wishes(case, now_s), _envelopes(case, now_s)
         begun = time.perf_counter()
