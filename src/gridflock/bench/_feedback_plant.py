@@ -143,6 +143,7 @@ class Plant:
             (self.links.bias * wrong * true[0]).astype(np.float32),
             (self.links.bias * wrong_q * true[1]).astype(np.float32),
             self.fleet.place,
+            self.quantity,
         )
 
     def _sensitivities(self) -> tuple[Float, Float]:
@@ -196,11 +197,12 @@ class Plant:
         """What has been measured, with noise, losses and delay."""
         at = max(0, len(self.history) - 1 - self.links.reading_s)
         true = self.history[at]
-        noise = self.links.noise * np.abs(true)
+        floor = np.where(self.quantity == Quantity.POWER, 0.2 * np.abs(self.load.sum()), 0.0)
+        noise = self.links.noise * np.maximum(np.abs(true), floor)
         value = true + noise * self.rng.standard_normal(len(true))
         value[self.rng.random(len(true)) < self.links.loss] = np.nan
-        scale = np.array([2e-4, 0.0, 0.0])[self.quantity]
-        drift = np.where(self.quantity == Quantity.VOLTAGE, scale, 0.002 * np.abs(true))
+        usual = np.array([2e-4, 0.0, 0.0])[self.quantity]
+        drift = np.where(self.quantity == Quantity.VOLTAGE, usual, 0.002 * np.maximum(np.abs(true), floor))
         moment = float(self.t - (len(self.history) - 1 - at))
         return Sight(
             self.names, self.quantity, value, np.full(len(true), moment), self.low, self.limit, noise, drift,

@@ -6,12 +6,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from gridflock.dispatch.feedback._level import Levels, Past, heard, moved, since_reading, weighed
+from gridflock.dispatch.feedback._level import Levels, Past, between, heard, rebased, weighed
 from gridflock.dispatch.feedback._sight import UNIT_WORDS, Able, Float, Powers, Quantity, Sight, Standing
 from gridflock.dispatch.feedback._solve import Program, Solved, solve
 from gridflock.units import Kvar, Kw, Mask, Rows
 
 _MOVED_KW = 1e-6
+READINGS = 4
+"""A margin is never more than the error of so many readings' mean and the drift since."""
 _SLOWEST_S = 1e-3
 _UNITS = np.array([0.01, 1.0, 1.0])
 """What counts as one of a quantity, by ``Quantity``: a hundredth pu, an ampere, a kW."""
@@ -26,6 +28,7 @@ class Tuning:
         reach_s: how long an order takes to be followed; the level is looked at so much later.
         release_s: what is held is given back in so long, once limits leave room.
         active: how readily a kW moves beside a kvar.
+        doubt: error of the sensitivities, as a part of an effect.
         stale_s: an older reading says nothing.
         memory_s: orders are remembered for so long: the longest delay of a reading.
     """
@@ -34,6 +37,7 @@ class Tuning:
     reach_s: float = 2.0
     release_s: float = 5.0
     active: float = 0.03
+    doubt: float = 0.3
     stale_s: float = 10.0
     memory_s: float = 12.0
 
@@ -48,6 +52,8 @@ class Feedback:
         price: (2m,) of each limit: from above, then from below.
         by_kw: (n,) correction of the last tick.
         by_kvar: (n,) the same.
+        p_lo_kw: (n,) what each could do at the last tick.
+        p_hi_kw: (n,) the same.
         reference: (m,) where a quantity with a ramp limit may start its next step from.
         now_s: the last tick; -inf before the first.
     """
@@ -57,6 +63,8 @@ class Feedback:
     price: Float
     by_kw: Kw
     by_kvar: Kvar
+    p_lo_kw: Kw
+    p_hi_kw: Kw
     reference: Float
     now_s: float
 
@@ -64,8 +72,9 @@ class Feedback:
     def none(cls, n: int, m: int) -> Feedback:
         """Nothing seen yet, of n resources and m quantities."""
         return cls(
-            levels=Levels.none(m), past=Past.none(n), price=np.zeros(2 * m), by_kw=np.zeros(n),
-            by_kvar=np.zeros(n), reference=np.full(m, np.nan), now_s=-np.inf,
+            levels=Levels.none(m), past=Past.none(n), price=np.zeros(2 * m),
+            by_kw=np.zeros(n), by_kvar=np.zeros(n), p_lo_kw=np.zeros(n), p_hi_kw=np.zeros(n),
+            reference=np.full(m, np.nan), now_s=-np.inf,
         )  # fmt: skip
 
 
@@ -124,9 +133,10 @@ def correct(
     """
     tuning = tuning or Tuning()
     doing_p, doing_q = _doing(state, standing, wanted)
-    past = heard(state.past, doing_p, doing_q, standing.since_s, now_s, tuning.memory_s)
-    levels = _levels(state, sight, past, now_s, tuning)
-    level, margin = _ahead(levels, sight, now_s + tuning.reach_s, tuning)
+    before = rebased(state.past, _by_itself(state, doing_p, able)) if len(state.past.at_s) else state.past
+    past = heard(before, doing_p, doing_q, standing.since_s, now_s, tuning.memory_s)
+    levels = _levels(state.levels, sight, past, now_s, tuning)
+    level, margin = _ahead(levels, sight, past, now_s, tuning)
     high, low, reference = _limits(state, sight, levels, margin, now_s, tuning)
     ports = sight.effects.ports
     column = np.concatenate([sight.effects.column, sight.effects.column + ports])
@@ -153,7 +163,7 @@ def correct(
     by_kvar = np.where(able.q_most_kvar > 0.0, by_kvar, 0.0)
     held, by = _holders(found, sight, by_kw, by_kvar)
     beyond = np.maximum(found.growth - room[: sight.m], -found.growth - room[sight.m :])
-    after = Feedback(levels, past, found.price, by_kw, by_kvar, reference, now_s)
+    after = Feedback(levels, past, found.price, by_kw, by_kvar, able.p_lo_kw, able.p_hi_kw, reference, now_s)
     return Correction(
         np.where(np.isfinite(wanted.p_kw), p_kw, np.nan),
         np.where(able.q_most_kvar > 0.0, q_kvar, np.nan),
@@ -182,20 +192,34 @@ def _doing(state: Feedback, standing: Standing, wanted: Powers) -> tuple[Kw, Kva
     return found[0], found[1]
 
 
-def _levels(state: Feedback, sight: Sight, past: Past, now_s: float, tuning: Tuning) -> Levels:
+def _by_itself(state: Feedback, doing_p: Kw, able: Able) -> Kw:
+    """(n,) how much each resource has changed without an order: what its bounds pushed or let rise."""
+    old, low, high = state.past.p_kw[-1], state.p_lo_kw, state.p_hi_kw
+    pushed = np.clip(old, able.p_lo_kw, np.maximum(able.p_hi_kw, able.p_lo_kw)) - old
+    rises = (old >= high) & (doing_p >= able.p_hi_kw) & (able.p_hi_kw > high)
+    falls = (old <= low) & (doing_p <= able.p_lo_kw) & (able.p_lo_kw < low)
+    grown: Kw = pushed + np.where(rises, able.p_hi_kw - high, 0.0) + np.where(falls, able.p_lo_kw - low, 0.0)
+    return grown
+
+
+def _levels(levels: Levels, sight: Sight, past: Past, now_s: float, tuning: Tuning) -> Levels:
+    """Levels with the readings that are new and believed."""
     believed = np.isfinite(sight.value) & (now_s - sight.at_s <= tuning.stale_s) & (sight.at_s <= now_s)
-    fresh = believed & (sight.at_s > state.levels.seen_s)
-    by_orders = moved(state.levels, sight, state.past, past)
-    reading = np.where(fresh, sight.value + since_reading(sight, past), np.nan)
-    return weighed(state.levels, sight, by_orders, reading, fresh)
+    fresh = believed & (sight.at_s > levels.seen_s)
+    by_orders = between(sight, past, levels.seen_s, np.where(fresh, sight.at_s, levels.seen_s))
+    return weighed(levels, sight, by_orders, fresh, tuning.doubt)
 
 
-def _ahead(levels: Levels, sight: Sight, at_s: float, tuning: Tuning) -> tuple[Float, Float]:
-    """Where each quantity will be when orders are followed, and the margin that takes."""
-    lead = np.where(np.isfinite(levels.seen_s), at_s - levels.seen_s, 0.0)
+def _ahead(levels: Levels, sight: Sight, past: Past, now_s: float, tuning: Tuning) -> tuple[Float, Float]:
+    """Where each quantity will be once the next orders could be followed, and the margin that takes."""
+    lead = np.where(np.isfinite(levels.seen_s), now_s + tuning.reach_s - levels.seen_s, 0.0)
     lead = np.where(lead <= tuning.stale_s + tuning.reach_s, lead, np.nan)
+    level = levels.value + between(sight, past, levels.seen_s, np.full(sight.m, now_s)) + levels.slope * lead
     var = levels.value_var + lead * (2.0 * levels.cross_var + lead * levels.slope_var + sight.drift**2)
-    return levels.value + levels.slope * lead, tuning.sigmas * np.sqrt(np.maximum(var, 0.0))
+    # Just after a jump a level is as unsure as one reading: waiting for more of them beats moving everybody.
+    usual = sight.noise**2 / READINGS + sight.drift**2 * lead
+    var = np.minimum(np.maximum(var, 0.0), usual)
+    return level, tuning.sigmas * np.sqrt(var)
 
 
 def _limits(

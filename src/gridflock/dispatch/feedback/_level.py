@@ -2,10 +2,11 @@
 
 A quantity moves by our own orders, which are known, and by itself, which is not. What it does by itself
 is followed by a filter of level and slope (Kalman, "A new approach to linear filtering and prediction
-problems", J. Basic Engineering 82, 1960), one per row, its slope fading. A reading that was taken before an
-order was followed is carried forward by the order's effect: so delay is no reason to ask for the same twice
-(Smith, "Closer control of loops with dead time", Chemical Engineering Progress 53, 1957). A reading far
-from what was expected, or a shift that readings of one kind or in a row share, opens the filter.
+problems", J. Basic Engineering 82, 1960), one per row, its slope fading. Orders that were followed since
+the newest reading are added to it: so delay is no reason to ask for the same twice (Smith, "Closer control
+of loops with dead time", Chemical Engineering Progress 53, 1957); how far they did what they should is
+learnt from the readings after. A reading far from what was expected, a miss that lasts, or a shift of the
+whole feeder, opens the filter.
 """
 
 from __future__ import annotations
@@ -15,16 +16,23 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from gridflock.dispatch.feedback._sight import Quantity, Sight
+from gridflock.dispatch.feedback._sight import Sight
 from gridflock.dispatch.feedback._solve import carried
 from gridflock.units import Kvar, Kw, Mask
 
 Float = NDArray[np.float64]
 
+RIDGE = 1e-9
 FADES_S = 20.0
 """A slope loses most of itself in so long unless readings go on to show it."""
-JUMP = 4.0
-"""Standard deviations beyond which a reading, or a shared shift, is no noise."""
+TURNS_S = 5.0
+"""A slope as steep as the usual drift may come about in so long."""
+BEGINS_S = 4.0
+"""A jump may be the begin of a slope that would have made it in so long."""
+JUMP = 5.5
+"""Standard deviations beyond which one reading of a thousand rows, or a lasting shift of one, is no noise."""
+SHARED = 4.5
+"""The same of a shift along one of the feeder's few modes."""
 LASTING = 0.3
 """Share of the newest reading in the running mean of surprises."""
 _STEADY = np.sqrt(LASTING / (2.0 - LASTING))
@@ -36,8 +44,7 @@ class Levels:
     """What is believed of m quantities.
 
     Attributes:
-        value: (m,) level at ``seen_s``, as if every order acknowledged by now had been followed then; NaN
-            before the first reading.
+        value: (m,) level at ``seen_s``; NaN before the first reading.
         slope: (m,) change by itself per second.
         value_var: (m,) variance of the level.
         cross_var: (m,) covariance of both.
@@ -81,6 +88,14 @@ class Past:
         return cls(np.zeros(0), np.zeros((0, n)), np.zeros((0, n)))
 
 
+def rebased(past: Past, by_kw: Kw) -> Past:
+    """The past as if each resource had always done so much more: changes that no order made.
+
+    What sun and stores do by themselves belongs to what a quantity does by itself, with its slope.
+    """
+    return replace(past, p_kw=past.p_kw + by_kw)
+
+
 def heard(past: Past, p_kw: Kw, q_kvar: Kvar, since_s: Float, now_s: float, memory_s: float) -> Past:
     """The past with what is known now: an order heard of late is put where it belongs.
 
@@ -102,28 +117,23 @@ def heard(past: Past, p_kw: Kw, q_kvar: Kvar, since_s: Float, now_s: float, memo
     )
 
 
-def moved(levels: Levels, sight: Sight, before: Past, after: Past) -> Float:
-    """(m,) by how much each level has to move for what has become known of orders since the last tick.
+def between(sight: Sight, past: Past, first_s: Float, last_s: Float) -> Float:
+    """(m,) what orders did to each quantity from one moment of its own to another.
 
-    Orders followed before a row's last reading were in it already.
+    Args:
+        sight: rows and sensitivities.
+        past: with the present as its last moment.
+        first_s: (m,) moments; before all that is remembered, the earliest remembered stands.
+        last_s: (m,)
     """
-    if not len(before.at_s):
+    many = len(past.at_s)
+    first, last = (
+        np.clip(np.searchsorted(past.at_s, at_s, side="right") - 1, 0, many - 1) for at_s in (first_s, last_s)
+    )
+    change = _sums(sight, past.p_kw - past.p_kw[-1], past.q_kvar - past.q_kvar[-1])
+    if not change.any():
         return np.zeros(sight.m)
-    at = np.searchsorted(before.at_s, levels.seen_s, side="right") - 1
-    at = np.clip(at, 0, len(before.at_s) - 1)
-    now = _sums(sight, after.p_kw[-1:] - before.p_kw[-1:], after.q_kvar[-1:] - before.q_kvar[-1:])
-    lost = len(before.at_s) + 1 - len(after.at_s)
-    then_p, then_q = np.zeros_like(before.p_kw), np.zeros_like(before.q_kvar)
-    then_p[lost:] = after.p_kw[:-1] - before.p_kw[lost:]
-    then_q[lost:] = after.q_kvar[:-1] - before.q_kvar[lost:]
-    return _carried(sight, now - _sums(sight, then_p, then_q), at)
-
-
-def since_reading(sight: Sight, past: Past) -> Float:
-    """(m,) what orders have done to each quantity since its newest reading was taken."""
-    at = np.clip(np.searchsorted(past.at_s, sight.at_s, side="right") - 1, 0, len(past.at_s) - 1)
-    change = _sums(sight, past.p_kw[-1:] - past.p_kw, past.q_kvar[-1:] - past.q_kvar)
-    return _carried(sight, change, at)
+    return _carried(sight, change, last) - _carried(sight, change, first)
 
 
 def _sums(sight: Sight, p_kw: Kw, q_kvar: Kvar) -> Float:
@@ -139,43 +149,45 @@ def _sums(sight: Sight, p_kw: Kw, q_kvar: Kvar) -> Float:
 
 def _carried(sight: Sight, change: Float, at: NDArray[np.int64]) -> Float:
     found = np.zeros(sight.m)
-    if change.any():
-        carried(sight.effects.matrix, np.ascontiguousarray(change), at.astype(np.int32), found)
+    carried(sight.effects.matrix, np.ascontiguousarray(change), at.astype(np.int32), found)
     return found
 
 
-def weighed(levels: Levels, sight: Sight, by_orders: Float, reading: Float, fresh: Mask) -> Levels:
+def weighed(levels: Levels, sight: Sight, by_orders: Float, fresh: Mask, doubt: float) -> Levels:
     """Levels after this tick's readings.
 
     Args:
         levels: before.
         sight: rows, their noise and drift.
-        by_orders: (m,) what has become known of orders' effects.
-        reading: (m,) readings carried to now.
+        by_orders: (m,) what orders did between the reading before and this one.
         fresh: (m,) rows with a new reading that is believed.
+        doubt: error of the sensitivities, as a part of an effect.
     """
     first = fresh & ~np.isfinite(levels.value)
     known = fresh & ~first
     dt = np.where(known, sight.at_s - levels.seen_s, 0.0)
     fade = np.exp(-dt / FADES_S)
-    value = levels.value + by_orders + levels.slope * dt
-    vv = levels.value_var + 2.0 * dt * levels.cross_var + dt**2 * levels.slope_var + sight.drift**2 * dt
+    value = levels.value + np.where(known, by_orders, 0.0) + levels.slope * dt
+    vv = levels.value_var + dt * (2.0 * levels.cross_var + dt * levels.slope_var + sight.drift**2)
+    vv = vv + np.where(known, doubt * by_orders, 0.0) ** 2
     vs = fade * (levels.cross_var + dt * levels.slope_var)
-    ss = fade**2 * levels.slope_var + (sight.drift / FADES_S) ** 2 * dt
+    ss = fade**2 * levels.slope_var + (sight.drift / TURNS_S) ** 2 * dt
     sensor = sight.noise**2
-    miss = np.where(known, reading - value, 0.0)
     spread = np.sqrt(vv + sensor)
+    miss = np.where(known, sight.value - value, 0.0)
+    shift = _shared(sight, miss, spread, known)
+    value, miss = value + shift, miss - shift
     z = np.divide(miss, spread, out=np.zeros_like(miss), where=spread > 0.0)
     surprise = np.where(known, (1.0 - LASTING) * levels.surprise + LASTING * z, levels.surprise)
-    opened = _opened(sight, miss, z, surprise, spread, known)
-    vv = vv + opened
+    opened = _opened(miss, z, surprise, spread)
+    vv, ss = vv + opened, ss + opened / BEGINS_S**2
     surprise = np.where(opened > 0.0, 0.0, surprise)
     whole = vv + sensor
     gain = np.where(known, np.divide(vv, whole, out=np.ones_like(vv), where=whole > 0.0), 0.0)
     turn = np.where(known, np.divide(vs, whole, out=np.zeros_like(vs), where=whole > 0.0), 0.0)
     return replace(
         levels,
-        value=np.where(first, reading, value + gain * miss),
+        value=np.where(first, sight.value, value + gain * miss),
         slope=np.where(first, 0.0, fade * levels.slope + turn * miss),
         value_var=np.where(first, sensor, (1.0 - gain) * vv),
         cross_var=np.where(first, 0.0, (1.0 - gain) * vs),
@@ -185,16 +197,27 @@ def weighed(levels: Levels, sight: Sight, by_orders: Float, reading: Float, fres
     )
 
 
-def _opened(sight: Sight, miss: Float, z: Float, surprise: Float, spread: Float, known: Mask) -> Float:
+def _shared(sight: Sight, miss: Float, spread: Float, known: Mask) -> Float:
+    """(m,) by how much all rows of the feeder have moved together along its modes.
+
+    A load that jumps moves many voltages by less than one meter's error: together they show it.
+    """
+    modes = sight.effects.modes
+    rows = known & (spread > 0.0) & modes.any(axis=1)
+    if not rows.any():
+        return np.zeros(sight.m)
+    b = modes[rows] / spread[rows, None]
+    whole = b.T @ b
+    whole[np.diag_indices(len(whole))] += RIDGE * np.trace(whole) / len(whole)
+    inverse = np.linalg.inv(whole)
+    size = inverse @ (b.T @ (miss[rows] / spread[rows]))
+    sure = np.abs(size) > SHARED * np.sqrt(np.diag(inverse))
+    shift: Float = modes @ np.where(sure, size, 0.0)
+    return np.where(known, shift, 0.0)
+
+
+def _opened(miss: Float, z: Float, surprise: Float, spread: Float) -> Float:
     """(m,) variance to add where readings show that something has happened that nobody foresaw."""
     opened = np.where(np.abs(z) > JUMP, miss**2, 0.0)
     lasting = np.abs(surprise) > JUMP * _STEADY
-    opened = np.where(lasting, np.maximum(opened, (surprise * spread) ** 2), opened)
-    for quantity in Quantity:
-        rows = known & (sight.quantity == quantity)
-        many = int(rows.sum())
-        if many > 1:
-            shared = float(z[rows].mean())
-            if abs(shared) * np.sqrt(many) > JUMP:
-                opened = np.where(rows, np.maximum(opened, (shared * spread) ** 2), opened)
-    return opened
+    return np.where(lasting, np.maximum(opened, (surprise * spread) ** 2), opened)

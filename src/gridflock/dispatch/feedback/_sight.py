@@ -14,6 +14,10 @@ Float = NDArray[np.float64]
 Matrix = NDArray[np.float32]
 
 
+MODES, POWERS = 6, 2
+"""Shapes of a feeder's voltages that are told apart, and how sharply they are found."""
+
+
 class Quantity(IntEnum):
     """What a row of a ``Sight`` measures, and in which unit."""
 
@@ -38,11 +42,13 @@ class Effects:
     Attributes:
         matrix: float32 (2·C, m) change of each quantity per kW, then per kvar, injected at each port.
         column: int32 (n,) port of each resource; -1 for what stands elsewhere.
+        modes: (m, k) the few shapes in which injections at the ports move voltages; 0 at other quantities.
         version: changes with the matrix.
     """
 
     matrix: Matrix
     column: Rows
+    modes: Float
     version: int
 
     @property
@@ -51,13 +57,14 @@ class Effects:
         return len(self.matrix) // 2
 
 
-def effects(by_kw: Matrix, by_kvar: Matrix, column: Rows, version: int = 0) -> Effects:
+def effects(by_kw: Matrix, by_kvar: Matrix, column: Rows, quantity: Codes, version: int = 0) -> Effects:
     """Sensitivities as feedback uses them.
 
     Args:
         by_kw: (m, C) change of each quantity per kW injected at each port, in the quantity's unit.
         by_kvar: (m, C) the same per kvar.
         column: int32 (n,) port of each resource, -1 for what stands elsewhere.
+        quantity: (m,) ``Quantity``.
         version: number of the operating point.
 
     Raises:
@@ -70,7 +77,26 @@ def effects(by_kw: Matrix, by_kvar: Matrix, column: Rows, version: int = 0) -> E
     if len(column) and not (column.min() >= -1 and column.max() < by_kw.shape[1]):
         raise ValueError(f"column: outside -1..{by_kw.shape[1] - 1}")
     matrix = np.ascontiguousarray(np.concatenate([by_kw.T, by_kvar.T]), dtype=np.float32)
-    return Effects(matrix, np.ascontiguousarray(column, dtype=np.int32), version)
+    place = np.ascontiguousarray(column, dtype=np.int32)
+    return Effects(matrix, place, _modes(matrix, quantity), version)
+
+
+def _modes(matrix: Matrix, quantity: Codes) -> Float:
+    """Leading singular vectors of voltages' sensitivities, by a randomised range finder.
+
+    Halko, Martinsson and Tropp, "Finding structure with randomness", SIAM Review 53(2), 2011, algorithm 4.4.
+    """
+    volts = np.flatnonzero(quantity == Quantity.VOLTAGE)
+    many = min(MODES, len(volts), len(matrix))
+    modes = np.zeros((len(quantity), many))
+    if many:
+        a = matrix[:, volts].T
+        drawn = np.random.default_rng(0).standard_normal((a.shape[1], many)).astype(np.float32)
+        basis = np.linalg.qr(a @ drawn)[0]
+        for _ in range(POWERS):
+            basis = np.linalg.qr(a @ (a.T @ basis))[0]
+        modes[volts] = basis
+    return modes
 
 
 @dataclass(frozen=True, slots=True, eq=False)

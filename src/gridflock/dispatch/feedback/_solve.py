@@ -98,8 +98,14 @@ def solve(program: Program, price: Float) -> Solved:
 
     Args:
         program: finite, ``low <= high``.
-        price: (2m,) prices to start from, such as the last tick's.
+        price: (2m,) prices to start from, such as the last tick's; where they lead nowhere, from none.
     """
+    found = _from(program, price)
+    return found if found.exact or not price.any() else _from(program, np.zeros(len(price)))
+
+
+def _from(program: Program, price: Float) -> Solved:
+    """The answer from given prices, rows taken in as they turn out broken."""
     of, m = program, program.effect.shape[1]
     anchor, unit = np.ascontiguousarray(of.anchor), np.tile(of.unit, 2)
     most = float(np.sqrt((np.maximum(of.high - of.low, 1e-9) ** 2 / of.ease).sum()))
