@@ -80,6 +80,12 @@ class _Case:
         np.add.at(total, self.world.place, values)
         return total
 
+    def at(self, plan: NetworkPlan) -> _Case:
+        """The same at the plan's taps and capacitors."""
+        if plan.feeder is self.world.feeder:
+            return self
+        return replace(self, world=replace(self.world, feeder=plan.feeder), exact=Exact(plan.feeder))
+
     def day(self, p_kw: Kw, q_kvar: Kvar) -> tuple[Complex, Complex]:
         """Voltages and currents of all steps under devices' powers (D, T)."""
         v = self.exact.points(self.sums(p_kw), self.sums(q_kvar)).v
@@ -94,6 +100,7 @@ def network_dispatch(
     *,
     policy: str = "no_worse",
     reactive: bool = True,
+    taps: bool = False,
     warm: bool = False,
     polish: int = POLISH,
 ) -> dict[str, Any]:
@@ -106,13 +113,15 @@ def network_dispatch(
         seed: of everything drawn.
         policy: ``hard``, ``no_worse`` or ``ignore`` where the day without devices breaks a limit.
         reactive: whether inverters give reactive power.
+        taps: whether regulators and capacitors take part; they stand still otherwise.
         warm: plan the horizon a quarter of an hour later, too, from the first plan.
         polish: rounds after the first plan without violations, for a lower cost.
 
     Returns:
         ``zero_violations_s`` (the clock) and ``zero_violations_cpu_s`` to the first plan that keeps all
         limits in AC, ``planned_s`` to the one that is returned after polishing, the linearised bound not
-        counted; its ``violations``; cost over the bounds, as parts of them; OpenDSS's own count and its
+        counted; its ``violations``, and those of ±5 % and ratings where they are not widened to the day
+        without devices; ``tap_moves``; cost over the bounds, as parts of them; OpenDSS's own count and its
         largest difference; what devices do not get; the rounds; limits that do not hold, by name.
 
     Raises:
@@ -129,11 +138,14 @@ def network_dispatch(
         _compiled()
         here = _case(world(path, folder, ders, seed), Policy(policy), reactive=reactive)
         watch = _Watch()
-        how = How(watch=watch, polish=polish, spread=pool.map, parts=THREADS)
+        how = How(watch=watch, polish=polish, spread=pool.map, parts=THREADS, taps=taps)
         plan = dispatch_plan(here.world.feeder, here.devices, here.price, here.limits, how=how)
-        found = _facts(here) | _figures(here, plan, watch) | _judged(path, folder, here, plan)
+        there = here.at(plan)
+        found = (
+            _facts(here) | _figures(here, plan, watch) | _moved(there) | _judged(path, folder, there, plan)
+        )
         if warm:
-            found |= _warm(here, plan, Policy(policy), watch, how, reactive=reactive)
+            found |= _warm(there, plan, Policy(policy), watch, how, reactive=reactive)
     wrong = _wrong(found)
     return {**found, "counts": not wrong, "why_not": "; ".join(wrong)}
 
@@ -213,15 +225,30 @@ def _figures(here: _Case, plan: NetworkPlan, watch: _Watch) -> dict[str, Any]:
     }
 
 
+def _moved(there: _Case) -> dict[str, Any]:
+    """What regulators and capacitors do, and the day without devices at their positions."""
+    feeder = there.world.feeder
+    v, amps = there.day(*(np.zeros_like(there.price) for _ in range(2)))
+    asked = limits(feeder.network, v, amps, Policy.HARD)
+    return {
+        "tap_moves": feeder.tap_moves,
+        "capacitor_moves": feeder.cap_moves,
+        "tap_states": len(feeder.stands()),
+        "violations_without_devices_at_these": judged(feeder.network, asked, v, amps).violations,
+    }
+
+
 def _judged(path: Path, root: Path | None, here: _Case, plan: NetworkPlan) -> dict[str, Any]:
     """What OpenDSS says, and whether reactive power is inside the inverters' discs."""
     v, amps = here.day(plan.p_kw, plan.q_kvar)
     theirs = refereed(
         path, root, here.world, here.limits, here.sums(plan.p_kw), here.sums(plan.q_kvar), v, amps
     )
+    unwidened = limits(here.world.feeder.network, v, amps, Policy.HARD)
     beyond = np.hypot(plan.p_kw, plan.q_kvar) - here.devices.s_kva[:, None]
     with_inverter = here.devices.s_kva > 0.0
     return {
+        "violations_unwidened": judged(here.world.feeder.network, unwidened, v, amps).violations,
         "opendss_violations": theirs.verdict.violations,
         "opendss_max_error_pu": _short(theirs.error_pu),
         "opendss_max_error_of_limit": _short(theirs.error_a),

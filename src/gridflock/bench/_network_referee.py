@@ -1,4 +1,4 @@
-"""OpenDSS at a finished day: the feeder's own file, its taps held, every device's power, step by step.
+"""OpenDSS at a finished day: the feeder's own file, taps as planned, every device's power, step by step.
 
 Nothing of our power flow takes part: loads follow their shapes in OpenDSS, devices stand there as
 constant powers, and both voltages and branch currents are the engine's.
@@ -101,7 +101,7 @@ def refereed(
     Args:
         path: the master the world was made from.
         root: folder outside which nothing is read.
-        of: the world.
+        of: the world, its feeder's taps and capacitors where the plan has them.
         asked: what is to be kept.
         p_kw: (P, T) active power injected at the ports.
         q_kvar: (P, T) reactive power.
@@ -116,16 +116,26 @@ def refereed(
     day = _Day(path, root, of)
     ports = np.arange(len(network.loads) - feeder.pairs, len(network.loads), dtype=np.int32)
     day.devices(network, ports, feeder.spread @ p_kw, feeder.spread @ q_kvar)
-    day.hold(network, feeder.state)
+    stands = {int(step): state for state, steps in feeder.stands() for step in _moves(steps)}
+    day.hold(network, feeder.state_at(0))
     rows = day.conductors(network)
     theirs_v, theirs_a = np.empty_like(v), np.empty_like(amps)
-    for step in day.run(TOLERANCE):
+    day.begin(TOLERANCE)
+    for step in range(feeder.steps):
+        if step in stands:
+            day.hold(network, stands[step])
+        day.step()
         theirs_v[step], theirs_a[step] = day.voltages(network), day.currents(rows)
     verdict = judged(network, asked, theirs_v, theirs_a)
     off = np.abs(theirs_a - amps)[:, rows >= 0] / asked.most_a[:, rows >= 0]
     return Refereed(
         verdict, float((np.abs(theirs_v - v) / network.v_base).max()), float(off.max(initial=0.0))
     )
+
+
+def _moves(steps: Rows) -> Rows:
+    """The first of every unbroken row of steps."""
+    return steps[np.diff(steps, prepend=-2) > 1]
 
 
 def _words(values: Float) -> str:

@@ -51,7 +51,8 @@ class World:
     """A feeder, its day without devices, and the devices. T steps, P ports with devices, D devices.
 
     Attributes:
-        feeder: the feeder with its ports and the day's loads; taps and capacitors held.
+        feeder: the feeder with its ports and the day's loads; taps and capacitors held until a plan moves
+            them.
         loads: the same loads as shapes, each element's ports on one.
         flexibility: D devices, one row each.
         kind: D of ``"pv"``, ``"vehicle"``, ``"battery"``.
@@ -135,7 +136,7 @@ def drawn(network: Network, ders: int, seed: int, *, peak: float = PEAK) -> Worl
 
 
 def rolled(of: World, p_kw: Kw) -> World:
-    """The same world a step later: devices where the first step of a plan left them, the day's end repeated.
+    """The same world a step later: devices and taps where a first step left them, the day's end repeated.
 
     Args:
         of: the world planned.
@@ -156,7 +157,8 @@ def rolled(of: World, p_kw: Kw) -> World:
         **{name: np.roll(getattr(rows, name), -1, axis=1) for name in ("base_kw", "up_kw", "down_kw")},
     )  # fmt: skip
     loads = replace(of.loads, multipliers=np.roll(of.loads.multipliers, -1, axis=1))
-    feeder = replace(of.feeder, load_kva=np.roll(of.feeder.load_kva, -1, axis=0))
+    course = {name: np.roll(getattr(of.feeder, name), -1, axis=0) for name in ("load_kva", "taps", "cap_on")}
+    feeder = replace(of.feeder, state=of.feeder.state_at(0), **course)
     price = np.roll(of.price, -1, axis=1)
     return replace(of, feeder=feeder, loads=loads, flexibility=moved, price=price)
 

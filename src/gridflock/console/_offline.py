@@ -218,6 +218,7 @@ def bench_network_dispatch(
     *,
     policy: str,
     reactive: bool,
+    taps: bool,
     warm: bool,
     polish: int,
 ) -> dict[str, Any]:
@@ -229,7 +230,9 @@ def bench_network_dispatch(
     if policy not in {"hard", "no_worse", "ignore"}:
         raise stop(f"policy: {policy!r} (rule: hard, no_worse or ignore)")
     root = root or collection(Path(feeder))
-    options: dict[str, Any] = {"policy": policy, "reactive": reactive, "warm": warm, "polish": polish}
+    options: dict[str, Any] = {
+        "policy": policy, "reactive": reactive, "taps": taps, "warm": warm, "polish": polish,
+    }  # fmt: skip
     try:
         answer: dict[str, Any] = plain(bench.network_dispatch(feeder, root, ders, seed, **options))
     except (ImportError, UnknownFeeder, FeederRejected, OSError) as error:

@@ -4,7 +4,8 @@ A ``Feeder`` is a network with a port for every place where devices stand, and t
 says what is to be kept at every node, conductor and step, with a ``Policy`` for what loads alone break.
 ``dispatch_plan`` finds what ``Devices`` do at given prices: devices and network take turns until they agree,
 anchored in exact AC, and what is left is repaired. The ``NetworkPlan`` carries its verdict, bounds, prices by
-place and the limits behind them. ``hold`` keeps a plan made elsewhere inside the same limits.
+place and the limits behind them. Regulators and capacitors stand still, or take part (``How.taps``).
+``hold`` keeps a plan made elsewhere inside the same limits.
 """
 
 from gridflock.plan.network._dispatch import How, NetworkPlan, day_limits, dispatch_plan

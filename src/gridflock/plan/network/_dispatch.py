@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from gridflock.plan.network._movement import Dispatch
 from gridflock.plan.network._reasons import Reasons, reasons
 from gridflock.plan.network._refused import DayRejected, Devices, check_day
 from gridflock.plan.network._repair import MOST_ROUNDS, Workshop, repair
+from gridflock.plan.network._taps import Levers, Standing, moved
 from gridflock.plan.network._verdict import BAND_PU, Broken, Limits, Policy, Verdict, judged, limits
 from gridflock.units import Kvar, Kw, Kwh, Money
 
@@ -31,6 +32,7 @@ SOFTER = 3
 REPAIRED_IN = 4
 """Rounds of a repair that is tried on the way; the one at the end may take all it needs."""
 BOUND_PASSES = 900
+LEVERS = Levers()
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +40,7 @@ class Progress:
     """One round of the loop or of the repair.
 
     Attributes:
-        stage: ``"loop"`` or ``"repair"``.
+        stage: ``"loop"``, ``"taps"`` or ``"repair"``.
         round: counted from 0, the plan by price alone.
         voltages: nodes and steps beyond a voltage limit.
         currents: conductors and steps beyond a current limit.
@@ -72,6 +74,7 @@ class How:
         watch: told of every round.
         spread: ``map``, or that of a pool of threads.
         parts: over how many calls.
+        taps: whether regulators and capacitors take part; else they stand where the feeder has them.
     """
 
     settings: Settings = field(default_factory=Settings)
@@ -82,6 +85,7 @@ class How:
     watch: Callable[[Progress], None] = lambda _: None
     spread: Spread = map
     parts: int = 1
+    taps: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -102,6 +106,7 @@ class NetworkPlan:
         reasons: the limits behind these prices.
         log: every round.
         warm: where the next horizon may begin.
+        feeder: with taps and capacitors where the plan has them.
     """
 
     p_kw: Kw
@@ -116,6 +121,7 @@ class NetworkPlan:
     reasons: Reasons
     log: tuple[Progress, ...]
     warm: Warm
+    feeder: Feeder
 
     @property
     def clean(self) -> bool:
@@ -181,7 +187,7 @@ def dispatch_plan(
     day = Day(
         feeder, exact, kept, Deciders.of(bands, devices.unserved_price), of, np.ascontiguousarray(worth)
     )
-    return _Planner(day, how, bands).plan(without, warm)
+    return _Planner(day, how, bands, without).plan(warm)
 
 
 def _without(feeder: Feeder, exact: Exact) -> Points:
@@ -192,23 +198,24 @@ def _without(feeder: Feeder, exact: Exact) -> Points:
 class _Planner:
     """One planning of a day, and what it has found so far."""
 
-    def __init__(self, day: Day, how: How, bands: Bands) -> None:
-        self.day, self.how, self.bands = day, how, bands
+    def __init__(self, day: Day, how: How, bands: Bands, without: Points) -> None:
+        self.day, self.how, self.bands, self.without = day, how, bands, without
         self.log: list[Progress] = []
         self.clean: Dispatch | None = None
 
-    def plan(self, without: Points, warm: Warm | None) -> NetworkPlan:
+    def plan(self, warm: Warm | None) -> NetworkPlan:
         """The whole way."""
         day, how = self.day, self.how
         free = day.deciders.best(day.price)
         still = np.zeros((len(day.columns.reactive), day.feeder.steps))
-        loop = Loop.begun(day, how.settings, without, Dispatch(free, still), warm)
+        loop = Loop.begun(day, how.settings, self.without, Dispatch(free, still), warm)
         self._turn(loop, FIRST_REPAIR if warm is None else 1)
         found = self.clean
         if found is None:
             found = self._repaired(loop, None)
         if not loop.round:
             loop.stand()
+        day = self.day
         points = day.points(found)
         amps = day.exact.currents(points.v)
         verdict = judged(day.feeder.network, day.limits, points.v, amps)
@@ -220,7 +227,7 @@ class _Planner:
             verdict.broken(day.feeder.network, day.limits, points.v, amps),
             day.value(found.p_kw), day.value(free), bound,
             missing_kwh(self.bands, content(self.bands, found.p_kw)),
-            network_prices, why, tuple(self.log), kept,
+            network_prices, why, tuple(self.log), kept, day.feeder,
         )  # fmt: skip
 
     def _turn(self, loop: Loop, repairs_from: int) -> None:
@@ -228,6 +235,8 @@ class _Planner:
         how, left = self.how, self.how.polish
         while True:
             count = self._note("loop", loop.round, loop.plan, loop.broken())
+            if self._act(loop):
+                count = self._note("taps", loop.round, loop.plan, loop.broken())
             if self.clean is not None:
                 left -= 1
             if count == 0:
@@ -241,6 +250,21 @@ class _Planner:
                 if self.clean is not None and left <= 0:
                     return
             loop.turn()
+
+    def _act(self, loop: Loop) -> bool:
+        """Let regulators and capacitors move under the loop's plan; a clean plan stands where they stood."""
+        day, levers = self.day, LEVERS
+        if not self.how.taps or self.clean is not None or loop.round not in levers.rounds:
+            return False
+        p_kw, q_kvar = np.asarray(day.columns.sums @ loop.plan.p_kw), loop.plan.q_kvar
+        now = Standing(day.feeder, day.exact, self.without)
+        found = moved(now, day.limits, p_kw, day.columns.spread_kvar(q_kvar), levers)
+        if found is now:
+            return False
+        self.day = loop.day = replace(day, feeder=found.feeder, exact=found.exact)
+        self.without = found.without
+        loop.take(loop.plan)
+        return True
 
     def _repaired(self, loop: Loop, rounds: int | None) -> Dispatch:
         """The plan of the loop repaired; kept if it is clean."""
