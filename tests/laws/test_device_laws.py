@@ -2,7 +2,7 @@
 
 import importlib
 import sys
-from dataclasses import is_dataclass, replace
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -127,3 +127,21 @@ def test_a_price_that_is_no_number_gets_no_answer(kind):
     assert np.isnan(answer.cost).tolist() == [False, False, True, False]
     np.testing.assert_array_equal(np.delete(answer.p_kw, 2, 0), np.delete(sound.p_kw, 2, 0))
     assert np.isfinite(answer.p_kw).all()
+
+
+@pytest.mark.parametrize("kind", ["sources", "units", "blocks"])
+def test_columns_and_groups_that_do_not_fit_are_named_and_never_raised(kind):
+    """A column without its last device or step is the one refused, and so are groups of other devices."""
+    of, _ = oracle(kind, np.random.default_rng(4))
+    names = [str(k) for k in range(MEMBERS)]
+    columns = [f.name for f in fields(of) if isinstance(getattr(of, f.name), np.ndarray)]
+    assert of.rejected(names) == ()
+    for name in sorted({*columns} - {"hours", "start"}):
+        short = getattr(of, name)
+        for cut in (short[:-1], short[..., :-1], short[0]):
+            named = {fault.field for fault in replace(of, **{name: cut}).rejected(names)}
+            # How many levels there are is told by the levels: it is the others that do not fit.
+            assert name in named or (name == "level_kw" and named == {"burn", "heat_kw"})
+    for start in ([0, MEMBERS + 1], [1, MEMBERS], [0, 7, 5, MEMBERS], [], [[0, MEMBERS]]):
+        (fault,) = replace(of, start=np.array(start, dtype=np.int64)).rejected(names)
+        assert fault.field == "start"

@@ -13,13 +13,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from gridflock.model import Flexibility, Rejected
+from gridflock.model import Flexibility
 from gridflock.plan.devices._band_replay import replay_rows
 from gridflock.plan.devices._band_row import Asked, Columns, add_groups, answer_rows, sum_groups
 from gridflock.plan.devices._compiled import Array, Indices, Spread, over_groups
 from gridflock.plan.devices._grouped import Grouped
 from gridflock.plan.devices._oracle import Answer, Question
-from gridflock.plan.devices._refusal import broken, misshapen, unanswered
+from gridflock.plan.devices._refusal import Rule, unanswered
 from gridflock.units import Kw, Kwh, Mask, Money
 
 _PER_STEP = ("base_kw", "up_kw", "down_kw", "x_lo_kwh", "x_hi_kwh")
@@ -183,26 +183,21 @@ class Bands(Grouped):
         over_groups(np.arange(n + 1), self.parts, self.spread, part)
         return p_kw, unanswered(price, cost), missing
 
-    def rejected(self, names: Sequence[str]) -> tuple[Rejected, ...]:
-        """What of the columns breaks a rule, by field and row; ``names`` are m ids."""
-        m, steps = len(names), len(self.hours)
-        wanted: dict[str, tuple[int, ...]] = dict.fromkeys(_PER_ROW, (m,))
-        wanted |= dict.fromkeys(("base_kw", "up_kw", "down_kw"), (m, steps))
-        wanted |= dict.fromkeys(("x_lo_kwh", "x_hi_kwh"), (m, steps + 1))
+    def _shapes(self, count: int) -> dict[str, tuple[int, ...]]:
+        steps = len(self.hours)
+        wanted: dict[str, tuple[int, ...]] = dict.fromkeys(_PER_ROW, (count,))
+        wanted |= dict.fromkeys(("base_kw", "up_kw", "down_kw"), (count, steps))
+        return wanted | dict.fromkeys(("x_lo_kwh", "x_hi_kwh"), (count, steps + 1))
+
+    def _rules(self) -> Sequence[Rule]:
         finite = ("base_kw", "up_kw", "down_kw", "gain_up", "gain_down", "cost_up", "cost_down", "end_value")
-        if found := misshapen(self, wanted):
-            return found
-        rules = [(name, "must be finite", np.isfinite(getattr(self, name))) for name in finite]
-        return broken(
-            names,
-            (
-                *rules,
-                ("up_kw", "must be >= 0", ~(self.up_kw < 0.0)),
-                ("down_kw", "must be >= 0", ~(self.down_kw < 0.0)),
-                ("x_lo_kwh", "must be <= x_hi_kwh", self.x_lo_kwh <= self.x_hi_kwh),
-                ("gain_up", "must not have the sign of gain_down", ~(self.gain_up * self.gain_down > 0.0)),
-                ("loss_per_hour", "must lie in [0, 1)", (self.loss_per_hour >= 0) & (self.loss_per_hour < 1)),
-            ),
+        return (
+            *((name, "must be finite", np.isfinite(getattr(self, name))) for name in finite),
+            ("up_kw", "must be >= 0", ~(self.up_kw < 0.0)),
+            ("down_kw", "must be >= 0", ~(self.down_kw < 0.0)),
+            ("x_lo_kwh", "must be <= x_hi_kwh", self.x_lo_kwh <= self.x_hi_kwh),
+            ("gain_up", "must not have the sign of gain_down", ~(self.gain_up * self.gain_down > 0.0)),
+            ("loss_per_hour", "must lie in [0, 1)", (self.loss_per_hour >= 0) & (self.loss_per_hour < 1)),
         )
 
     def respond(self, question: Question) -> Answer:

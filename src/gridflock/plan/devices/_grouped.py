@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Self
 
 import numpy as np
 
+from gridflock.model import Rejected
 from gridflock.plan.devices._compiled import Array, Indices, Spread, over_groups, thin
 from gridflock.plan.devices._oracle import Answer, Question
-from gridflock.plan.devices._refusal import unanswered
+from gridflock.plan.devices._refusal import Rule, broken, misgrouped, misshapen, unanswered
 from gridflock.units import Kw, Money
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Grouped:
+class Grouped(ABC):
     """m devices over T steps, sorted by group; every other array of a set has a row for each device.
 
     Attributes:
@@ -60,6 +62,19 @@ class Grouped:
         columns = {name: getattr(self, name)[kept] for name in self._column_names()}
         changed: dict[str, Any] = {"start": start, **columns}
         return replace(self, **changed)
+
+    def rejected(self, names: Sequence[str]) -> tuple[Rejected, ...]:
+        """What of the columns breaks a rule, by field and device; ``names`` are m ids."""
+        shapes = misshapen(self, self._shapes(len(names))) or misgrouped(self.start, len(names))
+        return shapes or broken(names, self._rules())
+
+    @abstractmethod
+    def _shapes(self, count: int) -> dict[str, tuple[int, ...]]:
+        """Field -> shape for so many devices."""
+
+    @abstractmethod
+    def _rules(self) -> Sequence[Rule]:
+        """What the columns must keep; their shapes are right."""
 
     def _column_names(self) -> list[str]:
         """The arrays with a row for each device."""

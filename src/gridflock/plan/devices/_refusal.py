@@ -10,6 +10,8 @@ from gridflock.model import Rejected
 from gridflock.plan.devices._compiled import Array, Indices
 from gridflock.units import Mask, Money
 
+Rule = tuple[str, str, Mask]
+"""Field, rule in words, and (m,) or (m, ...) where it is kept."""
 SHOWN = 20
 """So many ids stand in one refusal."""
 
@@ -41,12 +43,26 @@ def between(lo: Array | Indices | float, values: Array | Indices, hi: Array | fl
     return kept
 
 
-def broken(names: Sequence[str], rules: Sequence[tuple[str, str, Mask]]) -> tuple[Rejected, ...]:
+def misgrouped(start: Indices, count: int) -> tuple[Rejected, ...]:
+    """Groups that do not share out ``count`` devices, each to one of them."""
+    edges = np.asarray(start)
+    if (
+        edges.ndim == 1
+        and edges.size
+        and edges[0] == 0
+        and edges[-1] == count
+        and (np.diff(edges) >= 0).all()
+    ):
+        return ()
+    return (Rejected("device", "start", (), f"must rise from 0 to {count}"),)
+
+
+def broken(names: Sequence[str], rules: Sequence[Rule]) -> tuple[Rejected, ...]:
     """One refusal for each rule that any device breaks.
 
     Args:
         names: m ids.
-        rules: field, rule in words, and (m,) or (m, T) where it is kept; a comparison with NaN is not.
+        rules: what is kept where; a comparison with NaN is not.
     """
     found = []
     for field, rule, kept in rules:

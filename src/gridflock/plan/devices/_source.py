@@ -8,12 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from gridflock.model import Rejected
 from gridflock.plan.devices._compiled import Array, Indices, compiled
 from gridflock.plan.devices._disc import best_point, onto_disc
 from gridflock.plan.devices._grouped import Grouped
 from gridflock.plan.devices._oracle import Answer, Question
-from gridflock.plan.devices._refusal import broken, misshapen
+from gridflock.plan.devices._refusal import Rule
 from gridflock.units import Kvar, Kw, Money
 
 
@@ -110,18 +109,18 @@ class Sources(Grouped):
         columns = (self.available_kw, self.s_kva, self.curtail_price)
         self._over_groups(lambda of: _add(of, self.start, *columns, question.price, weight, total))
 
-    def rejected(self, names: Sequence[str]) -> tuple[Rejected, ...]:
-        """What of the columns breaks a rule, by field and source; ``names`` are m ids."""
-        m, steps = len(names), len(self.hours)
-        wanted = dict.fromkeys(("s_kva", "share", "curtail_price"), (m,))
-        rules = (
+    def _shapes(self, count: int) -> dict[str, tuple[int, ...]]:
+        wanted: dict[str, tuple[int, ...]] = dict.fromkeys(("s_kva", "share", "curtail_price"), (count,))
+        return wanted | {"available_kw": (count, len(self.hours))}
+
+    def _rules(self) -> Sequence[Rule]:
+        return (
             ("available_kw", "must be finite and not below 0", self.available_kw >= 0.0),
             ("available_kw", "must be finite", np.isfinite(self.available_kw)),
             ("s_kva", "must be finite and not below 0", np.isfinite(self.s_kva) & (self.s_kva >= 0.0)),
             ("share", "must lie in [0, 1]", (self.share >= 0.0) & (self.share <= 1.0)),
             ("curtail_price", "must be finite", np.isfinite(self.curtail_price)),
         )
-        return misshapen(self, wanted | {"available_kw": (m, steps)}) or broken(names, rules)
 
     def respond_rows(self, price: Array) -> tuple[Kw, Money]:
         """Each source's best answer to prices of its own.

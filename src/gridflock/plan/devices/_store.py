@@ -18,11 +18,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gridflock.model import Rejected
 from gridflock.plan.devices._compiled import Array, Indices, compiled, inlined
 from gridflock.plan.devices._grouped import Grouped
 from gridflock.plan.devices._oracle import Answer, Question
-from gridflock.plan.devices._refusal import between, broken, misshapen
+from gridflock.plan.devices._refusal import Rule, between
 from gridflock.units import Kw, Kwh, Mask, Money
 
 
@@ -282,31 +281,25 @@ class Stores(Grouped):
         if not self.loss_per_hour.size:
             object.__setattr__(self, "loss_per_hour", np.zeros(self.members))
 
-    def rejected(self, names: Sequence[str]) -> tuple[Rejected, ...]:
-        """What of the columns breaks a rule, by field and store; ``names`` are m ids."""
-        if found := misshapen(self, dict.fromkeys(self._column_names(), (len(names),))):
-            return found
+    def _shapes(self, count: int) -> dict[str, tuple[int, ...]]:
+        return dict.fromkeys(self._column_names(), (count,))
+
+    def _rules(self) -> Sequence[Rule]:
         lo, hi, most = self.e_lo_kwh, self.e_hi_kwh, np.maximum(self.charge_kw, self.discharge_kw)
-        rules = [
-            (name, "must be finite", np.isfinite(getattr(self, name)))
-            for name in ("charge_kw", "discharge_kw", "e_lo_kwh", "e_hi_kwh", "wear", "end_value")
-        ]
-        return broken(
-            names,
-            (
-                *rules,
-                ("charge_kw", "must be >= 0, and one of charge and discharge more", self.charge_kw >= 0.0),
-                ("discharge_kw", "must be >= 0, and one of both more", (self.discharge_kw >= 0) & (most > 0)),
-                ("e_lo_kwh", "must be <= e_hi_kwh", lo <= hi),
-                ("e_now_kwh", "must lie between lowest and highest", between(lo, self.e_now_kwh, hi)),
-                ("e_want_kwh", "must lie between lowest and highest", between(lo, self.e_want_kwh, hi)),
-                ("eff_charge", "must lie in (0, 1]", between(1e-9, self.eff_charge, 1.0)),
-                ("eff_discharge", "must lie in (0, 1]", between(1e-9, self.eff_discharge, 1.0)),
-                ("short_price", "must be >= end_value", self.short_price >= self.end_value),
-                ("first", "must lie in the horizon", between(0, self.first, len(self.hours))),
-                ("last", "must not come before first", between(self.first, self.last, len(self.hours))),
-                ("loss_per_hour", "must lie in [0, 1)", (self.loss_per_hour >= 0) & (self.loss_per_hour < 1)),
-            ),
+        finite = ("charge_kw", "discharge_kw", "e_lo_kwh", "e_hi_kwh", "wear", "end_value")
+        return (
+            *((name, "must be finite", np.isfinite(getattr(self, name))) for name in finite),
+            ("charge_kw", "must be >= 0, and one of charge and discharge more", self.charge_kw >= 0.0),
+            ("discharge_kw", "must be >= 0, and one of both more", (self.discharge_kw >= 0) & (most > 0)),
+            ("e_lo_kwh", "must be <= e_hi_kwh", lo <= hi),
+            ("e_now_kwh", "must lie between lowest and highest", between(lo, self.e_now_kwh, hi)),
+            ("e_want_kwh", "must lie between lowest and highest", between(lo, self.e_want_kwh, hi)),
+            ("eff_charge", "must lie in (0, 1]", between(1e-9, self.eff_charge, 1.0)),
+            ("eff_discharge", "must lie in (0, 1]", between(1e-9, self.eff_discharge, 1.0)),
+            ("short_price", "must be >= end_value", self.short_price >= self.end_value),
+            ("first", "must lie in the horizon", between(0, self.first, len(self.hours))),
+            ("last", "must not come before first", between(self.first, self.last, len(self.hours))),
+            ("loss_per_hour", "must lie in [0, 1)", (self.loss_per_hour >= 0) & (self.loss_per_hour < 1)),
         )
 
     def respond(self, question: Question) -> Answer:

@@ -16,11 +16,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gridflock.model import Rejected
 from gridflock.plan.devices._compiled import Array, Indices, compiled
 from gridflock.plan.devices._grouped import Grouped
 from gridflock.plan.devices._oracle import Answer, Question
-from gridflock.plan.devices._refusal import between, broken, misshapen, unanswered
+from gridflock.plan.devices._refusal import Rule, between, unanswered
 from gridflock.units import Kw, Kwh
 
 
@@ -170,18 +169,16 @@ class Vehicles(Grouped):
         missing: Kwh = np.maximum(self.need_kwh - reach, 0.0)
         return missing
 
-    def rejected(self, names: Sequence[str]) -> tuple[Rejected, ...]:
-        """What of the columns breaks a rule, by field and vehicle; ``names`` are m ids."""
-        columns = dict.fromkeys(self._column_names(), (len(names),))
+    def _shapes(self, count: int) -> dict[str, tuple[int, ...]]:
+        return dict.fromkeys(self._column_names(), (count,))
+
+    def _rules(self) -> Sequence[Rule]:
         steps = len(self.hours)
-        return misshapen(self, columns) or broken(
-            names,
-            (
-                ("need_kwh", "must be finite and >= 0", np.isfinite(self.need_kwh) & (self.need_kwh >= 0.0)),
-                ("most_kw", "must be finite and > 0", np.isfinite(self.most_kw) & (self.most_kw > 0.0)),
-                ("first", "must lie in the horizon", between(0, self.first, steps)),
-                ("last", "must not come before first", between(self.first, self.last, steps)),
-            ),
+        return (
+            ("need_kwh", "must be finite and >= 0", np.isfinite(self.need_kwh) & (self.need_kwh >= 0.0)),
+            ("most_kw", "must be finite and > 0", np.isfinite(self.most_kw) & (self.most_kw > 0.0)),
+            ("first", "must lie in the horizon", between(0, self.first, steps)),
+            ("last", "must not come before first", between(self.first, self.last, steps)),
         )
 
     def respond(self, question: Question) -> Answer:

@@ -15,10 +15,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gridflock.model import Rejected
 from gridflock.plan.devices._compiled import Array, Indices, compiled
 from gridflock.plan.devices._oracle import Answer, Question
-from gridflock.plan.devices._refusal import broken, misshapen
+from gridflock.plan.devices._refusal import Rule
 from gridflock.plan.devices.whole._proximal import Proximal
 from gridflock.units import Kw, Kwh, Money
 
@@ -315,23 +314,23 @@ class Blocks(Proximal):
         asked = (self._columns(), question.price, self.clock)
         self._over_groups(lambda of: _add(of, self.start, *asked, weight, total))
 
-    def rejected(self, names: Sequence[str]) -> tuple[Rejected, ...]:
-        """What of the columns breaks a rule, by field and load; ``names`` are m ids."""
-        m, steps = len(names), len(self.hours)
-        wanted: dict[str, tuple[int, ...]] = dict.fromkeys(("base_kw", "drop_kw"), (m, steps))
-        wanted |= dict.fromkeys((*_NOT_NEGATIVE, *_FINITE, "calls", "running_h"), (m,))
-        rules = [
+    def _shapes(self, count: int) -> dict[str, tuple[int, ...]]:
+        wanted: dict[str, tuple[int, ...]] = dict.fromkeys(("base_kw", "drop_kw"), (count, len(self.hours)))
+        return wanted | dict.fromkeys((*_NOT_NEGATIVE, *_FINITE, "calls", "running_h"), (count,))
+
+    def _rules(self) -> Sequence[Rule]:
+        not_negative = ("drop_kw", *_NOT_NEGATIVE)
+        finite = ("base_kw", "drop_kw", *_NOT_NEGATIVE, *_FINITE)
+        return (
             ("base_kw", "must be finite and not above 0", self.base_kw <= 0.0),
             ("drop_kw", "must not be more than the load", self.drop_kw <= -self.base_kw),
             ("calls", "must not be below 0", self.calls >= 0),
             ("longest_h", "must not be below shortest_h", self.longest_h >= self.shortest_h),
             ("shortest_h", "must be above 0", self.shortest_h > 0.0),
             ("running_h", "must not be below 0", ~(self.running_h < 0.0)),
-        ]
-        finite = ("base_kw", "drop_kw", *_NOT_NEGATIVE, *_FINITE)
-        rules += [(f, "must not be below 0", getattr(self, f) >= 0.0) for f in ("drop_kw", *_NOT_NEGATIVE)]
-        rules += [(f, "must be finite", np.isfinite(getattr(self, f))) for f in finite]
-        return misshapen(self, wanted) or broken(names, rules)
+            *((name, "must not be below 0", getattr(self, name) >= 0.0) for name in not_negative),
+            *((name, "must be finite", np.isfinite(getattr(self, name))) for name in finite),
+        )
 
     def _follow(self, price: Array, target: Kw, pull: Array, p_kw: Kw, cost: Money) -> None:
         _nearest(self._columns(), price, target, pull, self.clock, p_kw, cost)

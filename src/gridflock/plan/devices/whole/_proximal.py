@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +13,7 @@ from gridflock.units import Kw, Money
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Proximal(Grouped, ABC):
+class Proximal(Grouped):
     """Devices whose best schedule is looked for among all of them, also under a pull to a target."""
 
     def respond_rows(self, price: Array) -> tuple[Kw, Money]:

@@ -19,10 +19,9 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from gridflock.model import Rejected
 from gridflock.plan.devices._compiled import Array, Indices
 from gridflock.plan.devices._oracle import Answer, Question
-from gridflock.plan.devices._refusal import broken, misshapen
+from gridflock.plan.devices._refusal import Rule
 from gridflock.plan.devices.whole._path import TINY, Columns, add, nearest, sums
 from gridflock.plan.devices.whole._proximal import Proximal
 from gridflock.units import Codes, Kw, Kwh, Money
@@ -186,26 +185,26 @@ class Units(Proximal):
         asked = (self._columns(), question.price, self.clock, self.tank_places)
         self._over_groups(lambda of: add(of, self.start, *asked, weight, total))
 
-    def rejected(self, names: Sequence[str]) -> tuple[Rejected, ...]:
-        """What of the columns breaks a rule, by field and unit; ``names`` are m ids."""
-        m, levels = len(names), np.shape(self.level_kw)[-1]
-        wanted: dict[str, tuple[int, ...]] = dict.fromkeys(("level_kw", "burn", "heat_kw"), (m, levels))
-        wanted |= dict.fromkeys((*_NOT_NEGATIVE, *_FINITE, "on", "ramp_kw_h"), (m,))
-        wanted |= {"heat_need_kw": (m, len(self.hours))}
-        finite = (*_FINITE, "burn", "heat_kw", "heat_need_kw")
+    def _shapes(self, count: int) -> dict[str, tuple[int, ...]]:
+        levels = np.shape(self.level_kw)[-1:]
+        wanted: dict[str, tuple[int, ...]] = dict.fromkeys(("level_kw", "burn", "heat_kw"), (count, *levels))
+        wanted |= dict.fromkeys((*_NOT_NEGATIVE, *_FINITE, "on", "now_kw", "ramp_kw_h"), (count,))
+        return wanted | {"heat_need_kw": (count, len(self.hours))}
+
+    def _rules(self) -> Sequence[Rule]:
+        finite = (*_NOT_NEGATIVE, *_FINITE, "burn", "heat_kw", "heat_need_kw")
         climbs = (np.diff(self.level_kw, axis=-1) > 0.0).all(axis=-1) & (self.level_kw[..., 0] > 0.0)
-        rules = [("level_kw", "must be finite, above 0 and ascending", climbs)]
-        rules += [(f, "must be finite and not below 0", getattr(self, f) >= 0.0) for f in _NOT_NEGATIVE]
-        rules += [(f, "must be finite", np.isfinite(getattr(self, f))) for f in (*_NOT_NEGATIVE, *finite)]
-        rules += [
+        fits = np.full(self.members, self.tank_places > 1) | (self.tank_kwh == 0.0)
+        return (
+            ("level_kw", "must be finite, above 0 and ascending", climbs),
+            *((f, "must be finite and not below 0", getattr(self, f) >= 0.0) for f in _NOT_NEGATIVE),
+            *((f, "must be finite", np.isfinite(getattr(self, f))) for f in finite),
             ("on", "must be 0 or 1", self.on <= 1),
             ("ramp_kw_h", "must not be below 0", self.ramp_kw_h >= 0.0),
             ("now_kw", "must be known where the unit is on", np.isfinite(self.now_kw) | (self.on == 0)),
             ("heat_value", "must not be above boiler_price", ~(self.heat_value > self.boiler_price)),
-        ]
-        if self.tank_places < 2:
-            rules.append(("tank_kwh", "must be 0 where tank_places is 1", self.tank_kwh == 0.0))
-        return misshapen(self, wanted) or broken(names, rules)
+            ("tank_kwh", "must be 0 where tank_places is 1", fits),
+        )
 
     def _follow(self, price: Array, target: Kw, pull: Array, p_kw: Kw, cost: Money) -> None:
         nearest(self._columns(), price, target, pull, self.clock, self.tank_places, p_kw, cost)
