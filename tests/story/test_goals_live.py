@@ -123,6 +123,12 @@ def test_batteries_are_kept_for_a_storm(life):
     assert without(derms, free, reserve).reached > 50.0
     moment = planned_for(derms, reserve)
     assert line_of(moment, "storm").reached < 1.0
+    grounds = unpacked(*_entry(derms))
+    f = grounds.flexibility
+    step = f.grid.step_at(free.now_s + 7 * HOUR_S)
+    batteries = [name for name in f.groups if name.startswith("bat")]
+    worth = [part.name for name in batteries for part in explain(grounds, name, step).worth_of]
+    assert any(name.startswith("kept for storm") for name in worth)
 
 
 def test_the_feeder_follows_a_shape_for_four_hours(life):

@@ -205,7 +205,9 @@ class _Why:
         at = span_text(self._f.grid, s, s, self._timezone, end_only=True)
         if best.bound[s] < 0:
             return f"full at {at}"
-        lo = self._f.x_lo_kwh[self._row]
+        lo, goals = self._f.x_lo_kwh[self._row], self._grounds.keeps(self._row, s + 1)
+        if goals:
+            return f"kept for {' and '.join(goals)} at {at}"
         return f"{'owed by' if lo[s + 1] > lo.min() + 1e-6 else 'empty at'} {at}"
 
     def _refused(self, by_kw: float) -> Refused:

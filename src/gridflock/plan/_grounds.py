@@ -44,6 +44,21 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Kept:
+    """Energy that a goal has stores hold: why their lower edge is raised.
+
+    Attributes:
+        name: the goal in words.
+        rows: (M,) groups whose edge it raises.
+        edges: (K,) edges of the grid at which it does.
+    """
+
+    name: str
+    rows: Indices
+    edges: Indices
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Grounds:
     """A plan with the prices behind it: all that ``explain`` needs.
 
@@ -53,6 +68,7 @@ class Grounds:
         end_value: (G,) money per kWh left in store.
         parts: what local prices are the sum of.
         band_penalty: money per kWh and step by which the band of a group gives way that cannot keep it.
+        kept: goals that have stores hold energy.
     """
 
     flexibility: Flexibility
@@ -60,6 +76,11 @@ class Grounds:
     end_value: Money
     parts: tuple[Part, ...]
     band_penalty: float = 200.0
+    kept: tuple[Kept, ...] = ()
+
+    def keeps(self, row: int, edge: int) -> tuple[str, ...]:
+        """Goals for which a group holds energy at an edge of the grid."""
+        return tuple(k.name for k in self.kept if (k.rows == row).any() and (k.edges == edge).any())
 
     def of(self, row: int) -> tuple[tuple[str, Money], ...]:
         """Name and (T,) price of every part of one group's local price."""
@@ -195,6 +216,12 @@ def packed(grounds: Grounds) -> tuple[dict[str, Json], dict[str, NDArray[np.gene
     columns["why_count"] = np.array([len(p.rows) for p in parts], dtype=np.int32)
     columns["why_rows"] = np.concatenate([np.zeros(0), *(p.rows for p in parts)]).astype(np.int32)
     columns["why_share"] = np.concatenate([np.zeros(0), *(p.share for p in parts)]).astype(np.float32)
+    if grounds.kept:
+        head["kept"] = [kept.name for kept in grounds.kept]
+        for name in ("rows", "edges"):
+            parted = [getattr(kept, name) for kept in grounds.kept]
+            columns[f"why_kept_{name}"] = np.concatenate(parted).astype(np.int32)
+            columns[f"why_kept_{name}_count"] = np.array([len(part) for part in parted], dtype=np.int32)
     return head, columns
 
 
@@ -227,7 +254,19 @@ def unpacked(head: dict[str, Json], columns: dict[str, NDArray[np.generic]]) -> 
         np.asarray(columns["why_end_value"], dtype=np.float64),
         parts,
         float(penalty),
+        _kept(head, columns),
     )
+
+
+def _kept(head: dict[str, Json], columns: dict[str, NDArray[np.generic]]) -> tuple[Kept, ...]:
+    names = head.get("kept", [])
+    if not isinstance(names, list) or not names:
+        return ()
+    parts = []
+    for name in ("rows", "edges"):
+        breaks = np.cumsum(np.asarray(columns[f"why_kept_{name}_count"], dtype=np.int64))[:-1]
+        parts.append(np.split(np.asarray(columns[f"why_kept_{name}"], dtype=np.int64), breaks))
+    return tuple(Kept(str(name), rows, edges) for name, rows, edges in zip(names, *parts, strict=True))
 
 
 _PER_GROUP = ("gain_up", "gain_down", "cost_up", "cost_down")

@@ -45,7 +45,10 @@ def _told(
     """A plan as the system keeps it: groups, the shares of their resources, the verdict."""
     kept = found if held is None else moved_to(found, members, held.p_kw)
     schedule, known = kept.schedule, rows >= 0
+    grounds = kept.grounds
     if aim is not None:
+        if grounds is not None:
+            grounds = replace(grounds, kept=aim.sought.kept())
         schedule, aim = _with_goals(schedule, aim, kept.p_kw), aim.judged(kept.p_kw)
     q_kvar = np.full_like(kept.p_kw, np.nan) if held is None else held.q_kvar
     order = np.argsort(rows[known])
@@ -60,7 +63,7 @@ def _told(
         members,
         schedule.fixed_kw,
         terms,
-        kept.grounds,
+        grounds,
         kept.gap,
         held,
         kept.p_kw - found.p_kw,

@@ -60,10 +60,11 @@ class PowerLimit:
         """Energy beyond the limit."""
         flow = at.flow(self.members, self.beside_kw).power_kw(at.flexibility, p_kw)
         beyond = _beyond(flow, -at.steps(self.import_kw), at.steps(self.export_kw))
-        asked = f"-{np.min(self.import_kw):g} to {np.min(self.export_kw):g} kW"
+        sides = (("import", float(np.min(self.import_kw))), ("export", float(np.min(self.export_kw))))
+        asked = ", ".join(f"{side} <= {most:g} kW" for side, most in sides if np.isfinite(most))
         facts = {"most_import_kw": float(-flow.min()), "most_export_kw": float(flow.max())}
         value = float(beyond @ at.flexibility.grid.hours)
-        return Reading(asked, value, "kWh beyond", self.price, facts)
+        return Reading(asked or "no limit", value, "kWh beyond", self.price, facts)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

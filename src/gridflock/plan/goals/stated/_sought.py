@@ -9,6 +9,7 @@ import numpy as np
 
 from gridflock.model import Rejected
 from gridflock.plan._by_device import Members, terms_of_devices
+from gridflock.plan._grounds import Kept
 from gridflock.plan._terms import Terms
 from gridflock.plan._value import valued
 from gridflock.plan.goals._part import Goal, nothing
@@ -20,6 +21,7 @@ from gridflock.plan.goals.bounds import VoltageReduction
 from gridflock.plan.goals.money import DemandCharge, EnergyCost
 from gridflock.units import Kw
 
+_SLIGHTLY_KWH = 1e-6
 MONEY, DEMAND = "energy cost", "demand charge"
 """Goals that a plan has by itself: its tariff and its demand charge."""
 
@@ -49,6 +51,16 @@ class Sought:
     def money(self, p_kw: Kw) -> float:
         """What the devices' powers come to at the goals' own prices, without what giving way is charged."""
         return self.bill(p_kw, self.own)
+
+    def kept(self) -> tuple[Kept, ...]:
+        """Goals that have stores hold more than they would have to."""
+        before, found = self.weighed.setting.flexibility.x_lo_kwh, []
+        for c in self.weighed.compiled:
+            raised = c.part.floor_kwh > before + _SLIGHTLY_KWH
+            if raised.any():
+                rows, edges = np.flatnonzero(raised.any(axis=1)), np.flatnonzero(raised.any(axis=0))
+                found.append(Kept(c.goal.name, rows, edges))
+        return tuple(found)
 
     def bill(self, p_kw: Kw, terms: Terms) -> float:
         """What the devices' powers come to in money at terms of the groups."""
