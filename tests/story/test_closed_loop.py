@@ -77,11 +77,11 @@ class Town:
             image, self.groups, wishes, response=self.response, policy=self.policy, guarded=self.guarded
         )
         self.decision, self.response, self.guarded = decision, decision.response, decision.passed.state
-        self._live(decision.orders, alive)
+        self._live(decision.orders)
         self.now_s += TICK_S
         return decision
 
-    def _live(self, orders: Orders, alive):
+    def _live(self, orders: Orders):
         rows = orders.index
         deaf = np.isin(rows, list(self.dead | self.mute))
         lazy = np.isin(rows, list(self.idle))
@@ -90,6 +90,7 @@ class Town:
         self.order[self.expires <= self.now_s] = np.nan
         self.p_kw = np.where(np.isnan(self.order), self.own, self.order)
         self.p_kw[list(self.dead)] = 0.0
+        self.values["e_kwh"] = self.values["e_kwh"] - self.p_kw * TICK_S / 3600
         heard = np.flatnonzero(~deaf)
         outcomes = Outcomes(
             orders.ids,
@@ -134,3 +135,44 @@ def test_a_third_of_the_devices_is_killed_in_mid_event(how):
         found.append(town.sum("type/battery_home"))
     cycles = 2 * CYCLE_S // TICK_S
     assert found[cycles:] == pytest.approx([500.0] * len(found[cycles:]), rel=0.03), found
+
+
+@pytest.mark.parametrize("hours", [0.5, pytest.param(4.0, marks=pytest.mark.slow)])
+def test_a_load_shape_is_held_with_a_fifth_that_never_respond(hours):
+    """±5 % of a changing target for hours with 20 % non-responders, from two cycles after its start."""
+    town = Town({Kind.BATTERY_HOME: 200})
+    rows = town.rows("type/battery_home")
+    lazy = np.random.default_rng(3).permutation(rows)[: len(rows) // 5]
+    town.idle = set(lazy[: len(lazy) // 2].tolist())
+    town.mute = set(lazy[len(lazy) // 2 :].tolist())
+    found = []
+    for tick in range(int(hours * 3600) // TICK_S):
+        level = 150.0 + 60.0 * np.sin(2 * np.pi * tick * TICK_S / 3600)
+        town.tick([forever("shape", "type/battery_home", level)])
+        found.append(town.sum("type/battery_home") / level - 1.0)
+    settled = np.abs(found[2 * CYCLE_S // TICK_S :])
+    assert settled.max() <= 0.05, (settled.argmax(), settled.max())
+
+
+@pytest.mark.parametrize("ends", ["in time", "withdrawn"])
+def test_an_event_starts_and_ends_without_a_step(ends):
+    """Start and end of an event move the sum by at most 10 % of the event's size per tick."""
+    town = Town({Kind.BATTERY_HOME: 120, Kind.THERMOSTAT: 200, Kind.WATER_HEATER: 80}, ramp_s=120)
+    thermal = np.concatenate([town.rows("type/thermostat"), town.rows("type/water_heater")])
+    before = town.sum("all")
+    shed = -0.7 * float(town.p_kw[thermal].sum())
+    plan = [forever("plan", "type/battery_home", 0.0, Priority.SCHEDULE)]
+    event = want(
+        "event", "all", before + shed + 150.0, Priority.EVENT, start_s=NOW_S + 40, until_s=NOW_S + 600
+    )
+    found = [before]
+    for tick in range(250):
+        gone = ends == "withdrawn" and tick > 100
+        wishes = plan if gone else [*plan, event]
+        town.tick(wishes)
+        found.append(town.sum("all"))
+    size = shed + 150.0
+    steps = np.abs(np.diff(found))
+    assert max(found) == pytest.approx(before + size, rel=0.02, abs=0.05 * size)
+    assert found[-1] == pytest.approx(before, abs=0.05 * size)
+    assert steps.max() <= 0.1 * size, (steps.argmax(), steps.max() / size)

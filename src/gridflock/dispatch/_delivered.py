@@ -11,8 +11,10 @@ from gridflock.fleet import Image
 from gridflock.model import Capability
 from gridflock.units import Kw, Mask, Rows
 
-_SHARE = 0.1
+_SHARE = 0.05
 """Off by more than this share of its size, a device does not follow its order."""
+_CLEAR = 0.02
+"""A change by less than this share of a device's size cannot be told from noise."""
 _LEAST_KW = 0.1
 _FOLLOWED = 0.5
 """Of a change, less than so much or as much more than all of it is not following."""
@@ -24,13 +26,13 @@ class Delivered:
 
     Attributes:
         missing: who does not do what it was ordered.
-        clear: who was asked for a change that can be told from noise.
-        kept: share of the change that was delivered, 0 to 1; 0 where there was none to speak of.
+        known: whose power is known.
+        kept: share of the change that was delivered, 0 to 1; 1 where there was none to speak of.
         side: int8, 1 where injection is missing, -1 where there is too much.
     """
 
     missing: Mask
-    clear: Mask
+    known: Mask
     kept: NDArray[np.float64]
     side: NDArray[np.int8]
 
@@ -51,14 +53,14 @@ def compare(rows: Rows, ordered_kw: Kw, before_kw: Kw, image: Image, able: Capab
     size = columns["p_max_kw"][rows] - columns["p_min_kw"][rows].astype(np.float64)
     step = np.maximum(_LEAST_KW, _SHARE * size)
     change = goal - before_kw
-    clear = np.abs(change) > step
+    clear = np.abs(change) > np.maximum(_LEAST_KW, _CLEAR * size)
     share = np.divide(present - before_kw, change, out=np.zeros(len(rows)), where=clear)
     follows = clear & (np.abs(share - 1.0) <= _FOLLOWED)
     off = goal - present
     missing = (np.abs(off) > step) & ~follows
     known = np.isfinite(present)
-    kept = np.clip(np.nan_to_num(share), 0.0, 1.0)
-    return Delivered(missing & known, clear & known, kept, np.sign(off).astype(np.int8))
+    kept = np.where(clear, np.clip(np.nan_to_num(share), 0.0, 1.0), 1.0)
+    return Delivered(missing & known, known, kept, np.sign(off).astype(np.int8))
 
 
 def believed_kw(image: Image, quiet: Mask) -> Kw:

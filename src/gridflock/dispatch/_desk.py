@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gridflock.dispatch._expect import Odds, confidence_of, enough
+from gridflock.dispatch._expect import Odds, causes_of, confidence_of, enough
 from gridflock.dispatch._ramp import between
 from gridflock.fleet import Image, Split, split
 from gridflock.model import Capability, Priority, Proposal
@@ -37,7 +37,6 @@ _COSTLY = (Family.GENERATOR, Family.SHED, Family.RENEWABLE)
 """Fuel, a paused process, lost sun: where nobody asked, the plan's own bounds leave these alone."""
 UNASKED = -1
 TOLERANCE_KW = 1e-6
-EXPECTED_LOSSES = "ordered beyond it for expected losses"
 _SWEEPS = 3
 """Bounds that disturb each other are held again so often."""
 _TINY_KW = 1e-9
@@ -129,20 +128,18 @@ class Desk:
         def share_of(sum_kw: float) -> Split:
             return split(sum_kw, rows, self._image, self._able, self._previous, planned_kw=planned)
 
-        share = share_of(rest)
-        expected, causes = float(share.p_kw.sum()), dict(share.causes)
-        if self._odds is not None:
+        if self._odds is None:
+            share, wanted = share_of(rest), rest
+            expected = float(share.p_kw.sum())
+        else:
+            within = _within(proposal, fixed, share_of)
             confidence = confidence_of(proposal.priority)
-            only = _within(proposal, fixed, share_of)
-            chosen, expected = enough(rest, rows, share, only, self._odds, self._able, confidence)
-            more = float(chosen.p_kw.sum() - share.p_kw.sum())
-            if abs(more) > TOLERANCE_KW:
-                causes[EXPECTED_LOSSES] = -more
-            share = chosen
+            share, wanted, expected = enough(rest, rows, within, self._odds, self._able, confidence)
         self.target[rows] = share.p_kw
         self.source[rows] = k
         self._open[rows] = False
-        return Granted(asked, fixed + float(share.p_kw.sum()), fixed + expected, causes)
+        given = float(share.p_kw.sum())
+        return Granted(asked, fixed + given, fixed + expected, causes_of(share, rest, wanted))
 
     def mix(self, without: Desk, place: NDArray[np.int16], share: NDArray[np.float64], leaving: Mask) -> None:
         """Come in from another desk, on which some wishes were not made, row by row.

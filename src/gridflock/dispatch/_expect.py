@@ -23,6 +23,8 @@ _PROMISED = 0.9
 """Events are promises: so probable it shall be that at least what was asked is delivered."""
 _ROUNDS = 3
 _LEAST_SLOPE = 0.25
+EXPECTED_LOSSES = "ordered beyond it for expected losses"
+_NOTHING_KW = 1e-9
 _TOLERANCE_KW = 0.05
 _TOLERANCE_SHARE = 0.003
 
@@ -36,6 +38,7 @@ class Odds:
         standing_kw: the order in force; what each does where none is.
         likely: probability that a new change is followed.
         left: probability that the rest of the order in force still comes.
+        fresh: whose newest reading is older than its order: nothing can have come yet.
         health: what the probabilities come from.
         now_s: this moment.
     """
@@ -44,6 +47,7 @@ class Odds:
     standing_kw: Kw
     likely: Kw
     left: Kw
+    fresh: Mask
     health: Health
     now_s: int
 
@@ -65,10 +69,10 @@ class Odds:
         late = 1.0 - (image.heard_s - response.since_s) / max(patience.settle_s, 1)
         late = np.where(response.judged, 0.0, np.clip(late, 0.0, 1.0))
         left = late * likely / (late * likely + 1.0 - likely)
-        return cls(present, standing, likely, left, health, now_s)
+        return cls(present, standing, likely, left, late >= 1.0, health, now_s)
 
-    def expected_kw(self, rows: Rows, ordered_kw: Kw, sure: Mask) -> float:
-        """Mean sum of some rows after orders.
+    def expected_kw(self, rows: Rows, ordered_kw: Kw, sure: Mask) -> tuple[float, float]:
+        """Mean sums of some rows after orders: if nothing under way comes any more, and as it is likely.
 
         What lies between what a row does and its order in force was asked of it before, and comes with
         the probability that is left; what lies beyond both is new.
@@ -80,8 +84,12 @@ class Odds:
         """
         present, standing = self.present_kw[rows], self.standing_kw[rows]
         asked = np.clip(ordered_kw, np.minimum(present, standing), np.maximum(present, standing))
-        mean = present + self.left[rows] * (asked - present) + self.likely[rows] * (ordered_kw - asked)
-        return float(np.where(sure, ordered_kw, mean).sum())
+        least = np.where(sure, ordered_kw, present + self.likely[rows] * (ordered_kw - asked))
+        under_way = np.where(sure, 0.0, self.left[rows] * (asked - present))
+        before = float(least.sum())
+        # Of what has been ordered just now nothing can have come yet.
+        fresh = float(under_way[self.fresh[rows]].sum())
+        return before + fresh, before + float(under_way.sum())
 
     def margin_kw(self, rows: Rows, ordered_kw: Kw, sure: Mask, confidence: float) -> float:
         """By how much less than its mean the change may be, of its sign, at a confidence."""
@@ -102,40 +110,54 @@ def confidence_of(priority: Priority) -> float:
 def enough(
     asked_kw: float,
     rows: Rows,
-    share: Split,
-    again: Callable[[float], Split],
+    share_of: Callable[[float], Split],
     odds: Odds,
     able: Capability,
     confidence: float,
-) -> tuple[Split, float]:
+) -> tuple[Split, float, float]:
     """Order so much that what is expected meets what was asked.
+
+    Orders stand as long as the sum may still come out right: what is under way is neither ordered a
+    second time nor given back before it has had its time.
 
     Args:
         asked_kw: wanted sum of the rows.
         rows: (m,) resources.
-        share: the split of just that sum.
-        again: the split of another sum.
+        share_of: the split of a sum.
         odds: how likely each brings what it is asked for.
         able: (n,) what the rows can do.
         confidence: probability with which the sum shall be met.
 
     Returns:
-        The split to order, and the mean of what it brings.
+        The split to order, of which sum it is, and the mean of what it brings.
     """
     sure = able.p_lo_kw[rows] == able.p_hi_kw[rows]
-    slope = float(odds.likely[rows[~sure]].mean()) if not sure.all() else 1.0
-    tolerance = max(_TOLERANCE_KW, _TOLERANCE_SHARE * max(abs(asked_kw), float(np.abs(share.p_kw).sum())))
-    wanted, best = asked_kw, (np.inf, share, asked_kw)
+    slope = max(float(odds.likely[rows[~sure]].mean()), _LEAST_SLOPE) if not sure.all() else 1.0
+    wanted, best = float(odds.standing_kw[rows].sum()), (np.inf, Split(np.zeros(0), 0.0, {}), 0.0, 0.0)
     for _ in range(_ROUNDS):
-        expected = odds.expected_kw(rows, share.p_kw, sure)
+        share = share_of(wanted)
+        least, likely = odds.expected_kw(rows, share.p_kw, sure)
         margin = odds.margin_kw(rows, share.p_kw, sure, confidence) if confidence > 0.5 else 0.0
-        gap = asked_kw - (expected - margin)
+        nearest = min(max(asked_kw, min(least, likely) - margin), max(least, likely) - margin)
+        gap = asked_kw - nearest
+        size = max(abs(asked_kw), float(np.abs(share.p_kw).sum()))
         if abs(gap) >= best[0] - _TOLERANCE_KW:
             break
-        best = abs(gap), share, expected
+        best = abs(gap), share, wanted, likely
         # Where nobody has more to give, asking for more gives nothing.
-        if abs(gap) <= tolerance or share.shortfall_kw * gap > 0:
+        if abs(gap) <= max(_TOLERANCE_KW, _TOLERANCE_SHARE * size) or share.shortfall_kw * gap > 0:
             break
-        wanted += gap / max(slope, _LEAST_SLOPE)
-        share = again(wanted)
-    return best[1], best[2]
+        wanted += gap / slope
+    return best[1:]
+
+
+def causes_of(share: Split, asked_kw: float, wanted_kw: float) -> dict[str, float]:
+    """What is missing of what was asked, where another sum was split for what is expected to be lost."""
+    over = wanted_kw - asked_kw
+    both = min(abs(share.shortfall_kw), abs(over)) if share.shortfall_kw * over > 0 else 0.0
+    left = 1.0 - both / abs(share.shortfall_kw) if both else 1.0
+    causes = {name: kw * left for name, kw in share.causes.items() if abs(kw * left) > _NOTHING_KW}
+    over -= np.copysign(both, over)
+    if abs(over) > _NOTHING_KW:
+        causes[EXPECTED_LOSSES] = -float(over)
+    return causes

@@ -209,7 +209,9 @@ class Response:
             order_id=np.where(over, NEVER_S, self.order_id),
             judged=self.judged | silent,
             lost_s=np.where(silent, now_s, self.lost_s),
-            health=self._learnt(np.flatnonzero(silent), OutcomeStatus.UNREACHABLE, now_s),
+            health=self._learnt(
+                np.flatnonzero(silent & (self.misses == 0)), OutcomeStatus.UNREACHABLE, now_s
+            ),
         )
 
     def observed(self, image: Image, able: Capability) -> Response:
@@ -228,14 +230,14 @@ class Response:
         if len(rows) == 0:
             return self
         seen = compare(rows, self.ordered_kw[rows], self.before_kw[rows], image, able)
-        news = (seen.clear & ~self.judged[rows]) | seen.missing
+        news = (seen.known & ~self.judged[rows]) | seen.missing
         missing, now_s = rows[seen.missing], image.now_s
         judged, lost_s = self.judged.copy(), self.lost_s.copy()
         judged[rows], lost_s[missing] = True, now_s
         side, until_s = self.short_side.copy(), self.short_until_s.copy()
         side[missing] = seen.side[seen.missing]
         until_s[missing] = now_s + self._waits(missing, self.patience.short_s)
-        kept = np.where(seen.missing, np.minimum(seen.kept, 0.5), 1.0)[news]
+        kept = np.where(seen.missing, 0.0, seen.kept)[news]
         return replace(
             self,
             judged=judged,
@@ -269,7 +271,9 @@ class Response:
         part = newest & (status == OutcomeStatus.PARTIAL)
         side, until = self._shortened(rows[part], np.asarray(outcomes.p_kw)[known][part], now_s)
         # What was accepted is judged by what is delivered; the others have said what to think of them.
+        # One that is lost is lost once, however often it is probed.
         told = newest & ~self.answered[rows] & (status != OutcomeStatus.ACCEPTED)
+        told &= reply | (self.misses[rows] == 0)
         failed = np.zeros(len(misses), dtype=bool)
         failed[rows[told]] = True
         return replace(

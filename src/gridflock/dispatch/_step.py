@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -39,6 +40,8 @@ class Policy:
         recovery_s: life of an order that makes up for what others failed to give: should they give it
             late, it runs out soon.
         ramp_s: how long events take to come in and to go out, device by device; 0 = at once.
+        head_band_kw: how far the feeder's net may drift from the plan, either way, before resources make
+            up for what sun, wind and loads are off their forecast; inf = only the planned peak is held.
         head_group: group whose sum the feeder-head envelope can move.
         guard: engineered limits of one step.
     """
@@ -49,6 +52,7 @@ class Policy:
     deadband_share: float = 0.03
     recovery_s: int = 150
     ramp_s: int = 600
+    head_band_kw: float = math.inf
     head_group: str = "all"
     guard: GuardLimits = field(default_factory=GuardLimits)
 
@@ -120,7 +124,7 @@ def step(
     response = replace(response, ramps=ramps, told_s=now_s)
     deadband = policy.deadband_kw, policy.deadband_share
     for more, faults in (
-        from_plan(schedule, image, rows_of, policy.head_group, deadband),
+        from_plan(schedule, image, rows_of, policy.head_group, deadband, policy.head_band_kw),
         from_grid(envelopes, image, rows_of, policy.head_group),
     ):
         wishes += more

@@ -59,6 +59,7 @@ def from_plan(
     rows_of: Mapping[str, Rows],
     head_group: str,
     deadband: tuple[float, float],
+    head_band_kw: float = math.inf,
 ) -> tuple[list[Proposal], list[Rejected]]:
     """The plan's present step as wishes; a group planned to do what it does anyway is left alone.
 
@@ -68,12 +69,14 @@ def from_plan(
         rows_of: every group's rows; a group of the plan that is gone is reported.
         head_group: whose members can move the feeder's net.
         deadband: kW, and share of what a group would do unasked, below which a plan asks nothing.
+        head_band_kw: how far the feeder's net may drift from the plan, either way, before resources
+            make up for it.
     """
     k = -1 if schedule is None else schedule.grid.step_at(image.now_s)
     if schedule is None or k < 0:
         return [], []
     until_s = int(schedule.grid.edges_s[k + 1])
-    wishes = _planned_peak(schedule, image, rows_of, head_group, until_s)
+    wishes = _planned_head(schedule, k, image, rows_of, (head_group, head_band_kw))
     gone = tuple(group for group in schedule.groups if group not in rows_of)
     rejected = [Rejected("schedule", "groups", gone[:20], "do not exist any more", count=len(gone))]
     why = f"schedule of {len(schedule.groups)} groups"
@@ -127,23 +130,38 @@ def planned_now(schedule: Schedule | None, image: Image) -> PlannedNow:
     return PlannedNow(p_kw, q_kvar)
 
 
-def _planned_peak(
-    schedule: Schedule, image: Image, rows_of: Mapping[str, Rows], head_group: str, until_s: int
+def _planned_head(
+    schedule: Schedule,
+    k: int,
+    image: Image,
+    rows_of: Mapping[str, Rows],
+    head: tuple[str, float],
 ) -> list[Proposal]:
-    """The peak that the plan accepts, held between two plans against what was not foreseen."""
-    rest = _outside(image, rows_of.get(head_group))
+    """The peak that the plan accepts, held between two plans against what was not foreseen.
+
+    Within the peak the head may drift from its plan by a band: sun, wind and what takes no orders are
+    what they are, and what they are short of their forecast is made up for by who can move.
+    """
+    group, band_kw = head
+    rest = _outside(image, rows_of.get(group))
     if rest is None:
         return []
+    net = float(schedule.net_kw[k])
+    lo, hi = max(-schedule.peak_kw, net - band_kw), max(-schedule.peak_kw, net + band_kw)
+    why = f"planned import peak of {schedule.peak_kw:.0f} kW"
+    if math.isfinite(band_kw):
+        why = f"{why}, planned net of {net:.0f} kW within {band_kw:.0f} kW"
     return [
         Proposal(
             id="plan:peak",
-            group=head_group,
+            group=group,
             priority=Priority.SCHEDULE,
             author="plan",
-            why=f"planned import peak of {schedule.peak_kw:.0f} kW",
+            why=why,
             start_s=image.now_s,
-            until_s=until_s,
-            p_lo_kw=-schedule.peak_kw - rest,
+            until_s=int(schedule.grid.edges_s[k + 1]),
+            p_lo_kw=lo - rest,
+            p_hi_kw=hi - rest,
         )
     ]
 
