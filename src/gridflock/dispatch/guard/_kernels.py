@@ -193,15 +193,14 @@ def remember(
 def released(
     memory: Any,  # noqa: ANN401 - a tuple of columns, written in place
     now_s: int,
-    everybody: bool,  # noqa: FBT001 - compiled code takes no keywords
     back: NDArray[np.float64],
     held: NDArray[np.float64],
 ) -> int:
-    """Give back what orders that have ended held displaced; how many rows."""
+    """Give back what orders that have ended held displaced; of how many rows."""
     last_kw, expires_s, _, base_kw, holder, _, _ = memory
     found = 0
     for r in range(len(holder)):
-        if holder[r] >= 0 and (everybody or expires_s[r] <= now_s):
+        if holder[r] >= 0 and expires_s[r] <= now_s:
             away = abs(float(last_kw[r]) - float(base_kw[r]))
             held[holder[r]] -= away
             back[holder[r]] += away

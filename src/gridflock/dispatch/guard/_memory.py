@@ -108,12 +108,12 @@ class Memory:
         """What counts against an account's budget: moved in the window, and displaced now."""
         return self.spent_kw(account, now_s, window_s) + float(self.held_by([account])[0])
 
-    def released(self, now_s: int, *, everybody: bool = False) -> Memory:
-        """Orders that have ended, or all of them, give back what they held displaced."""
+    def released(self, now_s: int) -> Memory:
+        """Orders that have ended give back what they held displaced."""
         if not (self.holder >= 0).any():
             return self
         memory, back, held = self.copied(), np.zeros(len(self.accounts)), self.held_kw.copy()
-        if not _kernels.released(memory.columns, now_s, everybody, back, held):
+        if not _kernels.released(memory.columns, now_s, back, held):
             return self
         return replace(memory, held_kw=held, spent=_booked(self.spent, self.accounts, back, now_s))
 
@@ -122,14 +122,25 @@ class Memory:
         rows = rows[self.expires_s[rows] > now_s]
         if len(rows) == 0:
             return self
-        memory = self.copied()
-        held = self.held_kw.copy()
-        mine = rows[self.holder[rows] >= 0]
+        memory, _ = self._let_go(rows)
+        memory.expires_s[rows] = now_s
+        return memory
+
+    def revoked(self, rows: Rows, now_s: int) -> Memory:
+        """Orders of some rows are taken back, and what they held comes back; until that is answered."""
+        if len(rows) == 0:
+            return self
+        memory, back = self._let_go(rows)
+        memory.issued_s[rows] = now_s
+        return replace(memory, spent=_booked(self.spent, self.accounts, back, now_s))
+
+    def _let_go(self, rows: Rows) -> tuple[Memory, Kw]:
+        """Without orders of some rows; and (accounts,) what that brings back."""
+        memory, mine = self.copied(), rows[self.holder[rows] >= 0]
         away = np.abs(self.last_kw[mine].astype(np.float64) - self.base_kw[mine])
-        np.subtract.at(held, self.holder[mine], away)
-        memory.last_kw[rows], memory.base_kw[rows] = np.nan, np.nan
-        memory.expires_s[rows], memory.holder[rows] = now_s, -1
-        return replace(memory, held_kw=np.maximum(held, 0.0))
+        back = np.bincount(self.holder[mine], away, minlength=len(self.accounts))
+        memory.last_kw[rows], memory.base_kw[rows], memory.holder[rows] = np.nan, np.nan, -1
+        return replace(memory, held_kw=self.held_kw - back), back
 
     def took(
         self,

@@ -106,7 +106,7 @@ class GuardState:
             return nobody, self
         rows = np.flatnonzero((self.memory.expires_s > now_s) & (mode == Mode.AUTOMATIC)).astype(np.int32)
         revoking = Revoking(default.since_s, now_s, next_id if begins else revoking.first_id)
-        return rows, replace(self, revoking=revoking, memory=self.memory.released(now_s, everybody=True))
+        return rows, replace(self, revoking=revoking, memory=self.memory.revoked(rows, now_s))
 
 
 def _answered(trial: Trial, rows: Rows, order_id: NDArray[np.int64], good: Mask) -> Trial:

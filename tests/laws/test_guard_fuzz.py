@@ -1,0 +1,325 @@
+"""Ten thousand sequences of askers that want harm: no budget, step, mode or second person is got round."""
+
+import math
+
+import numpy as np
+import pytest
+
+from gridflock.dispatch.guard import (
+    Approval,
+    Asked,
+    GroupLimit,
+    GuardLimits,
+    GuardState,
+    Held,
+    Mode,
+    Rules,
+    guard,
+)
+from gridflock.fleet import Image
+from gridflock.model import Outcomes, OutcomeStatus, Priority, Proposal
+from gridflock.schema import Family, Kind
+
+WORLDS, SEQUENCES, TICKS = 40, 250, 10
+"""Many sequences share a pass: each has its feeder, its credentials and its limits."""
+MANY = 8
+"""Devices of a feeder: four batteries, two of sun, two vehicles."""
+LOW = np.tile([-5.0, -5.0, -5.0, -5.0, 0.0, 0.0, -7.0, -7.0], SEQUENCES)
+HIGH = np.tile([5.0, 5.0, 5.0, 5.0, 6.0, 6.0, 0.0, 0.0], SEQUENCES)
+KIND = np.tile([Kind.BATTERY_HOME] * 4 + [Kind.PV_ROOFTOP] * 2 + [Kind.EV_V1G] * 2, SEQUENCES).astype(
+    np.uint8
+)
+FAMILY = np.tile([Family.STORAGE] * 4 + [Family.RENEWABLE] * 2 + [Family.VEHICLE] * 2, SEQUENCES)
+FAMILY = FAMILY.astype(np.uint8)
+N = SEQUENCES * MANY
+FEEDER = np.arange(N) // MANY
+IDS = tuple(map(str, range(N)))
+PLATES = {
+    "p_min_kw": LOW.astype(np.float32),
+    "p_max_kw": HIGH.astype(np.float32),
+    "s_max_kva": np.full(N, 8.0, np.float32),
+}
+NOW_S = 1_750_000_000
+CREDENTIALS, EACH = 3, 3
+"""Credentials of a sequence, and proposals of each; the program's own plan asks too."""
+BUDGET_KW, APPROVAL_KW, WINDOW_S = 14.0, 5.0, 300
+SLACK = 1e-3
+PARTS = {"f": range(8), "g": range(5), "h": range(3, 8)}
+ROWS_OF = {
+    f"{name}{s}": np.array([s * MANY + k for k in part], dtype=np.int32)
+    for s in range(SEQUENCES)
+    for name, part in PARTS.items()
+}
+
+
+def proposals_of(rng):
+    """Of every sequence: one of the plan, and some of each credential, by whatever way it comes in."""
+    ways = (Priority.OPERATOR, Priority.EVENT, Priority.MARKET, Priority.REGULATION)
+    found = []
+    for s in range(SEQUENCES):
+        found.append(Proposal(f"plan:{s}", f"f{s}", Priority.SCHEDULE, "plan", "", NOW_S, NOW_S + 10**6))
+        for c in range(CREDENTIALS):
+            for k in range(EACH):
+                way = ways[int(rng.integers(4))]
+                name = f"s{s}-{c}-{k}"
+                found.append(Proposal(name, f"f{s}", way, f"s{s}-{c}", "", NOW_S, NOW_S + 10**6))
+    return tuple(found)
+
+
+class World:
+    """Devices that do at once what the newest order says, and go back to their own when it ends.
+
+    It keeps its own books: what moved on whose account, and what is held displaced.
+    """
+
+    def __init__(self, seed):
+        self.rng = np.random.default_rng(seed)
+        self.own = (LOW + self.rng.random(N) * (HIGH - LOW)).astype(np.float32).astype(float)
+        self.p = self.own.copy()
+        self.cmd, self.ends = np.full(N, np.nan), np.zeros(N, dtype=np.int64)
+        self.base, self.holder = np.full(N, np.nan), np.full(N, -1)
+        self.side, self.turns = np.zeros(N), []
+        self.proposals = proposals_of(self.rng)
+        self.limits = self.limits_of()
+        self.state, self.rules = GuardState.empty(N), Rules()
+        self.now, self.before = NOW_S, None
+        self.most = np.concatenate(
+            [np.full(SEQUENCES * CREDENTIALS, BUDGET_KW), np.zeros(len(self.proposals))]
+        )
+        self.book, self.gross = [], []
+
+    def limits_of(self):
+        """Limits of every feeder and of two parts of it that overlap; some worlds have none."""
+        rng, some = self.rng, self.rng.random() < 0.6
+        groups = tuple(
+            GroupLimit(
+                f"{name}{s}",
+                step_kw=float(rng.uniform(3, 15)),
+                rate_kw_s=float(rng.choice([0.5, 2.0, np.inf])),
+                share=float(rng.choice([0.4, 1.0])),
+                moved_kw=float(rng.choice([20.0, np.inf])),
+            )
+            for s in range(SEQUENCES)
+            for name in PARTS
+            if some and (name == "f" or s % 3 == 0)
+        )
+        return GuardLimits(
+            step_kw=math.inf,
+            groups=groups,
+            window_s=WINDOW_S,
+            budget_kw=BUDGET_KW,
+            approval_kw=float(rng.choice([APPROVAL_KW, np.inf])),
+            reversals=int(rng.choice([1, 3, 1_000])),
+        )
+
+    def image(self):
+        """What is measured now."""
+        heard = np.full(N, self.now, dtype=np.int64)
+        none = np.full(N, np.nan, np.float32)
+        return Image(
+            ids=IDS, columns=PLATES, kind=KIND, family=FAMILY, now_s=self.now, heard_s=heard,
+            p_kw=self.p.astype(np.float32), q_kvar=none, v_pu=none,
+            p_avail_kw=self.own.astype(np.float32), e_kwh=none, e_target_kwh=none, depart_s=heard,
+            ready=np.ones(N, np.uint8), locked_s=np.zeros(N),
+        )  # fmt: skip
+
+    # ---- what happens ------------------------------------------------------------------------
+
+    def wanted(self, tick):
+        """What is wanted: extremes, oscillation, creeping, absurd numbers, and ordinary ones."""
+        rng = self.rng
+        u = rng.random(N)
+        way = rng.integers(0, 6, SEQUENCES)[FEEDER]
+        extreme = np.where((tick + FEEDER) % 2 == 0, LOW, HIGH)
+        wild = rng.choice([np.nan, np.inf, -np.inf, 1e30, 4_000.0, -4_000.0, 5.5, 9.0], N)
+        creep = np.clip(np.where(np.isnan(self.cmd), self.p, self.cmd) * 1.019 + 0.04, LOW, HIGH)
+        near = np.clip(self.p + rng.normal(0, 1, N), LOW, HIGH)
+        ways = [
+            extreme,
+            np.where(u < 0.5, wild, extreme),
+            creep,
+            near,
+            LOW + u * (HIGH - LOW),
+            LOW + HIGH - extreme,
+        ]
+        return np.where(rng.random(N) < 0.05, np.nan, np.choose(way, ways)).astype(np.float32).astype(float)
+
+    def asked(self, tick):
+        """Candidates: everybody at once, or some; a credential splits what it wants over its proposals."""
+        rng, each = self.rng, 1 + CREDENTIALS * EACH
+        rows = np.flatnonzero(rng.random(N) < rng.choice([0.5, 1.0])).astype(np.int32)
+        # Now and then one proposal, or one credential, wants it all.
+        alone = rng.random(SEQUENCES)[FEEDER[rows]] < 0.4
+        who = np.where(alone, 1 + tick % 3, rng.integers(0, each, len(rows)))
+        source = np.where(rng.random(len(rows)) < 0.03, -1, FEEDER[rows] * each + who)
+        p = self.wanted(tick)[rows]
+        p[source < 0] = np.nan
+        q = np.where(source < 0, rng.choice([0.5, np.nan, 99.0], len(rows)), np.nan)
+        ends = (self.now + rng.choice([1, 30, 300, 900], len(rows))).astype(np.int64)
+        if rng.random() < 0.2:
+            rows[1] = rows[0]
+        return Asked(rows, p, q, ends, source, self.proposals, 1 + N * tick, "one")
+
+    def people(self):
+        """Modes change, second persons speak (and authors try to), now and then all go to default."""
+        rng, each = self.rng, 1 + CREDENTIALS * EACH
+        for s in rng.choice(SEQUENCES, 20, replace=False).tolist():
+            self.rules = self.rules.with_mode(f"{rng.choice(list(PARTS))}{s}", Mode(int(rng.integers(0, 3))))
+        for s in rng.choice(SEQUENCES, 40, replace=False).tolist():
+            at = s * each + 1 + int(rng.integers(CREDENTIALS * EACH))
+            wish, kw = self.proposals[at], float(rng.uniform(2, 30))
+            by = wish.author if rng.random() < 0.5 else "second"
+            self.rules = self.rules.with_approval(Approval(wish.id, wish.author, by, kw, self.now + 400))
+            place = SEQUENCES * CREDENTIALS + at
+            self.most[place] = max(self.most[place], 2 * kw)
+        if rng.random() < 0.06:
+            self.rules = self.rules.all_to_default("omar", "drill", self.now, self.now + 200)
+
+    def account(self, source):
+        """On whose account proposals move: an approval counts where two persons stand behind it."""
+        each = 1 + CREDENTIALS * EACH
+        found = (source // each) * CREDENTIALS + (source % each - 1) // EACH
+        for at, wish in ((self.at[name], self.proposals[self.at[name]]) for name in self.rules.approvals):
+            given = self.rules.approvals[wish.id]
+            if given.until_s > self.now and given.by != wish.author:
+                found = np.where(source == at, SEQUENCES * CREDENTIALS + at, found)
+        return np.where((source < 0) | (source % each == 0), -1, found)
+
+    @property
+    def at(self):
+        """Place of every proposal."""
+        if not hasattr(self, "_at"):
+            self._at = {wish.id: k for k, wish in enumerate(self.proposals)}
+        return self._at
+
+    def let_go(self, rows, moved):
+        """Devices of some rows are nobody's any more; their way back is on their holders' accounts."""
+        mine = rows[self.holder[rows] >= 0]
+        np.add.at(moved, self.holder[mine], np.abs(self.cmd[mine] - self.base[mine]))
+        self.holder[rows], self.base[rows] = -1, np.nan
+
+    def tick(self, tick):
+        """Time passes, all ask, the guard judges, what it lets through happens; then the laws are checked."""
+        rng, moved = self.rng, np.zeros(len(self.most))
+        self.before, self.now = (self.now if tick else None), self.now + int(rng.choice([1, 4, 17, 60, 290]))
+        over = np.flatnonzero(np.isfinite(self.cmd) & (self.ends <= self.now))
+        self.let_go(over, moved)
+        self.cmd[over], self.p[over] = np.nan, self.own[over]
+        self.people()
+        asked = self.asked(tick)
+        passed = guard(asked, self.image(), self.limits, self.rules, self.state, ROWS_OF)
+        self.state = passed.state
+        self.check_modes(asked, passed)
+        self.let_go(passed.revoke, moved)
+        self.cmd[passed.revoke], self.p[passed.revoke] = np.nan, self.own[passed.revoke]
+        keep = passed.keep
+        rows, p = asked.rows[keep], asked.p_kw[keep]
+        assert len(np.unique(rows)) == len(rows)
+        self.check_numbers(rows, p, asked.q_kvar[keep])
+        free = np.isnan(p)
+        goes = np.where(free, np.where(np.isnan(self.cmd[rows]), self.p[rows], self.own[rows]), p)
+        self.check_groups(rows, goes - self.p[rows])
+        self.check_turns(rows, p)
+        self.happen(rows, p, goes, self.account(asked.source[keep]), moved)
+        self.ends[rows] = asked.expires_s[keep]
+        self.check_accounts(moved)
+        if tick % 3 == 0:
+            self.answer(rows, 1 + N * tick)
+        return passed.why
+
+    def happen(self, rows, p, goes, account, moved):
+        """The devices follow."""
+        mine = account >= 0
+        np.add.at(moved, account[mine], np.abs(goes - self.p[rows])[mine])
+        base = np.where(self.holder[rows] >= 0, self.base[rows], self.p[rows])
+        self.let_go(rows[self.holder[rows] != account], moved)
+        self.holder[rows], self.base[rows] = account, np.where(mine, base, np.nan)
+        self.cmd[rows], self.p[rows] = p, goes
+
+    def answer(self, rows, first_id):
+        """Everybody who was asked says yes."""
+        ids = np.arange(first_id, first_id + len(rows))
+        yes = np.full(len(rows), OutcomeStatus.ACCEPTED, dtype=np.uint8)
+        said = Outcomes((), rows, ids, yes, self.p[rows], np.full(len(rows), self.now))
+        self.state = self.state.heard(rows.astype(np.int64), said, self.now)
+
+    # ---- what must hold ----------------------------------------------------------------------
+
+    def check_modes(self, asked, passed):
+        """Nothing to who receives nothing or is only advised; while all go to default only revocations."""
+        shut = np.zeros(N, dtype=bool)
+        for name, mode in self.rules.modes.items():
+            shut[ROWS_OF[name]] |= mode is not Mode.AUTOMATIC
+        assert not shut[asked.rows[passed.keep]].any()
+        assert not shut[passed.revoke].any()
+        default = self.rules.default
+        if default is not None and self.now < default.until_s:
+            assert not passed.keep.any()
+        else:
+            assert len(passed.revoke) == 0
+
+    def check_numbers(self, rows, p, q):
+        """Every order is a number that its device can follow."""
+        asks = np.isfinite(p)
+        assert (asks | np.isfinite(q)).all()
+        assert (p[asks] >= LOW[rows[asks]] - SLACK).all()
+        assert (p[asks] <= HIGH[rows[asks]] + SLACK).all()
+        assert not (np.abs(q) > 8.0 + SLACK).any()
+
+    def check_groups(self, rows, kw):
+        """Steps, speeds, shares and what moves in a window, of feeders and of parts that overlap."""
+        last = np.where(np.isfinite(self.cmd[rows]), self.cmd[rows], np.inf)
+        changed = ~(np.abs(self.p[rows] + kw - last) <= np.maximum(0.05, 0.02 * np.abs(last)) + 1e-4)
+        net, gross, count = {}, {}, {}
+        for name, part in PARTS.items():
+            inside = np.isin(rows % MANY, list(part))
+            at = FEEDER[rows[inside]]
+            net[name] = np.bincount(at, kw[inside], SEQUENCES)
+            gross[name] = np.bincount(at, np.abs(kw[inside]), SEQUENCES)
+            count[name] = np.bincount(at, changed[inside], SEQUENCES)
+        self.gross.append((self.now, gross))
+        since_s = 1 if self.before is None else self.now - self.before
+        recent = {name: sum(g[name] for t, g in self.gross if t > self.now - WINDOW_S) for name in PARTS}
+        for limit in self.limits.groups:
+            name, s = limit.group[0], int(limit.group[1:])
+            assert abs(net[name][s]) <= min(limit.step_kw, limit.rate_kw_s * since_s) + SLACK
+            assert count[name][s] <= math.ceil(limit.share * len(PARTS[name]))
+            assert recent[name][s] <= limit.moved_kw + SLACK
+
+    def check_turns(self, rows, p):
+        """No device changes its direction too often."""
+        way = np.where(np.isfinite(p) & np.isfinite(self.cmd[rows]), p - self.cmd[rows], 0.0)
+        way[np.abs(way) <= 0.05 * (HIGH - LOW)[rows] + 1e-4] = 0.0
+        turned = rows[np.sign(way) * self.side[rows] < 0]
+        self.side[rows[way != 0]] = np.sign(way[way != 0])
+        self.turns.append((self.now, np.bincount(turned, minlength=N)))
+        recent = sum(turns for t, turns in self.turns if t > self.now - self.limits.reversal_s)
+        assert recent.max() <= self.limits.reversals
+
+    def check_accounts(self, moved):
+        """There and back, no account moves more than its budget in any window, whatever happens next."""
+        self.book.append((self.now, moved))
+        held = np.zeros(len(self.most))
+        mine = self.holder >= 0
+        np.add.at(held, self.holder[mine], np.abs(self.cmd - self.base)[mine])
+        recent = sum(kw for t, kw in self.book if t > self.now - WINDOW_S)
+        assert (recent + held <= self.most + SLACK).all()
+        if self.limits.approval_kw < math.inf:
+            alone = held[: SEQUENCES * CREDENTIALS]
+            assert alone.max() <= APPROVAL_KW + SLACK
+            assert (held[SEQUENCES * CREDENTIALS :] <= self.most[SEQUENCES * CREDENTIALS :] / 2 + SLACK).all()
+
+
+@pytest.mark.parametrize("first", range(0, WORLDS, 10))
+def test_nobody_gets_round_the_guard(first):
+    """Planner, accounts and markets ask for anything: budgets, limits, modes and approvals hold.
+
+    And every reason to hold an order back has come up, while others went out.
+    """
+    held = np.zeros(len(Held), dtype=int)
+    for seed in range(first, first + 10):
+        world = World(seed)
+        for tick in range(TICKS):
+            held += np.bincount(world.tick(tick), minlength=len(Held))
+    never = {Held(code) for code in np.flatnonzero(held == 0).tolist()}
+    assert never <= {Held.TAKES_NONE, Held.CANARY}
