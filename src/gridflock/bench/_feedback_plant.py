@@ -160,6 +160,8 @@ class Plant:
             [feeder.spread.T @ gradient.port_kw[tail], feeder.spread.T @ gradient.port_kvar[tail]]
         )
         k = feeder.ports
+        # Reactive power takes less and less off a current the less of it is left: half, on the way to none.
+        current[:, k:] *= 0.5
         return (
             np.vstack([volts[:, :k], current[:, :k], head[:1]]),
             np.vstack([volts[:, k:], current[:, k:], head[1:]]),

@@ -12,9 +12,11 @@ from gridflock.dispatch.feedback._solve import Program, Solved, solve
 from gridflock.units import Kvar, Kw, Mask, Rows
 
 _MOVED_KW = 1e-6
-READINGS = 4
+READINGS = 2
 """A margin is never more than the error of so many readings' mean and the drift since."""
 _SLOWEST_S = 1e-3
+_LEAST = 0.2
+"""What orders do is never taken for less, as a part of what they should."""
 _UNITS = np.array([0.01, 1.0, 1.0])
 """What counts as one of a quantity, by ``Quantity``: a hundredth pu, an ampere, a kW."""
 
@@ -141,8 +143,7 @@ def correct(
     ports = sight.effects.ports
     column = np.concatenate([sight.effects.column, sight.effects.column + ports])
     free = able.answers & (sight.effects.column >= 0) & np.isfinite(wanted.p_kw)
-    room = np.concatenate([high - level, level - low])
-    room = np.where(np.isfinite(room), room, np.inf)
+    room = _rooms(high - level, level - low, levels)
     kept = _kept(state, now_s, tuning)
     anchor = np.concatenate(
         [
@@ -152,7 +153,7 @@ def correct(
     )
     ease = np.concatenate([able.ease * tuning.active, able.ease])
     program = Program(
-        sight.effects.matrix, room, np.maximum(room, 0.0), _UNITS[sight.quantity],
+        sight.effects.matrix, room, np.maximum(room, 0.0), _UNITS[sight.quantity] / levels.gain,
         np.where(column < 0, 0, column).astype(np.int32), ease, anchor, anchor, anchor,
     )  # fmt: skip
     found = _within_discs(program, state.price, able, free, doing_p, doing_q, wanted)
@@ -162,13 +163,25 @@ def correct(
     by_kvar = np.where(free, q_kvar - np.nan_to_num(wanted.q_kvar), 0.0)
     by_kvar = np.where(able.q_most_kvar > 0.0, by_kvar, 0.0)
     held, by = _holders(found, sight, by_kw, by_kvar)
-    beyond = np.maximum(found.growth - room[: sight.m], -found.growth - room[sight.m :])
+    grown = level + levels.gain * found.growth
+    beyond = np.nan_to_num(np.fmax(grown - high, low - grown))
     after = Feedback(levels, past, found.price, by_kw, by_kvar, able.p_lo_kw, able.p_hi_kw, reference, now_s)
     return Correction(
         np.where(np.isfinite(wanted.p_kw), p_kw, np.nan),
         np.where(able.q_most_kvar > 0.0, q_kvar, np.nan),
-        held, by, level + found.growth, np.maximum(beyond, 0.0), margin, after, found.climbs, found.exact,
+        held, by, grown, np.maximum(beyond, 0.0), margin, after, found.climbs, found.exact,
     )  # fmt: skip
+
+
+def _rooms(above: Float, below: Float, levels: Levels) -> Float:
+    """(2m,) by how much rows may grow and fall as their sensitivities have it.
+
+    Orders may do less than they should where a limit is broken, and more where it is near.
+    """
+    room = np.concatenate([above, below])
+    gain, doubt = np.tile(levels.gain, 2), np.tile(np.sqrt(levels.gain_var), 2)
+    scaled = room / np.where(room < 0.0, np.maximum(gain - doubt, _LEAST), gain + doubt)
+    return np.where(np.isfinite(scaled), scaled, np.inf)
 
 
 def said(sight: Sight, row: int) -> str:
@@ -214,7 +227,8 @@ def _ahead(levels: Levels, sight: Sight, past: Past, now_s: float, tuning: Tunin
     """Where each quantity will be once the next orders could be followed, and the margin that takes."""
     lead = np.where(np.isfinite(levels.seen_s), now_s + tuning.reach_s - levels.seen_s, 0.0)
     lead = np.where(lead <= tuning.stale_s + tuning.reach_s, lead, np.nan)
-    level = levels.value + between(sight, past, levels.seen_s, np.full(sight.m, now_s)) + levels.slope * lead
+    pending = between(sight, past, levels.seen_s, np.full(sight.m, now_s))
+    level = levels.value + levels.gain * pending + levels.slope * lead
     var = levels.value_var + lead * (2.0 * levels.cross_var + lead * levels.slope_var + sight.drift**2)
     # Just after a jump a level is as unsure as one reading: waiting for more of them beats moving everybody.
     usual = sight.noise**2 / READINGS + sight.drift**2 * lead

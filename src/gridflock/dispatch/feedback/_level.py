@@ -23,8 +23,10 @@ from gridflock.units import Kvar, Kw, Mask
 Float = NDArray[np.float64]
 
 RIDGE = 1e-9
-FADES_S = 20.0
+FADES_S = 120.0
 """A slope loses most of itself in so long unless readings go on to show it."""
+FORGETS_S, LEAST_GAIN = 10.0, 0.3
+"""What has been learnt of a row's sensitivity is doubted again after so long, and never believed beyond."""
 TURNS_S = 5.0
 """A slope as steep as the usual drift may come about in so long."""
 BEGINS_S = 4.0
@@ -49,6 +51,8 @@ class Levels:
         value_var: (m,) variance of the level.
         cross_var: (m,) covariance of both.
         slope_var: (m,) variance of the slope.
+        gain: (m,) what orders do to the quantity, as a part of what its sensitivities say.
+        gain_var: (m,) variance of that.
         surprise: (m,) running mean of readings' misses, in standard deviations.
         seen_s: (m,) when the newest reading was taken; -inf before the first.
     """
@@ -58,6 +62,8 @@ class Levels:
     value_var: Float
     cross_var: Float
     slope_var: Float
+    gain: Float
+    gain_var: Float
     surprise: Float
     seen_s: Float
 
@@ -65,7 +71,7 @@ class Levels:
     def none(cls, m: int) -> Levels:
         """Nothing read yet."""
         zero = np.zeros(m)
-        return cls(np.full(m, np.nan), zero, zero, zero, zero, zero, np.full(m, -np.inf))
+        return cls(np.full(m, np.nan), zero, zero, zero, zero, zero + 1.0, zero, zero, np.full(m, -np.inf))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -167,31 +173,37 @@ def weighed(levels: Levels, sight: Sight, by_orders: Float, fresh: Mask, doubt: 
     known = fresh & ~first
     dt = np.where(known, sight.at_s - levels.seen_s, 0.0)
     fade = np.exp(-dt / FADES_S)
-    value = levels.value + np.where(known, by_orders, 0.0) + levels.slope * dt
+    by_orders = np.where(known, by_orders, 0.0)
+    gain_var = np.minimum(levels.gain_var + doubt**2 * dt / FORGETS_S, doubt**2)
+    value = levels.value + levels.gain * by_orders + levels.slope * dt
     vv = levels.value_var + dt * (2.0 * levels.cross_var + dt * levels.slope_var + sight.drift**2)
-    vv = vv + np.where(known, doubt * by_orders, 0.0) ** 2
     vs = fade * (levels.cross_var + dt * levels.slope_var)
     ss = fade**2 * levels.slope_var + (sight.drift / TURNS_S) ** 2 * dt
-    sensor = sight.noise**2
-    spread = np.sqrt(vv + sensor)
+    whole = vv + gain_var * by_orders**2 + sight.noise**2
+    spread = np.sqrt(whole)
     miss = np.where(known, sight.value - value, 0.0)
     shift = _shared(sight, miss, spread, known)
     value, miss = value + shift, miss - shift
     z = np.divide(miss, spread, out=np.zeros_like(miss), where=spread > 0.0)
     surprise = np.where(known, (1.0 - LASTING) * levels.surprise + LASTING * z, levels.surprise)
     opened = _opened(miss, z, surprise, spread)
-    vv, ss = vv + opened, ss + opened / BEGINS_S**2
     surprise = np.where(opened > 0.0, 0.0, surprise)
-    whole = vv + sensor
-    gain = np.where(known, np.divide(vv, whole, out=np.ones_like(vv), where=whole > 0.0), 0.0)
-    turn = np.where(known, np.divide(vs, whole, out=np.zeros_like(vs), where=whole > 0.0), 0.0)
+    whole = whole + opened
+    vv, ss = vv + opened + gain_var * by_orders**2, ss + opened / BEGINS_S**2
+    on_value, on_slope, on_gain = (
+        np.where(known, np.divide(part, whole, out=np.full_like(vv, none), where=whole > 0.0), 0.0)
+        for part, none in ((vv, 1.0), (vs, 0.0), (gain_var * by_orders, 0.0))
+    )
+    gain = np.clip(levels.gain + on_gain * miss, LEAST_GAIN, 1.0 / LEAST_GAIN)
     return replace(
         levels,
-        value=np.where(first, sight.value, value + gain * miss),
-        slope=np.where(first, 0.0, fade * levels.slope + turn * miss),
-        value_var=np.where(first, sensor, (1.0 - gain) * vv),
-        cross_var=np.where(first, 0.0, (1.0 - gain) * vs),
-        slope_var=np.where(first, (sight.drift / 2.0) ** 2, np.maximum(ss - turn * vs, 0.0)),
+        value=np.where(first, sight.value, value + on_value * miss),
+        slope=np.where(first, 0.0, fade * levels.slope + on_slope * miss),
+        value_var=np.where(first, sight.noise**2, (1.0 - on_value) * vv),
+        cross_var=np.where(first, 0.0, (1.0 - on_value) * vs),
+        slope_var=np.where(first, (sight.drift / 2.0) ** 2, np.maximum(ss - on_slope * vs, 0.0)),
+        gain=gain,
+        gain_var=np.where(first, doubt**2, np.maximum(gain_var - on_gain * gain_var * by_orders, 0.0)),
         surprise=np.where(first, 0.0, surprise),
         seen_s=np.where(fresh, sight.at_s, levels.seen_s),
     )
