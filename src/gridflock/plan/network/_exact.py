@@ -11,6 +11,7 @@ from gridflock.grid import Batch, ControlState, Network
 from gridflock.grid._admittance import admittance
 from gridflock.grid._network import Complex, Float
 from gridflock.grid.lanes import Wanted
+from gridflock.grid.lanes import Wanted
 from gridflock.grid.limits._terminals import conductor_ratings
 from gridflock.plan.network._feeder import Feeder
 from gridflock.units import Mask, Rows
@@ -108,6 +109,13 @@ class _Part:
     through: sparse.csr_matrix
     limited: sparse.csr_matrix
     v_idle: Complex
+
+    def solved(self, powers: Complex, nodes: Rows, *, sure: bool) -> Complex:
+        """Voltages (.., n) under powers of all ports, NaN where none are found."""
+        lanes = self.batch.lanes
+        if sure or not lanes.ready:
+            return self.batch.solve(powers, tol=TOLERANCE_PU, nodes=nodes).v
+        return lanes.solve(powers, Wanted(tol=TOLERANCE_PU, nodes=tuple(nodes.tolist()))).v
 
 
 def _part(network: Network, state: ControlState, mean_kva: Complex, steps: Rows, rows: Rows) -> _Part:

@@ -48,6 +48,8 @@ SEEN_PU, SEEN = 0.02, 0.5
 """A row that does not come so near takes no part."""
 CANDIDATE = 0.4
 """Branches loaded less than this in the first plan and without devices are looked at when they break."""
+FIRST_PART = 0.5
+"""Of the plan by price alone, which is far from any that can be: derivatives there lead nowhere."""
 WARM_PULL = 1.0
 """Money per kW² and step by which a device keeps to what an earlier horizon asked of it."""
 SMALLER, LEAST = 0.5, 0.1
@@ -118,10 +120,11 @@ class Day:
     columns: Columns
     price: Money
 
-    def points(self, of: Dispatch) -> Points:
-        """AC of all steps."""
+    def points(self, of: Dispatch, *, sure: bool = True) -> Points:
+        """AC of all steps; ``sure`` as in ``Exact.points``."""
         columns = self.columns
-        return self.exact.points(np.asarray(columns.sums @ of.p_kw), columns.spread_kvar(of.q_kvar))
+        p_kw, q_kvar = np.asarray(columns.sums @ of.p_kw), columns.spread_kvar(of.q_kvar)
+        return self.exact.points(p_kw, q_kvar, sure=sure)
 
     def value(self, p_kw: Float) -> float:
         """Own cost less what is earned, money."""
@@ -207,7 +210,7 @@ class Loop:
         settings: how.
         plan: what the devices do now: always possible for them.
         points: its AC.
-        near: the plan, made smaller in steps where it has no AC solution.
+        near: the plan, or a part of the first one; made smaller in steps where that has no AC solution.
         near_points: AC of that; of the unloaded feeder where a step has none even without devices.
         asked: (m, T) and (d, T) what is asked of them.
         watched: limits that are looked at.
@@ -256,7 +259,7 @@ class Loop:
             plan = Dispatch(day.deciders.nearest(day.price, asked.p_kw, WARM_PULL), asked.q_kvar)
             nodes, at = np.union1d(nodes, warm.nodes).astype(np.int32), warm.at
         loop = cls(day, settings, plan, without, asked, _NOTHING_WATCHED, Duals.none(0, 0, day.feeder.steps))
-        loop.take(plan)
+        loop.take(plan, FIRST_PART if warm is None else 1.0)
         most = day.limits.most_a[:, exact.conductors]
         loading = np.fmax(np.abs(loop.near_points.amps), np.abs(without.amps)) / most
         at = np.union1d(at, np.flatnonzero((loading.max(axis=0) > CANDIDATE) & one_of_two(day)))
@@ -294,17 +297,27 @@ class Loop:
         self.take(self.plan)
         self.round += 1
 
-    def take(self, plan: Dispatch) -> None:
-        """Go on from a plan, as far as devices can do it: solve it, or what of it has a solution."""
-        day = self.day
+    def take(self, plan: Dispatch, part: float = 1.0) -> None:
+        """Go on from a plan, as far as devices can do it: from its AC, or that of what has a solution.
+
+        Args:
+            plan: of the devices.
+            part: how much of it the loop is anchored at; less than all where it is far from what can be.
+        """
+        day, sure = self.day, part == 1.0
         plan = possible(day.deciders.bands, day.columns, plan)
-        self.plan, self.points = plan, day.points(plan)
-        near, points, part = plan, self.points, np.ones(day.feeder.steps)
-        while (~points.solved & (part > 0.0)).any():
-            part = np.where(points.solved, part, np.where(part > LEAST, SMALLER * part, 0.0))
-            near = Dispatch(part * plan.p_kw, part * plan.q_kvar)
-            points = day.points(near)
+        self.plan, self.points = plan, day.points(plan, sure=sure)
+        parts = np.full(day.feeder.steps, part)
+        near, points = (plan, self.points) if sure else self._made_smaller(parts)
+        while (~points.solved & (parts > 0.0)).any():
+            parts = np.where(points.solved, parts, np.where(parts > LEAST, SMALLER * parts, 0.0))
+            near, points = self._made_smaller(parts)
         self.near, self.near_points = near, day.exact.or_idle(points)
+
+    def _made_smaller(self, parts: Float) -> tuple[Dispatch, Points]:
+        """Parts (T,) of the plan, with their AC."""
+        near = Dispatch(parts * self.plan.p_kw, parts * self.plan.q_kvar)
+        return near, self.day.points(near)
 
     def stand(self) -> None:
         """Rows and their prices, all 0, where the first plan is the last."""
@@ -395,10 +408,10 @@ class Loop:
             wanted = np.float32(relax) * keep(ax - s) + np.float32(1.0 - relax) * ax
             free = self._columns(Dispatch(p_over, q_over)) + agents * u
             missed = start + rows.a @ (free - self.anchor) - wanted - s
-            s_new = -rows.residual(missed.astype(np.float32, copy=False))
-            ax = wanted + s - s_new
-            change = u - (u := rows.prices(s_new))
-            x, xq, s = p_over + change[:k][place], q_over + change[k:], s_new
+            left, u_new = rows.step(missed.astype(np.float32, copy=False))
+            ax, s = wanted + s + left, -left
+            change, u = u - u_new, u_new
+            x, xq = p_over + change[:k][place], q_over + change[k:]
             mean += s / np.float32(count)
         self.plan, self.asked = Dispatch(p_kw, q_kvar), Dispatch(x, xq)
         self.s, self.mean_s = s, mean

@@ -193,35 +193,43 @@ def _fullest(like: Index, value: Float) -> Index:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class System:
-    """The rows in force, and what makes the step of the ports one product. R = r + 2b rows.
+    """The rows in force, and what makes the step of the ports one product. R = r + 2b rows, C columns.
 
     Attributes:
         volts: (r,) which watched voltages, each standing for those like it.
         amps: (b,) which watched currents.
         a: float32 (R, C) voltages, currents in phase, currents in quadrature.
-        at: float32 (C, R) its transpose.
         weight: float32 (R,).
-        k: float32 (R, R) inverse of ``I + W½·A·N·Aᵀ·W½``.
+        agents: float32 (C,) N, how many deciders share each column.
+        h: float32 (C, C) inverse of ``N⁻¹ + Aᵀ·W·A``: there are fewer columns than rows.
     """
 
     volts: Index
     amps: Index
     a: Matrix
-    at: Matrix
     weight: Matrix
-    k: Matrix
+    agents: Matrix
+    h: Matrix
 
-    def residual(self, e: Matrix) -> Matrix:
-        """What is left of rows that miss by ``e`` (R, T), when the ports have taken their best step."""
-        root: Matrix = np.sqrt(self.weight)[:, None]
-        left: Matrix = self.k @ (e * root)
-        left /= root
-        return left
+    def step(self, e: Matrix) -> tuple[Matrix, Matrix]:
+        """The best step of the ports where rows miss by ``e`` (R, T).
+
+        Returns:
+            (R, T) what is left of that, and (C, T) by how much less every decider of a column then does.
+        """
+        taken: Matrix = self.h @ self._gathered(e)
+        left: Matrix = e - self.a @ taken
+        taken /= self.agents[:, None]
+        return left, taken
 
     def prices(self, s: Matrix) -> Matrix:
         """(C, T) scaled price of every column for scaled duals ``s`` (R, T)."""
-        prices: Matrix = -(self.at @ (s * self.weight[:, None]))
-        return prices
+        return -self._gathered(s)
+
+    def _gathered(self, e: Matrix) -> Matrix:
+        """(C, T) ``Aᵀ·W·e``."""
+        gathered: Matrix = self.a.T @ (e * self.weight[:, None])
+        return gathered
 
 
 def system(of: Slopes, volts: Index, amps: Index, weight: tuple[Float, Float], agents: Float) -> System:
@@ -237,10 +245,9 @@ def system(of: Slopes, volts: Index, amps: Index, weight: tuple[Float, Float], a
     a = np.concatenate([of.volts[volts], of.amps[0, amps], of.amps[1, amps]])
     w = np.concatenate([weight[0], weight[1], weight[1]]).astype(np.float32)
     b = a * np.sqrt(w)[:, None]
-    b *= np.sqrt(agents).astype(np.float32)
-    gram = b @ b.T
-    gram[np.diag_indices_from(gram)] += 1.0
-    return System(volts, amps, a, np.ascontiguousarray(a.T), w, _inverse(gram))
+    gram = b.T @ b
+    gram[np.diag_indices_from(gram)] += (1.0 / agents).astype(np.float32)
+    return System(volts, amps, a, w, agents.astype(np.float32), _inverse(gram))
 
 
 def _inverse(gram: Matrix) -> Matrix:
