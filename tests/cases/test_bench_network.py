@@ -1,5 +1,7 @@
 """A feeder's day planned by ``gridflock bench network-dispatch``: its world, its verdict, its referee."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from typer.testing import CliRunner
@@ -42,6 +44,26 @@ def test_the_referee_sees_what_we_see():
     assert found.error_a <= AGREEMENT_PU
     assert found.verdict.voltages > 0
     assert wrong.error_pu > 1e-5
+
+
+def test_the_referee_follows_the_taps(shared):
+    """Regulators that move through the day stand in OpenDSS where each step has them."""
+    folder = shared / "data/feeders/IEEETestCases"
+    master, rng = folder / "123Bus/IEEE123Master.dss", np.random.default_rng(1)
+    of = world(master, folder, 100, 5)
+    still = np.zeros((of.feeder.ports, of.feeder.steps))
+    course = of.feeder.taps + np.repeat(rng.integers(-3, 4, (6, of.feeder.taps.shape[1])), 16, axis=0)
+    moved = of.feeder.acting(course.astype(np.int8), of.feeder.cap_on)
+    exact = Exact(moved)
+    without = exact.points(still, still).v
+    asked = limits(moved.network, without, exact.currents(without), Policy.HARD)
+    p_kw = rng.normal(30.0, 12.0, still.shape)
+    v = exact.points(p_kw, still).v
+    found = refereed(master, folder, replace(of, feeder=moved), asked, p_kw, still, v, exact.currents(v))
+    wrong = refereed(master, folder, of, asked, p_kw, still, v, exact.currents(v))
+    assert found.error_pu <= AGREEMENT_PU
+    assert found.error_a <= AGREEMENT_PU
+    assert wrong.error_pu > 1e-3
 
 
 def test_a_day_without_violations_and_its_figures():
