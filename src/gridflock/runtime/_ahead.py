@@ -11,8 +11,8 @@ from gridflock.plan.coordination import Status
 from gridflock.plan.network import Round
 from gridflock.runtime._access import LOCAL
 from gridflock.runtime._open import rehearse
+from gridflock.runtime._plan_views import PlanView
 from gridflock.runtime._settings import Settings
-from gridflock.runtime._views import PlanView
 from gridflock.sim import Scenario
 
 STEPS = 96

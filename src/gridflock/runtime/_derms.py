@@ -24,6 +24,7 @@ from gridflock.runtime._goals import entry_of as entry_of_goals
 from gridflock.runtime._goals import stated, strangers, wrong_in_plan
 from gridflock.runtime._life import UnknownName
 from gridflock.runtime._loop import Moment
+from gridflock.runtime._plan_views import GoalsView
 from gridflock.runtime._requests import (
     ClaimWords,
     ProposalRejected,
@@ -42,7 +43,6 @@ from gridflock.runtime._views import (
     ClaimAnswer,
     ClaimView,
     Fault,
-    GoalsView,
     GroupAnswer,
     ProposalAnswer,
     ProposalView,

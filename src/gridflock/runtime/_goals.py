@@ -17,10 +17,11 @@ from gridflock.plan.goals import Reached
 from gridflock.plan.goals.stated import Sought, Stated, StatedGoal, read, sought
 from gridflock.ports import Record
 from gridflock.runtime._kept import KeptBroken, from_bytes, to_bytes
+from gridflock.runtime._plan_views import GoalsView, GoalView
 from gridflock.runtime._requests import RequestRejected
 from gridflock.runtime._settings import Settings
 from gridflock.runtime._system import RowsOf, System
-from gridflock.runtime._views import Fault, GoalsView, GoalView, number
+from gridflock.runtime._views import Fault, number
 from gridflock.schema import Kind
 from gridflock.units import Kw, Rows, iso
 

@@ -9,6 +9,7 @@ from gridflock.runtime._access import Role, Scope
 from gridflock.runtime._doctor import see_life
 from gridflock.runtime._life import Life, UnknownName
 from gridflock.runtime._loop import Moment
+from gridflock.runtime._plan_views import ExplanationView, GoalsView, PlanView
 from gridflock.runtime._planning import Planned
 from gridflock.runtime._requests import asked_at, chosen
 from gridflock.runtime._views import (
@@ -18,12 +19,9 @@ from gridflock.runtime._views import (
     DeliveryView,
     EventView,
     ExaminationView,
-    ExplanationView,
     FeederView,
-    GoalsView,
     GroupDetail,
     GroupView,
-    PlanView,
     ProposalView,
     ResourceView,
     StateView,

@@ -13,8 +13,7 @@ from gridflock.plan.conflict import Conflict, conflicts
 from gridflock.plan.network import Held
 from gridflock.plan.scenario import BackedOff
 from gridflock.runtime import _goals
-from gridflock.runtime._planning import Planned
-from gridflock.runtime._views import (
+from gridflock.runtime._plan_views import (
     CautionView,
     ClashView,
     ConflictView,
@@ -22,9 +21,9 @@ from gridflock.runtime._views import (
     PlanView,
     ReasonView,
     VerdictView,
-    number,
-    numbers,
 )
+from gridflock.runtime._planning import Planned
+from gridflock.runtime._views import number, numbers
 from gridflock.units import TimeGrid, iso
 
 GAVE_KW = 1e-3

@@ -11,15 +11,9 @@ from gridflock.model import Entry
 from gridflock.plan import Explained, Grounds, explain, unpacked
 from gridflock.ports import Record
 from gridflock.runtime._life import UnknownName
+from gridflock.runtime._plan_views import ExplanationView, GroupReasonView, OrderView, PartView, RefusedView
 from gridflock.runtime._system import System
-from gridflock.runtime._views import (
-    ExplanationView,
-    GroupReasonView,
-    OrderView,
-    PartView,
-    RefusedView,
-    number,
-)
+from gridflock.runtime._views import number
 from gridflock.schema import Family
 from gridflock.units import TimeGrid, iso
 
