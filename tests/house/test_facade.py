@@ -35,6 +35,9 @@ COMMAND = {
     "change_group": "group change",
     "delete_group": "group delete",
     "examine": "doctor",
+    "shadow": "shadow show",
+    "start_shadow": "shadow start",
+    "stop_shadow": "shadow stop",
 }
 """Where the command is not the verb's own name."""
 

@@ -17,6 +17,8 @@ from gridflock.console._groups import app as group_app
 from gridflock.console._groups import claim, claims, release
 from gridflock.console._plan import explain, plan
 from gridflock.console._remote import Remote
+from gridflock.console._replay import replay
+from gridflock.console._replay import shadow as shadow_app
 from gridflock.console._screen import AsJson, Token, Url, show
 from gridflock.console._watch import delivery, watch
 
@@ -34,6 +36,8 @@ app.add_typer(bench, name="bench")
 app.add_typer(audit, name="audit")
 app.add_typer(fleet_app, name="fleet")
 app.add_typer(group_app, name="group")
+app.add_typer(shadow_app, name="shadow")
+app.command()(replay)
 app.command()(doctor)
 app.command()(plan)
 app.command()(goals)

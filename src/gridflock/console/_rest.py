@@ -109,6 +109,16 @@ class ClaimBody(BaseModel):
     replaces: str = Field("", description="Id of a claim that goes if this one is held.", max_length=200)
 
 
+class ShadowBody(BaseModel):
+    """A second policy beside the one in force."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    changes: dict[str, Any] = Field(
+        {}, description="Settings in which it differs, by name; parts of parts with dots.", max_length=100
+    )
+
+
 def build(derms: Derms, users: Users) -> FastAPI:
     """The application of one running system."""
     app: FastAPI = FastAPIOffline(
@@ -132,6 +142,7 @@ def build(derms: Derms, users: Users) -> FastAPI:
     _lists(app, derms, authority)
     _writes(app, derms, authority)
     _regroups(app, derms, authority)
+    _compares(app, derms, authority)
     _stream(app, derms, users)
     _pages(app)
     return app
@@ -322,6 +333,26 @@ def _writes(app: FastAPI, derms: Derms, authority: Authority) -> None:
     def withdraw(proposal_id: str, scope: Scope = who) -> Any:
         """Take a proposal back."""
         return plain(derms.withdraw(scope, proposal_id))
+
+
+def _compares(app: FastAPI, derms: Derms, authority: Authority) -> None:
+    """A second policy beside the one in force."""
+    who = Depends(authority)
+
+    @app.get("/api/shadow", tags=["read"])
+    def shadow(scope: Scope = who) -> Any:
+        """What the second policy would have done differently so far."""
+        return plain(derms.shadow(scope))
+
+    @app.post("/api/shadow", tags=["write"])
+    def start_shadow(body: ShadowBody, scope: Scope = who) -> Any:
+        """Let another policy decide beside the one in force; it sends nothing."""
+        return plain(derms.start_shadow(scope, body.changes))
+
+    @app.delete("/api/shadow", tags=["write"])
+    def stop_shadow(scope: Scope = who) -> Any:
+        """Take the second policy away; the difference is kept in the ledger."""
+        return plain(derms.stop_shadow(scope))
 
 
 def _regroups(app: FastAPI, derms: Derms, authority: Authority) -> None:

@@ -2,8 +2,8 @@
 
 ``rehearse`` joins a data folder and a simulated world into a ``Derms``; its verbs serve Python,
 REST, the command line and the console alike. ``simulate`` lives a day twice, unmanaged and
-managed, and compares. The runtime alone carries arrays between the stages and does all waiting
-and sending.
+managed, and compares. ``replay`` lives a folder's past again. The runtime alone carries arrays
+between the stages and does all waiting and sending.
 """
 
 from gridflock.runtime._access import LOCAL, AccessDenied, Role, Scope, Users
@@ -13,7 +13,9 @@ from gridflock.runtime._goals import read_goals
 from gridflock.runtime._life import UnknownName
 from gridflock.runtime._open import FolderMismatch, Rehearsal, rehearse
 from gridflock.runtime._registry import FileRejected, read_rows
+from gridflock.runtime._replay import replay
 from gridflock.runtime._requests import ProposalRejected, RequestRejected
+from gridflock.runtime._retrace import NotReplayable
 from gridflock.runtime._settings import Settings
 from gridflock.runtime._show import plain
 from gridflock.runtime._study import Account, Study, simulate
@@ -27,6 +29,7 @@ __all__ = [
     "Derms",
     "FileRejected",
     "FolderMismatch",
+    "NotReplayable",
     "ProposalRejected",
     "Rehearsal",
     "RequestRejected",
@@ -42,5 +45,6 @@ __all__ = [
     "read_goals",
     "read_rows",
     "rehearse",
+    "replay",
     "simulate",
 ]

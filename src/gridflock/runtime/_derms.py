@@ -5,8 +5,7 @@ Python, REST, command line and console are thin skins over this class; a test ke
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -18,10 +17,12 @@ from gridflock.fleet.claims import Claim, Held
 from gridflock.grid import Flow, violations
 from gridflock.model import Entry, Json, Priority, Proposal
 from gridflock.runtime import _show
-from gridflock.runtime._access import AccessDenied, Role, Scope
+from gridflock.runtime._access import AccessDenied, Scope
 from gridflock.runtime._book import to_head
+from gridflock.runtime._comparing import Comparing
 from gridflock.runtime._goals import entry_of as entry_of_goals
 from gridflock.runtime._goals import stated, strangers, wrong_in_plan
+from gridflock.runtime._guarding import Guarding, held_of
 from gridflock.runtime._life import UnknownName
 from gridflock.runtime._loop import Moment
 from gridflock.runtime._plan_views import GoalsView
@@ -37,7 +38,6 @@ from gridflock.runtime._requests import (
     resting,
     wrong_want,
 )
-from gridflock.runtime._seeing import Seeing
 from gridflock.runtime._system import RowsOf
 from gridflock.runtime._views import (
     ClaimAnswer,
@@ -50,14 +50,14 @@ from gridflock.runtime._views import (
 )
 from gridflock.runtime._virtual import Alteration, Definition, Step, Terms
 from gridflock.runtime._virtual_kept import entry_of
-from gridflock.units import Rows, iso
+from gridflock.units import iso
 
 _MOST_OPEN = 200
 """Proposals of one author in force: each costs every tick, and a stolen token can send many."""
 _MOST_CLAIMS = 10_000
 
 
-class Derms(Seeing):
+class Derms(Guarding, Comparing):
     """One running system, and what people and programs can ask of it. Thread-safe."""
 
     # ---- verbs ------------------------------------------------------------------------------
@@ -113,15 +113,19 @@ class Derms(Seeing):
                 p_hi_kw=np.inf if p_hi_kw is None else p_hi_kw,
             )
             decision, after = self._loop.rehearse(moment, [proposal])
-        answer = self._answer(proposal, decision, moment, after)
+        waits = self._must_wait(proposal, decision, moment)
+        answer = self._answer(proposal, decision, moment, after, waits is not None)
         if dry_run:
             return answer
         head = to_head(proposal) | {"text": _show.wish_text(proposal), "given_kw": answer.given_kw}
         with self._writing:
             if group not in self._loop.system.rows_of:
                 raise ProposalRejected((Fault("group", "must exist", f"group {group!r} was just deleted"),))
-            seq = self._record.append([Entry("proposal", moment.now_s, head)])
-            self._book.add(proposal)
+            if waits is not None:
+                seq = self._let_wait(waits)
+            else:
+                seq = self._record.append([Entry("proposal", moment.now_s, head)])
+                self._book.add(proposal)
         self._collect_events()
         return replace(answer, dry_run=False, seq=seq)
 
@@ -271,7 +275,7 @@ class Derms(Seeing):
             self._known_group(group)
             wishes = tuple(wish for wish in self._book.open() if wish.group == group)
             step = self._virtual.delete(group, version, scope.user, self.moment.now_s, cascade=cascade)
-            faults = () if cascade else resting(wishes)
+            faults = (*self._moded(group), *(() if cascade else resting(wishes)))
             return self._regroup(scope, "delete", group, step, faults, wishes)
 
     def claim(
@@ -353,16 +357,6 @@ class Derms(Seeing):
             self._proposed += 1
             return f"{user}-{self.moment.seq}-{self._proposed}"
 
-    def _authorise(self, scope: Scope, group: str, verb: str) -> None:
-        """Check role and subtree; record a refusal before raising it."""
-        with self._refusals(scope, group, verb):
-            self._require(scope, group)
-
-    def _require(self, scope: Scope, group: str) -> None:
-        system, rows = self._loop.system, self._loop.system.rows_of.get(group)
-        if rows is None or not scope.holds(rows, self._mine(scope)):
-            scope.require_group(_show.lineage(system.groups, system.fleet.row_of, group))
-
     def _reaches(self, scope: Scope, claim: Claim) -> bool:
         """Whether a scope's authority extends to what a claim lies on."""
         try:
@@ -377,29 +371,6 @@ class Derms(Seeing):
         if found is not None:
             self._authorise(scope, found.claim.on, "release")
         return found
-
-    @contextmanager
-    def _refusals(self, scope: Scope, group: str, verb: str) -> Iterator[None]:
-        """Require an operator before all else; record what is refused for want of authority."""
-        try:
-            scope.require(Role.OPERATOR)
-            yield
-        except AccessDenied as refusal:
-            head: dict[str, Json] = {
-                "author": scope.user,
-                "group": group,
-                "verb": verb,
-                "text": str(refusal),
-            }
-            self._record.append([Entry("refusal", self.moment.now_s, head)])
-            self._collect_events()
-            raise
-
-    def _mine(self, scope: Scope, *, own: bool = False) -> list[Rows]:
-        """Rows of the groups that a scope names; ``own``: of the system's own groups only."""
-        rows_of, virtual = self._loop.system.rows_of, self._virtual
-        named = [name for name in scope.groups if name in rows_of and not (own and name in virtual)]
-        return [rows_of[name] for name in named]
 
     def _withdrawal(self, wish: Proposal, author: str) -> Entry:
         head = {"id": wish.id, "group": wish.group, "author": author, "text": f"withdrawn: {wish.id}"}
@@ -454,7 +425,9 @@ class Derms(Seeing):
         reason = f"{author!r} has {mine} in force; withdraw some"
         return (Fault("group", f"at most {_MOST_OPEN} proposals of one author", reason),)
 
-    def _answer(self, proposal: Proposal, decision: Decision, moment: Moment, after: Flow) -> ProposalAnswer:
+    def _answer(
+        self, proposal: Proposal, decision: Decision, moment: Moment, after: Flow, waits: bool
+    ) -> ProposalAnswer:
         grant = next(g for g in decision.grants if g.proposal.id == proposal.id)
         network = self._loop.system.network
         return ProposalAnswer(
@@ -469,6 +442,8 @@ class Derms(Seeing):
             members=_show.moves(self._loop.system, moment, decision, proposal),
             before=_show.glance(moment.flow, moment.violations),
             after=_show.glance(after, violations(network, after)),
+            held=held_of(decision, proposal),
+            waits=waits,
             expires=iso(proposal.until_s),
             default="each device's own default when its order expires "
             f"({self._settings.policy.valid_s} s after the last renewal)",

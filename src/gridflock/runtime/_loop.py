@@ -141,6 +141,8 @@ class Known:
         past_s: moment of its last image; -1 for none.
         imaged_s: when the readings were last written to history.
         settings: tempos and limits, and how orders are made.
+        unrecorded_s: since when nothing could be recorded; 0 where all was.
+        owed: answers heard since then.
     """
 
     seq: int
@@ -161,6 +163,8 @@ class Known:
     past_s: int
     imaged_s: int
     settings: Settings
+    unrecorded_s: int
+    owed: tuple[Outcomes, ...]
 
 
 class Loop:
@@ -228,6 +232,11 @@ class Loop:
     def settings(self) -> Settings:
         """Tempos and limits, and how orders are made."""
         return self._settings
+
+    @property
+    def unrecorded(self) -> bool:
+        """Whether the last ticks could not be recorded."""
+        return self._unrecorded_s > 0
 
     @property
     def wishes(self) -> tuple[Proposal, ...]:
@@ -328,6 +337,8 @@ class Loop:
             past_s=-1 if before is None else before.now_s,
             imaged_s=self._imaged_s,
             settings=self._settings,
+            unrecorded_s=self._unrecorded_s,
+            owed=tuple(self._owed),
         )
 
     def resume(self, known: Known) -> None:
@@ -349,6 +360,7 @@ class Loop:
         self._peak_kw, self._peak_day = known.peak
         self._broken, self._troubles = known.broken, known.troubles
         self._wishes, self.groups_seq, self._imaged_s = known.wishes, known.groups_seq, known.imaged_s
+        self._unrecorded_s, self._owed = known.unrecorded_s, list(known.owed)
         self.obey(known.settings)
 
     def regroup(self, groups: Groups, seq: int) -> None:
@@ -419,6 +431,7 @@ class Loop:
         if self._unrecorded_s:
             # What was heard meanwhile is not recorded: what follows is kept anew, from the next plan on.
             self.deciding.standing = replace(self.deciding.standing, planned_s=0)
+            self._kept_s = 0
         self._owed, self._unrecorded_s = [], 0
         return ""
 

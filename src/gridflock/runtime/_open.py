@@ -53,6 +53,8 @@ from gridflock.runtime._retrace import (
     same,
 )
 from gridflock.runtime._roll import take, versions
+from gridflock.runtime._rules import KIND as GUARD
+from gridflock.runtime._rules import last_rules
 from gridflock.runtime._settings import Settings
 from gridflock.runtime._sites import Sites
 from gridflock.runtime._system import System
@@ -142,19 +144,11 @@ def rehearse(
         book.rebuild(record.entries(0, {"proposal", "withdrawal"}))
         book.expire(start_s)
         _still_living(folder, world, start_s)
-        loop = _lived_on(record, base, document, settings, book, watch)
-        exact = loop is not None
-        ticks = 0 if last is None else int(last.head["tick"])  # type: ignore[arg-type]  # ours
-        if loop is None:
-            base.fleet.refill(Fleet(base.fleet.registry).cells())
-            past = learnt(record, world, system)
-            response = conversed(record, kept.ids, base.fleet, start_s, last)
-            loop = Loop(base, Deaf(), record, settings, past, book, response, ticks, trail)
-        _relive(record, kept, world, None if exact else loop)
-        loop.field, loop.record, loop.system = wrap(world), record, system
-        loop.keep = Keeper(record)
-        if watch is not None:
-            loop.watch_plans(watch)
+        loop, exact = _loop(
+            record, base, (document, settings, book, watch), (world, kept), (start_s, trail, last)
+        )
+        loop.field, loop.system, loop.keep = wrap(world), system, Keeper(record)
+        ticks = _ticks(last)
         clock = VirtualClock(start_s, speed, stop)
         snapshots = _Snapshots(record, world, loop.past, system.fleet.ids, start_s)
         snapshots.keep(0 if last is None else last.seq)
@@ -301,6 +295,45 @@ def _world(record: Record, scenario: Scenario) -> tuple[World, _Kept]:
     end = 8 + int.from_bytes(stored[:8], "little")
     head = json.loads(stored[8:end])
     return World.restored(scenario, stored[end:]), _Kept(head["seq"], tuple(head["ids"]))
+
+
+def _loop(
+    record: Record,
+    base: System,
+    terms: tuple[Mapping[str, object], Settings, Book, Callable[[Status | Round], None] | None],
+    lived: tuple[World, _Kept],
+    before: tuple[int, list[tuple[int, float]], Entry | None],
+) -> tuple[Loop, bool]:
+    """The loop as the last life left it, or a new one; whether it is the former. The world catches up.
+
+    Args:
+        record: ledger.
+        base: the system without people's groups.
+        terms: feeder document, settings, open proposals, who is told of rounds of planning.
+        lived: the world, and where it stands.
+        before: the present, the ticks so far, and the newest of them.
+    """
+    document, settings, book, watch = terms
+    world, kept = lived
+    start_s, trail, last = before
+    loop = _lived_on(record, base, document, settings, book, watch)
+    if loop is not None:
+        _relive(record, kept, world, None)
+        loop.record = record
+        return loop, True
+    base.fleet.refill(Fleet(base.fleet.registry).cells())
+    response = conversed(record, kept.ids, base.fleet, start_s, last)
+    past = learnt(record, world, base)
+    loop = Loop(base, Deaf(), record, settings, past, book, response, _ticks(last), trail)
+    if watch is not None:
+        loop.watch_plans(watch)
+    _relive(record, kept, world, loop)
+    return loop, False
+
+
+def _ticks(last: Entry | None) -> int:
+    """How many ticks there were."""
+    return 0 if last is None else int(last.head["tick"])  # type: ignore[arg-type]  # ours
 
 
 def _lived_on(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -213,7 +213,8 @@ class _Replay:
 
     def _fleet_of(self, known: Known) -> System:
         """The system as it was; its fleet is filled anew for each stretch."""
-        at = next((e for e in reversed(list(self._record.entries(0, {BEGUN}))) if e.seq <= known.seq), None)
+        lives = [e for e in self._record.entries(0, {BEGUN}) if "fleet" in e.head and e.seq <= known.seq]
+        at = lives[-1] if lives else None
         world = World(self._scenario)
         base = system_of(self._record, self._document, world, None, known.now_s or world.start_s)
         if at is None or not marks(base.fleet, self._document).items() <= at.head.items():
@@ -228,8 +229,7 @@ class _Replay:
             if len(text) <= _CLOCK:
                 hour, minute = map(int, text.split(":"))
                 local = datetime.fromtimestamp(day_s, self._zone)
-                midnight = local.replace(hour=0, minute=0, second=0, microsecond=0)
-                return int((midnight + timedelta(hours=hour, minutes=minute)).timestamp())
+                return int(local.replace(hour=hour, minute=minute, second=0, microsecond=0).timestamp())
             return unix_s(text)
         except (ValueError, OverflowError) as error:
             fault = Fault(field, "a moment in ISO 8601, or HH:MM of the feeder's day", f"{text!r} is not")

@@ -16,9 +16,12 @@ from gridflock.runtime._loop import Loop, Moment
 from gridflock.runtime._requests import RequestRejected
 from gridflock.runtime._settings import Settings
 from gridflock.runtime._views import Fault
+from gridflock.units import Kvar, Kw, Mask
 
 _OF_THE_TICK = ("tick_s", "plan_s")
 _MOST = 50
+_MEMORY = 100
+"""So many orders a resource are remembered until they are answered."""
 
 
 class Shadow:
@@ -39,6 +42,9 @@ class Shadow:
         self._difference = Difference(loop.system, loop.settings, self.changes)
         self._before = loop.response
         self._sent: Orders | None = None
+        self._first_id = loop.response.next_id
+        self._alike: dict[int, int] = {}
+        """Its own order by the one of the policy in force that asked the same of the same resource."""
 
     def view(self) -> DifferenceView:
         """What was different so far."""
@@ -47,6 +53,7 @@ class Shadow:
     def follow(self, loop: Loop) -> None:
         """Go on beside another loop over the same resources, from that one's conversation."""
         self._loop, self._live, self._before, self._sent = loop, loop.settings, loop.response, None
+        self._first_id, self._alike = loop.response.next_id, {}
         self._deciding = self._of(loop.settings, loop.deciding.standing)
 
     def look(self, heard: Heard, seen: Seen, moment: Moment) -> None:
@@ -67,8 +74,8 @@ class Shadow:
             self._live = loop.settings
             self._deciding = self._of(loop.settings, self._deciding.standing)
         mine = self._deciding
-        mine.answered(self._answers(heard), now_s)
         before = self._before.expired(now_s), mine.standing.response.expired(now_s)
+        mine.answered(self._answers(heard), now_s)
         self._difference.count(seen, before)
         if self._plans_alike:
             planned = moment.planned if mine.plans else None
@@ -85,6 +92,7 @@ class Shadow:
             self._difference.other.send(decision.orders.index)
         if moment.decision is not None:
             self._difference.live.send(moment.decision.orders.index)
+            self._match(moment.decision.orders)
         self._before = loop.response
 
     @property
@@ -103,30 +111,48 @@ class Shadow:
         mine.planning.prices = loop.deciding.planning.prices
         return mine
 
+    def _match(self, live: Orders) -> None:
+        """Note which of its orders ask the same as those of the policy in force: these have real answers."""
+        if self._sent is None:
+            return
+        mine = self._sent
+        _, one, other = np.intersect1d(live.index, mine.index, assume_unique=True, return_indices=True)
+        same = _equal(live.p_kw[one], mine.p_kw[other]) & _equal(_kvar(live)[one], _kvar(mine)[other])
+        ids = live.order_id[one][same].tolist(), mine.order_id[other][same].tolist()
+        self._alike.update(zip(*ids, strict=True))
+        most = _MEMORY * len(live.ids) + _MEMORY
+        while len(self._alike) > most:
+            self._alike.pop(next(iter(self._alike)))
+
     def _answers(self, heard: Heard) -> Outcomes:
-        """What its own orders would have been answered: yes, by all who answer the policy in force."""
-        orders = self._sent
-        if orders is None:
-            return _no_answers(heard.outcomes)
-        status = np.full(len(orders.index), OutcomeStatus.ACCEPTED, dtype=np.uint8)
-        row, said = heard.outcomes.index, heard.outcomes.status
-        for code in (OutcomeStatus.REFUSED, OutcomeStatus.UNREACHABLE):
-            status[np.isin(orders.index, row[said == code])] = code
-        p_kw = np.where(status == OutcomeStatus.ACCEPTED, orders.p_kw, np.nan)
-        times = np.full(len(status), heard.now_s, dtype=np.int64)
-        return Outcomes(orders.ids, orders.index, orders.order_id, status, p_kw, times)
+        """The real answers to what both asked, and a yes to all else, but from who says no to the other."""
+        real, first = heard.outcomes, self._first_id
+        ids = [k if k < first else self._alike.get(k, -1) for k in real.order_id.tolist()]
+        order_id = np.array(ids, dtype=np.int64)
+        told = order_id >= 0
+        found = [(real.index[told], order_id[told], real.status[told], real.p_kw[told], real.time_s[told])]
+        if self._sent is not None:
+            orders, asked = self._sent, set(self._alike.values())
+            alone = np.array([k not in asked for k in orders.order_id.tolist()], dtype=bool)
+            rows = orders.index[alone]
+            status = np.full(len(rows), OutcomeStatus.ACCEPTED, dtype=np.uint8)
+            for code in (OutcomeStatus.REFUSED, OutcomeStatus.UNREACHABLE):
+                status[np.isin(rows, real.index[real.status == code])] = code
+            p_kw = np.where(status == OutcomeStatus.ACCEPTED, orders.p_kw[alone], np.nan).astype(np.float32)
+            times = np.full(len(rows), heard.now_s, dtype=np.int64)
+            found.append((rows, orders.order_id[alone], status, p_kw, times))
+        return Outcomes(real.ids, *(np.concatenate(column) for column in zip(*found, strict=True)))
 
 
-def _no_answers(like: Outcomes) -> Outcomes:
-    keep = slice(0, 0)
-    return Outcomes(
-        like.ids,
-        like.index[keep],
-        like.order_id[keep],
-        like.status[keep],
-        like.p_kw[keep],
-        like.time_s[keep],
-    )
+def _kvar(orders: Orders) -> Kvar:
+    """Reactive power of a batch as a column."""
+    return np.full(len(orders.index), np.nan) if orders.q_kvar is None else orders.q_kvar
+
+
+def _equal(one: Kw, other: Kw) -> Mask:
+    """Where two columns say the same, absence included."""
+    same: Mask = (one == other) | (np.isnan(one) & np.isnan(other))
+    return same
 
 
 # ---- other settings ------------------------------------------------------------------------------
