@@ -35,7 +35,7 @@ class Tuning:
         memory_s: orders are remembered for so long: the longest delay of a reading.
     """
 
-    sigmas: float = 2.0
+    sigmas: float = 2.5
     reach_s: float = 2.0
     release_s: float = 5.0
     active: float = 0.03

@@ -25,7 +25,7 @@ Float = NDArray[np.float64]
 RIDGE = 1e-9
 FADES_S = 120.0
 """A slope loses most of itself in so long unless readings go on to show it."""
-FORGETS_S, LEAST_GAIN = 10.0, 0.3
+FORGETS_S, LEAST_GAIN = 30.0, 0.3
 """What has been learnt of a row's sensitivity is doubted again after so long, and never believed beyond."""
 TURNS_S = 5.0
 """A slope as steep as the usual drift may come about in so long."""
@@ -175,7 +175,8 @@ def weighed(levels: Levels, sight: Sight, by_orders: Float, fresh: Mask, doubt: 
     fade = np.exp(-dt / FADES_S)
     by_orders = np.where(known, by_orders, 0.0)
     gain_var = np.minimum(levels.gain_var + doubt**2 * dt / FORGETS_S, doubt**2)
-    value = levels.value + levels.gain * by_orders + levels.slope * dt
+    usual = 1.0 + (levels.gain - 1.0) * np.exp(-dt / FORGETS_S)
+    value = levels.value + usual * by_orders + levels.slope * dt
     vv = levels.value_var + dt * (2.0 * levels.cross_var + dt * levels.slope_var + sight.drift**2)
     vs = fade * (levels.cross_var + dt * levels.slope_var)
     ss = fade**2 * levels.slope_var + (sight.drift / TURNS_S) ** 2 * dt
@@ -194,7 +195,7 @@ def weighed(levels: Levels, sight: Sight, by_orders: Float, fresh: Mask, doubt: 
         np.where(known, np.divide(part, whole, out=np.full_like(vv, none), where=whole > 0.0), 0.0)
         for part, none in ((vv, 1.0), (vs, 0.0), (gain_var * by_orders, 0.0))
     )
-    gain = np.clip(levels.gain + on_gain * miss, LEAST_GAIN, 1.0 / LEAST_GAIN)
+    gain = np.clip(usual + on_gain * miss, LEAST_GAIN, 1.0 / LEAST_GAIN)
     return replace(
         levels,
         value=np.where(first, sight.value, value + on_value * miss),
