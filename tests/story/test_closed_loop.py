@@ -176,3 +176,36 @@ def test_an_event_starts_and_ends_without_a_step(ends):
     assert max(found) == pytest.approx(before + size, rel=0.02, abs=0.05 * size)
     assert found[-1] == pytest.approx(before, abs=0.05 * size)
     assert steps.max() <= 0.1 * size, (steps.argmax(), steps.max() / size)
+
+
+def _score(wanted, found):
+    """Performance as PJM scores regulation (Manual 12, section 4.5.6): accuracy, delay and precision."""
+    wanted, found = np.asarray(wanted), np.asarray(found)
+    best, late = -1.0, 0
+    for lag in range(75):
+        got = np.corrcoef(wanted[: len(wanted) - lag], found[lag:])[0, 1]
+        best, late = (got, lag) if got > best + 1e-9 else (best, late)
+    precision = 1.0 - np.abs(wanted - found).mean() / np.abs(wanted).mean()
+    return float(np.mean([best, 1.0 - late * TICK_S / 300.0, precision]))
+
+
+def test_a_fleet_follows_a_regulation_signal_beside_an_event():
+    """Loads and stores that nothing weightier asks follow a fast signal with a score of at least 0.9."""
+    town = Town({Kind.BATTERY_HOME: 60, Kind.THERMOSTAT: 200, Kind.WATER_HEATER: 100})
+    rng = np.random.default_rng(11)
+    batteries = town.rows("type/battery_home")
+    town.groups.add("kept", "an event's own", [town.fleet.ids[row] for row in batteries[:20]])
+    base, signal, level = town.sum("all"), [], 0.0
+    for _ in range(450):
+        level = 0.97 * level + 0.1 * rng.standard_normal()
+        signal.append(float(np.clip(level, -1.0, 1.0)))
+    wanted, found = [], []
+    event = forever("event", "kept", 40.0, Priority.OPERATOR)
+    for value in signal:
+        swing = 120.0 * value
+        regulation = forever("agc", "all", base + 40.0 + swing, Priority.REGULATION)
+        town.tick([event, regulation])
+        assert town.sum("kept") == pytest.approx(40.0, rel=0.3)
+        wanted.append(swing)
+        found.append(town.sum("all") - base - 40.0)
+    assert _score(wanted[10:], found[10:]) >= 0.9

@@ -10,13 +10,15 @@ applied afterwards, the weightiest last, and move no target of more weight than 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gridflock.dispatch._desk import TOLERANCE_KW, Desk, Granted
 from gridflock.dispatch._expect import Odds
+from gridflock.dispatch._follow import Following
+from gridflock.dispatch._held import Held
 from gridflock.dispatch._ramp import Ramp, share_in
 from gridflock.fleet import Image
 from gridflock.model import Capability, Proposal
@@ -61,12 +63,14 @@ class Targets:
         source: int16 (n,) position in ``proposals``; -1 for rows nobody asked.
         proposals: the wishes that were weighed, weightiest first.
         grants: one per proposal, in the same order.
+        follows: signals that are followed, for the next tick.
     """
 
     p_kw: Kw
     source: NDArray[np.int16]
     proposals: tuple[Proposal, ...]
     grants: tuple[Grant, ...]
+    follows: tuple[Following, ...] = ()
 
 
 def arbitrate(
@@ -79,6 +83,8 @@ def arbitrate(
     *,
     odds: Odds | None = None,
     ramps: Sequence[Ramp] = (),
+    held: Held | None = None,
+    follows: Sequence[Following] = (),
 ) -> Targets:
     """Weigh wishes against each other and against what the resources can do.
 
@@ -92,17 +98,26 @@ def arbitrate(
         planned_kw: (n,) what the plan means for each row, NaN where nothing.
         odds: how likely each row brings what it is asked for; None = all do.
         ramps: events that come in or go out; those that go out are weighed besides ``proposals``.
+        held: rows that the network holds where they are; wants have the rest of their sum from the
+            others.
+        follows: signals that were followed in the last tick.
 
     Returns:
         Targets inside ``capability`` for every row that some want covers or some bound moves.
     """
     moving = [ramp for ramp in ramps if ramp.moves]
     leaving = [ramp.proposal for ramp in moving if ramp.ends]
-    ranked = tuple(sorted([*proposals, *leaving], key=lambda p: _rank(p, len(rows_of(p.group)))))
+    holding = () if held is None else held.wishes
+    every = [*proposals, *leaving, *holding]
+    ranked = tuple(sorted(every, key=lambda p: _rank(p, len(rows_of(p.group)))))
     members = [rows_of(p.group) for p in ranked]
 
     def desk_of(wishes: Sequence[Proposal], rows: Sequence[Rows]) -> tuple[Desk, dict[int, Granted]]:
-        desk = Desk(wishes, rows, image, capability, previous_kw, planned_kw, odds)
+        desk = Desk(wishes, rows, image, capability, previous_kw, planned_kw, odds, follows)
+        if held is not None and held.wishes:
+            at = {p.id: k for k, p in enumerate(wishes)}
+            place = np.array([*(at[p.id] for p in holding), -1], dtype=np.int16)
+            desk.hold(held.p_kw, place[held.by])
         return desk, {k: desk.grant_want(k) for k, p in enumerate(wishes) if p.p_kw is not None}
 
     desk, granted = desk_of(ranked, members)
@@ -115,7 +130,9 @@ def arbitrate(
         entered = dict(enumerate(desk.given()))
     desk.hold_bounds()
     grants = _grants(desk, ranked, members, granted, entered)
-    return Targets(desk.target, desk.source, ranked, grants)
+    if held is not None and held.wishes:
+        grants = tuple(_by_network(grant, rows, held) for grant, rows in zip(grants, members, strict=True))
+    return Targets(desk.target, desk.source, ranked, grants, tuple(desk.follows))
 
 
 def _enter(desk: Desk, without: Desk, place: NDArray[np.int16], moving: Sequence[Ramp]) -> None:
@@ -161,6 +178,19 @@ def _grants(
             Grant(proposal, got.asked_kw, given[k], causes, got.expected_kw - got.given_kw + given[k])
         )
     return tuple(grants)
+
+
+def _by_network(grant: Grant, rows: Rows, held: Held) -> Grant:
+    """What a want misses because the network holds members of it, by what holds them."""
+    lost = np.bincount(held.by[rows] + 1, weights=held.lost_kw[rows], minlength=len(held.wishes) + 1)[1:]
+    short, whole = grant.shortfall_kw, float(lost.sum())
+    if grant.proposal.p_kw is None or short * whole <= 0 or abs(short) <= TOLERANCE_KW:
+        return grant
+    part = min(abs(short), abs(whole)) / abs(short)
+    causes = {name: kw * (1.0 - part) for name, kw in grant.causes.items() if part < 1.0}
+    for k in np.flatnonzero(lost).tolist():
+        causes[f"held by {held.wishes[k].why}"] = float(part * short * lost[k] / whole)
+    return replace(grant, causes=causes)
 
 
 def _rank(proposal: Proposal, size: int) -> tuple[float | str, ...]:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridflock.dispatch._expect import Odds, causes_of, confidence_of, enough
+from gridflock.dispatch._follow import Following, follow
 from gridflock.dispatch._ramp import between
 from gridflock.fleet import Image, Split, split
 from gridflock.model import Capability, Priority, Proposal
@@ -67,6 +68,7 @@ class Desk:
         target: float64 (n,) target of each row, NaN where nobody asked.
         source: int16 (n,) position of the wish that set it, -1 where nobody asked.
         wanted: float64 (n,) targets as the wants alone would have them.
+        follows: signals that are followed, for the next tick.
         bounds: positions of the wishes with a bound, weightiest first.
     """
 
@@ -79,8 +81,11 @@ class Desk:
         previous_kw: Kw,
         planned_kw: Kw | None,
         odds: Odds | None = None,
+        follows: Sequence[Following] = (),
     ) -> None:
         self._planned, self._odds = planned_kw, odds
+        self._followed = {one.group: one for one in follows}
+        self.follows: list[Following] = []
         self.ranked, self._members = ranked, members
         self._image, self._able, self._previous = image, capability, previous_kw
         self._open = image.family != Family.NONE
@@ -105,6 +110,12 @@ class Desk:
         self.source = np.full(image.n, UNASKED, dtype=np.int16)
         self.wanted = self.target
 
+    def hold(self, p_kw: Kw, source: NDArray[np.int16]) -> None:
+        """Keep rows where the network holds them: (n,) targets, and the wishes that hold them; -1 = free."""
+        held = source != UNASKED
+        self.target[held], self.source[held] = p_kw[held], source[held]
+        self._open &= ~held
+
     def grant_want(self, k: int) -> Granted:
         """Split a wanted sum over the members that no weightier wish holds.
 
@@ -123,6 +134,8 @@ class Desk:
         if len(rows) == 0:
             causes = {"no free member": rest} if abs(rest) > TOLERANCE_KW else {}
             return Granted(asked, fixed, fixed, causes)
+        if proposal.priority is Priority.REGULATION:
+            return self._follow(k, rows, asked, fixed)
         planned = self._planned if proposal.priority is Priority.SCHEDULE else None
 
         def share_of(sum_kw: float) -> Split:
@@ -140,6 +153,19 @@ class Desk:
         self._open[rows] = False
         given = float(share.p_kw.sum())
         return Granted(asked, fixed + given, fixed + expected, causes_of(share, rest, wanted))
+
+    def _follow(self, k: int, rows: Rows, asked: float, fixed: float) -> Granted:
+        """Let members follow a signal that changes with every tick."""
+        group, rest = self.ranked[k].group, asked - fixed
+        before = self._followed.get(group)
+        following, p_kw = follow(before, group, rest, rows, self._image, self._able, self._previous)
+        self.follows.append(following)
+        self.target[rows] = p_kw
+        self.source[rows] = k
+        self._open[rows] = False
+        given = float(p_kw.sum())
+        causes = {"signal tracking": rest - given} if abs(rest - given) > TOLERANCE_KW else {}
+        return Granted(asked, fixed + given, asked, causes)
 
     def mix(self, without: Desk, place: NDArray[np.int16], share: NDArray[np.float64], leaving: Mask) -> None:
         """Come in from another desk, on which some wishes were not made, row by row.

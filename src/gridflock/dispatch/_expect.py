@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gridflock.dispatch._delivered import believed_kw
 from gridflock.dispatch._response import Response
@@ -45,8 +46,8 @@ class Odds:
 
     present_kw: Kw
     standing_kw: Kw
-    likely: Kw
-    left: Kw
+    likely: NDArray[np.float64]
+    left: NDArray[np.float64]
     fresh: Mask
     health: Health
     now_s: int

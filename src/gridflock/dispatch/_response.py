@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from gridflock.dispatch._chance import uniform
 from gridflock.dispatch._delivered import believed_kw, compare
+from gridflock.dispatch._follow import Following
 from gridflock.dispatch._ramp import Ramp
 from gridflock.fleet import Image
 from gridflock.fleet._health import Evidence, Health
@@ -89,6 +90,7 @@ class Response:
         patience: how long to wait for whom.
         health: how likely each responds, as learnt so far; None = all are expected to.
         ramps: events that come in or go out, and how far.
+        follows: signals that are followed.
         told_s: moment of the last tick; -1 before the first.
     """
 
@@ -110,6 +112,7 @@ class Response:
     patience: Patience = field(default_factory=Patience)
     health: Evidence | None = None
     ramps: tuple[Ramp, ...] = ()
+    follows: tuple[Following, ...] = ()
     told_s: int = NEVER_S
 
     @classmethod
@@ -143,7 +146,9 @@ class Response:
         willing: Mask = (self.rests_until_s <= now_s) & ((self.misses == 0) | self.answered)
         return willing
 
-    def narrowed(self, capability: Capability, image: Image, likely: Kw | None = None) -> Capability:
+    def narrowed(
+        self, capability: Capability, image: Image, likely: NDArray[np.float64] | None = None
+    ) -> Capability:
         """Capability as dispatch may count on it.
 
         Resting rows are fixed at what they do, and so are those that owe an answer to a probe; who

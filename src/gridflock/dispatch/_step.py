@@ -5,16 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 
 from gridflock.dispatch._arbitrate import Grant, Targets, arbitrate
 from gridflock.dispatch._chance import uniform
 from gridflock.dispatch._expect import Odds
+from gridflock.dispatch._held import hold
 from gridflock.dispatch._ramp import ramped
 from gridflock.dispatch._reactive import reactive_due, reactive_targets
 from gridflock.dispatch._response import Response
 from gridflock.dispatch._wishes import from_grid, from_plan, in_force, planned_now
+from gridflock.dispatch.feedback import Feedback, Powers, Sight
 from gridflock.dispatch.guard import Asked, GuardLimits, GuardState, Passed, Rules, guard, revocation
 from gridflock.fleet import Image, capability
 from gridflock.model import BoundSource, Capability, Envelope, Orders, Priority, Proposal, Rejected, Schedule
@@ -68,6 +71,7 @@ class Decision:
         passed: the guard's verdict over the candidates.
         response: the conversation's state after sending.
         rejected: wishes and limits that could not be weighed.
+        feedback: what feedback knows for the next tick; None where nothing is in sight.
     """
 
     orders: Orders
@@ -76,6 +80,7 @@ class Decision:
     passed: Passed
     response: Response
     rejected: tuple[Rejected, ...]
+    feedback: Feedback | None = None
 
     @property
     def grants(self) -> tuple[Grant, ...]:
@@ -93,6 +98,8 @@ def step(
     policy: Policy,
     rules: Rules | None = None,
     guarded: GuardState | None = None,
+    sight: Sight | None = None,
+    feedback: Feedback | None = None,
 ) -> Decision:
     """Decide the orders of this moment (``image.now_s``). A pure function: a dry run is a call.
 
@@ -107,30 +114,24 @@ def step(
         policy: settings.
         rules: what people have set for the guard; None = nothing.
         guarded: what the guard knows; None = nothing yet.
+        sight: measured voltages and flows with their limits; None = no feedback from the network.
+        feedback: what feedback knows from the last tick; None = nothing yet.
 
     Returns:
         Orders with expiry, and the reason of every target.
     """
-    now_s = image.now_s
-    able = capability(image)
+    now_s, able = image.now_s, capability(image)
     response = response.expired(now_s).observed(image, able)
     odds = Odds.of(response, image)
     rules = Rules() if rules is None else rules
     guarded = GuardState.empty(image.n) if guarded is None else guarded
     can = response.narrowed(able, image, None if odds is None else odds.likely)
     can = rules.narrowed(can, image, rows_of)
-    wishes, rejected = in_force(proposals, rows_of, now_s)
+    wishes, rejected = _wishes(image, schedule, envelopes, proposals, rows_of, policy)
     ramps = ramped(response.ramps, wishes, response.told_s, now_s, policy.ramp_s)
-    response = replace(response, ramps=ramps, told_s=now_s)
-    deadband = policy.deadband_kw, policy.deadband_share
-    for more, faults in (
-        from_plan(schedule, image, rows_of, policy.head_group, deadband, policy.head_band_kw),
-        from_grid(envelopes, image, rows_of, policy.head_group),
-    ):
-        wishes += more
-        rejected += faults
     planned = planned_now(schedule, image)
-    targets = arbitrate(
+    weigh = partial(
+        arbitrate,
         wishes,
         rows_of.__getitem__,
         image,
@@ -139,18 +140,61 @@ def step(
         planned.p_kw,
         odds=odds,
         ramps=[ramp for ramp in ramps if ramp.proposal.group in rows_of],
+        follows=response.follows,
     )
+    targets = weigh()
+    q_kvar = reactive_targets(envelopes, rows_of, image, planned.q_kvar)
+    if sight is not None:
+        wanted, until_s = Powers(targets.p_kw, q_kvar), now_s + policy.valid_s
+        held = hold(feedback, sight, wanted, image, can, response, policy.head_group, until_s)
+        targets = weigh(held=held) if held.wishes else targets
+        q_kvar, feedback = np.where(np.isfinite(held.q_kvar), held.q_kvar, q_kvar), held.state
+    response = replace(response, ramps=ramps, follows=targets.follows, told_s=now_s)
+    asked = _asked(image, targets, q_kvar, able, response, policy)
+    passed = guard(asked, image, policy.guard, rules, guarded, rows_of)
+    if len(passed.revoke):
+        orders = revocation(image, passed.revoke, response.next_id, policy.valid_s)
+    else:
+        orders = _orders(image, asked, passed.keep)
+    response = response.sent(orders, _present(image, odds))
+    return Decision(orders, targets, can, passed, response, tuple(rejected), feedback)
+
+
+def _wishes(
+    image: Image,
+    schedule: Schedule | None,
+    envelopes: Sequence[Envelope],
+    proposals: Sequence[Proposal],
+    rows_of: Mapping[str, Rows],
+    policy: Policy,
+) -> tuple[list[Proposal], list[Rejected]]:
+    """Everything that is wanted now, and what of it cannot be weighed."""
+    wishes, rejected = in_force(proposals, rows_of, image.now_s)
+    deadband = policy.deadband_kw, policy.deadband_share
+    for more, faults in (
+        from_plan(schedule, image, rows_of, policy.head_group, deadband, policy.head_band_kw),
+        from_grid(envelopes, image, rows_of, policy.head_group),
+    ):
+        wishes += more
+        rejected += faults
+    return wishes, rejected
+
+
+def _asked(
+    image: Image, targets: Targets, q_kvar: Kvar, able: Capability, response: Response, policy: Policy
+) -> Asked:
+    """The candidate orders: what has moved, ends soon, or keeps a sum off."""
+    now_s = image.now_s
     expires_s = _expiry(targets, response, now_s, policy)
     may = (able.hi_source != BoundSource.NOT_READY) & response.willing(now_s)
     due = may & response.due(targets.p_kw, expires_s, now_s, policy.renew_s)
     due |= _off_sum(may & ~due, targets, response)
-    q_kvar = reactive_targets(envelopes, rows_of, image, planned.q_kvar)
     volts = may & reactive_due(q_kvar, response.ordered_kvar, image)
     # Orders of reactive power alone leave the active power to the device.
     alone = volts & (targets.source < 0)
     rows = np.flatnonzero(due | volts).astype(np.int32)
     expires_s = np.where(targets.source < 0, now_s + policy.valid_s, expires_s)
-    asked = Asked(
+    return Asked(
         rows=rows,
         p_kw=np.where(alone, np.nan, targets.p_kw)[rows],
         q_kvar=q_kvar[rows],
@@ -159,14 +203,6 @@ def step(
         proposals=targets.proposals,
         next_id=response.next_id,
         policy=repr(policy),
-    )
-    passed = guard(asked, image, policy.guard, rules, guarded, rows_of)
-    if len(passed.revoke):
-        orders = revocation(image, passed.revoke, response.next_id, policy.valid_s)
-    else:
-        orders = _orders(image, rows[passed.keep], targets, q_kvar, expires_s, response.next_id)
-    return Decision(
-        orders, targets, can, passed, response.sent(orders, _present(image, odds)), tuple(rejected)
     )
 
 
@@ -215,18 +251,17 @@ def _off_sum(stays: Mask, targets: Targets, response: Response) -> Mask:
     return rows
 
 
-def _orders(
-    image: Image, rows: Rows, targets: Targets, q_kvar: Kvar, expires_s: Seconds, next_id: int
-) -> Orders:
-    p_kw: Kw = targets.p_kw[rows].astype(np.float32)
+def _orders(image: Image, asked: Asked, keep: Mask) -> Orders:
+    """The candidates that passed."""
+    rows = asked.rows[keep]
     return Orders(
         ids=image.ids,
         index=rows,
-        order_id=np.arange(next_id, next_id + len(rows), dtype=np.int64),
-        p_kw=p_kw,
-        expires_s=expires_s[rows],
-        source=targets.source[rows],
-        sources=tuple(p.id for p in targets.proposals),
+        order_id=np.arange(asked.next_id, asked.next_id + len(rows), dtype=np.int64),
+        p_kw=asked.p_kw[keep].astype(np.float32),
+        expires_s=asked.expires_s[keep],
+        source=asked.source[keep].astype(np.int16),
+        sources=tuple(p.id for p in asked.proposals),
         issued_s=image.now_s,
-        q_kvar=q_kvar[rows].astype(np.float32),
+        q_kvar=asked.q_kvar[keep].astype(np.float32),
     )
