@@ -215,6 +215,44 @@ def _broken(of: Standing, limits: Limits) -> int:
 # ---- the course --------------------------------------------------------------------------------------
 
 
+@dataclass(slots=True, eq=False)
+class _Course:
+    """Positions through the day that change one control after the other, and what strains there.
+
+    Attributes:
+        zones: what controls can move.
+        margin_pu: distance to a limit from which on a zone is not strained.
+        position: (T, C).
+        extremes: of all days, of upper and of lower limits.
+        weight: of each of these.
+    """
+
+    zones: _Zones
+    margin_pu: float
+    position: Index
+    extremes: list[_Extremes]
+    weight: list[float]
+
+    def strain(self, control: int, choice: Index) -> Float:
+        """(T, Q) of the zones a control moves, were it at each of some positions."""
+        mine, effect = self.zones.moves[control], self.zones.effect[control]
+        away = choice[None, None, :] - self.position[:, control, None, None]
+        strain = np.zeros((len(self.position), len(choice)))
+        for one, weight in zip(self.extremes, self.weight, strict=True):
+            slope = one.sense * effect[one.node[:, mine]]
+            reached = one.beyond[:, mine, None] + slope[:, :, None] * away
+            strain += weight * _strain(reached, self.margin_pu).sum(axis=1)
+        return strain
+
+    def take(self, control: int, column: Index) -> bool:
+        """Go on with a control at other positions (T,); whether they are."""
+        away = (column - self.position[:, control])[:, None]
+        for one in self.extremes:
+            one.beyond[:] += one.sense * self.zones.effect[control][one.node] * away
+        self.position[:, control] = column
+        return bool(away.any())
+
+
 def _course(
     feeder: Feeder,
     zones: _Zones,
@@ -223,42 +261,25 @@ def _course(
     weights: tuple[float, float],
     how: Levers,
 ) -> Index:
-    """(T, C) positions, one control after the other taking its best course through the day."""
-    position, before = _positions(feeder), _before(feeder)
+    """(T, C) positions, one control after the other taking its best course until none wants another."""
+    extremes = [one for points in days for one in _extremes(feeder, zones, limits, points)]
+    found = _Course(zones, how.margin_pu, _positions(feeder), extremes, np.repeat(weights, 2).tolist())
     low, high = _ranges(feeder)
-    extremes = [
-        (one, weight)
-        for points, weight in zip(days, weights, strict=True)
-        for one in _extremes(feeder, zones, limits, points)
-    ]
-    left = [one.beyond.copy() for one, _ in extremes]
-    regulators = len(feeder.network.regulators.ids)
-    blocks = np.arange(0, feeder.steps, how.block)
+    before, blocks = _before(feeder), np.arange(0, feeder.steps, how.block)
+    worth = np.repeat([how.move, how.switch], [feeder.taps.shape[1], feeder.cap_on.shape[1]])
     for _ in range(SWEEPS):
-        still = True
+        changed = False
         for c in np.flatnonzero(low < high).tolist():
-            column = position[:, c]
-            least = max(int(low[c]), int(column.min()) - how.reach)
-            most = min(int(high[c]), int(column.max()) + how.reach)
+            column = found.position[:, c]
+            least, most = max(low[c], column.min() - how.reach), min(high[c], column.max() + how.reach)
             choice = np.arange(least, most + 1)
-            away = choice[None, :] - column[:, None]
-            strain = np.zeros(away.shape)
-            for (one, weight), beyond in zip(extremes, left, strict=True):
-                mine = zones.moves[c]
-                slope = one.sense * zones.effect[c][one.node[:, mine]]
-                reached = beyond[:, mine, None] + slope[:, :, None] * away[:, None, :]
-                strain += weight * _strain(reached, how.margin_pu).sum(axis=1)
-            cost = how.move if c < regulators else how.switch
-            path = _least(np.add.reduceat(strain, blocks, axis=0), choice, int(before[c]), cost)
-            new = np.repeat(choice[path], np.diff(np.append(blocks, feeder.steps)))
-            if (new != column).any():
-                still = False
-                for k, (one, _) in enumerate(extremes):
-                    left[k] += one.sense * zones.effect[c][one.node] * (new - column)[:, None]
-                position[:, c] = new
-        if still:
+            strain = np.add.reduceat(found.strain(c, choice), blocks, axis=0)
+            path = _least(strain, choice, int(before[c]), float(worth[c]))
+            best = np.repeat(choice[path], np.diff(np.append(blocks, feeder.steps)))
+            changed = found.take(c, best) or changed
+        if not changed:
             break
-    return position
+    return found.position
 
 
 def _before(feeder: Feeder) -> Index:
