@@ -13,10 +13,11 @@ from gridflock.plan.devices import Bands
 from gridflock.plan.network import Policy
 from gridflock.plan.network._columns import columns
 from gridflock.plan.network._correction import project
+from gridflock.plan.network._deciders import softened
 from gridflock.plan.network._exact import Exact
 from gridflock.plan.network._fallback import shrunk
-from gridflock.plan.network._movement import Bounds, Dispatch, Guard
-from gridflock.plan.network._repair import Workshop, _score, repair
+from gridflock.plan.network._movement import Bounds, Dispatch, Guard, Kinds, Space
+from gridflock.plan.network._repair import SPENT, Workshop, _score, repair
 from gridflock.plan.network._verdict import judged, limits
 from gridflock.sim import feeder_document
 
@@ -48,13 +49,13 @@ def missing_kwh(bands, p_kw):
 @given(SEEDS)
 @settings(max_examples=4)
 def test_a_repaired_plan_is_possible_and_no_worse(seed):
-    """Devices keep powers and energy, inverters their rating; what is left is no more, by sum and steps."""
+    """Devices keep powers and stores, inverters their rating; what is left is no more, by sum and steps."""
     shop, plan = workshop(seed, ders=450)
     before = shop.judged(plan)[1]
     found = repair(shop, plan, rounds=6)
     after = shop.judged(found.dispatch)[1]
     bands, p_kw = shop.bands, found.dispatch.p_kw
-    assert missing_kwh(bands, p_kw) <= KWH
+    assert missing_kwh(softened(bands, 0.0), p_kw) <= KWH
     assert (p_kw >= bands.base_kw - bands.down_kw - 1e-9).all()
     assert (p_kw <= bands.base_kw + bands.up_kw + 1e-9).all()
     assert (np.abs(found.dispatch.q_kvar) <= shop.columns.reactive_room(p_kw) + 1e-9).all()
@@ -96,6 +97,21 @@ def test_a_step_without_a_solution_is_shrunk_until_it_has_one():
     assert found.verdict.clean
 
 
+def test_a_step_that_cannot_be_mended_ends_the_search():
+    """Once nothing is left to shrink of the steps still broken, no more rounds follow; the others are clean."""
+    shop, plan = workshop(1, ders=60)
+    base, down = shop.bands.base_kw.copy(), shop.bands.down_kw.copy()
+    fixed = np.flatnonzero((shop.bands.gain_down == 0.0) & (shop.bands.gain_up == 0.0))[:3]
+    base[fixed], down[fixed], base[fixed, 10] = 0.0, 0.0, -600.0
+    p_kw = plan.p_kw.copy()
+    p_kw[fixed] = base[fixed]
+    shop = replace(shop, bands=replace(shop.bands, base_kw=base, down_kw=down))
+    found = repair(shop, Dispatch(p_kw, plan.q_kvar))
+    assert found.verdict.solved.all()
+    assert np.flatnonzero(found.verdict.by_step).tolist() == [10]
+    assert len(found.rounds) <= SPENT + 2
+
+
 def test_no_time_is_no_change():
     """A repair that may not go on gives back what it got, with its verdict."""
     shop, plan = workshop(3, ders=600)
@@ -110,10 +126,10 @@ def test_what_is_shrunk_to_nothing_is_the_day_without_devices(seed):
     """All steps shrunk by all: everything rests, and limits that are no worse than that day hold."""
     shop, plan = workshop(seed, ders=100)
     ports, steps = shop.columns.ports, plan.p_kw.shape[1]
-    nowhere = Guard.none((ports, steps))
+    nowhere = Guard.none((ports, steps)), Space.none((ports, steps))
     held, everywhere = Bounds.none(plan.p_kw.shape), np.ones((ports, steps), dtype=bool)
     found, _ = shrunk(
-        shop.bands, shop.columns, shop.price, plan, held, nowhere, everywhere, np.zeros(steps), 1.0
+        shop.kinds, shop.columns, shop.price, plan, held, *nowhere, everywhere, np.zeros(steps), 1.0
     )
     assert np.abs(found.p_kw).max() <= 1e-9
     assert np.abs(found.q_kvar).max() == 0.0
@@ -134,10 +150,12 @@ def test_what_is_shrunk_stays_within_what_devices_can_do(seed):
     begun = Dispatch(np.clip(plan.p_kw, low, high), plan.q_kvar)
     ports, steps = shop.columns.ports, plan.p_kw.shape[1]
     held, everywhere = Bounds.none(begun.p_kw.shape), np.ones((ports, steps), dtype=bool)
+    nowhere = Guard.none((ports, steps)), Space.none((ports, steps))
     for part in (np.zeros(steps), rng.random(steps)):
         found, _ = shrunk(
-            bands, shop.columns, shop.price, begun, held, Guard.none((ports, steps)), everywhere, part, 1.0
-        )
+            Kinds(bands, softened(bands, 1e3)), shop.columns, shop.price, begun, held, *nowhere, everywhere,
+            part, 1.0,
+        )  # fmt: skip
         assert (found.p_kw >= low - 1e-9).all()
         assert (found.p_kw <= high + 1e-9).all()
         assert np.abs(found.p_kw - base)[fixed].max(initial=0.0) <= 1e-9

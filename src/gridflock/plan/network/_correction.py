@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from gridflock.grid._network import Float
+from gridflock.grid._network import Complex, Float
 from gridflock.plan.devices import Bands
 from gridflock.plan.devices._compiled import Array, Indices, compiled
 from gridflock.plan.network._columns import Columns
@@ -20,7 +20,7 @@ from gridflock.plan.network._deciders import softened
 from gridflock.plan.network._derivatives import Derivatives, Matrix
 from gridflock.plan.network._exact import Exact, Points
 from gridflock.plan.network._feeder import Feeder
-from gridflock.plan.network._movement import Dispatch, Guard, possible
+from gridflock.plan.network._movement import Dispatch, Guard, Kinds, Space, possible
 from gridflock.plan.network._verdict import Limits, Verdict, judged
 from gridflock.units import Mask, Money, Rows
 
@@ -30,11 +30,15 @@ ASIDE_PU, ASIDE = 2e-5, 2e-4
 """How far inside a limit a broken row is put, pu and part of it."""
 MATTERS = 0.2
 """A row moves ports with at least this part of its largest sensitivity."""
+LARGE_PU, LARGE = 5e-4, 0.01
+"""A row that one kW at a port moves by so much, pu and part of its limit, is of the port's own service."""
 MOST_DUAL = 4.0
 """Most of a dual, in what its row would need alone: rows that cannot hold do not drag all else."""
 SWEEPS = 80
 PASSES, AT_ONCE = 12, 64
 """How often rows are taken in, and how many at once."""
+OWED = 1e3
+"""Money per kWh of a need that may stay unserved: far more than any energy is worth."""
 MOST_GUARDED = 512
 """Near rows of a step that ports are kept from pushing."""
 
@@ -50,7 +54,7 @@ class Workshop:
         bands: the devices.
         columns: where they stand.
         price: (k, T) worth of a kWh injected at each port, limits included where known, money/kWh.
-        soft: the devices without the needs that may stay unserved: what a schedule has to keep.
+        kinds: the devices; and their needs that may stay unserved at a price beyond all others.
     """
 
     feeder: Feeder
@@ -59,15 +63,15 @@ class Workshop:
     bands: Bands
     columns: Columns
     price: Money
-    soft: Bands = field(init=False)
+    kinds: Kinds = field(init=False)
 
     def __post_init__(self) -> None:
-        """Take the needs out."""
-        object.__setattr__(self, "soft", softened(self.bands, 0.0))
+        """Soften the needs."""
+        object.__setattr__(self, "kinds", Kinds(self.bands, softened(self.bands, OWED)))
 
     def possible(self, dispatch: Dispatch) -> Dispatch:
         """What of a dispatch the devices can do; needs may stay unserved."""
-        return possible(self.soft, self.columns, dispatch)
+        return possible(self.kinds.soft, self.columns, dispatch)
 
     def judged(self, dispatch: Dispatch) -> tuple[Points, Verdict]:
         """AC of all steps, against the limits."""
@@ -170,6 +174,35 @@ def pushed(of: Workshop, rows: NearRows, points: Points, verdict: Verdict, side:
         most = MATTERS * np.abs(a).max(axis=1, keepdims=True)
         found.less[:, t], found.more[:, t] = (a < -most).any(axis=0), (a > most).any(axis=0)
     return found
+
+
+def own_space(of: Workshop, rows: NearRows, points: Points, verdict: Verdict) -> Space:
+    """How much every port may change before a row of its own service, near in some step, is full."""
+    ports, conductors = of.columns.ports, of.exact.conductors[rows.at]
+    space = Space.none((ports, len(verdict.solved)))
+    row, port = np.nonzero(np.abs(rows.volts[:, :ports]) > LARGE_PU)
+    slope = rows.volts[row, port].astype(np.float64)
+    down, up = (-beyond[:, rows.nodes[row]] / np.abs(slope) for beyond in (verdict.low_pu, verdict.high_pu))
+    np.minimum.at(space.more, port, np.maximum(np.where(slope > 0.0, up, down), 0.0).T)
+    np.minimum.at(space.less, port, np.maximum(np.where(slope > 0.0, down, up), 0.0).T)
+    most, beside = of.limits.most_a[:, conductors], of.feeder.network.branch_blocks.node[conductors]
+    size = np.hypot(rows.amps[0, :, :ports], rows.amps[1, :, :ports]) / most.mean(axis=0)[:, None]
+    row, port = np.nonzero(size > LARGE)
+    v = points.v[:, beside[row]]
+    now = points.amps[:, rows.at[row]] * np.conj(v) / (np.abs(v) * most[:, row])
+    slopes = (rows.amps[0, row, port] + 1j * rows.amps[1, row, port]) / most[:, row]
+    np.minimum.at(space.more, port, _to_the_edge(now, slopes).T)
+    np.minimum.at(space.less, port, _to_the_edge(now, -slopes).T)
+    return space
+
+
+def _to_the_edge(now: Complex, slope: Complex) -> Float:
+    """Largest ``x`` with ``|now + slope·x| <= 1``; 0 where there is none."""
+    now = np.nan_to_num(now, nan=2.0)
+    along, steep = (np.conj(now) * slope).real, np.abs(slope) ** 2
+    root = along**2 + steep * (1.0 - np.abs(now) ** 2)
+    edge: Float = np.maximum((np.sqrt(np.maximum(root, 0.0)) - along) / steep, 0.0)
+    return np.where(root >= 0.0, edge, 0.0)
 
 
 def least_change(rows: NearRows, near: AtStep, weight: Float, low: Float, high: Float) -> Float:

@@ -23,10 +23,11 @@ from gridflock.plan.network._taps import Levers, Standing, moved
 from gridflock.plan.network._verdict import BAND_PU, Broken, Limits, Policy, Verdict, judged, limits
 from gridflock.units import Kvar, Kw, Kwh, Money
 
-FIRST_REPAIR = 5
-"""Rounds after which a plan with few violations left goes to the repair."""
-FEW = 200
-"""So many voltages and currents are few."""
+FIRST_REPAIR = 2
+"""Rounds after which a plan with little violation left goes to the repair."""
+LITTLE = 0.025
+"""So much is little: the steps' worst violation, pu or part of a limit, in their mean. How many there are
+matters less: one full transformer counts in every step."""
 SOFTER = 3
 """Rounds with the first pull again, for a lower cost, once a plan is clean."""
 REPAIRED_IN = 4
@@ -245,7 +246,8 @@ class _Planner:
                 loop.since = loop.round - how.settings.firm_from + SOFTER
             if (self.clean is not None and left <= 0) or loop.round >= how.rounds or not how.going():
                 return
-            if 0 < count < FEW and loop.round >= repairs_from and self._better(loop.plan):
+            little = count and float(loop.worst().mean()) < LITTLE
+            if little and loop.round >= repairs_from and self._better(loop.plan):
                 self._repaired(loop, REPAIRED_IN)
                 if self.clean is not None and left <= 0:
                     return
@@ -273,7 +275,7 @@ class _Planner:
         worth[columns_.port] = day.price
         if loop.round:
             worth = worth + prices(loop).kwh
-        shop = Workshop(day.feeder, day.exact, day.limits, day.deciders.bands, columns_, worth)
+        shop = Workshop(day.feeder, day.exact, day.limits, self.bands, columns_, worth)
         most = MOST_ROUNDS if rounds is None else rounds
         found = repair(shop, loop.plan, rounds=most, going=self.how.going)
         verdict = found.verdict

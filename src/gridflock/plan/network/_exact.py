@@ -11,7 +11,6 @@ from gridflock.grid import Batch, ControlState, Network
 from gridflock.grid._admittance import admittance
 from gridflock.grid._network import Complex, Float
 from gridflock.grid.lanes import Wanted
-from gridflock.grid.lanes import Wanted
 from gridflock.grid.limits._terminals import conductor_ratings
 from gridflock.plan.network._feeder import Feeder
 from gridflock.units import Mask, Rows

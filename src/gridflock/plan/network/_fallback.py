@@ -12,9 +12,17 @@ from __future__ import annotations
 import numpy as np
 
 from gridflock.grid._network import Float
-from gridflock.plan.devices import Bands
 from gridflock.plan.network._columns import Columns
-from gridflock.plan.network._movement import Bounds, Dispatch, Guard, moved, within, within_power
+from gridflock.plan.network._movement import (
+    Bounds,
+    Dispatch,
+    Guard,
+    Kinds,
+    Space,
+    moved,
+    within,
+    within_power,
+)
 from gridflock.units import Mask, Money
 
 LAST = 0.3
@@ -22,12 +30,13 @@ LAST = 0.3
 
 
 def shrunk(
-    bands: Bands,
+    kinds: Kinds,
     columns: Columns,
     price: Money,
     of: Dispatch,
     held: Bounds,
     guard: Guard,
+    space: Space,
     where: Mask,
     part: Float,
     pull: float,
@@ -35,12 +44,13 @@ def shrunk(
     """A dispatch with some steps shrunk.
 
     Args:
-        bands: the devices.
+        kinds: the devices, with firm needs and soft ones.
         columns: where they stand.
         price: (k, T) worth of a kWh injected at each port, money/kWh: where displaced energy goes.
         of: the dispatch.
         held: what holds its devices already.
-        guard: where energy must not go.
+        guard: where energy is not to go.
+        space: how much of it can.
         where: (k, T) ports and steps that shrink.
         part: (T,) of their power beyond rest that may stay.
         pull: money per kW² and step of straying from that.
@@ -48,6 +58,7 @@ def shrunk(
     Returns:
         The dispatch, possible for every device, and the bounds with those of this change.
     """
+    bands = kinds.firm
     two_way = bands.up_kw.any(axis=1)
     charging = (bands.gain_down != 0.0) & ~two_way
     mine = where[columns.port]
@@ -59,6 +70,6 @@ def shrunk(
     low = np.where(less, np.minimum(wanted, rest), held.low_kw)
     high = np.where(less, np.maximum(wanted, rest), held.high_kw)
     kept = Bounds(low, high)
-    found = moved(bands, columns, price, of, kept, guard, wanted, pull)
+    found = moved(kinds, columns, price, of, kept, guard, space, wanted, pull)
     q_kvar = of.q_kvar * np.where(where.all(axis=0), part, 1.0)
     return Dispatch(found.p_kw, within(columns, found.p_kw, q_kvar)), kept

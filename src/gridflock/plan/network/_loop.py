@@ -283,6 +283,13 @@ class Loop:
         beyond = int((volts[solved] > V_COUNTS_PU).sum()), int((amps[solved] > I_COUNTS).sum())
         return (*beyond, int((~solved).sum()))
 
+    def worst(self) -> Float:
+        """(T,) each step's worst violation, pu or part of a limit; infinite where it has no AC solution."""
+        volts, amps = self.beyond()
+        over = np.where(amps > I_COUNTS, amps, 0.0).max(axis=1, initial=0.0)
+        worst: Float = np.maximum(over, np.where(volts > V_COUNTS_PU, volts, 0.0).max(axis=1, initial=0.0))
+        return worst
+
     def turn(self) -> None:
         """One round: anchor, some passes, AC."""
         settings = self.settings

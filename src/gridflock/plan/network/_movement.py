@@ -15,7 +15,7 @@ from gridflock.grid._network import Float
 from gridflock.plan.devices import Bands
 from gridflock.plan.devices._compiled import Indices
 from gridflock.plan.network._columns import Columns
-from gridflock.units import Mask, Money
+from gridflock.units import Mask, Money, Rows
 
 COUNTS_KW, COUNTS_KWH = 1e-9, 1e-6
 """A smaller change is none."""
@@ -85,6 +85,46 @@ class Guard:
         return cls(np.zeros(shape, dtype=np.bool_), np.zeros(shape, dtype=np.bool_))
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Space:
+    """By how much ports (k, T) may change before a limit is reached, kW; infinite where none is near.
+
+    Attributes:
+        less: to inject less.
+        more: to inject more.
+    """
+
+    less: Float
+    more: Float
+
+    @classmethod
+    def none(cls, shape: tuple[int, int]) -> Space:
+        """Without end."""
+        return cls(np.full(shape, np.inf), np.full(shape, np.inf))
+
+    def guarded(self, guard: Guard) -> Space:
+        """The same with none where it is guarded."""
+        return Space(np.where(guard.less, 0.0, self.less), np.where(guard.more, 0.0, self.more))
+
+    def shared(self, port: Rows, stores: Mask) -> Space:
+        """(m, T) of each device, those with a store sharing that of their port."""
+        count = np.maximum(np.bincount(port[stores], minlength=len(self.less)), 1)[port, None]
+        return Space(self.less[port] / count, self.more[port] / count)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Kinds:
+    """The same devices twice.
+
+    Attributes:
+        firm: with their needs.
+        soft: with those that may stay unserved at a price beyond all others.
+    """
+
+    firm: Bands
+    soft: Bands
+
+
 def rooms(bands: Bands, of: Dispatch, unable: Guard, steps: Mask) -> Rooms:
     """Rooms in some steps (T,); energy is not looked at: who turned out not to have it has no room (m, T)."""
     two_way = bands.up_kw.any(axis=1)
@@ -106,56 +146,68 @@ def found_unable(unable: Guard, before: Float, wanted: Float, after: Float) -> G
 
 
 def moved(
-    bands: Bands,
+    kinds: Kinds,
     columns: Columns,
     price: Money,
     of: Dispatch,
     held: Bounds,
     guard: Guard,
+    space: Space,
     wanted: Float,
     pull: float,
 ) -> Dispatch:
     """A dispatch with other active powers, its reactive power inside what they leave of the inverters.
 
+    Energy goes where no row is near its limit, else where the port's own service has space; a need for which
+    that does not leave enough stays unserved.
+
     Args:
-        bands: the devices.
+        kinds: the devices.
         columns: where they stand.
         price: (k, T) worth of a kWh injected at each port, money/kWh: where displaced energy goes.
         of: the dispatch.
         held: what holds its devices already.
-        guard: where energy must not go.
+        guard: where energy is not to go.
+        space: how much of it can.
         wanted: (m, T) active powers; those that differ are kept as far as the device can.
         pull: money per kW² and step of straying from what is wanted.
     """
-    wanted = within_power(bands, wanted)
-    less, more = wanted < of.p_kw - COUNTS_KW, wanted > of.p_kw + COUNTS_KW
-    asked = Bounds(
-        np.where(more, np.maximum(held.low_kw, wanted), np.minimum(held.low_kw, wanted)),
-        np.where(less, np.minimum(held.high_kw, wanted), np.maximum(held.high_kw, wanted)),
-    )
-    stays = ~(less | more)
-    guarded = Bounds(
-        np.where(guard.less[columns.port] & stays, np.maximum(asked.low_kw, of.p_kw), asked.low_kw),
-        np.where(guard.more[columns.port] & stays, np.minimum(asked.high_kw, of.p_kw), asked.high_kw),
-    )
-    stores = (bands.gain_up != 0.0) | (bands.gain_down != 0.0)
-    touched = (less | more).any(axis=1)
+    firm, soft = kinds.firm, kinds.soft
+    wanted = within_power(firm, wanted)
+    stores = (firm.gain_up != 0.0) | (firm.gain_down != 0.0)
+    touched = (np.abs(wanted - of.p_kw) > COUNTS_KW).any(axis=1)
     p_kw: Float = np.where((touched & ~stores)[:, None], wanted, of.p_kw)
     rows = np.flatnonzero(touched & stores)
-    half = Bounds(
-        np.where(more, np.maximum(held.low_kw, 0.5 * (wanted + of.p_kw)), asked.low_kw),
-        np.where(less, np.minimum(held.high_kw, 0.5 * (wanted + of.p_kw)), asked.high_kw),
-    )
-    for bounds in (guarded, asked, half, held):
+    own = space.shared(columns.port, stores)
+    near = space.guarded(guard).shared(columns.port, stores)
+    for bands, here, part in ((firm, near, 1.0), (firm, own, 1.0), (soft, own, 1.0), (soft, own, 0.5),
+                              (soft, own, 0.0), (soft, None, 0.0)):  # fmt: skip
         if not len(rows):
             break
+        bounds = _asked(held, here, of.p_kw, wanted, part, rows)
         p_kw[rows], _ = bands.nearest(
             price[columns.port[rows]], wanted[rows], pull,
-            p_lo_kw=bounds.low_kw[rows], p_hi_kw=bounds.high_kw[rows], rows=rows,
+            p_lo_kw=bounds.low_kw, p_hi_kw=bounds.high_kw, rows=rows,
         )  # fmt: skip
         # Who could not have its energy any more is asked again with less to keep.
         rows = rows[_missing_kwh(bands, p_kw[rows], rows) > COUNTS_KWH]
     return Dispatch(p_kw, within(columns, p_kw, of.q_kvar))
+
+
+def _asked(
+    held: Bounds, space: Space | None, before: Float, wanted: Float, part: float, rows: Indices
+) -> Bounds:
+    """Bounds (n, T) of some rows that keep a part of what is wanted of them, and what space there is."""
+    low, high = held.low_kw[rows], held.high_kw[rows]
+    if space is None:
+        return Bounds(low, high)
+    before, wanted = before[rows], wanted[rows]
+    less, more = wanted < before - COUNTS_KW, wanted > before + COUNTS_KW
+    goal = before + part * (wanted - before)
+    low = np.maximum(np.minimum(low, wanted), np.minimum(before - space.less[rows], wanted))
+    high = np.minimum(np.maximum(high, wanted), np.maximum(before + space.more[rows], wanted))
+    return Bounds(np.where(more, np.maximum(held.low_kw[rows], goal), low),
+                  np.where(less, np.minimum(held.high_kw[rows], goal), high))  # fmt: skip
 
 
 def _missing_kwh(bands: Bands, p_kw: Float, rows: Indices) -> Float:

@@ -18,10 +18,27 @@ import numpy as np
 
 from gridflock.grid._network import Float
 from gridflock.plan.devices._compiled import Indices
-from gridflock.plan.network._correction import NearRows, Workshop, at_step, least_change, near_rows, pushed
+from gridflock.plan.network._correction import (
+    NearRows,
+    Workshop,
+    at_step,
+    least_change,
+    near_rows,
+    own_space,
+    pushed,
+)
 from gridflock.plan.network._exact import Points
 from gridflock.plan.network._fallback import shrunk
-from gridflock.plan.network._movement import Bounds, Dispatch, Guard, found_unable, moved, rooms, shares
+from gridflock.plan.network._movement import (
+    Bounds,
+    Dispatch,
+    Guard,
+    Space,
+    found_unable,
+    moved,
+    rooms,
+    shares,
+)
 from gridflock.plan.network._verdict import Verdict
 from gridflock.units import Mask
 
@@ -46,6 +63,8 @@ STEP, UNSOLVED = 1e-3, 1e3
 step that cannot be mended; and a step without an AC solution."""
 FINAL = 0.02
 """Less of a step than this part is nothing."""
+SPENT = PATIENCE + int(np.ceil(np.log(FINAL) / np.log(SHRINK))) - 1
+"""Rounds without less violation after which nothing is left of a step to shrink."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +125,8 @@ def repair(
         watch: told of every round.
 
     Returns:
-        The plan with the least violation found; look at ``verdict.clean``.
+        The plan with the least violation found; look at ``verdict.clean``. Where all steps still broken have
+        been shrunk to nothing without avail, the search ends.
     """
     dispatch = of.possible(dispatch)
     points, verdict = of.judged(dispatch)
@@ -118,6 +138,8 @@ def repair(
     while not now.verdict.clean and len(log) < rounds and going():
         size = _sizes(now.verdict)
         broken = size > 0.0
+        if (tired[broken] > SPENT).all():
+            break
         tired = np.where(now.verdict.solved, tired, np.maximum(tired, PATIENCE))
         giving_up = broken & (tired >= PATIENCE)
         log.append(_round(now.verdict, broken, giving_up))
@@ -153,22 +175,25 @@ def _tried(
 ) -> tuple[Dispatch, Bounds, Guard]:
     """The next dispatch, some steps corrected, others shrunk; what holds devices, and who cannot do more."""
     dispatch, points, verdict = now.dispatch, now.points, now.verdict
-    guard = Guard.none((of.columns.ports, len(verdict.solved)))
+    shape = of.columns.ports, len(verdict.solved)
+    guard, space = Guard.none(shape), Space.none(shape)
     where = np.repeat(giving_up[None, :], of.columns.ports, axis=0)
     looked = (working | giving_up) & verdict.solved
     if looked.any():
         rows = near_rows(of, dispatch, verdict, looked)
-        guard = pushed(of, rows, points, verdict, 1.0)
+        guard, space = pushed(of, rows, points, verdict, 1.0), own_space(of, rows, points, verdict)
         if working.any():
             dispatch, held, unable = _corrected(
-                of, now, held, guard, unable, rows, working, damping, tired, pull
+                of, now, held, guard, space, unable, rows, working, damping, tired, pull
             )
         concerned = pushed(of, rows, points, verdict, 0.0)
         local = giving_up & verdict.solved & (tired < PATIENCE + LOCAL)
         where[:, local] = (concerned.less | concerned.more)[:, local]
     if giving_up.any():
         part = _part(tired)
-        dispatch, held = shrunk(of.bands, of.columns, of.price, dispatch, held, guard, where, part, pull)
+        dispatch, held = shrunk(
+            of.kinds, of.columns, of.price, dispatch, held, guard, space, where, part, pull
+        )
     return dispatch, held, unable
 
 
@@ -205,6 +230,7 @@ def _corrected(
     now: Repaired,
     held: Bounds,
     guard: Guard,
+    space: Space,
     unable: Guard,
     rows: NearRows,
     steps: Mask,
@@ -226,6 +252,6 @@ def _corrected(
         change[:, t] = damping[t] * least_change(rows, near, weight, low[:, t], high[:, t])
     wanted = dispatch.p_kw + shares(columns, room, change[: len(less)])
     moving = Dispatch(dispatch.p_kw, dispatch.q_kvar + change[len(less) :])
-    found = moved(of.bands, columns, of.price, moving, held, guard, wanted, pull)
+    found = moved(of.kinds, columns, of.price, moving, held, guard, space, wanted, pull)
     kept = held.after(dispatch.p_kw, found.p_kw, wanted)
     return found, kept, found_unable(unable, dispatch.p_kw, wanted, found.p_kw)
