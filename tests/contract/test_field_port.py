@@ -1,5 +1,7 @@
 """What every ``ports.Field`` keeps, whatever it speaks."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -141,14 +143,14 @@ def test_an_empty_batch_is_nothing(field):
 
 
 def test_impossible_orders_are_outcomes_not_exceptions(field):
-    """NaN, infinity and strangers' ids: the world says no, it does not break."""
+    """Infinity, absurd power and strangers' ids: the world says no, it does not break."""
     n = len(field.ids)
     bad = batch(field)
     odd = Orders(
         (*bad.ids, "nobody-0001"),
         np.append(bad.index, n).astype(np.int32),
         np.append(bad.order_id, n + 1),
-        np.resize([np.nan, np.inf, -np.inf, 1e12, -1e12], n + 1),
+        np.resize([np.inf, -np.inf, np.inf, 1e12, -1e12], n + 1),
         np.append(bad.expires_s, bad.expires_s[0]),
         np.append(bad.source, 0).astype(np.int16),
         bad.sources,
@@ -159,3 +161,18 @@ def test_impossible_orders_are_outcomes_not_exceptions(field):
     answered = {status[order] for order in range(1, n + 1, 5) if order in status}
     assert answered <= {OutcomeStatus.REFUSED, OutcomeStatus.UNREACHABLE}
     assert n + 1 not in status or status[n + 1] == OutcomeStatus.UNREACHABLE
+
+
+def test_an_order_that_asks_nothing_takes_back_what_was_ordered(field):
+    """Revocation: neither active nor reactive power is asked; it is no fault, and who hears it says yes."""
+    first = batch(field)
+    field.port.send(first)
+    answers(field)
+    none = np.full(len(first.index), np.nan, dtype=np.float32)
+    ids = first.order_id + len(first.order_id) + 10
+    later = replace(first, order_id=ids, p_kw=none, q_kvar=none, issued_s=first.issued_s)
+    field.port.send(later)
+    said = [status for order, status in answers(field) if order in set(ids.tolist())]
+    assert said
+    assert set(said) <= {OutcomeStatus.ACCEPTED, OutcomeStatus.UNREACHABLE, OutcomeStatus.REFUSED}
+    assert OutcomeStatus.ACCEPTED in said

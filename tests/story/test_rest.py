@@ -41,7 +41,7 @@ PROPOSAL = {
 }  # fmt: skip
 ANSWER = {
     "proposal", "dry_run", "seq", "target_kw", "given_kw", "shortfall_kw", "causes", "by_family", "members",
-    "before", "after", "expires", "default",
+    "before", "after", "held", "waits", "expires", "default",
 }  # fmt: skip
 WISH = {"group": "type/battery_home", "p_kw": 5.0, "minutes": 30, "why": "rest story"}
 HOMES = "type/battery_home"

@@ -15,6 +15,7 @@ from gridflock.console._fleet import app as fleet_app
 from gridflock.console._goals import goals, pursue
 from gridflock.console._groups import app as group_app
 from gridflock.console._groups import claim, claims, release
+from gridflock.console._guard import app as guard_app
 from gridflock.console._plan import explain, plan
 from gridflock.console._remote import Remote
 from gridflock.console._replay import replay
@@ -36,6 +37,7 @@ app.add_typer(bench, name="bench")
 app.add_typer(audit, name="audit")
 app.add_typer(fleet_app, name="fleet")
 app.add_typer(group_app, name="group")
+app.add_typer(guard_app, name="guard")
 app.add_typer(shadow_app, name="shadow")
 app.command()(replay)
 app.command()(doctor)

@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from gridflock import __version__
+from gridflock.console._guard_rest import guard_routes
 from gridflock.record import RecordError
 from gridflock.runtime import AccessDenied, Derms, RequestRejected, Scope, UnknownName, Users, plain
 
@@ -143,6 +144,7 @@ def build(derms: Derms, users: Users) -> FastAPI:
     _writes(app, derms, authority)
     _regroups(app, derms, authority)
     _compares(app, derms, authority)
+    guard_routes(app, derms, authority)
     _stream(app, derms, users)
     _pages(app)
     return app

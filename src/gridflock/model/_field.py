@@ -79,6 +79,8 @@ class Readings:
 class Orders:
     """A batch of orders to resources. Past ``expires_s`` a device is on its own default again.
 
+    One that leaves both active and reactive power to the device takes the order in force back.
+
     Attributes:
         ids: vocabulary: the fleet's ids, row by row.
         index: (n,) row of the resource in ``ids``.

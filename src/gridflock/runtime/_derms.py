@@ -22,7 +22,7 @@ from gridflock.runtime._book import to_head
 from gridflock.runtime._comparing import Comparing
 from gridflock.runtime._goals import entry_of as entry_of_goals
 from gridflock.runtime._goals import stated, strangers, wrong_in_plan
-from gridflock.runtime._guarding import Guarding, held_of
+from gridflock.runtime._guarding import Guarding, Waiting, held_of
 from gridflock.runtime._life import UnknownName
 from gridflock.runtime._loop import Moment
 from gridflock.runtime._plan_views import GoalsView
@@ -114,7 +114,7 @@ class Derms(Guarding, Comparing):
             )
             decision, after = self._loop.rehearse(moment, [proposal])
         waits = self._must_wait(proposal, decision, moment)
-        answer = self._answer(proposal, decision, moment, after, waits is not None)
+        answer = self._answer(proposal, decision, moment, after, waits)
         if dry_run:
             return answer
         head = to_head(proposal) | {"text": _show.wish_text(proposal), "given_kw": answer.given_kw}
@@ -426,7 +426,7 @@ class Derms(Guarding, Comparing):
         return (Fault("group", f"at most {_MOST_OPEN} proposals of one author", reason),)
 
     def _answer(
-        self, proposal: Proposal, decision: Decision, moment: Moment, after: Flow, waits: bool
+        self, proposal: Proposal, decision: Decision, moment: Moment, after: Flow, waits: Waiting | None
     ) -> ProposalAnswer:
         grant = next(g for g in decision.grants if g.proposal.id == proposal.id)
         network = self._loop.system.network
@@ -443,7 +443,7 @@ class Derms(Guarding, Comparing):
             before=_show.glance(moment.flow, moment.violations),
             after=_show.glance(after, violations(network, after)),
             held=held_of(decision, proposal),
-            waits=waits,
+            waits=waits is not None,
             expires=iso(proposal.until_s),
             default="each device's own default when its order expires "
             f"({self._settings.policy.valid_s} s after the last renewal)",

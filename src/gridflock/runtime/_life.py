@@ -14,6 +14,7 @@ from gridflock.runtime import _claims, _show, _show_delivery, _virtual_kept
 from gridflock.runtime._book import Book
 from gridflock.runtime._loop import Loop, Moment
 from gridflock.runtime._promises import Promises
+from gridflock.runtime._rules import KIND as GUARD
 from gridflock.runtime._settings import Settings
 from gridflock.runtime._views import EventView
 from gridflock.runtime._virtual import VirtualDers
@@ -27,6 +28,7 @@ EVENT_KINDS = frozenset(
         "alarm",
         "change",
         "refusal",
+        GUARD,
         "shadow",
         _virtual_kept.KIND,
         _claims.MADE,

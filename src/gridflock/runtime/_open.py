@@ -36,6 +36,8 @@ from gridflock.runtime._book import Book
 from gridflock.runtime._clock import VirtualClock
 from gridflock.runtime._derms import Derms
 from gridflock.runtime._goals import with_goals
+from gridflock.runtime._guard_kept import remembered
+from gridflock.runtime._guard_limits import wrong_limits
 from gridflock.runtime._loop import Known, Loop, Moment
 from gridflock.runtime._past import Past
 from gridflock.runtime._promises import Promises
@@ -53,6 +55,8 @@ from gridflock.runtime._retrace import (
     same,
 )
 from gridflock.runtime._roll import take, versions
+from gridflock.runtime._rules import KIND as GUARD
+from gridflock.runtime._rules import last_rules
 from gridflock.runtime._rules import KIND as GUARD
 from gridflock.runtime._rules import last_rules
 from gridflock.runtime._settings import Settings
@@ -144,10 +148,12 @@ def rehearse(
         book.rebuild(record.entries(0, {"proposal", "withdrawal"}))
         book.expire(start_s)
         _still_living(folder, world, start_s)
+        wrong_limits(settings.policy.guard, system.rows_of)
         loop, exact = _loop(
             record, base, (document, settings, book, watch), (world, kept), (start_s, trail, last)
         )
         loop.field, loop.system, loop.keep = wrap(world), system, Keeper(record)
+        loop.rules = last_rules(record.entries(0, {GUARD}), start_s)
         ticks = _ticks(last)
         clock = VirtualClock(start_s, speed, stop)
         snapshots = _Snapshots(record, world, loop.past, system.fleet.ids, start_s)
@@ -328,6 +334,8 @@ def _loop(
     if watch is not None:
         loop.watch_plans(watch)
     _relive(record, kept, world, loop)
+    guarded = remembered(record, kept.ids, base.fleet, start_s, settings.policy.guard)
+    loop.deciding.standing = dataclasses.replace(loop.deciding.standing, guarded=guarded)
     return loop, False
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from gridflock.dispatch import Policy
 from gridflock.plan.goals.stated import Stated
+from gridflock.runtime._guard_limits import guarded_policy
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,8 @@ class Settings:
         goal_costs: say of every plan what each goal costs, which takes one more plan for each.
         managed: False = watch only: no plan, no orders (the mode before trust).
         plans: False = orders without a plan: wishes and limits only.
+        patience_s: so long a tick waits for the way to the devices; an adapter that owes an answer for
+            longer is left alone until it gives it.
         policy: how orders are made.
     """
 
@@ -50,4 +53,5 @@ class Settings:
     goal_costs: bool = False
     managed: bool = True
     plans: bool = True
-    policy: Policy = field(default_factory=Policy)
+    patience_s: float = 30.0
+    policy: Policy = field(default_factory=guarded_policy)

@@ -348,6 +348,8 @@ class ProposalAnswer:
     members: list[MoveView]
     before: FeederGlance
     after: FeederGlance
+    held: dict[str, int]
+    waits: bool
     expires: str
     default: str
 

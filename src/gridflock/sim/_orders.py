@@ -130,7 +130,7 @@ class OrderBook:
     def asked(self, middle_s: float) -> Kw:
         """What the devices are asked over the step around this moment: (N,), NaN for nothing.
 
-        Arrived orders take force here. An order holds for a step when the step's middle lies
+        Arrived orders take force here; one that asks nothing takes the order in force back. An order holds for a step when the step's middle lies
         inside its life; the owner's refusal suspends it.
         """
         if len(self._flying["row"]):
@@ -150,7 +150,6 @@ class OrderBook:
         self._flying = _only(self._flying, ~here)
         stranger = table["row"] >= self._n
         bad = stranger | np.isinf(table["p_kw"]) | np.isinf(table["q_kvar"])
-        bad |= np.isnan(table["p_kw"]) & np.isnan(table["q_kvar"])
         self._reply(_only(table, bad), OutcomeStatus.REFUSED)
         table = _only(table, ~bad)
         newest = np.full(self._n, -1, np.int64)

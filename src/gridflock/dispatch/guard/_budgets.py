@@ -11,15 +11,12 @@ import numpy as np
 from gridflock.dispatch.guard import _fitting
 from gridflock.dispatch.guard._asked import Moves
 from gridflock.dispatch.guard._held import Held
-from gridflock.dispatch.guard._limits import OWN, GuardLimits
+from gridflock.dispatch.guard._limits import GuardLimits
 from gridflock.dispatch.guard._rules import Approval, Rules
 from gridflock.dispatch.guard._state import GuardState
 from gridflock.fleet import Image
-from gridflock.model import Priority, Proposal
-from gridflock.schema import Family
+from gridflock.model import Proposal
 from gridflock.units import Codes, Rows
-
-_OURS = (Priority.SAFETY, Priority.ENVELOPE, Priority.SCHEDULE)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,7 +43,7 @@ class Asking:
             bool(limits.budgets) or min(limits.budget_kw, limits.budget_share, limits.approval_kw) < math.inf
         )
         for k, wish in enumerate(proposals):
-            if not bounded or not external(wish):
+            if not bounded or not limits.external(wish):
                 continue
             given = rules.approvals.get(wish.id)
             if given is not None and not _counts(given, wish):
@@ -64,20 +61,8 @@ class Asking:
         return tuple(self.accounts[k] if k >= 0 else "" for k in self.account[:-1].tolist())
 
 
-def external(wish: Proposal) -> bool:
-    """Whether a proposal came from outside: neither the program's own wish nor code in its process."""
-    return wish.author not in OWN or (wish.author in ("plan", "grid") and wish.priority not in _OURS)
-
-
 def _counts(given: Approval, wish: Proposal) -> bool:
     return given.author == wish.author and given.by != wish.author
-
-
-def fleet_kw(image: Image) -> float:
-    """Size of the fleet that takes orders: each resource by its larger side, kW."""
-    low, high = image.columns["p_min_kw"], image.columns["p_max_kw"]
-    size = np.maximum(-low, high)
-    return float(size[image.family != Family.NONE].sum(dtype=np.float64))
 
 
 def hold_unapproved(
@@ -112,7 +97,7 @@ def hold_budgets(
     """
     if not asking.accounts:
         return
-    size_kw = fleet_kw(image) if limits.budget_share < math.inf else math.inf
+    size_kw = limits.fleet_kw(image) if limits.budget_share < math.inf else math.inf
     most = [
         limits.budget_of(name, size_kw) if given is None else 2.0 * given.kw
         for name, given in zip(asking.accounts, asking.approvals, strict=True)

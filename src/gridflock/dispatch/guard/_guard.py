@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gridflock.dispatch.guard import _kernels
 from gridflock.dispatch.guard._asked import Asked, Moves
@@ -40,6 +41,7 @@ class Passed:
 
     keep: Mask
     why: Codes
+    source: NDArray[np.integer]
     start_kw: Kw
     held_kw: float
     revoke: Rows
@@ -112,7 +114,9 @@ def guard(
     state = replace(state, memory=memory, now_s=max(now_s, state.now_s), policy=asked.policy)
     plausible = (seen.why == Held.NOT) | (seen.why > Held.TWICE)
     held_kw = float(seen.move[plausible].sum() - seen.move[keep].sum())
-    return Passed(keep, seen.why, seen.start, held_kw, revoke, state, trials, asking.names, moved)
+    return Passed(
+        keep, seen.why, asked.source, seen.start, held_kw, revoke, state, trials, asking.names, moved
+    )
 
 
 @dataclass(frozen=True, slots=True, eq=False)

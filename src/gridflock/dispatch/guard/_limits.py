@@ -6,8 +6,13 @@ import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, fields
 
-from gridflock.model import Rejected
+import numpy as np
 
+from gridflock.fleet import Image
+from gridflock.model import Priority, Proposal, Rejected
+from gridflock.schema import Family
+
+_OURS = (Priority.SAFETY, Priority.ENVELOPE, Priority.SCHEDULE)
 OWN = frozenset({"plan", "grid", "local", "gridflock"})
 """Authors that are this program, or code in its process: the loop's limits are theirs, no budget is."""
 
@@ -95,6 +100,18 @@ class GuardLimits:
             return self.budgets[credential]
         share = math.inf if math.isinf(self.budget_share) else self.budget_share * fleet_kw
         return min(self.budget_kw, share)
+
+    def external(self, wish: Proposal) -> bool:
+        """Whether a proposal came from outside: neither the program's own wish nor code in its process."""
+        if wish.author in ("plan", "grid"):
+            return wish.priority not in _OURS
+        return wish.author not in OWN
+
+    def fleet_kw(self, image: Image) -> float:
+        """Size of the fleet that takes orders: each resource by its larger side, kW."""
+        low, high = image.columns["p_min_kw"], image.columns["p_max_kw"]
+        size = np.maximum(-low, high)
+        return float(size[image.family != Family.NONE].sum(dtype=np.float64))
 
     def faults(self, groups: Collection[str] | None = None) -> tuple[Rejected, ...]:
         """What is wrong with the limits, each by name; ``groups``: those that exist, where known."""

@@ -138,7 +138,7 @@ class Memory:
         """Without orders of some rows; and (accounts,) what that brings back."""
         memory, mine = self.copied(), rows[self.holder[rows] >= 0]
         away = np.abs(self.last_kw[mine].astype(np.float64) - self.base_kw[mine])
-        back = np.bincount(self.holder[mine], away, minlength=len(self.accounts))
+        back: Kw = np.bincount(self.holder[mine], away, minlength=len(self.accounts)).astype(np.float64)
         memory.last_kw[rows], memory.base_kw[rows], memory.holder[rows] = np.nan, np.nan, -1
         return replace(memory, held_kw=self.held_kw - back), back
 

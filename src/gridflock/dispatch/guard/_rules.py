@@ -120,7 +120,9 @@ class Rules:
         out = rules.mode_of(image.n, rows_of) == Mode.DISABLED
         if rules.default is not None:
             out[:] = True
-        present = np.nan_to_num(np.asarray(image.p_kw, dtype=np.float64))
+        present = np.clip(
+            np.nan_to_num(image.p_kw.astype(np.float64)), capability.p_lo_kw, capability.p_hi_kw
+        )
         source = np.uint8(BoundSource.NOT_READY)
         return Capability(
             np.where(out, present, capability.p_lo_kw),

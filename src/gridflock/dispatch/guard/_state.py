@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gridflock.dispatch.guard._held import Mode
-from gridflock.dispatch.guard._memory import Memory
+from gridflock.dispatch.guard._limits import GuardLimits
+from gridflock.dispatch.guard._memory import Memory, Sent
 from gridflock.dispatch.guard._rules import AllToDefault
-from gridflock.model import Outcomes, OutcomeStatus
-from gridflock.units import NEVER_S, Codes, Mask, Rows
+from gridflock.model import Orders, Outcomes, OutcomeStatus
+from gridflock.units import NEVER_S, Codes, Kw, Mask, Rows
 
 _RESEND_S = 30
 """A revocation that was not answered goes out again after this."""
@@ -93,6 +94,38 @@ class GuardState:
         memory = memory.forgotten(np.unique(at[over]), now_s)
         trials = {name: _answered(trial, at, order_id, good) for name, trial in self.trials.items()}
         return replace(self, memory=memory, trials=trials)
+
+    def lived(
+        self,
+        orders: Orders,
+        start_kw: Kw,
+        accounts: Sequence[str],
+        plates: tuple[Kw, Kw],
+        limits: GuardLimits,
+        moved: Mapping[str, float],
+    ) -> GuardState:
+        """Take up orders that went out before this state was made, as a ledger tells of them.
+
+        Args:
+            orders: they; where all of them leave everything to the devices they are revocations.
+            start_kw: (k,) power that each change was counted from.
+            accounts: of each of ``orders.sources``, on whose account it moved; empty for the program's own.
+            plates: (n,) least and most that each resource injects, kW.
+            limits: how long is remembered.
+            moved: kW that they moved in each limited group.
+        """
+        now_s, rows = orders.issued_s, orders.index
+        memory, p_kw = self.memory.released(now_s), orders.p_kw.astype(np.float64)
+        q_kvar = np.full(len(rows), np.nan) if orders.q_kvar is None else orders.q_kvar
+        if len(rows) and np.isnan(p_kw).all() and np.isnan(q_kvar).all():
+            return replace(self, memory=memory.revoked(rows, now_s), now_s=now_s)
+        names = tuple(dict.fromkeys(name for name in accounts if name))
+        place = np.array([*(names.index(name) if name else -1 for name in accounts), -1], dtype=np.int32)
+        account = np.where(np.isnan(p_kw), np.int32(-1), place[orders.source])
+        sent = Sent(
+            rows, p_kw, start_kw.astype(np.float64), orders.expires_s, orders.order_id, account, names
+        )
+        return replace(self, memory=memory.took(sent, plates, now_s, limits, moved), now_s=now_s)
 
     def revoked(
         self, default: AllToDefault | None, mode: Codes, now_s: int, next_id: int
