@@ -11,7 +11,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from gridflock.fleet._ingest import FLOATS, FUTURE_S, TRUST_BITS, Hot, Verdict, counted, take_in
+from gridflock.fleet._ingest import FLOATS, FUTURE_S, REPEATED, TRUST_BITS, Hot, Verdict, counted, take_in
 from gridflock.fleet._quality import STANDING, ReadingQuality, reading_quality
 from gridflock.fleet.registry import Registry, merge, read_registry
 from gridflock.model import Readings, Rejected
@@ -253,6 +253,18 @@ class Fleet:
         # An arithmetic shift keeps the absent moment: -1 >> 2 is -1.
         moments: Seconds = self._hot.keys[QUANTITY[quantity]] >> TRUST_BITS
         return moments
+
+    def repeats(self, quantity: str) -> Codes:
+        """How many times in a row a newer reading repeated a quantity's value, uint8 (n,), at most 255.
+
+        Args:
+            quantity: one that is measured: ``p_kw``, ``q_kvar``, ``v_pu``, ``p_avail_kw``, ``e_kwh``.
+
+        Raises:
+            ValueError: repetitions of it are not counted.
+        """
+        counts: Codes = self._hot.same[REPEATED.index(quantity)].copy()
+        return counts
 
     def stale(self, quantity: str, now_s: int, stale_s: int) -> Mask:
         """Rows without a reading of a quantity from the last ``stale_s`` seconds.

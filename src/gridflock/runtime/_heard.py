@@ -70,41 +70,40 @@ class Hearing:
         self._ids, self._row_of = ids, row_of
         self._known: dict[int, tuple[tuple[str, ...], Rows]] = {}
 
-    def readings(self, raw: Readings) -> tuple[Readings, tuple[Rejected, ...]]:
+    def readings(self, batches: Sequence[Readings]) -> tuple[Readings, tuple[Rejected, ...]]:
         """Readings in the order and with the values in which they are recorded and taken in."""
         most = max(_LEAST, _PER_ROW * _KINDS * len(self._ids))
-        many = len(raw.index)
-        keep = slice(0, most)
-        rows = self._rows(raw.ids, np.asarray(raw.index)[keep])
-        value = np.asarray(raw.value, dtype=np.float64)[keep].copy()
+        many = sum(len(raw.index) for raw in batches)
+        quantity = _column([raw.quantity for raw in batches], np.uint8)[:most]
+        value = _column([raw.value for raw in batches], np.float64)[:most]
         value[value == 0.0] = 0.0  # a negative zero is a zero
-        quantity = np.asarray(raw.quantity, dtype=np.uint8)[keep]
         known = quantity < _KINDS
         coarse = known & ~_EXACT[np.where(known, quantity, 0)] & np.isfinite(value)
         value[coarse] = np.clip(value[coarse], -_LARGEST, _LARGEST).astype(np.float32)
         found = Readings(
             self._ids,
-            rows,
+            _column([self._rows(raw.ids, np.asarray(raw.index)) for raw in batches], np.int32)[:most],
             quantity,
             value,
-            np.asarray(raw.time_s, dtype=np.int64)[keep],
-            np.asarray(raw.quality, dtype=np.uint8)[keep],
+            _column([raw.time_s for raw in batches], np.int64)[:most],
+            _column([raw.quality for raw in batches], np.uint8)[:most],
         )
         return _ordered(found, *_split(found)), _too_many("reading", many - most)
 
-    def outcomes(self, raw: Outcomes) -> tuple[Outcomes, tuple[Rejected, ...]]:
+    def outcomes(self, batches: Sequence[Outcomes]) -> tuple[Outcomes, tuple[Rejected, ...]]:
         """Outcomes on the fleet's rows, power as it is recorded."""
         most = max(_LEAST, _PER_ROW * len(self._ids))
-        keep = slice(0, most)
+        many = sum(len(raw.index) for raw in batches)
+        p_kw = np.clip(_column([raw.p_kw for raw in batches], np.float64), -_LARGEST, _LARGEST)
         found = Outcomes(
             self._ids,
-            self._rows(raw.ids, np.asarray(raw.index)[keep]),
-            np.asarray(raw.order_id, dtype=np.int64)[keep],
-            np.asarray(raw.status, dtype=np.uint8)[keep],
-            np.clip(np.asarray(raw.p_kw, dtype=np.float64)[keep], -_LARGEST, _LARGEST).astype(np.float32),
-            np.asarray(raw.time_s, dtype=np.int64)[keep],
+            _column([self._rows(raw.ids, np.asarray(raw.index)) for raw in batches], np.int32)[:most],
+            _column([raw.order_id for raw in batches], np.int64)[:most],
+            _column([raw.status for raw in batches], np.uint8)[:most],
+            p_kw[:most].astype(np.float32),
+            _column([raw.time_s for raw in batches], np.int64)[:most],
         )
-        return found, _too_many("outcome", len(raw.index) - most)
+        return found, _too_many("outcome", many - most)
 
     def _rows(self, ids: tuple[str, ...], index: NDArray[np.integer[Any]]) -> Rows:
         """Fleet row of each position of a vocabulary, -1 where unknown; found once per vocabulary."""
@@ -117,6 +116,11 @@ class Hearing:
         inside = (index >= 0) & (index < len(ids))
         found: Rows = known[1][np.where(inside, index, -1)]
         return found
+
+
+def _column(parts: Sequence[Any], dtype: type[np.generic]) -> NDArray[Any]:
+    """The parts of a column behind each other, as a copy."""
+    return np.concatenate([np.empty(0, dtype), *(np.asarray(part, dtype=dtype) for part in parts)])
 
 
 def to_entry(heard: Heard, before: Sequence[Proposal]) -> Entry:

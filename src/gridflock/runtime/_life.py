@@ -117,15 +117,21 @@ class Life:
 
     def run(self, stop: Event, until_s: int | None = None) -> None:
         """Tick until ``stop`` is set or the clock passes ``until_s``; after that nothing can be asked."""
+        tick_s = self._settings.tick_s
         while not stop.is_set():
+            begun_s = self._clock.now_s()
             moment = self.tick()
-            if until_s is not None and moment.now_s + self._settings.tick_s > until_s:
+            if until_s is not None and moment.now_s + tick_s > until_s:
                 self._over = True
                 return
-            self._clock.sleep_until(moment.now_s + self._settings.tick_s)
+            now_s = self._clock.now_s()
+            # A tick that took too long costs those it ran over, and no more; a clock may have gone back.
+            over = max(0, now_s - begun_s) // tick_s if now_s >= begun_s else 0
+            self._clock.sleep_until(min(begun_s, now_s) + (over + 1) * tick_s)
 
     def close(self) -> None:
-        """Flush and release the record."""
+        """Let go of the devices; flush and release the record."""
+        self._loop.close()
         self._record.close()
 
     def wait(self, after_tick: int, timeout_s: float) -> Moment | None:

@@ -10,21 +10,19 @@ kept, so that any tick can be lived again.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
 from zoneinfo import ZoneInfo
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gridflock.dispatch import Decision, GuardState, Response, Rules
+from gridflock.dispatch import Decision, Response, Rules
 from gridflock.fleet import Groups, Image, capability
 from gridflock.grid import (
     ControlState,
     Flow,
-    LimitKind,
     Violations,
     act,
     allocate,
@@ -45,19 +43,23 @@ from gridflock.model import (
     Rejected,
     Schedule,
 )
-from gridflock.plan import Prices
 from gridflock.plan.coordination import Status
 from gridflock.plan.network import Round
 from gridflock.ports import Field, Record
 from gridflock.record import RecordFull
+from gridflock.runtime._alarms import FULL, MISSED, STANDING, begun_and_over
 from gridflock.runtime._book import Book
 from gridflock.runtime._deciding import Deciding, Seen, Standing
 from gridflock.runtime._heard import Heard, Hearing, to_entry
+from gridflock.runtime._known import FLOW, Known
 from gridflock.runtime._past import Past
 from gridflock.runtime._planning import Planned
 from gridflock.runtime._rules import guard_said, trial_entries
 from gridflock.runtime._settings import Settings
+from gridflock.runtime._steady import Steady
+from gridflock.runtime._suspect import standing, upright
 from gridflock.runtime._system import PhaseAreas, System
+from gridflock.runtime._way import Way
 from gridflock.units import Kvar, Kw
 
 
@@ -116,55 +118,8 @@ class Moment:
         return float(self.flow.head_kva.real.sum())
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Known:
-    """What a loop knows between two ticks; with what it hears from then on, all that follows is decided.
-
-    The plan in force is left out: this is only kept before a tick that makes a new one.
-
-    Attributes:
-        seq: ledger position that all of this is from.
-        tick: number of the last tick; 0 before the first.
-        now_s: its moment.
-        flow: the last estimate without its network; None before the first.
-        state: regulator and capacitor positions.
-        response: the conversation with every resource.
-        guarded: what the guard knows.
-        prices: where the next plan starts from.
-        peak: import peak, kW, of which local day (ordinal).
-        broken: causes of broken limits that were told.
-        troubles: ways to devices that were told to be troubled.
-        wishes: proposals as the last tick saw them.
-        groups_seq: newest change of groups that it obeyed.
-        readings: the fleet's cells.
-        past: what forecasts learn from.
-        past_s: moment of its last image; -1 for none.
-        imaged_s: when the readings were last written to history.
-        settings: tempos and limits, and how orders are made.
-        unrecorded_s: since when nothing could be recorded; 0 where all was.
-        owed: answers heard since then.
-    """
-
-    seq: int
-    tick: int
-    now_s: int
-    flow: tuple[Any, ...] | None
-    state: ControlState
-    response: Response
-    guarded: GuardState
-    prices: Prices | None
-    peak: tuple[float, int]
-    broken: frozenset[str]
-    troubles: frozenset[str]
-    wishes: tuple[Proposal, ...]
-    groups_seq: int
-    readings: Mapping[str, NDArray[Any]]
-    past: bytes
-    past_s: int
-    imaged_s: int
-    settings: Settings
-    unrecorded_s: int
-    owed: tuple[Outcomes, ...]
+_LONG_S = 60
+"""So long without a tick beyond the usual is told."""
 
 
 class Loop:
@@ -197,7 +152,8 @@ class Loop:
         self.system = system
         self.past = past
         self.book = book
-        self.field = field
+        self._way = Way(field, settings.patience_s)
+        self._steady = Steady(settings.tick_s)
         self.record = record
         self.groups_seq = 0
         """Ledger position of the newest change of groups that the system obeys."""
@@ -229,6 +185,20 @@ class Loop:
             self._note_peak(t_s, head_kw)
 
     @property
+    def field(self) -> Field:
+        """The devices."""
+        return self._way.field
+
+    @field.setter
+    def field(self, field: Field) -> None:
+        self._way.close()
+        self._way = Way(field, self._settings.patience_s)
+
+    def close(self) -> None:
+        """Let go of the way to the devices."""
+        self._way.close()
+
+    @property
     def settings(self) -> Settings:
         """Tempos and limits, and how orders are made."""
         return self._settings
@@ -252,11 +222,17 @@ class Loop:
         """Tell of every round of planning from now on."""
         self.deciding.watch(watch)
 
-    def tick(self, now_s: int) -> Moment:
-        """One fast tick, and the slow one where it is due."""
+    def tick(self, clock_s: int) -> Moment:
+        """One fast tick, and the slow one where it is due.
+
+        Args:
+            clock_s: what the clock says; the tick's moment is never before the last one's.
+        """
+        heard = self._listen(clock_s)
+        now_s = heard.now_s
         planning = self.deciding.plan_is_due(now_s) or not self.deciding.plans
         known = self.known() if self.keep is not None and planning and self._may_keep(now_s) else None
-        moment = self.live(self._listen(now_s))
+        moment = self.live(heard)
         self.book.expire(now_s)
         made = moment.planned is None or moment.planned.schedule.made_at_s == moment.now_s
         if known is not None and made and not moment.halted:
@@ -268,17 +244,24 @@ class Loop:
     def live(self, heard: Heard) -> Moment:
         """One tick of what was heard: the whole of it but for the listening."""
         now_s, fleet, deciding = heard.now_s, self.system.fleet, self.deciding
-        rejected = (*heard.refused, *fleet.ingest(heard.readings, now_s))
+        readings, turned = upright(heard.readings, fleet)
+        rejected = (*heard.refused, *turned, *fleet.ingest(readings, now_s))
         outcomes = heard.outcomes
         deciding.answered(outcomes, now_s)
         seen = self._see(fleet.image(now_s))
+        still = standing(fleet, seen.image, self.response)
+        rejected += still
         before = deciding.standing, self._broken, self._troubles
         entries = [to_entry(heard, self._wishes), *deciding.replan(self.system, seen)]
         envelopes, decision = deciding.envelopes(self.system, seen), None
         if self._settings.managed:
             decision = deciding.decide(self.system, seen.image, envelopes, heard.wishes, heard.rules)
             entries += trial_entries(decision.passed.trials, now_s)
-        entries += self._alarms(seen.violations, heard)
+        troubles = (*heard.troubles, *self._missed(now_s), *(f"{STANDING}: {r.count}" for r in still))
+        told, (self._broken, self._troubles) = begun_and_over(
+            (self._broken, self._troubles), seen.violations, troubles, now_s
+        )
+        entries += told
         self._tick += 1
         self._owed.append(outcomes)
         entries.append(self._entry(seen.image, decision, seen.flow, rejected))
@@ -290,7 +273,7 @@ class Loop:
         if decision is not None:
             deciding.taken(decision)
             if len(decision.orders.index):
-                self.field.send(decision.orders)
+                self._way.send(self._on_the_wire(decision.orders), now_s)
             rejected += decision.rejected
         self._remember(seen)
         moment = Moment(
@@ -322,7 +305,7 @@ class Loop:
             seq=self._seq,
             tick=self._tick,
             now_s=self._now_s,
-            flow=None if flow is None else tuple(getattr(flow, name) for name in _FLOW),
+            flow=None if flow is None else tuple(getattr(flow, name) for name in FLOW),
             state=self._state,
             response=standing.response,
             guarded=standing.guarded,
@@ -401,13 +384,34 @@ class Loop:
 
     # ---- inside a tick ----------------------------------------------------------------------
 
-    def _listen(self, now_s: int) -> Heard:
+    def _listen(self, clock_s: int) -> Heard:
         """Everything that has arrived, on the fleet's rows."""
-        readings, many = self._hearing.readings(self.field.read(now_s))
-        outcomes, more = self._hearing.outcomes(self.field.outcomes(now_s))
+        now_s, astray = self._steady.moment(clock_s, self._now_s)
+        arrived = self._way.listen(now_s)
+        readings, many = self._hearing.readings(arrived.readings)
+        outcomes, more = self._hearing.outcomes(arrived.outcomes)
         return Heard(
-            now_s, readings, outcomes, self.book.open(), self.groups_seq, (), (*many, *more), self.rules
+            now_s,
+            readings,
+            outcomes,
+            self.book.open(),
+            self.groups_seq,
+            (*arrived.troubles, *astray),
+            (*many, *more),
+            self.rules,
         )
+
+    def _missed(self, now_s: int) -> tuple[str, ...]:
+        """Ticks that were due since the last one, where they come to a minute."""
+        away_s = now_s - self._now_s - self._settings.tick_s
+        return (f"{MISSED}: {away_s} s without one",) if self._now_s and away_s >= _LONG_S else ()
+
+    def _on_the_wire(self, orders: Orders) -> Orders:
+        """Orders by the clock, behind which the ticks may be ahead: none lives longer than meant."""
+        ahead_s = self._steady.ahead_s
+        if not ahead_s:
+            return orders
+        return replace(orders, expires_s=orders.expires_s - ahead_s, issued_s=orders.issued_s - ahead_s)
 
     def _may_keep(self, now_s: int) -> bool:
         """Whether a slow period has gone by since what was known was kept."""
@@ -471,16 +475,6 @@ class Loop:
         v_pu = system.places.best_v_pu(system.network, image, flow)
         s_kva, room_kvar = self._shares.present(image)
         return voltage_envelopes(system.network, flow, v_pu, self._shares.areas, s_kva, room_kvar, until_s)
-
-    def _alarms(self, broken: Violations, heard: Heard) -> list[Entry]:
-        """One event per cause when it begins and when it ends, never one per node or device."""
-        causes = _causes(broken)
-        texts = {cause: f"{cause}: {count}" for cause, count in causes.items()}
-        entries = _changes(self._broken, texts, causes, heard.now_s)
-        troubles = {text.partition(":")[0]: text for text in heard.troubles}
-        entries += _changes(self._troubles, troubles, {}, heard.now_s)
-        self._broken, self._troubles = frozenset(causes), frozenset(troubles)
-        return entries
 
     def _entry(
         self,
@@ -550,28 +544,6 @@ class Loop:
                 self.record.write_history("resources", _readings_of(image))
 
 
-FULL = "record full"
-"""Cause of the alarm that ends a time of which the ledger has nothing."""
-_FLOW = ("state", "load_kva", "inject_kva", "v", "iterations", "residual_kva", "converged")
-
-
-def _changes(
-    told: frozenset[str], texts: Mapping[str, str], counts: Mapping[str, int], now_s: int
-) -> list[Entry]:
-    """Alarms for causes that begin, and for those told of before that are over."""
-    entries = []
-    for cause in sorted(texts.keys() - told):
-        head: dict[str, Json] = {"cause": cause, "state": "begins", "text": texts[cause]}
-        if cause in counts:
-            head["count"] = counts[cause]
-        entries.append(Entry("alarm", now_s, head))
-    entries += [
-        Entry("alarm", now_s, {"cause": cause, "state": "ends", "text": f"{cause}: over"})
-        for cause in sorted(told - texts.keys())
-    ]
-    return entries
-
-
 def _readings_of(image: Image) -> dict[str, NDArray[np.generic]]:
     """One row per resource, ``row`` as in the ledger's orders; absent values stay absent."""
     return {
@@ -581,15 +553,6 @@ def _readings_of(image: Image) -> dict[str, NDArray[np.generic]]:
         "q_kvar": image.q_kvar,
         "v_pu": image.v_pu,
         "e_kwh": image.e_kwh,
-    }
-
-
-def _causes(broken: Violations) -> dict[str, int]:
-    """Broken limits by cause, in words."""
-    codes, counts = np.unique(broken.kind, return_counts=True)
-    return {
-        LimitKind(int(code)).name.lower().replace("_", " "): int(count)
-        for code, count in zip(codes, counts, strict=True)
     }
 
 

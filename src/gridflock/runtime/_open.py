@@ -38,7 +38,8 @@ from gridflock.runtime._derms import Derms
 from gridflock.runtime._goals import with_goals
 from gridflock.runtime._guard_kept import remembered
 from gridflock.runtime._guard_limits import wrong_limits
-from gridflock.runtime._loop import Known, Loop, Moment
+from gridflock.runtime._known import Known
+from gridflock.runtime._loop import Loop, Moment
 from gridflock.runtime._past import Past
 from gridflock.runtime._promises import Promises
 from gridflock.runtime._retrace import (
@@ -55,8 +56,6 @@ from gridflock.runtime._retrace import (
     same,
 )
 from gridflock.runtime._roll import take, versions
-from gridflock.runtime._rules import KIND as GUARD
-from gridflock.runtime._rules import last_rules
 from gridflock.runtime._rules import KIND as GUARD
 from gridflock.runtime._rules import last_rules
 from gridflock.runtime._settings import Settings
@@ -327,6 +326,8 @@ def _loop(
         _relive(record, kept, world, None)
         loop.record = record
         return loop, True
+    if last is None:
+        world.advance(start_s)  # what went before the first tick is not for it to wait for
     base.fleet.refill(Fleet(base.fleet.registry).cells())
     response = conversed(record, kept.ids, base.fleet, start_s, last)
     past = learnt(record, world, base)

@@ -17,7 +17,8 @@ from gridflock.record import SqliteRecord, chained, open_record
 from gridflock.runtime._book import Book
 from gridflock.runtime._difference import DifferenceView
 from gridflock.runtime._import import scenario_of
-from gridflock.runtime._loop import Known, Loop
+from gridflock.runtime._known import Known
+from gridflock.runtime._loop import Loop
 from gridflock.runtime._open import again, system_of
 from gridflock.runtime._requests import RequestRejected
 from gridflock.runtime._retrace import (

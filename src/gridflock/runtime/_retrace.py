@@ -24,9 +24,11 @@ from gridflock.model import Entry, Json, Orders, Outcomes, Readings, Verdict
 from gridflock.ports import Record
 from gridflock.record import RecordFull
 from gridflock.runtime import _heard, _virtual_kept
+from gridflock.runtime._alarms import FULL
 from gridflock.runtime._heard import Heard
 from gridflock.runtime._kept import KeptBroken, from_bytes, to_bytes
-from gridflock.runtime._loop import FULL, Known, Loop, Moment
+from gridflock.runtime._known import Known
+from gridflock.runtime._loop import Loop, Moment
 from gridflock.runtime._settings import Settings
 
 CHECKPOINT = "checkpoint"
