@@ -92,13 +92,24 @@ def run(
     goals_file: Annotated[
         Path | None, typer.Option("--goals", help="JSON file of what is wanted of the plans.")
     ] = None,
+    guard: Annotated[Path | None, typer.Option("--guard", help="TOML file of the guard's limits.")] = None,
     watch_only: Annotated[bool, typer.Option("--watch-only", help="See everything, order nothing.")] = False,
 ) -> None:
     """Run (or resume) a system in a data folder against its simulated world."""
     from gridflock.console import _offline, _serve
 
     scenario = _offline.scenario(feeder, ders, day, seed)
-    _serve.run(data, scenario, fleet_file, port, tick, speed, managed=not watch_only, goals=goals_file)
+    _serve.run(
+        data,
+        scenario,
+        fleet_file,
+        port,
+        tick,
+        speed,
+        managed=not watch_only,
+        goals=goals_file,
+        guard=guard,
+    )
 
 
 @app.command()

@@ -8,6 +8,7 @@ import tempfile
 import threading
 import time
 import webbrowser
+from dataclasses import replace
 from pathlib import Path
 
 import typer
@@ -18,8 +19,18 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from gridflock.console import _offline
 from gridflock.console._goals import stated_goals, told_faults
 from gridflock.console._rest import build
+from gridflock.dispatch import GuardLimits
 from gridflock.record import RecordError
-from gridflock.runtime import Derms, FolderMismatch, RequestRejected, Role, Settings, Users, rehearse
+from gridflock.runtime import (
+    Derms,
+    FolderMismatch,
+    RequestRejected,
+    Role,
+    Settings,
+    Users,
+    read_limits,
+    rehearse,
+)
 from gridflock.sim import Scenario
 
 _HOST = "127.0.0.1"
@@ -80,17 +91,27 @@ def run(
     *,
     managed: bool,
     goals: Path | None = None,
+    guard: Path | None = None,
 ) -> None:
     """A system in a data folder, made or resumed."""
     stop = threading.Event()
     rows = None if fleet_file is None else _offline.read_fleet(fleet_file)
     wanted = None if goals is None else stated_goals(goals)
     settings = Settings(tick_s=tick, managed=managed, goals=wanted)
+    if guard is not None:
+        settings = replace(settings, policy=replace(settings.policy, guard=_limits(guard)))
     derms = _open(data, scenario, settings, speed, stop, rows, None)
     typer.echo(f"console: http://{_HOST}:{port}/\nstop with Ctrl-C")
     if not _offline.user_names(data):
         typer.echo(f"no users yet: make one with `gridflock users add NAME --data {data}`")
     _live(derms, Users(data), port, stop, None)
+
+
+def _limits(file: Path) -> GuardLimits:
+    try:
+        return read_limits(file)
+    except RequestRejected as error:
+        raise told_faults(error) from error
 
 
 def _open(

@@ -10,6 +10,7 @@ from gridflock.runtime._access import LOCAL, AccessDenied, Role, Scope, Users
 from gridflock.runtime._ahead import Ahead, plan_ahead
 from gridflock.runtime._derms import Derms
 from gridflock.runtime._goals import read_goals
+from gridflock.runtime._guard_limits import read_limits
 from gridflock.runtime._life import UnknownName
 from gridflock.runtime._open import FolderMismatch, Rehearsal, rehearse
 from gridflock.runtime._registry import FileRejected, read_rows
@@ -43,6 +44,7 @@ __all__ = [
     "plain",
     "plan_ahead",
     "read_goals",
+    "read_limits",
     "read_rows",
     "rehearse",
     "replay",

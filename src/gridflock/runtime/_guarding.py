@@ -27,7 +27,7 @@ from gridflock.runtime._guard_views import (
 from gridflock.runtime._life import UnknownName
 from gridflock.runtime._loop import Moment
 from gridflock.runtime._requests import RequestRejected, wrong_words
-from gridflock.runtime._rules import KIND, rules_said
+from gridflock.runtime._rules import KIND
 from gridflock.runtime._views import Fault, number
 from gridflock.units import iso
 
@@ -241,7 +241,7 @@ class Guarding(Authority):
     ) -> None:
         """Let other rules hold from the next tick on: recorded, then published as one reference."""
         head: dict[str, Json] = {"verb": verb, "author": scope.user, "why": why, **more}
-        head |= {"text": f"{text} ({why})" if why else text, "rules": rules_said(rules)}
+        head |= {"text": f"{text} ({why})" if why else text, "rules": rules.said()}
         self._record.append([Entry(KIND, self.moment.now_s, head), *also])
         self._loop.rules = rules
         self._collect_events()

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from gridflock.dispatch import Rules
 from gridflock.model import Entry, Json, Outcomes, Proposal, Readings, Rejected
 from gridflock.runtime._book import from_head, to_head
-from gridflock.runtime._rules import rules_from, rules_said
 from gridflock.schema import TELEMETRY
 from gridflock.units import Rows
 
@@ -149,7 +148,7 @@ def to_entry(heard: Heard, before: Sequence[Proposal]) -> Entry:
     if heard.refused:
         head["refused"] = {fault.component: fault.count for fault in heard.refused}
     if heard.rules != Rules():
-        head["rules"] = rules_said(heard.rules)
+        head["rules"] = heard.rules.said()
     return Entry(KIND, heard.now_s, head, {name: column for name, column in columns.items() if len(column)})
 
 
@@ -188,7 +187,7 @@ def from_entry(entry: Entry, ids: tuple[str, ...], before: Sequence[Proposal]) -
         int(head["groups"]),
         tuple(map(str, head.get("troubles", ()))),
         tuple(fault for name, many in head.get("refused", {}).items() for fault in _too_many(name, many)),
-        rules_from(head.get("rules", {})),
+        Rules.of(head.get("rules", {})),
     )
 
 

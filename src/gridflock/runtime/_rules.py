@@ -3,44 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gridflock.dispatch import Decision
-from gridflock.dispatch.guard import AllToDefault, Approval, Mode, Rules
+from gridflock.dispatch.guard import Rules
 from gridflock.model import Entry, Json
 
 KIND = "guard"
 """Kind of every entry that tells of the guard."""
-
-
-def rules_said(rules: Rules) -> dict[str, Json]:
-    """Rules as JSON."""
-    said: dict[str, Json] = {
-        "modes": {group: mode.name for group, mode in sorted(rules.modes.items())},
-        "approvals": [asdict(given) for _, given in sorted(rules.approvals.items())],
-    }
-    if rules.default is not None:
-        said["default"] = asdict(rules.default) | {"ending": sorted(rules.default.ending)}
-    return said
-
-
-def rules_from(said: Mapping[str, Any]) -> Rules:
-    """The inverse of ``rules_said``.
-
-    Raises:
-        KeyError: a field is missing, or a mode has no such name.
-    """
-    default = said.get("default")
-    given = [Approval(**one) for one in said.get("approvals", ())]
-    return Rules(
-        {group: Mode[name] for group, name in said.get("modes", {}).items()},
-        {one.proposal: one for one in given},
-        None if default is None else AllToDefault(**{**default, "ending": frozenset(default["ending"])}),
-    )
 
 
 def last_rules(entries: Iterable[Entry], now_s: int) -> Rules:
@@ -50,7 +23,7 @@ def last_rules(entries: Iterable[Entry], now_s: int) -> Rules:
         told = entry.head.get("rules")
         if isinstance(told, Mapping):
             said = told
-    return rules_from(said).at(now_s)
+    return Rules.of(said).at(now_s)
 
 
 def guard_said(decision: Decision) -> tuple[dict[str, NDArray[Any]], dict[str, Json]]:

@@ -7,16 +7,17 @@ one frozen value, handed in and returned, so that a tick can be replayed and a r
 """
 
 from gridflock.dispatch.guard._asked import Asked
+from gridflock.dispatch.guard._curve import CurveBounds
 from gridflock.dispatch.guard._guard import Passed, guard, revocation
 from gridflock.dispatch.guard._held import Held, Mode
 from gridflock.dispatch.guard._limits import GroupLimit, GuardLimits
-from gridflock.dispatch.guard._rules import AllToDefault, Approval, Rules
+from gridflock.dispatch.guard._rules import Approval, Rules
 from gridflock.dispatch.guard._state import GuardState
 
 __all__ = [
-    "AllToDefault",
     "Approval",
     "Asked",
+    "CurveBounds",
     "GroupLimit",
     "GuardLimits",
     "GuardState",

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
 from gridflock.dispatch.guard._held import Mode
 from gridflock.fleet import Image
-from gridflock.model import BoundSource, Capability
+from gridflock.model import BoundSource, Capability, Json
 from gridflock.units import Codes, Rows
 
 
@@ -69,6 +70,31 @@ class Rules:
     modes: Mapping[str, Mode] = field(default_factory=dict)
     approvals: Mapping[str, Approval] = field(default_factory=dict)
     default: AllToDefault | None = None
+
+    def said(self) -> dict[str, Json]:
+        """The same as JSON, as a ledger keeps it."""
+        said: dict[str, Json] = {
+            "modes": {group: mode.name for group, mode in sorted(self.modes.items())},
+            "approvals": [asdict(given) for _, given in sorted(self.approvals.items())],
+        }
+        if self.default is not None:
+            said["default"] = asdict(self.default) | {"ending": sorted(self.default.ending)}
+        return said
+
+    @classmethod
+    def of(cls, said: Mapping[str, Any]) -> Rules:
+        """The inverse of ``said``.
+
+        Raises:
+            KeyError: a field is missing, or a mode has no such name.
+        """
+        default = said.get("default")
+        given = [Approval(**one) for one in said.get("approvals", ())]
+        return cls(
+            {group: Mode[name] for group, name in said.get("modes", {}).items()},
+            {one.proposal: one for one in given},
+            None if default is None else AllToDefault(**{**default, "ending": frozenset(default["ending"])}),
+        )
 
     def with_mode(self, group: str, mode: Mode) -> Rules:
         """A feeder or group takes part in so much from now on."""
