@@ -159,6 +159,37 @@ def test_an_event_comes_in_stages_and_its_rebound_is_bounded(life):
     assert -(p_kw - f.base_kw)[of].sum(axis=0)[after].min() <= 30.0 + 0.5
 
 
+def test_an_event_and_a_limit_are_lived(tmp_path):
+    """Measured at the devices: batteries rise by the stages, and each tick keeps a limit as the plan does."""
+    derms, _ = rehearse(tmp_path, SCENARIO, Settings(in_ac=False), join_s=JOIN_S)
+    start = tick(derms)
+    derms.define_group(LOCAL, "t7", "Transformer T7", children=["type/pv_community", "section/s7"])
+    half = {"kind": "power limit", "name": "T7", "members": ["t7"], "export_kw": 30.0}
+    call = {
+        "kind": "event",
+        "name": "call",
+        "members": BATTERIES,
+        "from": at(start, 0.25),
+        "until": at(start, 0.75),
+    }
+    call["stages"] = [[at(start, 0.25), 40.0], [at(start, 0.5), 80.0]]
+    derms.pursue(LOCAL, {"goals": [half, call]})
+    rows_of, seen = derms._loop.system.rows_of, {"t7": [], "batteries": []}
+    batteries = np.concatenate([rows_of[name] for name in BATTERIES])
+    for _ in range(45):
+        moment = tick(derms)
+        seen["t7"].append(float(np.nansum(moment.image.p_kw[rows_of["t7"]])))
+        seen["batteries"].append(float(np.nansum(moment.image.p_kw[batteries])))
+        held = next(grant for grant in moment.decision.grants if grant.proposal.id == "goal:T7")
+        assert held.proposal.p_hi_kw >= 30.0
+    first, second = np.mean(seen["batteries"][18:29]), np.mean(seen["batteries"][33:44])
+    beyond = "".join("x" if kw > 31.0 else "." for kw in seen["t7"][3:])
+    say(f"batteries {first:.0f} kW, then {second:.0f} kW; T7 beyond 30 kW: {beyond}")
+    assert second - first >= 0.8 * 40.0
+    assert "xxxx" not in beyond
+    derms.close()
+
+
 def test_the_declared_order_holds(life):
     """An event and a limit that cannot both be met: the one that is ranked first is."""
     derms, free = life

@@ -14,9 +14,11 @@ import numpy as np
 from gridflock.dispatch import Decision, GuardState, Response, Rules, step
 from gridflock.fleet import Image
 from gridflock.grid import ControlState, Flow, Violations, head_envelope
-from gridflock.model import Entry, Envelope, Json, Outcomes, Proposal
+from gridflock.model import Directive, Entry, Envelope, Json, Outcomes, Proposal
 from gridflock.plan.coordination import Status
 from gridflock.plan.network import Round
+from gridflock.runtime._goals import bounds_now
+from gridflock.runtime._allowed import asked, narrowed
 from gridflock.runtime._past import Past
 from gridflock.runtime._planning import Planned, Planning, plan_entry
 from gridflock.runtime._settings import Settings
@@ -38,6 +40,7 @@ class Seen:
         near: limits from measured and estimated voltages.
         sites: limits of connection points with a demand charge.
         peak_kw: import peak of the feeder's local day before this tick.
+        directive: the newest of a system above; None before the first, and for who stands alone.
     """
 
     image: Image
@@ -47,6 +50,7 @@ class Seen:
     near: tuple[Envelope, ...]
     sites: tuple[Envelope, ...]
     peak_kw: float
+    directive: Directive | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -110,9 +114,11 @@ class Deciding:
         now_s, planned = seen.image.now_s, self.standing.planned
         if not self.plan_is_due(now_s):
             return []
-        limit = self._head_limits(system, seen)
+        limit, said = self._own_limits(system, seen), seen.directive
         try:
-            planned = self.planning.plan(system, seen.image, (seen.flow, seen.state), limit, seen.peak_kw)
+            planned = self.planning.plan(
+                system, seen.image, (seen.flow, seen.state), limit, seen.peak_kw, said
+            )
             entry = plan_entry(planned)
         except Exception as error:  # noqa: BLE001 - a mistake of ours in planning must not stop the ticks
             text = f"no new plan, the last one stays in force: {type(error).__name__}: {error}"
@@ -128,9 +134,13 @@ class Deciding:
         envelopes: Sequence[Envelope],
         wishes: Sequence[Proposal],
         rules: Rules,
+        directive: Directive | None = None,
     ) -> Decision:
         """The orders of this moment; nothing is remembered before ``taken``."""
-        planned = self.standing.planned
+        planned, head = self.standing.planned, self.settings.policy.head_group
+        wishes = (*wishes, *asked(directive, image, system.rows_of[head], head))
+        if planned is not None and planned.aim is not None:
+            wishes = (*wishes, *bounds_now(planned.aim.bounds, planned.schedule.grid, image.now_s))
         return step(
             image,
             None if planned is None else planned.schedule,
@@ -157,7 +167,11 @@ class Deciding:
         self.standing = replace(self.standing, response=decision.response, guarded=decision.passed.state)
 
     def _head_limits(self, system: System, seen: Seen) -> Envelope:
-        """What the feeder as a whole may draw and deliver: conductors and contract, the tighter."""
+        """What the feeder as a whole may draw and deliver: its own limits and what a system above allows."""
+        return narrowed(self._own_limits(system, seen), seen.directive, self.settings, seen.image.now_s)
+
+    def _own_limits(self, system: System, seen: Seen) -> Envelope:
+        """Conductors and contract, the tighter."""
         settings = self.settings
         until_s = seen.image.now_s + 2 * settings.tick_s
         head = head_envelope(system.network, seen.flow, until_s, _HEAD_MARGIN)

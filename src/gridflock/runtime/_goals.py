@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gridflock.fleet import Image
-from gridflock.model import Entry, Json, Rejected
+from gridflock.model import Entry, Json, Priority, Proposal, Rejected
 from gridflock.plan import Members, Prices, Terms, planned
+from gridflock.plan._terms import Band
 from gridflock.plan.goals import Reached
 from gridflock.plan.goals.stated import Sought, Stated, StatedGoal, read, sought
 from gridflock.ports import Record
@@ -23,7 +24,7 @@ from gridflock.runtime._settings import Settings
 from gridflock.runtime._system import RowsOf, System
 from gridflock.runtime._views import Fault, number
 from gridflock.schema import Kind
-from gridflock.units import Kw, Rows, iso
+from gridflock.units import Kw, Rows, TimeGrid, iso
 
 if TYPE_CHECKING:
     from gridflock.runtime._loop import Moment
@@ -156,6 +157,51 @@ def entry_of(settings: Settings, author: str, now_s: int) -> Entry:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Bound:
+    """A limit on one group's sum as the plan keeps it, for every tick until the next plan.
+
+    Attributes:
+        goal: whose limit.
+        group: all of it, what takes no orders included.
+        lo_kw: (T,) lowest injection: the limit, or the plan where that goes beyond it.
+        hi_kw: (T,) highest.
+    """
+
+    goal: str
+    group: str
+    lo_kw: Kw
+    hi_kw: Kw
+
+
+def bounds_now(bounds: Iterable[Bound], grid: TimeGrid, now_s: int) -> tuple[Proposal, ...]:
+    """The bounds of the present step as wishes that go before the plan's own.
+
+    Args:
+        bounds: of the plan in force.
+        grid: its steps.
+        now_s: the tick's moment.
+    """
+    k = grid.step_at(now_s)
+    if k < 0:
+        return ()
+    return tuple(
+        Proposal(
+            id=f"goal:{bound.goal}",
+            group=bound.group,
+            priority=Priority.SCHEDULE,
+            author="plan",
+            why=f"goal {bound.goal}",
+            start_s=now_s,
+            until_s=int(grid.edges_s[k + 1]),
+            p_lo_kw=float(bound.lo_kw[k]),
+            p_hi_kw=float(bound.hi_kw[k]),
+        )
+        for bound in bounds
+        if np.isfinite([bound.lo_kw[k], bound.hi_kw[k]]).any()
+    )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Aim:
     """Goals in one plan, with what they are planned from.
 
@@ -168,7 +214,9 @@ class Aim:
         terms: the plan's own.
         sums: the devices that each name means.
         beside_kw: by goal, (T,) what flows beside the planned members it names.
+        now_s: moment of planning, unix seconds.
         table: how far the plan got with each goal; empty before it is made.
+        bounds: limits that every tick keeps as the plan does; empty before it is made.
     """
 
     goals: Stated
@@ -180,7 +228,8 @@ class Aim:
     sums: dict[str, tuple[str, ...]]
     beside_kw: dict[str, Kw]
     now_s: int
-    table: tuple[Reached, ...] = field(default=())
+    table: tuple[Reached, ...] = ()
+    bounds: tuple[Bound, ...] = ()
 
     @classmethod
     def of(
@@ -219,7 +268,18 @@ class Aim:
 
     def judged(self, p_kw: Kw) -> Aim:
         """With how far the devices' powers ``p_kw`` (m, T) got."""
-        return replace(self, table=self.sought.table(p_kw))
+        return replace(self, table=self.sought.table(p_kw), bounds=tuple(self._bounds(p_kw)))
+
+    def _bounds(self, p_kw: Kw) -> Iterator[Bound]:
+        """Power limits on one whole group; what the plan does not keep, no tick can."""
+        limits = {goal.name: goal for goal in self.due if goal.kind == "power limit" and _whole(goal)}
+        for block in self.sought.own.blocks:
+            goal = limits.get(block.name)
+            if goal is not None and isinstance(block, Band):
+                flow = block.flow.power_kw(self.sought.members.flexibility, p_kw)
+                yield Bound(
+                    goal.name, goal.names[0], np.minimum(block.lo_kw, flow), np.maximum(block.hi_kw, flow)
+                )
 
     def costs(self, target: float, warm: Prices | None) -> Aim:
         """With what each goal costs: what the plan's own money would be less without it, goal by goal.
@@ -250,6 +310,13 @@ class Aim:
     def _money(self, of: Sought, target: float, warm: Prices | None) -> float:
         found = planned(of.members, self.fixed_kw, of.terms, self.now_s, target=_FINER * target, warm=warm)
         return self.sought.bill(found.p_kw, self.terms)
+
+
+def _whole(goal: StatedGoal) -> bool:
+    """Whether a goal is about the sum of one group and nothing beside it."""
+    members = goal.values.get("members", ())
+    shares = list(members.values()) if isinstance(members, dict) else [1.0] * len(members)
+    return shares == [1.0] and "beside_kw" not in goal.values
 
 
 def _sought(
