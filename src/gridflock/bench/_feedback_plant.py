@@ -1,35 +1,32 @@
-"""A feeder that feedback has to hold: exact AC flow every second, behind noisy, late and lossy links.
+"""The feeder that feedback has to hold: exact AC flow every second, behind noisy, late and lossy links.
 
-Devices of ``_network_world`` at one sunny moment. Orders take a while to be followed, readings and answers a
-while to be heard, some of each get lost; the sensitivities that feedback is given are wrong.
+Orders take a while to be followed, readings and answers a while to be heard, some of each get lost, and the
+sensitivities that feedback is given are wrong.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from gridflock.bench._network_world import World
-from gridflock.dispatch.feedback import Able, Effects, Powers, Quantity, Sight, Standing, effects
-from gridflock.grid import Flow, linearise, solve
+from gridflock.bench._feedback_point import Point, flow_of
+from gridflock.dispatch.feedback import Able, Powers, Quantity, Sight, Standing, effects
 from gridflock.grid._network import Float
-from gridflock.grid._topology import NEUTRAL
-from gridflock.grid.limits._terminals import conductor_ratings
-from gridflock.plan.network._derivatives import Derivatives
-from gridflock.units import PHASES, Mask, Rows
+from gridflock.units import Kvar, Kw, Rows
 
-SUN = 0.9
-"""Of the panels' peak at the moment."""
-BAND_PU = (0.95, 1.05)
-MOST_LINES = 150
-LOADED = 0.05
-"""Conductors are watched from this part of their rating on, the most loaded first."""
 REACTIVE = 0.44
 """Of the apparent rating: category B of IEEE 1547-2018, §5.2."""
-RESEND_S = 4.0
-DEADBAND_KW = 0.05
-ANSWER_S = 1
+ANSWER_S, RESEND_S = 1, 4
+"""Until an answer is heard; until an order without one is sent again."""
+DEADBAND = 0.05
+"""kW or kvar: less of a change is not sent."""
+USUAL_PU, USUAL = 2e-4, 2e-3
+"""What a voltage, and a part of what a flow, usually wanders in a second."""
+FLOOR = 0.2
+"""The head's meter errs in proportion to at least so much of the load."""
+CURTAILING = 0.3
+"""How readily sun is curtailed beside what a store of its size is moved."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +38,7 @@ class Links:
         order_s: time until an order is followed.
         loss: part of all messages that is lost.
         noise: standard deviation of a reading, part of its value.
-        wrong: largest error of a sensitivity, part of it.
+        wrong: largest error of a sensitivity, part of it, each drawn for itself.
         bias: what every sensitivity is multiplied by besides.
     """
 
@@ -53,192 +50,136 @@ class Links:
     bias: float = 1.0
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Fleet:
-    """Devices at the moment. n of them."""
+@dataclass(slots=True, eq=False)
+class _Device:
+    """What devices do, were told and are known to do: arrays over n."""
 
-    kind: tuple[str, ...]
-    place: Rows
-    low_kw: Float
-    high_kw: Float
-    wanted_kw: Float
-    s_kva: Float
+    p: Float
+    q: Float
+    told_p: Float
+    told_q: Float
+    known_p: Float
+    known_q: Float
+    since_s: Float
+    sent_p: Float
+    sent_q: Float
+    sent_s: Float
 
-    def of(self, kind: str) -> Mask:
-        """(n,) devices of a kind."""
-        return np.array([one == kind for one in self.kind])
-
-
-def fleet(world: World, seed: int) -> Fleet:
-    """The devices at a sunny moment: half the vehicles charge, batteries are anywhere."""
-    rng = np.random.default_rng([seed, 31])
-    n = len(world.kind)
-    pv, ev, battery = (world.of(kind) for kind in ("pv", "vehicle", "battery"))
-    size = np.where(pv | battery, world.s_kva / 1.1, world.flexibility.down_kw.max(axis=1))
-    sun = SUN * size * rng.uniform(0.9, 1.0, n)
-    low = np.where(pv, 0.0, -size)
-    high = np.where(pv, sun, np.where(ev, 0.0, size))
-    charging = np.where(rng.random(n) < 0.5, -0.6 * size, 0.0)
-    wanted = np.where(pv, sun, np.where(ev, charging, rng.uniform(-0.5, 0.5, n) * size))
-    return Fleet(world.kind, world.place, low, high, wanted, world.s_kva)
+    @classmethod
+    def at(cls, p_kw: Float) -> _Device:
+        """All at some power, none of them ever ordered."""
+        still, never = np.zeros_like(p_kw), np.full(len(p_kw), -100.0)
+        columns = (p_kw, still, p_kw, still, p_kw, still, never, p_kw, still, never)
+        return cls(*(column.copy() for column in columns))
 
 
 class Plant:
-    """The feeder and its devices; time goes on by ``second``."""
+    """Time goes on by ``second``; what is seen of it by ``sight``, ``able`` and ``standing``.
 
-    def __init__(self, world: World, of: Fleet, links: Links, seed: int, step: int = 4) -> None:
-        self.feeder, self.fleet, self.links = world.feeder, of, links
-        self.rng = np.random.default_rng([seed, 32])
-        self.load = world.feeder.load_kva[step].copy()
-        self.n, self.t = len(of.place), 0
-        self.high = of.high_kw.copy()
-        self.p, self.q = of.wanted_kw.copy(), np.zeros(self.n)
-        self.order_p, self.order_q = self.p.copy(), self.q.copy()
-        self.known_p, self.known_q = self.p.copy(), self.q.copy()
-        self.since, self.sent_s = np.full(self.n, -100.0), np.full(self.n, -100.0)
-        self.sent_p, self.sent_q = self.p.copy(), self.q.copy()
+    Attributes:
+        t_s: seconds gone.
+        load: complex (L,) loads, to be disturbed.
+        sun_kw: (n,) highest power of each device, to be disturbed.
+        low: (m,) limits, to be disturbed.
+        high: (m,)
+        truth: (t, m) true quantities so far.
+        is_current: (m,) rows of currents.
+    """
+
+    def __init__(self, point: Point, links: Links, seed: int) -> None:
+        self._point, self._links = point, links
+        self._rng = np.random.default_rng([seed, 32])
+        self.t_s = 0
+        self.load, self.sun_kw = point.load_kva.copy(), point.fleet.high_kw.copy()
+        self.low, self.high = point.low.copy(), point.high.copy()
+        self.ramp = np.full(len(point.names), np.inf)
+        self.truth: list[Float] = []
+        self.is_current = point.quantity == Quantity.CURRENT
+        self.all_answer = np.ones(len(point.fleet.place), dtype=np.bool_)
+        self._suns: list[Float] = []
+        self._feeder, self._flow = point.feeder, point.flow
+        self._of = _Device.at(point.fleet.wanted_kw)
         self._orders: list[tuple[int, Rows, Float, Float]] = []
         self._answers: list[tuple[int, Rows, Float, Float, float]] = []
-        self.flow = self._solved()
-        self._rows()
-        self.history: list[Float] = []
-        self.high_history: list[Float] = []
-
-    def _solved(self, start: Flow | None = None) -> Flow:
-        feeder, net = self.feeder, self.feeder.network
-        port_p = np.bincount(self.fleet.place, self.p, minlength=feeder.ports)
-        port_q = np.bincount(self.fleet.place, self.q, minlength=feeder.ports)
-        powers = np.concatenate([self.load, feeder.spread @ (port_p + 1j * port_q)])
-        return solve(net, powers, np.zeros(net.n, dtype=np.complex128), feeder.state, start)
-
-    def _rows(self) -> None:
-        net, flow = self.feeder.network, self.flow
-        live = net.topology.live & (net.node_phase < NEUTRAL)
-        self.nodes: Rows = np.flatnonzero(live & ~np.isin(np.arange(net.n), net.source_nodes)).astype(
-            np.int32
-        )
-        rating = conductor_ratings(net)
-        with np.errstate(invalid="ignore"):
-            loading = np.where(np.isfinite(rating), np.abs(flow.currents) / rating, 0.0)
-        order = np.argsort(-loading, kind="stable")[:MOST_LINES]
-        self.lines: Rows = np.sort(order[loading[order] > LOADED]).astype(np.int32)
-        self.head: Rows = np.flatnonzero(np.isin(net.branch_blocks.node, net.source_nodes)).astype(np.int32)
-        volts, amps, many = len(self.nodes), len(self.lines), len(self.nodes) + len(self.lines) + 1
-        self.quantity = np.repeat(
-            np.array([Quantity.VOLTAGE, Quantity.CURRENT, Quantity.POWER], dtype=np.uint8), [volts, amps, 1]
-        )
-        self.low = np.concatenate([np.full(volts, BAND_PU[0]), np.full(amps + 1, -np.inf)])
-        self.limit = np.concatenate([np.full(volts, BAND_PU[1]), rating[self.lines], [np.inf]])
-        self.ramp = np.full(many, np.inf)
-        buses, phase = net.buses, net.node_phase
-        self.names = (
-            *(f"voltage at bus {buses[net.node_bus[k]]} phase {PHASES[phase[k]]}" for k in self.nodes),
-            *(f"current in conductor {k}" for k in self.lines),
-            "power of the feeder head",
-        )
-        true = self._sensitivities()
-        wrong = 1.0 + self.links.wrong * self.rng.uniform(-1.0, 1.0, true[0].shape)
-        wrong_q = 1.0 + self.links.wrong * self.rng.uniform(-1.0, 1.0, true[0].shape)
-        self.effects: Effects = effects(
-            (self.links.bias * wrong * true[0]).astype(np.float32),
-            (self.links.bias * wrong_q * true[1]).astype(np.float32),
-            self.fleet.place,
-            self.quantity,
-        )
-
-    def _sensitivities(self) -> tuple[Float, Float]:
-        feeder, flow, net = self.feeder, self.flow, self.feeder.network
-        ports = np.arange(feeder.ports, dtype=np.int32)
-        volts, amps = Derivatives(feeder, flow.load_kva).rows(self.nodes, self.lines, ports, ports)
-        at = flow.v[net.branch_blocks.node[self.lines]]
-        turned = flow.currents[self.lines] * np.conj(at) / np.abs(at)
-        along = turned / np.maximum(np.abs(turned), 1e-9)
-        current = along.real[:, None] * amps[0] + along.imag[:, None] * amps[1]
-        gradient = linearise(flow).power(self.head)[0]
-        tail = slice(len(net.loads) - feeder.pairs, None)
-        head = -np.stack(
-            [feeder.spread.T @ gradient.port_kw[tail], feeder.spread.T @ gradient.port_kvar[tail]]
-        )
-        k = feeder.ports
-        # Reactive power takes less and less off a current the less of it is left: half, on the way to none.
-        current[:, k:] *= 0.5
-        return (
-            np.vstack([volts[:, :k], current[:, :k], head[:1]]),
-            np.vstack([volts[:, k:], current[:, k:], head[1:]]),
-        )
-
-    def values(self) -> Float:
-        """(m,) true quantities now."""
-        flow = self.flow
-        return np.concatenate(
-            [flow.v_pu[self.nodes], np.abs(flow.currents[self.lines]), [flow.head_kva.sum().real]]
-        )
+        wrong = [
+            links.bias * (1.0 + links.wrong * self._rng.uniform(-1.0, 1.0, point.by_kw.shape))
+            for _ in range(2)
+        ]
+        self._effects = effects(
+            (wrong[0] * point.by_kw).astype(np.float32), (wrong[1] * point.by_kvar).astype(np.float32),
+            point.fleet.place, point.quantity,
+        )  # fmt: skip
 
     def second(self) -> None:
-        """Orders whose time it is are followed, answers sent; then the flow of this second."""
-        due = [order for order in self._orders if order[0] <= self.t]
-        self._orders = [order for order in self._orders if order[0] > self.t]
-        for _, rows, p, q in due:
-            self.order_p[rows], self.order_q[rows] = p, q
-            answered = self.rng.random(len(rows)) >= self.links.loss
-            self._answers.append((self.t + ANSWER_S, rows[answered], p[answered], q[answered], float(self.t)))
-        self.p = np.clip(self.order_p, self.fleet.low_kw, self.high)
-        self.q = self.order_q.copy()
-        self.flow = self._solved(self.flow)
-        assert self.flow.converged
-        self.history.append(self.values())
-        self.high_history.append(self.high.copy())
+        """Orders whose time it is are followed and answered; then the flow of this second.
 
-    def hear(self) -> None:
-        """Answers that have come."""
-        for _, rows, p, q, since in [one for one in self._answers if one[0] <= self.t]:
-            self.known_p[rows], self.known_q[rows], self.since[rows] = p, q, since
-        self._answers = [one for one in self._answers if one[0] > self.t]
+        Raises:
+            ArithmeticError: it has no solution.
+        """
+        of, fleet = self._of, self._point.fleet
+        for _, rows, p, q in [order for order in self._orders if order[0] <= self.t_s]:
+            of.told_p[rows], of.told_q[rows] = p, q
+            heard = self._rng.random(len(rows)) >= self._links.loss
+            answer = (self.t_s + ANSWER_S, rows[heard], p[heard], q[heard], float(self.t_s))
+            self._answers.append(answer)
+        self._orders = [order for order in self._orders if order[0] > self.t_s]
+        of.p, of.q = np.clip(of.told_p, fleet.low_kw, self.sun_kw), of.told_q.copy()
+        self._flow = flow_of(self._feeder, fleet, self.load, of.p, of.q, self._flow)
+        if not self._flow.converged:
+            raise ArithmeticError(f"no flow after {self.t_s} s")
+        self.truth.append(self._point.values(self._flow))
+        self._suns.append(self.sun_kw.copy())
+        for _, rows, p, q, since_s in [one for one in self._answers if one[0] <= self.t_s]:
+            of.known_p[rows], of.known_q[rows], of.since_s[rows] = p, q, since_s
+        self._answers = [one for one in self._answers if one[0] > self.t_s]
+
+    def lift_source(self, factor: float) -> None:
+        """The voltage behind the feeder head changes for good."""
+        net = self._feeder.network
+        self._feeder = replace(self._feeder, network=replace(net, source_v=factor * net.source_v))
 
     def sight(self) -> Sight:
         """What has been measured, with noise, losses and delay."""
-        at = max(0, len(self.history) - 1 - self.links.reading_s)
-        true = self.history[at]
-        floor = np.where(self.quantity == Quantity.POWER, 0.2 * np.abs(self.load.sum()), 0.0)
-        noise = self.links.noise * np.maximum(np.abs(true), floor)
-        value = true + noise * self.rng.standard_normal(len(true))
-        value[self.rng.random(len(true)) < self.links.loss] = np.nan
-        usual = np.array([2e-4, 0.0, 0.0])[self.quantity]
-        drift = np.where(self.quantity == Quantity.VOLTAGE, usual, 0.002 * np.maximum(np.abs(true), floor))
-        moment = float(self.t - (len(self.history) - 1 - at))
+        point, at = self._point, max(0, len(self.truth) - 1 - self._links.reading_s)
+        true = self.truth[at]
+        floor = np.where(point.quantity == Quantity.POWER, FLOOR * abs(self.load.sum()), 0.0)
+        size = np.maximum(np.abs(true), floor)
+        value = true + self._links.noise * size * self._rng.standard_normal(len(true))
+        value[self._rng.random(len(true)) < self._links.loss] = np.nan
+        drift = np.where(point.quantity == Quantity.VOLTAGE, USUAL_PU, USUAL * size)
+        moment = np.full(len(true), float(self.t_s - (len(self.truth) - 1 - at)))
         return Sight(
-            self.names, self.quantity, value, np.full(len(true), moment), self.low, self.limit, noise, drift,
-            self.ramp, self.effects,
+            point.names, point.quantity, value, moment, self.low.copy(), self.high.copy(),
+            self._links.noise * size, drift, self.ramp.copy(), self._effects,
         )  # fmt: skip
 
     def able(self) -> Able:
         """What devices can do, the sun as it was heard of."""
-        high = self.high_history[max(0, len(self.high_history) - 1 - self.links.reading_s)]
-        inverter = self.fleet.s_kva > 0.0
-        size = np.maximum(np.maximum(self.fleet.high_kw, -self.fleet.low_kw), 0.1)
-        dear = np.where(self.fleet.of("pv"), 0.3, 1.0)
+        fleet = self._point.fleet
+        sun = self._suns[max(0, len(self._suns) - 1 - self._links.reading_s)]
+        size = np.maximum(np.maximum(fleet.high_kw, -fleet.low_kw), 0.1)
         return Able(
-            self.fleet.low_kw, high, REACTIVE * self.fleet.s_kva,
-            np.where(inverter, self.fleet.s_kva, np.inf), np.ones(self.n, dtype=np.bool_), size * dear,
+            fleet.low_kw, sun, REACTIVE * fleet.s_kva, np.where(fleet.s_kva > 0.0, fleet.s_kva, np.inf),
+            self.all_answer, size * np.where(fleet.of("pv"), CURTAILING, 1.0),
         )  # fmt: skip
 
     def wanted(self) -> Powers:
-        """Targets without feedback."""
-        sun = self.fleet.of("pv")
-        return Powers(np.where(sun, self.able().p_hi_kw, self.fleet.wanted_kw), np.zeros(self.n))
+        """Targets without feedback: panels give all there is."""
+        fleet = self._point.fleet
+        p_kw = np.where(fleet.of("pv"), self.able().p_hi_kw, fleet.wanted_kw)
+        return Powers(p_kw, np.zeros(len(p_kw)))
 
     def standing(self) -> Standing:
         """What devices are known to do."""
-        return Standing(
-            np.clip(self.known_p, self.fleet.low_kw, self.able().p_hi_kw), self.known_q, self.since
-        )
+        of, able = self._of, self.able()
+        return Standing(np.clip(of.known_p, able.p_lo_kw, able.p_hi_kw), of.known_q, of.since_s.copy())
 
-    def order(self, p: Float, q: Float) -> None:
-        """Send what has changed, or was not answered."""
-        q = np.nan_to_num(q)
-        moved = (np.abs(p - self.sent_p) > DEADBAND_KW) | (np.abs(q - self.sent_q) > DEADBAND_KW)
-        lost = (self.since < self.sent_s) & (self.t - self.sent_s >= RESEND_S + self.links.order_s)
-        rows = np.flatnonzero(moved | lost).astype(np.int32)
-        self.sent_p[rows], self.sent_q[rows], self.sent_s[rows] = p[rows], q[rows], self.t
-        through = rows[self.rng.random(len(rows)) >= self.links.loss]
-        self._orders.append((self.t + self.links.order_s, through, p[through], q[through]))
+    def order(self, p_kw: Kw, q_kvar: Kvar) -> None:
+        """Send what has changed, or was not answered; nothing where the target is NaN."""
+        of, asked, q_kvar = self._of, np.isfinite(p_kw), np.nan_to_num(q_kvar)
+        moved = (np.abs(p_kw - of.sent_p) > DEADBAND) | (np.abs(q_kvar - of.sent_q) > DEADBAND)
+        waited = self.t_s - of.sent_s >= RESEND_S + self._links.order_s
+        rows = np.flatnonzero(asked & (moved | ((of.since_s < of.sent_s) & waited))).astype(np.int32)
+        of.sent_p[rows], of.sent_q[rows], of.sent_s[rows] = p_kw[rows], q_kvar[rows], self.t_s
+        through = rows[self._rng.random(len(rows)) >= self._links.loss]
+        self._orders.append((self.t_s + self._links.order_s, through, p_kw[through], q_kvar[through]))

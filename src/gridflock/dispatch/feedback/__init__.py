@@ -9,7 +9,7 @@ grids", IEEE Trans. Control of Network Systems 6(3), 2019). What is handed in, a
 of the feeder or the m rows in sight:
 
 * ``Sight``: readings with the moment they were taken, limits, noise, usual drift, ramp limits, and
-  ``Effects``: sensitivities by port, made anew by a slow task. Nothing is done about what is not in sight.
+  sensitivities by port (``effects``), made anew by a slow task. Nothing is done about what is not in sight.
 * ``Powers`` wanted: the targets before feedback, or what a resource does unasked; NaN leaves it alone.
 * ``Standing``: what each is known to do and since when, from acknowledgements or telemetry. Orders that were
   not answered are not in it; they are neither waited for nor asked for twice.
@@ -17,17 +17,23 @@ of the feeder or the m rows in sight:
 
 The answer holds targets for all rows, the rows held with the limit that holds each (``said`` puts it into
 words), what no resource could mend (``slack``), and the ``Feedback`` to hand in next time;
-``Feedback.none(n, m)`` begins.
+``Feedback.none(n)`` begins. Rows may come and go: what is known of one follows its name.
+
+A watchdog judges the readings and the answers of the feeder. Where they are not to be trusted ``mode`` is
+``Mode.LOCAL``, all targets are NaN, and one ``alarm`` says why: orders are left to run out, and devices
+follow their own policies (``_local.py``) until it has been calm for a while.
 """
 
-from gridflock.dispatch.feedback._correct import Correction, Feedback, Tuning, correct, said
-from gridflock.dispatch.feedback._sight import Able, Effects, Powers, Quantity, Sight, Standing, effects
+from gridflock.dispatch.feedback._correct import correct, said
+from gridflock.dispatch.feedback._sight import Able, Powers, Quantity, Sight, Standing, effects
+from gridflock.dispatch.feedback._state import Correction, Feedback, Tuning
+from gridflock.dispatch.feedback._watch import Mode
 
 __all__ = [
     "Able",
     "Correction",
-    "Effects",
     "Feedback",
+    "Mode",
     "Powers",
     "Quantity",
     "Sight",

@@ -2,111 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
 from gridflock.dispatch.feedback._level import Levels, Past, between, heard, rebased, weighed
 from gridflock.dispatch.feedback._sight import UNIT_WORDS, Able, Float, Powers, Quantity, Sight, Standing
 from gridflock.dispatch.feedback._solve import Program, Solved, solve
+from gridflock.dispatch.feedback._state import Correction, Feedback, Tuning
+from gridflock.dispatch.feedback._watch import Mode, Watch, answers, judged
 from gridflock.units import Kvar, Kw, Mask, Rows
 
 _MOVED_KW = 1e-6
 READINGS = 2
 """A margin is never more than the error of so many readings' mean and the drift since."""
+_CLEAR = 5.0
+"""Standard deviations beyond which a new row's violation is no noise."""
 _SLOWEST_S = 1e-3
 _LEAST = 0.2
 """What orders do is never taken for less, as a part of what they should."""
 _UNITS = np.array([0.01, 1.0, 1.0])
 """What counts as one of a quantity, by ``Quantity``: a hundredth pu, an ampere, a kW."""
-
-
-@dataclass(frozen=True, slots=True)
-class Tuning:
-    """How feedback acts.
-
-    Attributes:
-        sigmas: standard deviations of a level's error that stay free beside a limit.
-        reach_s: how long an order takes to be followed; the level is looked at so much later.
-        release_s: what is held is given back in so long, once limits leave room.
-        active: how readily a kW moves beside a kvar.
-        doubt: error of the sensitivities, as a part of an effect.
-        stale_s: an older reading says nothing.
-        memory_s: orders are remembered for so long: the longest delay of a reading.
-    """
-
-    sigmas: float = 2.5
-    reach_s: float = 2.0
-    release_s: float = 5.0
-    active: float = 0.03
-    doubt: float = 0.3
-    stale_s: float = 10.0
-    memory_s: float = 12.0
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Feedback:
-    """What one tick leaves to the next: nothing else is remembered.
-
-    Attributes:
-        levels: of every quantity in sight.
-        past: what resources did of late.
-        price: (2m,) of each limit: from above, then from below.
-        by_kw: (n,) correction of the last tick.
-        by_kvar: (n,) the same.
-        p_lo_kw: (n,) what each could do at the last tick.
-        p_hi_kw: (n,) the same.
-        reference: (m,) where a quantity with a ramp limit may start its next step from.
-        now_s: the last tick; -inf before the first.
-    """
-
-    levels: Levels
-    past: Past
-    price: Float
-    by_kw: Kw
-    by_kvar: Kvar
-    p_lo_kw: Kw
-    p_hi_kw: Kw
-    reference: Float
-    now_s: float
-
-    @classmethod
-    def none(cls, n: int, m: int) -> Feedback:
-        """Nothing seen yet, of n resources and m quantities."""
-        return cls(
-            levels=Levels.none(m), past=Past.none(n), price=np.zeros(2 * m),
-            by_kw=np.zeros(n), by_kvar=np.zeros(n), p_lo_kw=np.zeros(n), p_hi_kw=np.zeros(n),
-            reference=np.full(m, np.nan), now_s=-np.inf,
-        )  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Correction:
-    """What feedback makes of the targets of n resources, with m rows in sight.
-
-    Attributes:
-        p_kw: (n,) target; NaN where nobody asked and nothing is moved.
-        q_kvar: (n,) the same; NaN where a resource has no reactive power.
-        held: int32 (h,) resources whose target was moved.
-        by: int32 (h,) row of ``Sight`` that moved each most.
-        level: (m,) what each quantity is believed to be when orders are followed; NaN where not seen.
-        slack: (m,) by how much each is expected to stay beyond its limit and margin.
-        margin: (m,) room kept free beside its limits.
-        state: for the next tick.
-        climbs: steps the solver took.
-        exact: whether it came to its end.
-    """
-
-    p_kw: Kw
-    q_kvar: Kvar
-    held: Rows
-    by: Rows
-    level: Float
-    slack: Float
-    margin: Float
-    state: Feedback
-    climbs: int
-    exact: bool
 
 
 def correct(
@@ -134,42 +50,74 @@ def correct(
         Targets inside ``able``; what is silent or not asked stays as it is.
     """
     tuning = tuning or Tuning()
+    state = state.fitted(sight)
     doing_p, doing_q = _doing(state, standing, wanted)
     before = rebased(state.past, _by_itself(state, doing_p, able)) if len(state.past.at_s) else state.past
     past = heard(before, doing_p, doing_q, standing.since_s, now_s, tuning.memory_s)
-    levels = _levels(state.levels, sight, past, now_s, tuning)
+    levels, watch = _read(state, sight, past, now_s, tuning)
     level, margin = _ahead(levels, sight, past, now_s, tuning)
     high, low, reference = _limits(state, sight, levels, margin, now_s, tuning)
-    ports = sight.effects.ports
-    column = np.concatenate([sight.effects.column, sight.effects.column + ports])
     free = able.answers & (sight.effects.column >= 0) & np.isfinite(wanted.p_kw)
-    room = _rooms(high - level, level - low, levels)
     kept = _kept(state, now_s, tuning)
-    anchor = np.concatenate(
-        [
-            np.nan_to_num(wanted.p_kw) + kept * state.by_kw - doing_p,
-            np.nan_to_num(wanted.q_kvar) + kept * state.by_kvar - doing_q,
-        ]
+    anchor = (
+        np.nan_to_num(wanted.p_kw) + kept * state.by_kw - doing_p,
+        np.nan_to_num(wanted.q_kvar) + kept * state.by_kvar - doing_q,
     )
-    ease = np.concatenate([able.ease * tuning.active, able.ease])
-    program = Program(
-        sight.effects.matrix, room, np.maximum(room, 0.0), _UNITS[sight.quantity] / levels.gain,
-        np.where(column < 0, 0, column).astype(np.int32), ease, anchor, anchor, anchor,
-    )  # fmt: skip
+    program = _program(sight, levels, high - level, low - level, able, anchor, tuning)
     found = _within_discs(program, state.price, able, free, doing_p, doing_q, wanted)
+    unit = _UNITS[sight.quantity]
+    violation = np.fmax(levels.value - sight.high, sight.low - levels.value) / unit
+    watch, alarm = judged(watch, sight, violation, np.isfinite(level), tuning.trust, now_s, exact=found.exact)
+    after = replace(
+        state, levels=levels, past=past, reference=reference, watch=watch, now_s=now_s,
+        p_lo_kw=able.p_lo_kw, p_hi_kw=able.p_hi_kw,
+    )  # fmt: skip
+    if watch.mode is Mode.LOCAL:
+        return _left_alone(after, level, margin, alarm)
     n = len(doing_p)
     p_kw, q_kvar = doing_p + found.x[:n], doing_q + found.x[n:]
+    reactive = able.q_most_kvar > 0.0
     by_kw = np.where(free, p_kw - np.nan_to_num(wanted.p_kw), 0.0)
-    by_kvar = np.where(free, q_kvar - np.nan_to_num(wanted.q_kvar), 0.0)
-    by_kvar = np.where(able.q_most_kvar > 0.0, by_kvar, 0.0)
+    by_kvar = np.where(free & reactive, q_kvar - np.nan_to_num(wanted.q_kvar), 0.0)
     held, by = _holders(found, sight, by_kw, by_kvar)
     grown = level + levels.gain * found.growth
     beyond = np.nan_to_num(np.fmax(grown - high, low - grown))
-    after = Feedback(levels, past, found.price, by_kw, by_kvar, able.p_lo_kw, able.p_hi_kw, reference, now_s)
     return Correction(
-        np.where(np.isfinite(wanted.p_kw), p_kw, np.nan),
-        np.where(able.q_most_kvar > 0.0, q_kvar, np.nan),
-        held, by, grown, np.maximum(beyond, 0.0), margin, after, found.climbs, found.exact,
+        np.where(np.isfinite(wanted.p_kw), p_kw, np.nan), np.where(reactive, q_kvar, np.nan), held, by, grown,
+        np.maximum(beyond, 0.0), margin, replace(after, price=found.price, by_kw=by_kw, by_kvar=by_kvar),
+        watch.mode, alarm, found.climbs, found.exact,
+    )  # fmt: skip
+
+
+def _left_alone(state: Feedback, level: Float, margin: Float, alarm: str) -> Correction:
+    """No targets: devices follow their own policies, and what was held is forgotten."""
+    none, nobody = np.full(len(state.by_kw), np.nan), np.zeros(0, dtype=np.int32)
+    forgotten = replace(
+        state, price=np.zeros_like(state.price), by_kw=np.zeros(len(none)), by_kvar=np.zeros(len(none))
+    )
+    return Correction(
+        none, none, nobody, nobody, level, np.zeros(len(level)), margin, forgotten, Mode.LOCAL, alarm, 0,
+        exact=True,
+    )  # fmt: skip
+
+
+def _program(
+    sight: Sight,
+    levels: Levels,
+    above: Float,
+    below: Float,
+    able: Able,
+    anchor: tuple[Kw, Kvar],
+    tuning: Tuning,
+) -> Program:
+    """The program of changes from what is being done; its bounds come with the discs."""
+    column, room = sight.effects.column, _rooms(above, -below, levels)
+    both = np.concatenate([column, column + sight.effects.ports])
+    x = np.concatenate(anchor).astype(np.float64)
+    return Program(
+        sight.effects.matrix, room, np.maximum(room, 0.0), _UNITS[sight.quantity] / levels.gain,
+        np.where(np.tile(column, 2) < 0, 0, both).astype(np.int32),
+        np.concatenate([able.ease * tuning.active, able.ease]), x, x, x,
     )  # fmt: skip
 
 
@@ -215,12 +163,15 @@ def _by_itself(state: Feedback, doing_p: Kw, able: Able) -> Kw:
     return grown
 
 
-def _levels(levels: Levels, sight: Sight, past: Past, now_s: float, tuning: Tuning) -> Levels:
-    """Levels with the readings that are new and believed."""
+def _read(state: Feedback, sight: Sight, past: Past, now_s: float, tuning: Tuning) -> tuple[Levels, Watch]:
+    """Levels with the readings that are new and believed, and what they say of earlier orders."""
+    levels = state.levels
     believed = np.isfinite(sight.value) & (now_s - sight.at_s <= tuning.stale_s) & (sight.at_s <= now_s)
     fresh = believed & (sight.at_s > levels.seen_s)
     by_orders = between(sight, past, levels.seen_s, np.where(fresh, sight.at_s, levels.seen_s))
-    return weighed(levels, sight, by_orders, fresh, tuning.doubt)
+    dt = now_s - state.now_s if np.isfinite(state.now_s) else 0.0
+    watch = answers(state.watch, sight, levels, by_orders, fresh, dt)
+    return weighed(levels, sight, by_orders, fresh, tuning.doubt), watch
 
 
 def _ahead(levels: Levels, sight: Sight, past: Past, now_s: float, tuning: Tuning) -> tuple[Float, Float]:
@@ -233,7 +184,9 @@ def _ahead(levels: Levels, sight: Sight, past: Past, now_s: float, tuning: Tunin
     # Just after a jump a level is as unsure as one reading: waiting for more of them beats moving everybody.
     usual = sight.noise**2 / READINGS + sight.drift**2 * lead
     var = np.minimum(np.maximum(var, 0.0), usual)
-    return level, tuning.sigmas * np.sqrt(var)
+    # Of thousands of first readings some are far off: until there are a few, only what is clear counts.
+    young = levels.seen_s - levels.first_s < tuning.settle_s
+    return level, np.where(young, -_CLEAR, tuning.sigmas) * np.sqrt(var)
 
 
 def _limits(

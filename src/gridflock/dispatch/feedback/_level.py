@@ -54,6 +54,7 @@ class Levels:
         gain: (m,) what orders do to the quantity, as a part of what its sensitivities say.
         gain_var: (m,) variance of that.
         surprise: (m,) running mean of readings' misses, in standard deviations.
+        first_s: (m,) when the first reading was taken; +inf before it.
         seen_s: (m,) when the newest reading was taken; -inf before the first.
     """
 
@@ -65,13 +66,15 @@ class Levels:
     gain: Float
     gain_var: Float
     surprise: Float
+    first_s: Float
     seen_s: Float
 
     @classmethod
     def none(cls, m: int) -> Levels:
         """Nothing read yet."""
         zero = np.zeros(m)
-        return cls(np.full(m, np.nan), zero, zero, zero, zero, zero + 1.0, zero, zero, np.full(m, -np.inf))
+        never = np.full(m, np.inf)
+        return cls(np.full(m, np.nan), zero, zero, zero, zero, zero + 1.0, zero, zero, never, -never)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -136,10 +139,15 @@ def between(sight: Sight, past: Past, first_s: Float, last_s: Float) -> Float:
     first, last = (
         np.clip(np.searchsorted(past.at_s, at_s, side="right") - 1, 0, many - 1) for at_s in (first_s, last_s)
     )
-    change = _sums(sight, past.p_kw - past.p_kw[-1], past.q_kvar - past.q_kvar[-1])
-    if not change.any():
-        return np.zeros(sight.m)
-    return _carried(sight, change, last) - _carried(sight, change, first)
+    pairs, at = np.unique(first * many + last, return_inverse=True)
+    sums, ends = (
+        _sums(sight, past.p_kw - past.p_kw[-1], past.q_kvar - past.q_kvar[-1]),
+        np.divmod(pairs, many),
+    )
+    change, found = sums[ends[1]] - sums[ends[0]], np.zeros(sight.m)
+    if change.any():
+        carried(sight.effects.matrix, change, at.astype(np.int32), found)
+    return found
 
 
 def _sums(sight: Sight, p_kw: Kw, q_kvar: Kvar) -> Float:
@@ -151,12 +159,6 @@ def _sums(sight: Sight, p_kw: Kw, q_kvar: Kvar) -> Float:
         total[k, :ports] = np.bincount(column[there], p_kw[k, there], minlength=ports)
         total[k, ports:] = np.bincount(column[there], q_kvar[k, there], minlength=ports)
     return total
-
-
-def _carried(sight: Sight, change: Float, at: NDArray[np.int64]) -> Float:
-    found = np.zeros(sight.m)
-    carried(sight.effects.matrix, np.ascontiguousarray(change), at.astype(np.int32), found)
-    return found
 
 
 def weighed(levels: Levels, sight: Sight, by_orders: Float, fresh: Mask, doubt: float) -> Levels:
@@ -206,6 +208,7 @@ def weighed(levels: Levels, sight: Sight, by_orders: Float, fresh: Mask, doubt: 
         gain=gain,
         gain_var=np.where(first, doubt**2, np.maximum(gain_var - on_gain * gain_var * by_orders, 0.0)),
         surprise=np.where(first, 0.0, surprise),
+        first_s=np.where(first, sight.at_s, levels.first_s),
         seen_s=np.where(fresh, sight.at_s, levels.seen_s),
     )
 

@@ -28,10 +28,12 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 AT_ONCE = 8
 """Broken rows taken in before prices are climbed again."""
 PASSES = 60
-CLIMBS = 200
+WORK = 1e9
+"""Products that may be spent on curvatures: a program that needs more is late."""
 SEARCH = 60
-EXACT = 1e-10
-"""A row, scaled to unit effect, holds when it misses by no more than this part of what can be moved."""
+EXACT, ENDED = 1e-10, 1e-7
+"""A row, scaled to unit effect, holds when it misses by no more than this part of what can be moved; where
+rounding ends the climb before, the second is enough."""
 ENOUGH = 1e-4
 """Least rise of the dual, as a part of what its slope promises, for which a clipped step is taken whole."""
 HOLDS = 1e-9
@@ -113,7 +115,7 @@ def _from(program: Program, price: Float) -> Solved:
     x, total, growth = np.empty(len(anchor)), np.empty(len(of.effect)), np.empty(m)
     whole = np.zeros(len(of.effect))
     np.add.at(whole, of.column, np.where(of.high > of.low, of.ease, 0.0))
-    y, exact, climbs = price[taken], False, 0
+    y, exact, climbs, work = price[taken], False, 0, WORK
     for _ in range(PASSES):
         rows = of.effect[:, taken % m] * np.where(taken < m, 1.0, -1.0)
         size = np.sqrt((rows**2 * whole[:, None]).sum(axis=0))
@@ -121,16 +123,18 @@ def _from(program: Program, price: Float) -> Solved:
         y = np.clip(y * size, 0.0, TOP * most)
         count = _climb(
             rows / size, of.room[taken] / size, of.wall[taken] / size, CAP * most, TOP * most, y,
-            of.column, of.ease, anchor, of.low, of.high, x, total, EXACT * most,
+            of.column, of.ease, anchor, of.low, of.high, x, total, EXACT * most, ENDED * most,
+            int(work / (rows.size * (len(taken) + 1) + 1)),
         )  # fmt: skip
         y = y / size
         climbs += abs(count)
+        work -= abs(count) * (rows.size * (len(taken) + 1.0))
         _grow(of.effect, total, growth)
         beyond = (np.concatenate([growth, -growth]) - of.room) / unit
         beyond[taken] = 0.0
         new = np.argpartition(-beyond, min(AT_ONCE, 2 * m - 1))[:AT_ONCE]
         new = np.sort(new[beyond[new] > HOLDS])
-        if not len(new):
+        if not len(new) or count < 0:
             exact = count >= 0
             break
         kept = y > 0.0
@@ -155,6 +159,9 @@ def _grow(effect: Matrix, total: Float, growth: Float) -> None:
 @compiled
 def carried(effect: Matrix, change: Float, at: Rows, out: Float) -> None:
     """What changes (k, C) of the columns do to rows, row r taking the change numbered ``at[r]``."""
+    if len(change) == 1:
+        _grow(effect, change[0], out)
+        return
     out[:] = 0.0
     for c in range(len(effect)):
         used = False
@@ -394,7 +401,7 @@ def _clipped(
 def _climb(
     a: Float, room: Float, wall: Float, cap: float, top: float, y: Float,
     column: Rows, ease: Float, anchor: Float, low: Float, high: Float,
-    x: Float, total: Float, enough: float,
+    x: Float, total: Float, enough: float, ended: float, most: int,
 ) -> int:  # fmt: skip
     """Climb the dual over a few rows ``a`` (C, k) of unit effect, from ``y`` in place; ``x`` is its answer.
 
@@ -405,7 +412,7 @@ def _climb(
     give, price, step = np.empty(columns), np.empty(columns), np.empty(columns)
     act, slope, upper, lower = np.empty(k), np.empty(k), np.empty(k), np.empty(k)
     free, d, h, tried = np.empty(k, dtype=np.int32), np.empty(k), np.empty((k, k)), np.empty(k)
-    for count in range(CLIMBS):
+    for count in range(most):
         _dual(a, room, wall, cap, y, price, column, ease, anchor, low, high)
         _respond(price, column, ease, anchor, low, high, x, total, give)
         act[:] = 0.0
@@ -425,5 +432,5 @@ def _climb(
         ) and not _along(
             a, y, act, slope, upper, lower, free, many, d, price, step, column, ease, anchor, low, high
         ):  # fmt: skip
-            return -count - 1
-    return -CLIMBS
+            return count if worst <= ended else -count - 1
+    return -most - 1
