@@ -11,8 +11,11 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from gridflock.dispatch import Response, arbitrate
+from gridflock.dispatch import Response, arbitrate, step
+from gridflock.dispatch._expect import Odds
+from gridflock.dispatch.feedback import Quantity, Sight, effects
 from gridflock.fleet import capability
+from gridflock.fleet._health import Health
 from gridflock.model import BoundSource, Envelope, OutcomeStatus, Priority
 from gridflock.schema import Family, Kind
 
@@ -118,8 +121,15 @@ def response_of(rng, image):
     ordered = np.where(
         rng.random(n) < 0.5, np.nan, able.p_lo_kw + rng.random(n) * (able.p_hi_kw - able.p_lo_kw)
     )
+    knows = rng.random() < 0.5
+    asked = rng.integers(-1, n, 4 * n).astype(np.int32), rng.integers(0, 5, 4 * n).astype(np.uint8)
     return dataclasses.replace(
-        Response.empty(n, next_id=100),
+        Response.empty(n, next_id=100, health=health_of(*asked) if knows else None),
+        before_kw=np.where(rng.random(n) < 0.3, np.nan, np.nan_to_num(image.p_kw)),
+        since_s=np.where(rng.random(n) < 0.5, -1, NOW_S - rng.integers(1, 400, n)),
+        judged=rng.random(n) < 0.5,
+        lost_s=np.where(rng.random(n) < 0.2, NOW_S - rng.integers(0, 300, n), -1),
+        told_s=NOW_S - 60 if knows else -1,
         ordered_kw=ordered,
         order_id=np.where(np.isnan(ordered), -1, np.arange(n)),
         asked_s=np.full(n, NOW_S - 60),
@@ -130,6 +140,13 @@ def response_of(rng, image):
         short_side=rng.integers(-1, 2, n).astype(np.int8),
         short_until_s=np.where(rng.random(n) < 0.1, NOW_S + 300, -1),
     )
+
+
+def health_of(rows, status):
+    """What is known of the fleet after some outcomes."""
+    health = Health(FLEET)
+    health.learn(rows, status, NOW_S - 3_600)
+    return health.evidence
 
 
 def run(situation, **change):
@@ -158,9 +175,10 @@ def obeying(image, response, now_s):
     return dataclasses.replace(image, now_s=now_s, heard_s=np.full(image.n, now_s), p_kw=p_kw)
 
 
-def now_kw(decision, image):
-    """Targets, and the present power of those that nobody asked."""
-    return np.where(np.isnan(decision.targets.p_kw), np.nan_to_num(image.p_kw), decision.targets.p_kw)
+def now_kw(decision):
+    """Targets, and what those that nobody asked are taken to do."""
+    targets = decision.targets
+    return np.where(np.isnan(targets.p_kw), targets.present_kw, targets.p_kw)
 
 
 @given(situations())
@@ -181,9 +199,8 @@ def test_orders_lie_within_capability_and_nameplate(situation):
 @given(situations())
 def test_shortfalls_add_up(situation):
     """Asked − given is the sum of its causes; given is the sum of the members' targets."""
-    image = situation[0]
     decision = run(situation)
-    p_kw = now_kw(decision, image)
+    p_kw = now_kw(decision)
     for grant in decision.grants:
         assert grant.given_kw == pytest.approx(p_kw[ROWS[grant.proposal.group]].sum(), abs=1e-6)
         assert grant.shortfall_kw == pytest.approx(sum(grant.causes.values()), abs=1e-6)
@@ -205,11 +222,15 @@ def test_every_row_has_one_target_and_one_source(situation):
 
 @given(situations(bounds=False), st.integers(0, 2**32))
 def test_lesser_wishes_move_no_weightier_ones(situation, seed):
-    """Adding a wish of less priority, a want or bounds, changes no row that a weightier want holds."""
+    """Adding a wish of less priority, a want or bounds, changes no row that a weightier want holds.
+
+    While an event comes in it holds only those of its members whose turn has come.
+    """
     image, _, _, proposals, response = situation[:5]
     less = wish_of(np.random.default_rng(seed), "less", Priority.REGULATION)
-    before = decide(image, GROUPS, proposals, response=response).targets
-    after = decide(image, GROUPS, [*proposals, less], response=response).targets
+    at_once = world.free_policy(ramp_s=0)
+    before = decide(image, GROUPS, proposals, response=response, policy=at_once).targets
+    after = decide(image, GROUPS, [*proposals, less], response=response, policy=at_once).targets
     held = before.source >= 0
     assert np.array_equal(after.p_kw[held], before.p_kw[held])
     assert np.array_equal(after.source[held], before.source[held])
@@ -575,6 +596,129 @@ def test_arbitration_alone_agrees_with_the_step(situation):
     """``arbitrate`` on the narrowed capability is what ``step`` orders from."""
     image, _, _, proposals, response = situation[:5]
     decision = decide(image, GROUPS, proposals, response=response)
-    ready = response.expired(image.now_s)
-    targets = arbitrate(proposals, ROWS.__getitem__, image, decision.capability, ready.ordered_kw)
-    assert same(targets, decision.targets)
+    ready = response.expired(image.now_s).observed(image, capability(image))
+    odds, ramps = Odds.of(ready, image), decision.response.ramps
+    weighed = [image, decision.capability, ready.ordered_kw]
+    targets = arbitrate(proposals, ROWS.__getitem__, *weighed, odds=odds, ramps=ramps)
+    left_out = {"present_kw"} if odds is None else set()
+    for name in {f.name for f in dataclasses.fields(targets)} - left_out:
+        assert same(getattr(targets, name), getattr(decision.targets, name)), name
+
+
+@given(st.integers(0, 2**32), st.booleans())
+@settings(max_examples=25)
+def test_every_order_is_acknowledged_or_expires(seed, knows):
+    """Whatever is answered, late or never: no order is awaited beyond the window, none outlives its end."""
+    rng = np.random.default_rng(seed)
+    image, n = image_of(rng.integers(2**32)), len(FLEET.ids)
+    health = Health(FLEET).evidence if knows else None
+    response, ids, on_the_way = Response.empty(n, health=health), [], []
+    for tick in range(8):
+        now_s = NOW_S + 60 * tick
+        image = obeying(image, response, now_s)
+        wish = wish_of(rng, "w", bounds=False)
+        decision = decide(image, GROUPS, [wish], response=response)
+        again = decide(image, GROUPS, [wish], response=response)
+        assert same(again.orders, decision.orders)
+        response, orders = decision.response, decision.orders
+        ids += orders.order_id.tolist()
+        on_the_way.append(orders)
+        late = on_the_way[rng.integers(len(on_the_way))]
+        status = rng.integers(0, 5, len(late.index)).astype(np.uint8)
+        chosen = rng.random(len(late.index)) < 0.6
+        rows, outcomes = world.answers(late, time_s=now_s, chosen=chosen)
+        outcomes = dataclasses.replace(outcomes, status=status[chosen])
+        response = response.heard(rows, outcomes, now_s)
+        later = response.expired(now_s + 60)
+        waiting = ~later.answered
+        assert (later.asked_s[waiting] + later.patience.answer_s > now_s + 60).all()
+        assert (later.expires_s[later.order_id >= 0] > now_s + 60).all()
+    assert ids == sorted(set(ids))
+    anew = decide(image, GROUPS, [wish], response=Response.empty(n, response.next_id))
+    assert not set(anew.orders.order_id.tolist()) & set(ids)
+
+
+def test_wishes_that_cannot_be_meant_are_refused_by_name():
+    """Contradictory, over before they began or before the last tick, and beyond their author's authority."""
+    image = image_of(1, trouble=False)
+    good = want("good", "type/battery_home", 5.0)
+    wishes = [
+        good,
+        good,
+        want("twice", "all", 1.0),
+        want("twice", "all", 2.0),
+        want("never", "all", 1.0, start_s=NOW_S, until_s=NOW_S),
+        want("past", "all", 1.0, start_s=NOW_S - 900, until_s=NOW_S - 100),
+        want("proud", "all", 1.0, Priority.SAFETY),
+        want("later", "gone tomorrow", 1.0, start_s=NOW_S + 900, until_s=NOW_S + 1_800),
+    ]
+    response = dataclasses.replace(Response.empty(image.n), told_s=NOW_S - 60)
+    policy = world.free_policy(authority={"*": Priority.OPERATOR})
+    decision = decide(image, GROUPS, wishes, response=response, policy=policy)
+    assert [grant.proposal.id for grant in decision.grants] == ["good"]
+    refused = {fault.ids[0]: fault.field for fault in decision.rejected}
+    assert refused == {"twice": "id", "never": "until_s", "past": "until_s", "proud": "priority"}
+
+
+def test_who_hardly_ever_responds_is_fixed_but_for_probes():
+    """A device that kept nothing of many orders counts with what it does, but for turns to show better."""
+    image = image_of(1, trouble=False)
+    row = int(ROWS["type/battery_home"][0])
+    known = health_of(np.full(60, row, np.int32), np.full(60, OutcomeStatus.REFUSED, np.uint8))
+    response = Response.empty(image.n, health=known)
+    asked = []
+    for turn in range(12):
+        now_s = NOW_S + 900 * turn
+        later = obeying(image, response, now_s)
+        wish = want("w", "type/battery_home", 12.0, until_s=NOW_S + 86_400)
+        decision = decide(later, GROUPS, [wish], response=response)
+        able = decision.capability
+        asked.append(able.p_lo_kw[row] < able.p_hi_kw[row])
+    assert sum(asked) == 3
+
+
+def sight_of(level, high):
+    """One voltage that every battery raises by a thousandth per kW; limit ``high``."""
+    column = np.where(FLEET.family == Family.STORAGE, 0, -1).astype(np.int32)
+    by = np.array([[1e-3]], np.float32)
+    one, volts = np.ones(1), np.array([Quantity.VOLTAGE], np.uint8)
+    return Sight(
+        names=("voltage at bus 83 phase a",),
+        quantity=volts,
+        value=one * level,
+        at_s=one * NOW_S,
+        low=-np.inf * one,
+        high=one * high,
+        noise=1e-6 * one,
+        drift=1e-9 * one,
+        ramp=np.inf * one,
+        effects=effects(by, by, column, volts),
+    )
+
+
+def test_what_the_network_holds_is_named_and_the_rest_re_split():
+    """Batteries at their voltage limit stay there; others of the group give the rest, or it is named."""
+    image = image_of(1, trouble=False)
+    batteries, cars = ROWS["type/battery_home"], ROWS["type/ev_v2g"]
+    present = float(image.p_kw[batteries].sum())
+    wish = [want("w", "type/battery_home", present + 8.0)]
+    free = decide(image, GROUPS, wish)
+    assert free.grants[0].given_kw == pytest.approx(present + 8.0, abs=1e-6)
+    sight = sight_of(1.049, 1.05)
+    decision = step_with(image, wish, sight)
+    grant = next(grant for grant in decision.grants if grant.proposal.id == "w")
+    assert grant.given_kw <= present + 1.2
+    assert grant.shortfall_kw == pytest.approx(sum(grant.causes.values()), abs=1e-6)
+    assert any("voltage at bus 83 phase a, measured 1.0490 pu" in cause for cause in grant.causes)
+    both = step_with(image, [want("w", "all", float(np.nan_to_num(image.p_kw).sum()) + 6.0)], sight)
+    grant = next(grant for grant in both.grants if grant.proposal.id == "w")
+    assert grant.given_kw == pytest.approx(grant.asked_kw, abs=0.5)
+    assert len(cars)
+    quiet = step_with(image, wish, sight_of(1.0, 1.05))
+    assert same(quiet.orders, free.orders)
+
+
+def step_with(image, wishes, sight):
+    """A tick with something in sight."""
+    response = Response.empty(image.n)
+    return step(image, None, [], wishes, ROWS, response, world.free_policy(), sight=sight)

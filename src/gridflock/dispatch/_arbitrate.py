@@ -61,6 +61,7 @@ class Targets:
     Attributes:
         p_kw: float64 (n,) target; NaN for rows nobody asked.
         source: int16 (n,) position in ``proposals``; -1 for rows nobody asked.
+        present_kw: float64 (n,) what each row is taken to do now; it counts where nobody asked.
         proposals: the wishes that were weighed, weightiest first.
         grants: one per proposal, in the same order.
         follows: signals that are followed, for the next tick.
@@ -68,6 +69,7 @@ class Targets:
 
     p_kw: Kw
     source: NDArray[np.int16]
+    present_kw: Kw
     proposals: tuple[Proposal, ...]
     grants: tuple[Grant, ...]
     follows: tuple[Following, ...] = ()
@@ -132,7 +134,7 @@ def arbitrate(
     grants = _grants(desk, ranked, members, granted, entered)
     if held is not None and held.wishes:
         grants = tuple(_by_network(grant, rows, held) for grant, rows in zip(grants, members, strict=True))
-    return Targets(desk.target, desk.source, ranked, grants, tuple(desk.follows))
+    return Targets(desk.target, desk.source, desk.present, ranked, grants, tuple(desk.follows))
 
 
 def _enter(desk: Desk, without: Desk, place: NDArray[np.int16], moving: Sequence[Ramp]) -> None:

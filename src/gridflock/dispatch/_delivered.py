@@ -60,7 +60,7 @@ def compare(rows: Rows, ordered_kw: Kw, before_kw: Kw, image: Image, able: Capab
     missing = (np.abs(off) > step) & ~follows
     known = np.isfinite(present)
     kept = np.where(clear, np.clip(np.nan_to_num(share), 0.0, 1.0), 1.0)
-    return Delivered(missing & known, known, kept, np.sign(off).astype(np.int8))
+    return Delivered(missing & known, known, kept, np.sign(np.nan_to_num(off)).astype(np.int8))
 
 
 def believed_kw(image: Image, quiet: Mask) -> Kw:

@@ -8,7 +8,7 @@ another bound of at least their weight protects.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -145,9 +145,9 @@ class Desk:
             share, wanted = share_of(rest), rest
             expected = float(share.p_kw.sum())
         else:
-            within = _within(proposal, fixed, share_of)
             confidence = confidence_of(proposal.priority)
-            share, wanted, expected = enough(rest, rows, within, self._odds, self._able, confidence)
+            within = proposal.p_lo_kw - fixed, proposal.p_hi_kw - fixed
+            share, wanted, expected = enough(rest, rows, share_of, self._odds, self._able, confidence, within)
         self.target[rows] = share.p_kw
         self.source[rows] = k
         self._open[rows] = False
@@ -186,6 +186,7 @@ class Desk:
         there = np.where(free, own, without.target)
         mixed = between(there, self.target, share, columns["on_off"] == 1, columns["p_floor_kw"])
         out = (share <= 0.0) & free & ~(leaving & np.isfinite(self._previous))
+        out |= free & np.isnan(self.target)
         back = (share <= 0.0) & ~free
         self.target = np.where(out, np.nan, mixed)
         self.source = np.where(out, UNASKED, np.where(back, place[without.source], self.source))
@@ -361,15 +362,6 @@ class Desk:
         level = np.where((size > 0) & (size < floor), np.clip(snapped, lo, hi), level)
         nearer = np.where(level - lo < hi - level, lo, hi)
         return np.where(columns["on_off"][rows] == 1, nearer, level)
-
-
-def _within(proposal: Proposal, fixed: float, share_of: Callable[[float], Split]) -> Callable[[float], Split]:
-    """Splits that keep to the wish's own bounds, whatever is expected to be lost."""
-
-    def share(sum_kw: float) -> Split:
-        return share_of(min(max(sum_kw, proposal.p_lo_kw - fixed), proposal.p_hi_kw - fixed))
-
-    return share
 
 
 class _Sums:

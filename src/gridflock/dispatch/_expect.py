@@ -115,6 +115,7 @@ def enough(
     odds: Odds,
     able: Capability,
     confidence: float,
+    within: tuple[float, float],
 ) -> tuple[Split, float, float]:
     """Order so much that what is expected meets what was asked.
 
@@ -128,6 +129,7 @@ def enough(
         odds: how likely each brings what it is asked for.
         able: (n,) what the rows can do.
         confidence: probability with which the sum shall be met.
+        within: least and most that may be ordered, whatever is expected.
 
     Returns:
         The split to order, of which sum it is, and the mean of what it brings.
@@ -136,6 +138,7 @@ def enough(
     slope = max(float(odds.likely[rows[~sure]].mean()), _LEAST_SLOPE) if not sure.all() else 1.0
     wanted, best = float(odds.standing_kw[rows].sum()), (np.inf, Split(np.zeros(0), 0.0, {}), 0.0, 0.0)
     for _ in range(_ROUNDS):
+        wanted = min(max(wanted, within[0]), within[1])
         share = share_of(wanted)
         least, likely = odds.expected_kw(rows, share.p_kw, sure)
         margin = odds.margin_kw(rows, share.p_kw, sure, confidence) if confidence > 0.5 else 0.0

@@ -8,11 +8,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridflock.dispatch._response import Response
-from gridflock.dispatch.feedback import Able, Correction, Feedback, Powers, Sight, Standing, correct, said
+from gridflock.dispatch.feedback import (
+    Able,
+    Correction,
+    Feedback,
+    Mode,
+    Powers,
+    Sight,
+    Standing,
+    Tuning,
+    correct,
+    said,
+)
 from gridflock.fleet import Image, reactive_room
 from gridflock.model import BoundSource, Capability, Priority, Proposal
 from gridflock.schema import Family
-from gridflock.units import NEVER_S, Kvar, Kw
+from gridflock.units import NEVER_S, Kvar, Kw, Mask
 
 _READY = {Family.STORAGE: 1.0, Family.VEHICLE: 1.0, Family.THERMAL: 0.5, Family.GENERATOR: 0.3}
 _LEAST_READY = 0.2
@@ -29,6 +40,9 @@ class Held:
         q_kvar: (n,) its reactive power; NaN where feedback asks for none.
         by: int16 (n,) position in ``wishes`` of what holds it; -1 where it is free.
         lost_kw: (n,) by how much less than was wanted of it; 0 where it is free.
+        left: (n,) rows left to their own policies, because what is measured cannot be trusted: nothing
+            is ordered of them, and orders in force run out.
+        alarm: one sentence in the tick in which that changes, else empty.
         wishes: what holds them, one for each limit.
         state: what feedback knows for the next tick.
     """
@@ -37,6 +51,8 @@ class Held:
     q_kvar: Kvar
     by: NDArray[np.int16]
     lost_kw: Kw
+    left: Mask
+    alarm: str
     wishes: tuple[Proposal, ...]
     state: Feedback
 
@@ -48,6 +64,7 @@ def hold(
     image: Image,
     can: Capability,
     response: Response,
+    tuning: Tuning,
     group: str,
     until_s: int,
 ) -> Held:
@@ -57,34 +74,37 @@ def hold(
     on/off devices stay with what was asked of them.
 
     Args:
-        state: what the last tick left; None before the first, or where other quantities are in sight.
+        state: what the last tick left; None before the first.
         sight: measured quantities and their limits.
         wanted: (n,) targets of arbitration; NaN where nobody asked.
         image: the process image.
         can: what rows can do, as narrowed by who answers.
         response: who has been asked what.
+        tuning: how feedback acts.
         group: group that the holding wishes are said of.
         until_s: end of the holding wishes.
     """
-    n = image.n
-    fits = state is not None and len(state.by_kw) == n and len(state.price) == 2 * sight.m
-    before = state if state is not None and fits else Feedback.none(n, sight.m)
+    before = state if state is not None and len(state.by_kw) == image.n else Feedback.none(image.n)
     present = np.nan_to_num(np.asarray(image.p_kw, dtype=np.float64))
     asked = np.isfinite(wanted.p_kw)
     offered = np.where(image.family == Family.RENEWABLE, can.p_hi_kw, present)
     smooth = (image.columns["on_off"] == 0) & (image.family != Family.NONE)
     aim = np.where(asked, wanted.p_kw, np.where(smooth, np.clip(offered, can.p_lo_kw, can.p_hi_kw), np.nan))
     able = _able(image, can, response, aim, smooth)
-    found = correct(before, sight, Powers(aim, wanted.q_kvar), _standing(image, response), able, image.now_s)
+    standing, aims = _standing(image, response), Powers(aim, wanted.q_kvar)
+    found = correct(before, sight, aims, standing, able, image.now_s, tuning)
     return _held(found, sight, aim, asked, group, image.now_s, until_s)
 
 
 def _held(
-    found: Correction, sight: Sight, aim: Kw, asked: NDArray[np.bool_], group: str, now_s: int, until_s: int
+    found: Correction, sight: Sight, aim: Kw, asked: Mask, group: str, now_s: int, until_s: int
 ) -> Held:
     n = len(aim)
     p_kw, q_kvar, lost = np.full(n, np.nan), np.full(n, np.nan), np.zeros(n)
     by = np.full(n, -1, dtype=np.int16)
+    left = np.full(n, found.mode is Mode.LOCAL) & (sight.effects.column >= 0)
+    if left.any():
+        return Held(p_kw, q_kvar, by, lost, left, found.alarm, (), found.state)
     rows = found.held
     q_kvar[rows] = found.q_kvar[rows]
     moved = rows[np.abs(found.p_kw[rows] - aim[rows]) > _LEAST_KW]
@@ -103,10 +123,10 @@ def _held(
         )
         for row in limits.tolist()
     )
-    return Held(p_kw, q_kvar, by, lost, wishes, found.state)
+    return Held(p_kw, q_kvar, by, lost, left, found.alarm, wishes, found.state)
 
 
-def _able(image: Image, can: Capability, response: Response, aim: Kw, smooth: NDArray[np.bool_]) -> Able:
+def _able(image: Image, can: Capability, response: Response, aim: Kw, smooth: Mask) -> Able:
     """What feedback may do with each row: nothing with on/off devices, nor below a smallest level."""
     floor = image.columns["p_floor_kw"]
     low = np.where(aim >= floor, np.maximum(can.p_lo_kw, floor), can.p_lo_kw)

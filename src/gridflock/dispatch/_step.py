@@ -17,7 +17,7 @@ from gridflock.dispatch._ramp import ramped
 from gridflock.dispatch._reactive import reactive_due, reactive_targets
 from gridflock.dispatch._response import Response
 from gridflock.dispatch._wishes import from_grid, from_plan, in_force, planned_now
-from gridflock.dispatch.feedback import Feedback, Powers, Sight
+from gridflock.dispatch.feedback import Feedback, Powers, Sight, Tuning
 from gridflock.dispatch.guard import Asked, GuardLimits, GuardState, Passed, Rules, guard, revocation
 from gridflock.fleet import Image, capability
 from gridflock.model import BoundSource, Capability, Envelope, Orders, Priority, Proposal, Rejected, Schedule
@@ -45,7 +45,9 @@ class Policy:
         ramp_s: how long events take to come in and to go out, device by device; 0 = at once.
         head_band_kw: how far the feeder's net may drift from the plan, either way, before resources make
             up for what sun, wind and loads are off their forecast; inf = only the planned peak is held.
+        authority: weightiest priority by author, ``"*"`` for those not named; empty = any.
         head_group: group whose sum the feeder-head envelope can move.
+        tuning: how feedback from the network acts.
         guard: engineered limits of one step.
     """
 
@@ -56,7 +58,9 @@ class Policy:
     recovery_s: int = 150
     ramp_s: int = 600
     head_band_kw: float = math.inf
+    authority: Mapping[str, Priority] = field(default_factory=dict)
     head_group: str = "all"
+    tuning: Tuning = field(default_factory=Tuning)
     guard: GuardLimits = field(default_factory=GuardLimits)
 
 
@@ -127,7 +131,7 @@ def step(
     guarded = GuardState.empty(image.n) if guarded is None else guarded
     can = response.narrowed(able, image, None if odds is None else odds.likely)
     can = rules.narrowed(can, image, rows_of)
-    wishes, rejected = _wishes(image, schedule, envelopes, proposals, rows_of, policy)
+    wishes, rejected = _wishes(image, schedule, envelopes, proposals, rows_of, policy, response.told_s)
     ramps = ramped(response.ramps, wishes, response.told_s, now_s, policy.ramp_s)
     planned = planned_now(schedule, image)
     weigh = partial(
@@ -144,13 +148,16 @@ def step(
     )
     targets = weigh()
     q_kvar = reactive_targets(envelopes, rows_of, image, planned.q_kvar)
+    may = (able.hi_source != BoundSource.NOT_READY) & response.willing(now_s)
     if sight is not None:
         wanted, until_s = Powers(targets.p_kw, q_kvar), now_s + policy.valid_s
-        held = hold(feedback, sight, wanted, image, can, response, policy.head_group, until_s)
+        held = hold(feedback, sight, wanted, image, can, response, policy.tuning, policy.head_group, until_s)
         targets = weigh(held=held) if held.wishes else targets
         q_kvar, feedback = np.where(np.isfinite(held.q_kvar), held.q_kvar, q_kvar), held.state
+        may &= ~held.left
+        rejected += [Rejected("feedback", "sight", (), held.alarm)] if held.alarm else []
     response = replace(response, ramps=ramps, follows=targets.follows, told_s=now_s)
-    asked = _asked(image, targets, q_kvar, able, response, policy)
+    asked = _asked(image, targets, q_kvar, may, response, policy)
     passed = guard(asked, image, policy.guard, rules, guarded, rows_of)
     if len(passed.revoke):
         orders = revocation(image, passed.revoke, response.next_id, policy.valid_s)
@@ -167,9 +174,10 @@ def _wishes(
     proposals: Sequence[Proposal],
     rows_of: Mapping[str, Rows],
     policy: Policy,
+    told_s: int,
 ) -> tuple[list[Proposal], list[Rejected]]:
     """Everything that is wanted now, and what of it cannot be weighed."""
-    wishes, rejected = in_force(proposals, rows_of, image.now_s)
+    wishes, rejected = in_force(proposals, rows_of, image.now_s, told_s, policy.authority)
     deadband = policy.deadband_kw, policy.deadband_share
     for more, faults in (
         from_plan(schedule, image, rows_of, policy.head_group, deadband, policy.head_band_kw),
@@ -181,12 +189,11 @@ def _wishes(
 
 
 def _asked(
-    image: Image, targets: Targets, q_kvar: Kvar, able: Capability, response: Response, policy: Policy
+    image: Image, targets: Targets, q_kvar: Kvar, may: Mask, response: Response, policy: Policy
 ) -> Asked:
-    """The candidate orders: what has moved, ends soon, or keeps a sum off."""
+    """The candidate orders to who may be asked: what has moved, ends soon, or keeps a sum off."""
     now_s = image.now_s
     expires_s = _expiry(targets, response, now_s, policy)
-    may = (able.hi_source != BoundSource.NOT_READY) & response.willing(now_s)
     due = may & response.due(targets.p_kw, expires_s, now_s, policy.renew_s)
     due |= _off_sum(may & ~due, targets, response)
     volts = may & reactive_due(q_kvar, response.ordered_kvar, image)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 import numpy as np
 
 from gridflock.fleet import Image
 from gridflock.model import Envelope, Priority, Proposal, Rejected, Schedule
 from gridflock.schema import Family, Kind
-from gridflock.units import Kvar, Kw, Rows
+from gridflock.units import NEVER_S, Kvar, Kw, Rows
 
 _HELD = frozenset({int(Family.STORAGE), int(Family.VEHICLE), int(Family.THERMAL)})
 """Families that are held even where the plan asks for nothing special.
@@ -25,21 +26,56 @@ _HEAD_STALE_S = 300
 
 
 def in_force(
-    proposals: Sequence[Proposal], rows_of: Mapping[str, Rows], now_s: int
+    proposals: Sequence[Proposal],
+    rows_of: Mapping[str, Rows],
+    now_s: int,
+    told_s: int = NEVER_S,
+    authority: Mapping[str, Priority] = MappingProxyType({}),
 ) -> tuple[list[Proposal], list[Rejected]]:
     """Wishes whose time it is, and those that cannot be weighed.
 
-    A group may have vanished since the wish was accepted.
+    A group may have vanished since the wish was accepted. Of two that bear one id and are not the same,
+    neither is weighed: nobody could tell which of them was meant.
+
+    Args:
+        proposals: all there are.
+        rows_of: every group's rows.
+        now_s: this moment.
+        told_s: moment of the last tick: what had ended by then came too late; -1 = there was none.
+        authority: weightiest priority by author; ``"*"`` stands for authors that are not named. Empty =
+            everybody may ask with any.
     """
     wishes, rejected = [], []
-    for proposal in proposals:
-        if proposal.start_s <= now_s < proposal.until_s:
-            fault = _fault(proposal, rows_of)
-            if fault is None:
-                wishes.append(proposal)
-            else:
-                rejected.append(Rejected("proposal", fault[0], (proposal.id,), fault[1]))
+    known: dict[str, Proposal] = {}
+    twice = {p.id for p in proposals if known.setdefault(p.id, p) != p}
+    for proposal in known.values():
+        now = proposal.start_s <= now_s < proposal.until_s
+        fault = _untimely(proposal, told_s) or _beyond(proposal, authority)
+        fault = fault or (_fault(proposal, rows_of) if now else None)
+        if proposal.id in twice:
+            fault = "id", "two different wishes bear it"
+        if fault is not None:
+            rejected.append(Rejected("proposal", fault[0], (proposal.id,), fault[1]))
+        elif now:
+            wishes.append(proposal)
     return wishes, rejected
+
+
+def _untimely(proposal: Proposal, told_s: int) -> tuple[str, str] | None:
+    """Field and rule of a wish that was never in force."""
+    if proposal.until_s <= proposal.start_s:
+        return "until_s", f"{proposal.until_s} is not after its start {proposal.start_s}"
+    if told_s != NEVER_S and proposal.until_s <= told_s:
+        return "until_s", f"{proposal.until_s} had passed at the last tick, {told_s}"
+    return None
+
+
+def _beyond(proposal: Proposal, authority: Mapping[str, Priority]) -> tuple[str, str] | None:
+    """Field and rule of a wish that weighs more than its author may ask with."""
+    may = authority.get(proposal.author, authority.get("*"))
+    if may is None or proposal.priority >= may:
+        return None
+    return "priority", f"{proposal.author!r} may ask with {may.name} at most, not {proposal.priority.name}"
 
 
 def _fault(proposal: Proposal, rows_of: Mapping[str, Rows]) -> tuple[str, str] | None:
