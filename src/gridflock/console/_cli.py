@@ -16,6 +16,7 @@ from gridflock.console._goals import goals, pursue
 from gridflock.console._groups import app as group_app
 from gridflock.console._groups import claim, claims, release
 from gridflock.console._guard import app as guard_app
+from gridflock.console._peer import direct, standing
 from gridflock.console._plan import explain, plan
 from gridflock.console._remote import Remote
 from gridflock.console._replay import replay
@@ -45,8 +46,10 @@ app.command()(plan)
 app.command()(goals)
 app.command()(pursue)
 app.command()(explain)
-for command in (delivery, watch):
-    app.command()(command)
+app.command()(delivery)
+app.command()(watch)
+app.command()(standing)
+app.command()(direct)
 for command in (claims, claim, release):
     app.command()(command)
 Data = Annotated[Path, typer.Option("--data", help="Data folder: ledger, history, users.")]

@@ -21,6 +21,7 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from gridflock import __version__
 from gridflock.console._guard_rest import guard_routes
+from gridflock.console._peer_rest import peer_routes
 from gridflock.record import RecordError
 from gridflock.runtime import AccessDenied, Derms, RequestRejected, Scope, UnknownName, Users, plain
 
@@ -145,6 +146,7 @@ def build(derms: Derms, users: Users) -> FastAPI:
     _regroups(app, derms, authority)
     _compares(app, derms, authority)
     guard_routes(app, derms, authority)
+    peer_routes(app, derms, authority)
     _stream(app, derms, users)
     _pages(app)
     return app

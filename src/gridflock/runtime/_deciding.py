@@ -17,8 +17,8 @@ from gridflock.grid import ControlState, Flow, Violations, head_envelope
 from gridflock.model import Directive, Entry, Envelope, Json, Outcomes, Proposal
 from gridflock.plan.coordination import Status
 from gridflock.plan.network import Round
-from gridflock.runtime._goals import bounds_now
 from gridflock.runtime._allowed import asked, narrowed
+from gridflock.runtime._goals import bounds_now
 from gridflock.runtime._past import Past
 from gridflock.runtime._planning import Planned, Planning, plan_entry
 from gridflock.runtime._settings import Settings

@@ -25,6 +25,7 @@ from gridflock.runtime._goals import stated, strangers, wrong_in_plan
 from gridflock.runtime._guarding import Guarding, Waiting, held_of
 from gridflock.runtime._life import UnknownName
 from gridflock.runtime._loop import Moment
+from gridflock.runtime._peer import Peering
 from gridflock.runtime._plan_views import GoalsView
 from gridflock.runtime._requests import (
     ClaimWords,
@@ -57,7 +58,7 @@ _MOST_OPEN = 200
 _MOST_CLAIMS = 10_000
 
 
-class Derms(Guarding, Comparing):
+class Derms(Guarding, Comparing, Peering):
     """One running system, and what people and programs can ask of it. Thread-safe."""
 
     # ---- verbs ------------------------------------------------------------------------------

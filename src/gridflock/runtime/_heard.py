@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridflock.dispatch import Rules
-from gridflock.model import Entry, Json, Outcomes, Proposal, Readings, Rejected
+from gridflock.model import Directive, Entry, Json, Outcomes, Proposal, Readings, Rejected
 from gridflock.runtime._book import from_head, to_head
+from gridflock.runtime._kept import from_bytes, to_bytes
 from gridflock.schema import TELEMETRY
 from gridflock.units import Rows
 
@@ -45,6 +46,7 @@ class Heard:
             as it is named.
         refused: what was not taken in at all.
         rules: what people have set for the guard.
+        directive: the newest of a system above; None before the first, and for who stands alone.
     """
 
     now_s: int
@@ -55,6 +57,7 @@ class Heard:
     troubles: tuple[str, ...] = ()
     refused: tuple[Rejected, ...] = ()
     rules: Rules = field(default_factory=Rules)
+    directive: Directive | None = None
 
 
 class Hearing:
@@ -122,12 +125,13 @@ def _column(parts: Sequence[Any], dtype: type[np.generic]) -> NDArray[Any]:
     return np.concatenate([np.empty(0, dtype), *(np.asarray(part, dtype=dtype) for part in parts)])
 
 
-def to_entry(heard: Heard, before: Sequence[Proposal]) -> Entry:
+def to_entry(heard: Heard, before: Sequence[Proposal], directed: Directive | None = None) -> Entry:
     """What was heard as a record.
 
     Args:
         heard: of one tick.
         before: wishes of the tick before; only what differs is said again.
+        directed: the directive of the tick before, alike.
     """
     n = len(heard.readings.ids)
     columns, told = _columns_of(heard.readings)
@@ -149,19 +153,27 @@ def to_entry(heard: Heard, before: Sequence[Proposal]) -> Entry:
         head["refused"] = {fault.component: fault.count for fault in heard.refused}
     if heard.rules != Rules():
         head["rules"] = heard.rules.said()
+    if heard.directive is not None:
+        head["directive"] = list(heard.directive.order)
+        if directed is None or directed.order != heard.directive.order:
+            columns["directive"] = np.frombuffer(to_bytes(heard.directive), dtype=np.uint8)
     return Entry(KIND, heard.now_s, head, {name: column for name, column in columns.items() if len(column)})
 
 
-def from_entry(entry: Entry, ids: tuple[str, ...], before: Sequence[Proposal]) -> Heard:
+def from_entry(
+    entry: Entry, ids: tuple[str, ...], before: Sequence[Proposal], directed: Directive | None = None
+) -> Heard:
     """The inverse of ``to_entry``.
 
     Args:
         entry: of kind ``KIND``.
         ids: of the fleet it was heard by.
         before: wishes of the tick before.
+        directed: the directive of the tick before.
 
     Raises:
-        ValueError: the entry is of another fleet.
+        ValueError: the entry is of another fleet, or no entry before it tells its directive.
+        KeptBroken: its directive is of another version.
     """
     head: dict[str, Any] = dict(entry.head)
     if head["n"] != len(ids):
@@ -188,7 +200,20 @@ def from_entry(entry: Entry, ids: tuple[str, ...], before: Sequence[Proposal]) -
         tuple(map(str, head.get("troubles", ()))),
         tuple(fault for name, many in head.get("refused", {}).items() for fault in _too_many(name, many)),
         Rules.of(head.get("rules", {})),
+        _directive_of(entry, directed),
     )
+
+
+def _directive_of(entry: Entry, directed: Directive | None) -> Directive | None:
+    """The directive of an entry, where it differs from that of the tick before said in it."""
+    order: Any = entry.head.get("directive")
+    if order is None:
+        return None
+    column = entry.columns.get("directive")
+    found = directed if column is None else from_bytes(column.tobytes())
+    if not isinstance(found, Directive) or list(found.order) != order:
+        raise ValueError(f"entry {entry.seq} does not say directive {order}")
+    return found
 
 
 def _too_many(what: str, over: int) -> tuple[Rejected, ...]:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from gridflock.dispatch import GuardState, Response
 from gridflock.grid import ControlState
-from gridflock.model import Outcomes, Proposal
+from gridflock.model import Directive, Outcomes, Proposal
 from gridflock.plan import Prices
 from gridflock.runtime._settings import Settings
 
@@ -45,6 +45,7 @@ class Known:
         settings: tempos and limits, and how orders are made.
         unrecorded_s: since when nothing could be recorded; 0 where all was.
         owed: answers heard since then.
+        directive: of a system above, as the last tick saw it.
     """
 
     seq: int
@@ -67,3 +68,4 @@ class Known:
     settings: Settings
     unrecorded_s: int
     owed: tuple[Outcomes, ...]
+    directive: Directive | None = None

@@ -11,6 +11,7 @@ import numpy as np
 from gridflock.model import Rejected
 from gridflock.ports import Clock, Field, Record
 from gridflock.runtime import _claims, _show, _show_delivery, _virtual_kept
+from gridflock.runtime._allowed import KIND as DIRECTIVE
 from gridflock.runtime._book import Book
 from gridflock.runtime._loop import Loop, Moment
 from gridflock.runtime._promises import Promises
@@ -30,6 +31,7 @@ EVENT_KINDS = frozenset(
         "refusal",
         GUARD,
         "shadow",
+        DIRECTIVE,
         _virtual_kept.KIND,
         _claims.MADE,
         _claims.REFUSED,

@@ -33,6 +33,7 @@ from gridflock.grid import (
 )
 from gridflock.model import (
     Capability,
+    Directive,
     Entry,
     Envelope,
     Forecast,
@@ -81,6 +82,7 @@ class Moment:
         rejected: readings and wishes refused in this tick.
         seq: ledger position of this tick.
         halted: why nothing was recorded and so nothing ordered; empty where all is well.
+        directive: of a system above, which it obeyed; None where there was none.
     """
 
     now_s: int
@@ -96,6 +98,7 @@ class Moment:
     rejected: tuple[Rejected, ...]
     seq: int
     halted: str = ""
+    directive: Directive | None = None
 
     @property
     def able(self) -> Capability:
@@ -159,6 +162,8 @@ class Loop:
         """Ledger position of the newest change of groups that the system obeys."""
         self.rules = Rules()
         """What people have set for the guard, from the next tick on."""
+        self.directive: Directive | None = None
+        """The newest of a system above, from the next tick on."""
         self.keep: Callable[[Known, int], None] | None = None
         """Told what was known before a tick that makes a plan, and its moment, once it is recorded."""
         self.beside: Callable[[Heard, Seen, Moment], None] | None = None
@@ -177,6 +182,7 @@ class Loop:
         self._broken: frozenset[str] = frozenset()
         self._troubles: frozenset[str] = frozenset()
         self._wishes: tuple[Proposal, ...] = ()
+        self._directed: Directive | None = None
         self._seq = 0
         self._owed: list[Outcomes] = []
         self._unrecorded_s = 0
@@ -214,6 +220,11 @@ class Loop:
         return self._wishes
 
     @property
+    def directed(self) -> Directive | None:
+        """The directive of a system above as the last recorded tick saw it."""
+        return self._directed
+
+    @property
     def response(self) -> Response:
         """The conversation with every resource."""
         return self.deciding.standing.response
@@ -248,14 +259,16 @@ class Loop:
         rejected = (*heard.refused, *turned, *fleet.ingest(readings, now_s))
         outcomes = heard.outcomes
         deciding.answered(outcomes, now_s)
-        seen = self._see(fleet.image(now_s))
+        seen = replace(self._see(fleet.image(now_s)), directive=heard.directive)
         still = standing(fleet, seen.image, self.response)
         rejected += still
         before = deciding.standing, self._broken, self._troubles
-        entries = [to_entry(heard, self._wishes), *deciding.replan(self.system, seen)]
+        entries = [to_entry(heard, self._wishes, self._directed), *deciding.replan(self.system, seen)]
         envelopes, decision = deciding.envelopes(self.system, seen), None
         if self._settings.managed:
-            decision = deciding.decide(self.system, seen.image, envelopes, heard.wishes, heard.rules)
+            decision = deciding.decide(
+                self.system, seen.image, envelopes, heard.wishes, heard.rules, heard.directive
+            )
             entries += trial_entries(decision.passed.trials, now_s)
         troubles = (*heard.troubles, *self._missed(now_s), *(f"{STANDING}: {r.count}" for r in still))
         told, (self._broken, self._troubles) = begun_and_over(
@@ -269,7 +282,7 @@ class Loop:
         if halted:
             decision, (deciding.standing, self._broken, self._troubles) = None, before
         else:
-            self._wishes = heard.wishes
+            self._wishes, self._directed = heard.wishes, heard.directive
         if decision is not None:
             deciding.taken(decision)
             if len(decision.orders.index):
@@ -290,6 +303,7 @@ class Loop:
             rejected,
             self._seq,
             halted,
+            heard.directive,
         )
         if self.beside is not None:
             self.beside(heard, seen, moment)
@@ -322,6 +336,7 @@ class Loop:
             settings=self._settings,
             unrecorded_s=self._unrecorded_s,
             owed=tuple(self._owed),
+            directive=self._directed,
         )
 
     def resume(self, known: Known) -> None:
@@ -344,6 +359,7 @@ class Loop:
         self._broken, self._troubles = known.broken, known.troubles
         self._wishes, self.groups_seq, self._imaged_s = known.wishes, known.groups_seq, known.imaged_s
         self._unrecorded_s, self._owed = known.unrecorded_s, list(known.owed)
+        self._directed = known.directive
         self.obey(known.settings)
 
     def regroup(self, groups: Groups, seq: int) -> None:
@@ -367,7 +383,9 @@ class Loop:
     def rehearse(self, moment: Moment, extra: Sequence[Proposal]) -> tuple[Decision, Flow]:
         """What a tick would decide with further wishes, and the feeder after it: the same code."""
         wishes = (*self.book.open(), *extra)
-        decision = self.deciding.decide(self.system, moment.image, moment.envelopes, wishes, self.rules)
+        decision = self.deciding.decide(
+            self.system, moment.image, moment.envelopes, wishes, self.rules, moment.directive
+        )
         return decision, self.flow_at(moment, decision.targets.p_kw)
 
     def flow_at(self, moment: Moment | Seen, p_kw: Kw) -> Flow:
@@ -399,6 +417,7 @@ class Loop:
             (*arrived.troubles, *astray),
             (*many, *more),
             self.rules,
+            self.directive,
         )
 
     def _missed(self, now_s: int) -> tuple[str, ...]:

@@ -31,7 +31,7 @@ from gridflock.plan.coordination import Status
 from gridflock.plan.network import Round
 from gridflock.ports import Record
 from gridflock.record import RecordFull, open_record
-from gridflock.runtime import _virtual_kept
+from gridflock.runtime import _allowed, _virtual_kept
 from gridflock.runtime._book import Book
 from gridflock.runtime._clock import VirtualClock
 from gridflock.runtime._derms import Derms
@@ -152,7 +152,7 @@ def rehearse(
             record, base, (document, settings, book, watch), (world, kept), (start_s, trail, last)
         )
         loop.field, loop.system, loop.keep = wrap(world), system, Keeper(record)
-        loop.rules = last_rules(record.entries(0, {GUARD}), start_s)
+        _bind(loop, record, start_s)
         ticks = _ticks(last)
         clock = VirtualClock(start_s, speed, stop)
         snapshots = _Snapshots(record, world, loop.past, system.fleet.ids, start_s)
@@ -338,6 +338,13 @@ def _loop(
     guarded = remembered(record, kept.ids, base.fleet, start_s, settings.policy.guard)
     loop.deciding.standing = dataclasses.replace(loop.deciding.standing, guarded=guarded)
     return loop, False
+
+
+def _bind(loop: Loop, record: Record, start_s: int) -> None:
+    """Let what people and a system above have said last hold again."""
+    loop.rules = last_rules(record.entries(0, {GUARD}), start_s)
+    border = _allowed.remembered(record.entries(0, {_allowed.KIND}), loop.settings)
+    loop.directive = None if border is None else border.adopted
 
 
 def _ticks(last: Entry | None) -> int:

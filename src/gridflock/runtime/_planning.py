@@ -16,7 +16,7 @@ from gridflock.fleet.flexible import arriving
 from gridflock.forecast import forecast
 from gridflock.grid import ControlState, Flow
 from gridflock.market import prices, tariffs
-from gridflock.model import Entry, Envelope, Flexibility, Forecast, Json, Schedule, Shares
+from gridflock.model import Directive, Entry, Envelope, Flexibility, Forecast, Json, Schedule, Shares
 from gridflock.plan import Grounds, Members, Prices, Terms, moved_to, packed, planned
 from gridflock.plan import Planned as FoundPlan
 from gridflock.plan._check import told
@@ -24,6 +24,7 @@ from gridflock.plan.coordination import Status
 from gridflock.plan.goals.stated import Stated
 from gridflock.plan.network import Held, Round
 from gridflock.plan.scenario import BackedOff, backed_off, futures
+from gridflock.runtime._allowed import head_limits, price_shift
 from gridflock.runtime._goals import Aim
 from gridflock.runtime._on_feeder import on_feeder
 from gridflock.runtime._past import OUTSIDE, Past
@@ -144,6 +145,7 @@ class Planning:
         seen_now: tuple[Flow, ControlState],
         head: Envelope,
         peak_kw: float,
+        directive: Directive | None = None,
     ) -> Planned:
         """Forecast, flexibility, plan, and what AC says of it.
 
@@ -151,22 +153,25 @@ class Planning:
             system: network, fleet and groups as they are now.
             image: the process image.
             seen_now: the feeder as estimated, and its regulators and capacitors.
-            head: what the feeder as a whole may draw and deliver.
+            head: what the feeder as a whole may draw and deliver by its own limits.
             peak_kw: import peak of the feeder's local day so far.
+            directive: the newest of a system above.
         """
         settings, now_s, past = self._settings, image.now_s, self._past
         grid = horizon(now_s, settings)
         seen = forecast(past.history(), grid, system.site, past.solar, now_s)
         members, rows = self._members(system, image, seen, grid)
         buy, sell = prices(self._tariffs[settings.tariff], grid)
+        shift = price_shift(directive, grid)
+        most_in, most_out = head_limits(head, directive, settings, grid)
         terms = Terms(
-            import_price=buy,
-            export_price=sell,
+            import_price=buy + shift,
+            export_price=sell + shift,
             peak_price=settings.peak_price,
             ramp_penalty=settings.ramp_penalty,
             peak_so_far_kw=peak_kw,
-            import_limit_kw=np.full(grid.n, max(0.0, -head.p_lo_kw)),
-            export_limit_kw=np.full(grid.n, max(0.0, head.p_hi_kw)),
+            import_limit_kw=most_in,
+            export_limit_kw=most_out,
             premium={group: self._own_price(group, grid) - buy for group in members.names},
         )
         fixed_kw = seen.median(OUTSIDE)

@@ -274,7 +274,7 @@ def _again(
     loop: Loop, mirror: Mirror, groups_at: Callable[[int], Groups], told: Entry, window: tuple[Entry, ...]
 ) -> Lived:
     try:
-        heard = _heard.from_entry(told, loop.system.fleet.ids, loop.wishes)
+        heard = _heard.from_entry(told, loop.system.fleet.ids, loop.wishes, loop.directed)
     except (ValueError, KeyError, TypeError, KeptBroken) as error:
         raise NotReplayable(f"entry {told.seq}: {error}", told.seq) from error
     if heard.groups_seq != loop.groups_seq:

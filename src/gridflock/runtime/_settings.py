@@ -32,6 +32,9 @@ class Settings:
         goal_costs: say of every plan what each goal costs, which takes one more plan for each.
         managed: False = watch only: no plan, no orders (the mode before trust).
         plans: False = orders without a plan: wishes and limits only.
+        name: what a system above calls this one.
+        default_kw: lowest and highest power at the head while a system above says nothing, as agreed with
+            it; None stands alone, and nobody above is heard.
         patience_s: so long a tick waits for the way to the devices; an adapter that owes an answer for
             longer is left alone until it gives it.
         policy: how orders are made.
@@ -53,5 +56,7 @@ class Settings:
     goal_costs: bool = False
     managed: bool = True
     plans: bool = True
+    name: str = ""
+    default_kw: tuple[float, float] | None = None
     patience_s: float = 30.0
     policy: Policy = field(default_factory=guarded_policy)

@@ -85,7 +85,12 @@ class Shadow:
         self._sent = None
         if mine.settings.managed:
             decision = mine.decide(
-                loop.system, seen.image, mine.envelopes(loop.system, seen), heard.wishes, heard.rules
+                loop.system,
+                seen.image,
+                mine.envelopes(loop.system, seen),
+                heard.wishes,
+                heard.rules,
+                heard.directive,
             )
             mine.taken(decision)
             self._sent = decision.orders

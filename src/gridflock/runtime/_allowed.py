@@ -1,0 +1,196 @@
+"""What a system above allows and asks: its bounds in a tick and in a plan, its wish, its prices.
+
+A system that stands under another one has a name and a default (``Settings.name``, ``Settings.default_kw``):
+between those powers it stays while nothing is said. What is said is a ``Directive``; it narrows what the
+feeder's own limits leave, and never widens it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gridflock.dispatch.hierarchy import Child
+from gridflock.fleet import Image
+from gridflock.model import Allowance, Directive, Entry, Envelope, Json, Priority, Proposal
+from gridflock.runtime._kept import KeptBroken, from_bytes, to_bytes
+from gridflock.runtime._settings import Settings
+from gridflock.schema import Kind
+from gridflock.units import Kw, Money, Rows, TimeGrid
+
+KIND = "directive"
+"""Kind of ledger entries that keep what a system above said, at either end."""
+AUTHOR = "above"
+SOURCE = "allowance of the system above"
+SKEW_S = 5
+"""By how much the clocks of two systems may differ."""
+_STALE_S = 300
+"""An older reading of the feeder head says nothing of this moment."""
+_LARGEST_SHOWN = 1e9
+
+
+# ---- kept --------------------------------------------------------------------------------------------
+
+
+def entry_of(child: Child, author: str, now_s: int) -> Entry:
+    """What the ledger keeps of a directive before it is adopted: it, and everything that holds with it."""
+    directive = child.adopted
+    assert directive is not None, "a child that has heard a directive has one"
+    low, high = directive.allowance.at(now_s)
+    head: dict[str, Json] = {
+        "text": f"allowance of {author}: {_power(low)} to {_power(high)} kW now",
+        "author": author,
+        "epoch": directive.epoch,
+        "number": directive.number,
+    }
+    return Entry(KIND, now_s, head, {"child": np.frombuffer(to_bytes(child), dtype=np.uint8)})
+
+
+def remembered(entries: Iterable[Entry], settings: Settings) -> Child | None:
+    """The lower end of the border as the newest entry tells it; None where it was of another agreement."""
+    newest: Entry | None = None
+    for entry in entries:
+        newest = entry if "child" in entry.columns else newest
+    if newest is None or settings.default_kw is None:
+        return None
+    try:
+        child = from_bytes(newest.columns["child"].tobytes())
+    except KeptBroken:
+        return None  # of another version
+    agreed = isinstance(child, Child) and (child.name, child.kept.default_kw) == (
+        settings.name,
+        settings.default_kw,
+    )
+    return child if agreed else None
+
+
+def _power(kw: float) -> str:
+    return f"{kw:.1f}" if abs(kw) < _LARGEST_SHOWN else "no bound"
+
+
+# ---- in a tick ---------------------------------------------------------------------------------------
+
+
+def allowance_of(directive: Directive | None, settings: Settings) -> Allowance | None:
+    """What holds: the newest directive's allowance, or the default; None for a system that stands alone."""
+    if settings.default_kw is None:
+        return None
+    if directive is not None:
+        return directive.allowance
+    grid = TimeGrid(np.array([0, 1], dtype=np.int64))
+    low, high = (np.array([bound]) for bound in settings.default_kw)
+    return Allowance(grid, low, high, settings.default_kw)
+
+
+def narrowed(own: Envelope, directive: Directive | None, settings: Settings, now_s: int) -> Envelope:
+    """The feeder's limits of this moment within what is allowed.
+
+    A step that ends before two ticks have gone by is already kept together with the next one: orders take
+    a tick to come about.
+
+    Args:
+        own: limits of the feeder's own.
+        directive: the newest one; None before the first.
+        settings: of the system.
+        now_s: moment, unix seconds.
+    """
+    allowance = allowance_of(directive, settings)
+    if allowance is None:
+        return own
+    low, high = allowance.at(now_s, max(SKEW_S, 2 * settings.tick_s))
+    tighter = [
+        side for side, binds in (("import", low > own.p_lo_kw), ("export", high < own.p_hi_kw)) if binds
+    ]
+    if not tighter:
+        return own
+    source = SOURCE if len(tighter) > 1 else f"{tighter[0]}: {SOURCE}; else {own.source}"
+    return replace(own, p_lo_kw=max(low, own.p_lo_kw), p_hi_kw=min(high, own.p_hi_kw), source=source)
+
+
+def measured_kw(image: Image) -> float:
+    """Injection at the feeder head where it is measured now; NaN where it is not."""
+    head = np.flatnonzero(image.kind == Kind.FEEDER_HEAD)
+    if len(head) == 0 or image.silent(_STALE_S)[head].any():
+        return float("nan")
+    return float(image.p_kw[head].sum(dtype=np.float64))
+
+
+def asked(directive: Directive | None, image: Image, rows: Rows, head_group: str) -> tuple[Proposal, ...]:
+    """The wish of a directive at this moment, turned from the feeder's net into the sum of resources.
+
+    While the head is not measured nothing can be wished of it.
+
+    Args:
+        directive: the newest one; None before the first.
+        image: the process image.
+        rows: of the resources that move the feeder's net.
+        head_group: their group.
+    """
+    now_s = image.now_s
+    k = -1 if directive is None else directive.allowance.grid.step_at(now_s)
+    if directive is None or k < 0 or not np.isfinite(directive.want_kw[k]):
+        return ()
+    outside_kw = measured_kw(image) - float(np.nansum(image.p_kw[rows], dtype=np.float64))
+    if not np.isfinite(outside_kw):
+        return ()
+    return (
+        Proposal(
+            id=AUTHOR,
+            group=head_group,
+            priority=Priority.MARKET,
+            author=AUTHOR,
+            why=f"wanted at the head by the system above: {directive.want_kw[k]:.1f} kW",
+            start_s=now_s,
+            until_s=int(directive.allowance.grid.edges_s[k + 1]),
+            p_kw=float(directive.want_kw[k]) - outside_kw,
+        ),
+    )
+
+
+# ---- in a plan ---------------------------------------------------------------------------------------
+
+
+def head_limits(
+    own: Envelope, directive: Directive | None, settings: Settings, grid: TimeGrid
+) -> tuple[Kw, Kw]:
+    """(T,) largest import and (T,) largest export of a plan, both >= 0.
+
+    Args:
+        own: limits of the feeder's own, taken to last.
+        directive: the newest one; None before the first.
+        settings: of the system.
+        grid: T steps of the plan.
+    """
+    low, high = np.full(grid.n, own.p_lo_kw), np.full(grid.n, own.p_hi_kw)
+    allowance = allowance_of(directive, settings)
+    if allowance is not None:
+        least, most = allowance.within(grid)
+        low, high = np.maximum(low, least), np.minimum(high, most)
+    return np.maximum(0.0, -low), np.maximum(0.0, high)
+
+
+def price_shift(directive: Directive | None, grid: TimeGrid) -> Money:
+    """(T,) by how much a kWh at the head is worth more than the tariff says; 0 where nothing is said."""
+    if directive is None:
+        return np.zeros(grid.n)
+    return np.nan_to_num(mean_over(directive.allowance.grid, directive.price, grid))
+
+
+def mean_over(of: TimeGrid, values: Kw | Money, grid: TimeGrid) -> NDArray[np.float64]:
+    """(T',) mean of a course within each step of another grid, weighted by time; NaN where it says nothing.
+
+    Args:
+        of: T steps.
+        values: (T,) NaN where absent.
+        grid: T' steps.
+    """
+    starts = np.maximum(of.edges_s[None, :-1], grid.edges_s[:-1, None])
+    ends = np.minimum(of.edges_s[None, 1:], grid.edges_s[1:, None])
+    weight = np.maximum(ends - starts, 0) * np.isfinite(values)
+    whole = weight.sum(axis=1)
+    none = np.full(grid.n, np.nan)
+    mean: NDArray[np.float64] = np.divide(weight @ np.nan_to_num(values), whole, out=none, where=whole > 0)
+    return mean

@@ -1,0 +1,142 @@
+"""The verbs of a system that stands above this one: what it says, and what it is told."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from gridflock.dispatch.hierarchy import Child
+from gridflock.field.peer import directive_from
+from gridflock.model import Rejected, Standing
+from gridflock.runtime._access import Role, Scope
+from gridflock.runtime._allowed import KIND, entry_of, mean_over, measured_kw, remembered
+from gridflock.runtime._authority import Authority
+from gridflock.runtime._life import UnknownName
+from gridflock.runtime._loop import Moment
+from gridflock.runtime._requests import RequestRejected
+from gridflock.runtime._views import Fault
+from gridflock.units import Kw, TimeGrid
+
+_RULE = "as docs/hierarchy.md says"
+
+
+class Peering(Authority):
+    """Verbs of the border to a system above; what it says is recorded before it is adopted."""
+
+    @cached_property
+    def _child(self) -> Child | None:
+        """The lower end of the border, as the ledger has it; None for a system that stands alone."""
+        settings = self._settings
+        if settings.default_kw is None:
+            return None
+        kept = remembered(self._record.entries(0, {KIND}), settings)
+        return kept or Child.begun(settings.name, settings.default_kw, self._clock.now_s())
+
+    # ---- verbs ------------------------------------------------------------------------------
+
+    def direct(self, scope: Scope, document: Mapping[str, Any]) -> Standing:
+        """Say, from above, between which powers this system has to stay; the next tick keeps to it.
+
+        Args:
+            scope: authority; operators over the whole system.
+            document: a directive as ``field.peer.directive_said`` writes it.
+
+        Returns:
+            What this system tells upwards.
+
+        Raises:
+            RequestRejected: with every fault; what held before still holds.
+            AccessDenied: recorded as a refusal.
+        """
+        self._authorise(scope, "all", "direct")
+        found = directive_from(document)
+        if isinstance(found, Rejected):
+            raise _refused(found)
+        with self._writing:
+            before = self._bordering()
+            child, fault = before.heard(found, self._clock.now_s())
+            if fault is not None:
+                raise _refused(fault)
+            if child is not before:
+                self._record.append([entry_of(child, scope.user, self.moment.now_s)])
+                self._child = child
+                self._loop.directive = child.adopted
+        self._collect_events()
+        return self.standing(scope)
+
+    def standing(self, scope: Scope) -> Standing:
+        """What this system tells one above: bounds it keeps, its power, what it can do and means to do.
+
+        Raises:
+            UnknownName: it stands alone.
+        """
+        scope.require(Role.VIEWER)
+        with self._writing:
+            if self._child is None:
+                message = (
+                    "no system above: this one was started without a default power (Settings.default_kw)"
+                )
+                raise UnknownName(message)
+            moment, now_s = self.moment, self._clock.now_s()
+            head_kw = measured_kw(moment.image)
+            self._child = _settled(self._child, moment, head_kw, now_s)
+            told = self._child.beside(head_kw, now_s)
+            low, high = self._able_kw(moment)
+            value = _value(moment)
+            return told.standing(now_s, moment.head_kw, (low, high), _plan_kw(moment, told.kept.grid), value)
+
+    # ---- inside -----------------------------------------------------------------------------
+
+    def _bordering(self) -> Child:
+        """The lower end of the border of a system that can keep what it is told."""
+        reason = ""
+        if self._child is None:
+            reason = "it stands alone: it was started without a default power (Settings.default_kw)"
+        elif not self._settings.managed:
+            reason = "it only watches: nothing it is told could be kept"
+        elif self._over:
+            reason = "the day is over: nothing is ordered"
+        if self._child is None or reason:
+            raise RequestRejected((Fault("directive", "a system that stands under another", reason),))
+        return self._child
+
+    def _able_kw(self, moment: Moment) -> tuple[float, float]:
+        """Lowest and highest power at the head: what resources can do beside what takes no orders."""
+        rows, able = self._loop.system.rows_of[self._settings.policy.head_group], moment.able
+        beside_kw = moment.head_kw - float(np.nansum(moment.image.p_kw[rows], dtype=np.float64))
+        return beside_kw + float(able.p_lo_kw[rows].sum()), beside_kw + float(able.p_hi_kw[rows].sum())
+
+
+def _refused(fault: Rejected) -> RequestRejected:
+    return RequestRejected((Fault(fault.field, _RULE, fault.reason),))
+
+
+def _settled(child: Child, moment: Moment, head_kw: float, now_s: int) -> Child:
+    """The child once a tick has decided by what it was told last, and the head is measured inside of it.
+
+    Every later tick keeps later steps by the same bounds.
+    """
+    adopted, obeyed = child.adopted, moment.directive
+    if adopted is None or obeyed is None or moment.halted or obeyed.order != adopted.order:
+        return child
+    low, high = adopted.allowance.at(now_s)
+    if not low <= head_kw <= high:
+        return child
+    return child.settled(adopted.allowance.lo_kw, adopted.allowance.hi_kw)
+
+
+def _plan_kw(moment: Moment, grid: TimeGrid) -> Kw | None:
+    """(T,) what the plan means for the head in the steps of another grid."""
+    schedule = moment.schedule
+    return None if schedule is None else mean_over(schedule.grid, schedule.net_kw, grid)
+
+
+def _value(moment: Moment) -> tuple[float, float]:
+    """Cost of the plan in force, and what none could cost less than; both of its own horizon."""
+    if moment.planned is None:
+        return float("nan"), float("nan")
+    cost = moment.planned.schedule.cost
+    return cost, cost - moment.planned.gap
