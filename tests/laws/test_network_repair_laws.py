@@ -98,7 +98,7 @@ def test_a_step_without_a_solution_is_shrunk_until_it_has_one():
 
 
 def test_a_step_that_cannot_be_mended_ends_the_search():
-    """Once nothing is left to shrink of the steps still broken, no more rounds follow; the others are clean."""
+    """Once nothing is left to shrink of what is broken, no more rounds follow; all else is clean."""
     shop, plan = workshop(1, ders=60)
     base, down = shop.bands.base_kw.copy(), shop.bands.down_kw.copy()
     fixed = np.flatnonzero((shop.bands.gain_down == 0.0) & (shop.bands.gain_up == 0.0))[:3]

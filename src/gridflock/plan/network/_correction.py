@@ -182,10 +182,16 @@ def own_space(of: Workshop, rows: NearRows, points: Points, verdict: Verdict) ->
     space = Space.none((ports, len(verdict.solved)))
     row, port = np.nonzero(np.abs(rows.volts[:, :ports]) > LARGE_PU)
     slope = rows.volts[row, port].astype(np.float64)
-    down, up = (-beyond[:, rows.nodes[row]] / np.abs(slope) for beyond in (verdict.low_pu, verdict.high_pu))
+    down, up = (
+        -(beyond[:, rows.nodes[row]] + ASIDE_PU) / np.abs(slope)
+        for beyond in (verdict.low_pu, verdict.high_pu)
+    )
     np.minimum.at(space.more, port, np.maximum(np.where(slope > 0.0, up, down), 0.0).T)
     np.minimum.at(space.less, port, np.maximum(np.where(slope > 0.0, down, up), 0.0).T)
-    most, beside = of.limits.most_a[:, conductors], of.feeder.network.branch_blocks.node[conductors]
+    most, beside = (
+        (1.0 - ASIDE) * of.limits.most_a[:, conductors],
+        of.feeder.network.branch_blocks.node[conductors],
+    )
     size = np.hypot(rows.amps[0, :, :ports], rows.amps[1, :, :ports]) / most.mean(axis=0)[:, None]
     row, port = np.nonzero(size > LARGE)
     v = points.v[:, beside[row]]

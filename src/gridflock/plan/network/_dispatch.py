@@ -28,9 +28,7 @@ FIRST_REPAIR = 2
 LITTLE = 0.025
 """So much is little: the steps' worst violation, pu or part of a limit, in their mean. How many there are
 matters less: one full transformer counts in every step."""
-SOFTER = 3
-"""Rounds with the first pull again, for a lower cost, once a plan is clean."""
-REPAIRED_IN = 4
+REPAIRED_IN = 6
 """Rounds of a repair that is tried on the way; the one at the end may take all it needs."""
 BOUND_PASSES = 900
 LEVERS = Levers()
@@ -242,8 +240,6 @@ class _Planner:
                 left -= 1
             if count == 0:
                 self._keep(loop.plan)
-            if self.clean is not None and not loop.since:
-                loop.since = loop.round - how.settings.firm_from + SOFTER
             if (self.clean is not None and left <= 0) or loop.round >= how.rounds or not how.going():
                 return
             little = count and float(loop.worst().mean()) < LITTLE

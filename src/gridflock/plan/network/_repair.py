@@ -6,7 +6,7 @@ at the mean of those steps: reactive power first, active power at a fraction of 
 that matter to the row. What devices with a store are asked becomes a bound on that step, and their
 schedule the nearest one that keeps it: energy moves in time instead of being lost. Then AC again. A step
 that became worse takes half of its next correction, and where corrections lead nowhere the step shrinks
-towards the day without devices (``_fallback``).
+towards the day without devices (``_fallback``). Needs that had to yield get back what there is space for.
 """
 
 from __future__ import annotations
@@ -27,9 +27,11 @@ from gridflock.plan.network._correction import (
     own_space,
     pushed,
 )
+from gridflock.plan.network._deciders import content, missing_kwh
 from gridflock.plan.network._exact import Points
 from gridflock.plan.network._fallback import shrunk
 from gridflock.plan.network._movement import (
+    COUNTS_KWH,
     Bounds,
     Dispatch,
     Guard,
@@ -38,6 +40,7 @@ from gridflock.plan.network._movement import (
     moved,
     rooms,
     shares,
+    within,
 )
 from gridflock.plan.network._verdict import Verdict
 from gridflock.units import Mask
@@ -159,7 +162,30 @@ def repair(
         elif not _score(verdict) <= ASTRAY * _score(best.verdict) + SMALL:
             now, held = best, best_held
             damping = 0.5 * damping
-    return replace(best, rounds=tuple(log))
+    return replace(_given_back(of, best) if log else best, rounds=tuple(log))
+
+
+def _given_back(of: Workshop, found: Repaired) -> Repaired:
+    """A clean plan in which needs that had to yield take what space there is for them after all."""
+    columns, dispatch, firm = of.columns, found.dispatch, of.kinds.firm
+    lacking = missing_kwh(firm, content(firm, dispatch.p_kw)) > COUNTS_KWH
+    which = np.flatnonzero(lacking)
+    if not found.verdict.clean or not len(which):
+        return found
+    rows = near_rows(of, dispatch, found.verdict, found.verdict.solved)
+    own = own_space(of, rows, found.points, found.verdict)
+    guard, port = pushed(of, rows, found.points, found.verdict, 1.0), columns.port
+    for space in (own, own.guarded(guard)):
+        each, p_kw = space.shared(port, lacking), dispatch.p_kw.copy()
+        p_kw[which], _ = of.kinds.soft.nearest(
+            of.price[port[which]], p_kw[which], MOST_PULL,
+            p_lo_kw=p_kw[which] - each.less[which], p_hi_kw=p_kw[which] + each.more[which], rows=which,
+        )  # fmt: skip
+        tried = Dispatch(p_kw, within(columns, p_kw, dispatch.q_kvar))
+        points, verdict = of.judged(tried)
+        if verdict.clean:
+            return Repaired(tried, points, verdict, ())
+    return found
 
 
 def _tried(
