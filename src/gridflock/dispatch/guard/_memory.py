@@ -118,7 +118,15 @@ class Memory:
         return replace(memory, held_kw=held, spent=_booked(self.spent, self.accounts, back, now_s))
 
     def forgotten(self, rows: Rows, now_s: int) -> Memory:
-        """Rows whose order did not take effect: nothing is in force, and nothing comes back."""
+        """Rows whose order did not take effect: nothing is held, and nothing comes back.
+
+        Its end is remembered: an order whose answer was lost may be in force.
+        """
+        rows = rows[self.expires_s[rows] > now_s]
+        return self._let_go(rows)[0] if len(rows) else self
+
+    def ended(self, rows: Rows, now_s: int) -> Memory:
+        """Rows that have heard that their order is taken back."""
         rows = rows[self.expires_s[rows] > now_s]
         if len(rows) == 0:
             return self

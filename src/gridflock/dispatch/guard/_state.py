@@ -88,10 +88,9 @@ class GuardState:
         good = (status == OutcomeStatus.ACCEPTED) | (status == OutcomeStatus.PARTIAL)
         memory, revoking = self.memory, self.revoking
         # Who refused or was not reached has not moved: asked again, it is counted again.
-        over = ~good & (order_id == memory.order_id[at])
+        memory = memory.forgotten(np.unique(at[~good & (order_id == memory.order_id[at])]), now_s)
         if revoking.since_s != NEVER_S:
-            over |= good & (order_id >= revoking.first_id)
-        memory = memory.forgotten(np.unique(at[over]), now_s)
+            memory = memory.ended(np.unique(at[good & (order_id >= revoking.first_id)]), now_s)
         trials = {name: _answered(trial, at, order_id, good) for name, trial in self.trials.items()}
         return replace(self, memory=memory, trials=trials)
 
