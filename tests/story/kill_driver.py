@@ -1,10 +1,12 @@
 """A life that can be killed: ticks, proposes, and tells what it was acknowledged (not a test).
 
 The devices' side keeps its own book: every order id that reaches the wire is appended to a file
-before anything else happens, so that what was sent can be compared with what was recorded.
+before anything else happens, so that what was sent can be compared with what was recorded. With two more
+arguments, a life dies by itself in its so many-th sending: ``before`` the wire has it, or ``after``.
 """
 
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -19,10 +21,17 @@ class Wired(Rehearsal):
     """The world with a device-side log of what arrived."""
 
     log = -1
+    point, left = "", 0
 
     def send(self, orders: Orders) -> None:
-        """Log, then hand over."""
+        """Log, then hand over; die where that was asked for."""
+        Wired.left -= 1
+        dies = Wired.left == 0
+        if dies and Wired.point == "before":
+            os.kill(os.getpid(), signal.SIGKILL)
         os.write(self.log, ("\n".join(map(str, orders.order_id.tolist())) + "\n").encode())
+        if dies:
+            os.kill(os.getpid(), signal.SIGKILL)
         Rehearsal.send(self, orders)
 
 
@@ -43,4 +52,6 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) > 2:
+        Wired.point, Wired.left = sys.argv[2], int(sys.argv[3])
     main(Path(sys.argv[1]))

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from gridflock.record import open_record
+from gridflock.runtime import replay
 
 KILLS = 20
 DRIVER = Path(__file__).with_name("kill_driver.py")
@@ -67,3 +68,37 @@ def test_twenty_deaths_lose_nothing_and_repeat_nothing(tmp_path):
     assert max(Counter(recorded).values()) == 1
     assert [entry.head["tick"] for entry in ticks] == list(range(1, len(ticks) + 1))
     assert [b.time_s - a.time_s for a, b in pairwise(ticks)] == [60] * (len(ticks) - 1)
+
+
+@pytest.mark.timeout(600)
+def test_a_death_between_record_and_wire_sends_nothing_twice(tmp_path):
+    """Killed in a sending, before the wire has it or after: what was recorded goes out once at most.
+
+    Orders that were recorded are never made again: ids rise, the first tick of a life repeats nothing of what
+    the last one had said when it died, and all lives together can be lived again to the last byte.
+    """
+    folder, deaths = tmp_path / "life", []
+    for point, left in (("before", 3), ("after", 2), ("before", 1)):
+        done = subprocess.run(
+            [sys.executable, str(DRIVER), str(folder), point, str(left)], capture_output=True, check=False
+        )
+        assert done.returncode == -signal.SIGKILL, done.stderr.decode()
+        record = open_record(folder, read_only=True)
+        assert record.verify().ok
+        ticks = list(record.entries(0, {"tick"}))
+        record.close()
+        deaths.append(len(ticks))
+    del deaths[-1]
+    wire = [int(line) for line in (folder / "wire.log").read_text().split()]
+    recorded = [int(i) for entry in ticks for i in entry.columns["order_id"]]
+    assert recorded == sorted(set(recorded))
+    assert max(Counter(wire).values()) == 1
+    assert set(wire) < set(recorded)
+    for last, first in ((ticks[k - 1], ticks[k]) for k in deaths):
+        words = [
+            set(zip(*(entry.columns[name].tolist() for name in ("row", "p_kw", "q_kvar")), strict=True))
+            for entry in (last, first)
+        ]
+        assert words[0]
+        assert not words[0] & words[1]
+    assert replay(folder).identical
