@@ -198,11 +198,12 @@ def test_orders_lie_within_capability_and_nameplate(situation):
 
 @given(situations())
 def test_shortfalls_add_up(situation):
-    """Asked − given is the sum of its causes; given is the sum of the members' targets."""
+    """Asked − given is the sum of its causes; with what is ordered beyond it, the members' targets."""
     decision = run(situation)
     p_kw = now_kw(decision)
     for grant in decision.grants:
-        assert grant.given_kw == pytest.approx(p_kw[ROWS[grant.proposal.group]].sum(), abs=1e-6)
+        ordered = grant.given_kw + grant.beyond_kw
+        assert ordered == pytest.approx(p_kw[ROWS[grant.proposal.group]].sum(), abs=1e-6)
         assert grant.shortfall_kw == pytest.approx(sum(grant.causes.values()), abs=1e-6)
         if grant.proposal.p_kw is not None:
             assert grant.proposal.p_lo_kw <= grant.asked_kw <= grant.proposal.p_hi_kw

@@ -35,11 +35,11 @@ class Grant:
         proposal: the wish.
         asked_kw: the wanted sum, or for pure bounds the sum that the bounds leave.
         given_kw: the sum that the members' targets make, with the present power of those that
-            nobody asked.
-        causes: shortfall in kW by cause, in words; their sum is asked − given. What is ordered beyond
-            it, for devices that are not expected to respond, is a cause of the other sign.
+            nobody asked, less ``beyond_kw``.
+        causes: shortfall in kW by cause, in words; their sum is asked − given.
         expected_kw: the sum that is expected to come, where it is known how likely who responds; else
             what is given.
+        beyond_kw: how much more is ordered, because not all are expected to respond; of either sign.
     """
 
     proposal: Proposal
@@ -47,6 +47,7 @@ class Grant:
     given_kw: float
     causes: Mapping[str, float] = field(default_factory=dict)
     expected_kw: float = float("nan")
+    beyond_kw: float = 0.0
 
     @property
     def shortfall_kw(self) -> float:
@@ -160,7 +161,9 @@ def _grants(
     entered: Mapping[int, float],
 ) -> tuple[Grant, ...]:
     """What each wish got, after bounds and ramps."""
-    given, taken = desk.given(), _taken(desk, ranked)
+    sums, taken = desk.given(), _taken(desk, ranked)
+    beyond = [granted[k].beyond_kw if k in granted else 0.0 for k in range(len(ranked))]
+    given = [whole - more for whole, more in zip(sums, beyond, strict=True)]
     grants = []
     for k, proposal in enumerate(ranked):
         got = granted.get(k)
@@ -170,15 +173,15 @@ def _grants(
             causes = {"limits of what may move": short} if abs(short) > TOLERANCE_KW else {}
             grants.append(Grant(proposal, asked, given[k], causes, given[k]))
             continue
-        causes, had = dict(got.causes), entered.get(k, got.given_kw)
+        causes = dict(got.causes)
+        had = entered[k] - beyond[k] if k in entered else got.given_kw
         if abs(got.given_kw - had) > TOLERANCE_KW:
             causes["ramp"] = got.given_kw - had
         lost = had - given[k]
         if abs(lost) > TOLERANCE_KW:
             causes |= _by_holder(lost, desk.source[members[k]], taken[members[k]], ranked)
-        grants.append(
-            Grant(proposal, got.asked_kw, given[k], causes, got.expected_kw - got.given_kw + given[k])
-        )
+        expected = got.expected_kw - got.given_kw + given[k]
+        grants.append(Grant(proposal, got.asked_kw, given[k], causes, expected, beyond[k]))
     return tuple(grants)
 
 

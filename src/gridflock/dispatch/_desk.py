@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gridflock.dispatch._expect import Odds, causes_of, confidence_of, enough
+from gridflock.dispatch._expect import Odds, beyond_of, confidence_of, enough
 from gridflock.dispatch._follow import Following, follow
 from gridflock.dispatch._ramp import between
 from gridflock.fleet import Image, Split, split
@@ -49,15 +49,17 @@ class Granted:
 
     Attributes:
         asked_kw: the wanted sum.
-        given_kw: what the members' targets make.
+        given_kw: what the members' targets make, less ``beyond_kw``.
         expected_kw: what they are expected to bring.
         causes: asked less given, by cause.
+        beyond_kw: what is ordered beyond it, because not all are expected to respond.
     """
 
     asked_kw: float
     given_kw: float
     expected_kw: float
     causes: Mapping[str, float]
+    beyond_kw: float = 0.0
 
 
 class Desk:
@@ -151,8 +153,9 @@ class Desk:
         self.target[rows] = share.p_kw
         self.source[rows] = k
         self._open[rows] = False
-        given = float(share.p_kw.sum())
-        return Granted(asked, fixed + given, fixed + expected, causes_of(share, rest, wanted))
+        causes, beyond = beyond_of(share, rest, wanted)
+        given = fixed + float(share.p_kw.sum()) - beyond
+        return Granted(asked, given, fixed + expected, causes, beyond)
 
     def _follow(self, k: int, rows: Rows, asked: float, fixed: float) -> Granted:
         """Let members follow a signal that changes with every tick."""

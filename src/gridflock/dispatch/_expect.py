@@ -22,9 +22,8 @@ from gridflock.units import NEVER_S, Kw, Mask, Rows
 
 _PROMISED = 0.9
 """Events are promises: so probable it shall be that at least what was asked is delivered."""
-_ROUNDS = 3
+_ROUNDS = 4
 _LEAST_SLOPE = 0.25
-EXPECTED_LOSSES = "ordered beyond it for expected losses"
 _NOTHING_KW = 1e-9
 _TOLERANCE_KW = 0.05
 _TOLERANCE_SHARE = 0.003
@@ -102,6 +101,13 @@ class Odds:
         bring = self.health.delivery(rows[asked], change[asked], self.now_s, confidence)
         return bring.expected_kw - bring.promised_kw
 
+    def largest_kw(self, rows: Rows, ordered_kw: Kw, sure: Mask) -> float:
+        """The largest change that one row is newly asked for."""
+        if len(rows) == 0:
+            return 0.0
+        start = np.where(self.fresh[rows], self.present_kw[rows], self.standing_kw[rows])
+        return float(np.where(sure, 0.0, np.abs(ordered_kw - start)).max())
+
 
 def confidence_of(priority: Priority) -> float:
     """Probability with which a want shall be met: an even chance, and more for what is promised."""
@@ -137,13 +143,16 @@ def enough(
     sure = able.p_lo_kw[rows] == able.p_hi_kw[rows]
     slope = max(float(odds.likely[rows[~sure]].mean()), _LEAST_SLOPE) if not sure.all() else 1.0
     wanted, best = float(odds.standing_kw[rows].sum()), (np.inf, Split(np.zeros(0), 0.0, {}), 0.0, 0.0)
-    for _ in range(_ROUNDS):
+    for rounds in range(_ROUNDS):
         wanted = min(max(wanted, within[0]), within[1])
         share = share_of(wanted)
         least, likely = odds.expected_kw(rows, share.p_kw, sure)
         margin = odds.margin_kw(rows, share.p_kw, sure, confidence) if confidence > 0.5 else 0.0
         nearest = min(max(asked_kw, min(least, likely) - margin), max(least, likely) - margin)
         gap = asked_kw - nearest
+        if rounds and confidence <= 0.5 and abs(gap) <= 0.5 * odds.largest_kw(rows, share.p_kw, sure):
+            # Nobody responds by halves: less than half a device is as likely too much as too little.
+            return share, wanted, likely
         size = max(abs(asked_kw), float(np.abs(share.p_kw).sum()))
         if abs(gap) >= best[0] - _TOLERANCE_KW:
             break
@@ -151,17 +160,20 @@ def enough(
         # Where nobody has more to give, asking for more gives nothing.
         if abs(gap) <= max(_TOLERANCE_KW, _TOLERANCE_SHARE * size) or share.shortfall_kw * gap > 0:
             break
-        wanted += gap / slope
+        wanted += gap / slope if rounds else gap
     return best[1:]
 
 
-def causes_of(share: Split, asked_kw: float, wanted_kw: float) -> dict[str, float]:
-    """What is missing of what was asked, where another sum was split for what is expected to be lost."""
-    over = wanted_kw - asked_kw
-    both = min(abs(share.shortfall_kw), abs(over)) if share.shortfall_kw * over > 0 else 0.0
-    left = 1.0 - both / abs(share.shortfall_kw) if both else 1.0
+def beyond_of(share: Split, asked_kw: float, wanted_kw: float) -> tuple[dict[str, float], float]:
+    """What is missing of what was asked, by cause, and by how much more is ordered for expected losses.
+
+    Args:
+        share: the split of ``wanted_kw``.
+        asked_kw: sum that was asked.
+        wanted_kw: sum that was split, for what is expected to be lost.
+    """
+    over, short = wanted_kw - asked_kw, share.shortfall_kw
+    both = min(abs(short), abs(over)) if short * over > 0 else 0.0
+    left = 1.0 - both / abs(short) if both else 1.0
     causes = {name: kw * left for name, kw in share.causes.items() if abs(kw * left) > _NOTHING_KW}
-    over -= np.copysign(both, over)
-    if abs(over) > _NOTHING_KW:
-        causes[EXPECTED_LOSSES] = -float(over)
-    return causes
+    return causes, over - float(np.copysign(both, over))
