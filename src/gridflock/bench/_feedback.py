@@ -26,8 +26,8 @@ CLOUD, CLOUD_S = 0.3, 60
 JUMP, LIMIT_DROP, HEAD_ROOM = 1.2, 0.9, 1.04
 LIFT = 1.025
 """Of the source's voltage: the step of a tap changer that went too far."""
-EXPORT_LOAD = 0.2
-"""Load beside sun where the feeder is to export."""
+EXPORT_LOAD, EXPORT_SOURCE = 0.2, 0.975
+"""Load beside sun, and voltage of the source, where the feeder is to export."""
 RAMP_A_MINUTE = 0.2
 """How much more sun, of what there is, comes in a minute."""
 ERRORS = {
@@ -36,7 +36,6 @@ ERRORS = {
     "all_30_percent_high": (0.05, 1.3),
 }
 """Largest error of each sensitivity by itself, and the factor on all of them."""
-DISTURBED = ("line_limit", "cloud", "load_jump", "voltage_step", "reverse_flow", "sun_ramp")
 Disturbance = Callable[[Plant, Fleet, int], None]
 
 
@@ -68,12 +67,12 @@ def feedback(source: str, root: Path | None, ders: int, seed: int) -> dict[str, 
         sun = float(here.wanted_kw[here.of("pv")].sum())
         load = float(-of.feeder.load_kva[4].real.sum())
         importing = point(of, here, max(1.0, 2.0 * sun / load))
-        exporting = point(of, here, EXPORT_LOAD * max(sun, 1.0) / load)
+        exporting = point(of, here, EXPORT_LOAD * max(sun, 1.0) / load, EXPORT_SOURCE)
         found: dict[str, Any] = {"feeder": of.feeder.network.name, "nodes": of.feeder.network.n}
         found |= {"ders": ders, "rows": len(importing.names), "seed": seed}
-        cases = (("line_limit", importing, _line), ("cloud", importing, _cloud), ("load_jump", importing, _load),
-                 ("voltage_step", exporting, _voltage), ("reverse_flow", exporting, _reverse), ("sun_ramp", exporting, _ramp))  # fmt: skip
-        for name, at, disturb in cases:
+        where = {"reverse_flow": exporting, "sun_ramp": exporting}
+        for name, disturb in DISTURBED.items():
+            at = where.get(name, importing)
             found[name] = {
                 error: _tried(at, Links(wrong=wrong, bias=bias), seed, disturb)
                 for error, (wrong, bias) in ERRORS.items()
@@ -208,3 +207,13 @@ def _ramp(plant: Plant, of: Fleet, t: int) -> None:
 def _import_limit(plant: Plant, t: int) -> None:
     if t == -10:
         plant.low[-1] = HEAD_ROOM * plant.truth[-1][-1]
+
+
+DISTURBED: dict[str, Disturbance] = {
+    "line_limit": _line,
+    "cloud": _cloud,
+    "load_jump": _load,
+    "voltage_step": _voltage,
+    "reverse_flow": _reverse,
+    "sun_ramp": _ramp,
+}

@@ -6,7 +6,7 @@ device keeps what it has then as its limit: nothing that devices do could be ask
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -122,18 +122,20 @@ def flow_of(
     return solve(net, powers, np.zeros(net.n, dtype=np.complex128), feeder.state, start)
 
 
-def point(world: World, of: Fleet, load_share: float) -> Point:
+def point(world: World, of: Fleet, load_share: float, source: float = 1.0) -> Point:
     """The feeder with its devices at their targets.
 
     Args:
         world: feeder and devices.
         of: the devices at the moment.
         load_share: the feeder's load as a part of what its day has then.
+        source: voltage behind the feeder head as a part of the file's.
 
     Raises:
         ArithmeticError: the flow has no solution.
     """
-    feeder = world.feeder
+    net = world.feeder.network
+    feeder = replace(world.feeder, network=replace(net, source_v=source * net.source_v))
     load = feeder.load_kva[STEP] * load_share
     still = np.zeros(len(of.place))
     flow = flow_of(feeder, of, load, of.wanted_kw, still, None)

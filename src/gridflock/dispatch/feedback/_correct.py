@@ -14,8 +14,8 @@ from gridflock.dispatch.feedback._watch import Mode, Watch, answers, judged
 from gridflock.units import Kvar, Kw, Mask, Rows
 
 _MOVED_KW = 1e-6
-READINGS = 2
-"""A margin is never more than the error of so many readings' mean and the drift since."""
+MORE = 2.0
+"""A margin's variance is never more than so many times that of a row long watched, and the drift since."""
 _CLEAR = 5.0
 """Standard deviations beyond which a new row's violation is no noise."""
 _SLOWEST_S = 1e-3
@@ -181,12 +181,13 @@ def _ahead(levels: Levels, sight: Sight, past: Past, now_s: float, tuning: Tunin
     pending = between(sight, past, levels.seen_s, np.full(sight.m, now_s))
     level = levels.value + levels.gain * pending + levels.slope * lead
     var = levels.value_var + lead * (2.0 * levels.cross_var + lead * levels.slope_var + sight.drift**2)
-    # Just after a jump a level is as unsure as one reading: waiting for more of them beats moving everybody.
-    usual = sight.noise**2 / READINGS + sight.drift**2 * lead
-    var = np.minimum(np.maximum(var, 0.0), usual)
+    # What orders and jumps make unsure is left to the next readings: a margin for it would order even more.
+    step = sight.drift**2
+    watched = (np.sqrt(step**2 + 4.0 * step * sight.noise**2) - step) / 2.0
+    var = np.minimum(np.maximum(var, 0.0), MORE * watched + step * lead)
     # Of thousands of first readings some are far off: until there are a few, only what is clear counts.
     young = levels.seen_s - levels.first_s < tuning.settle_s
-    return level, np.where(young, -_CLEAR, tuning.sigmas) * np.sqrt(var)
+    return level, np.where(young, -_CLEAR * sight.noise, tuning.sigmas * np.sqrt(var))
 
 
 def _limits(
