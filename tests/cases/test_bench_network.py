@@ -68,7 +68,7 @@ def test_the_referee_follows_the_taps(shared):
 
 def test_a_day_without_violations_and_its_figures():
     """From many violations to none in AC and in OpenDSS; needs served; cost between the bounds and 1 %."""
-    found = network_dispatch("ieee123", None, 600, 1)
+    found = network_dispatch("ieee123", None, 400, 1)
     assert found["violations_price_only"] > 0
     assert found["violations"] == found["opendss_violations"] == 0
     assert found["opendss_max_error_pu"] <= AGREEMENT_PU
@@ -80,7 +80,7 @@ def test_a_day_without_violations_and_its_figures():
 
 def test_without_reactive_power_all_holds_or_is_named():
     """Zero violations, or the limits that cannot hold by element, step and worst value."""
-    found = network_dispatch("ieee123", None, 600, 1, reactive=False)
+    found = network_dispatch("ieee123", None, 400, 1, reactive=False)
     assert (found["violations"] == 0) == (not found["broken"])
     assert found["opendss_violations"] == found["violations"]
     assert found["ev_unserved_kwh"] <= 1e-4 * found["ev_need_kwh"] or not found["counts"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -150,8 +151,9 @@ def network_dispatch(
     return {**found, "counts": not wrong, "why_not": "; ".join(wrong)}
 
 
+@cache
 def _compiled() -> None:
-    """Have every loop compiled before anything is timed."""
+    """Have every loop compiled before anything is timed, once."""
     with opened("ieee123", None) as (path, folder):
         small = _case(world(path, folder, 400, 1), Policy.NO_WORSE, reactive=True)
         dispatch_plan(
