@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from gridflock.plan import _members as module
-from gridflock.plan import planned
+from gridflock.plan import in_cells, planned
 from gridflock.plan._terms import Band, Flow, Peak, Ramp, Share
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -117,3 +117,26 @@ def test_owners_of_single_devices_may_pay_another_tariff(monkeypatch):
     monkeypatch.setattr(module, "FEW", 0)
     found = planned(members, load, terms, NOW_S, target=0.001)
     assert found.schedule.cost == pytest.approx(whole.schedule.cost, rel=0.003)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_sums_that_no_goal_tells_apart_say_of_goals_what_devices_do(seed):
+    """Cells are parts of groups; every goal's flow is the same of them as of their devices."""
+    rng = np.random.default_rng(seed)
+    members, load, terms = drawn(seed)
+    goals = [replace(goal_of("band", rng, members, load), name=f"goal {k}") for k in range(3)]
+    able, said = in_cells(members, replace(terms, blocks=tuple(goals)))
+    np.testing.assert_allclose(able.base_kw.sum(axis=0), members.flexibility.base_kw.sum(axis=0))
+    np.testing.assert_allclose(able.up_kw.sum(axis=0), members.flexibility.up_kw.sum(axis=0))
+    for goal, block in zip(goals, said.blocks, strict=True):
+        np.testing.assert_allclose(
+            block.flow.power_kw(able, able.base_kw),
+            goal_flow(goal, members).power_kw(members.flexibility, members.flexibility.base_kw),
+        )
+
+
+def goal_flow(goal, members):
+    """A goal's flow by device."""
+    inside = members.inside
+    share = {d: part for name, part in goal.flow.share.items() for d in inside.get(name, (name,))}
+    return replace(goal.flow, share=share)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
 from dataclasses import replace
 
+import httpx
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from gridflock.console import build
 from gridflock.console._cli import app
 from gridflock.plan import explain, unpacked
 from gridflock.plan.goals import shown
@@ -276,3 +279,36 @@ def test_a_file_with_faults_ends_the_command(tmp_path):
     assert "goal 1, kind" in said.output
     assert "goal 2, target: load shape: unknown field" in said.output
     assert "goal 2, target_kw: load shape: missing" in said.output
+
+
+def test_the_same_over_rest_and_on_the_command_line(life, tmp_path, monkeypatch):
+    """``gridflock pursue`` states goals, ``gridflock goals`` shows what became of them, both over REST."""
+    derms, _ = life
+    users = Users(tmp_path)
+    token = users.add("ann", Role.OPERATOR)
+    application = build(derms, users)
+
+    def request(method, url, **more):
+        async def call():
+            transport = httpx.ASGITransport(application)
+            async with httpx.AsyncClient(transport=transport, base_url="http://gridflock") as client:
+                return await client.request(method, url, **more)
+
+        return asyncio.run(call())
+
+    monkeypatch.setattr(httpx, "request", request)
+    file, run = tmp_path / "goals.json", CliRunner().invoke
+    file.write_text(json.dumps({"goals": [{"kind": "self-consumption", "worth": 0.01}]}), "utf-8")
+    options = ["--url", "http://gridflock", "--token", token]
+    stated = run(app, ["pursue", str(file), *options])
+    assert stated.exit_code == 0
+    assert "not yet planned" in stated.output
+    tick(derms)
+    shown_now = run(app, ["goals", *options])
+    assert "none delivered" in shown_now.output
+    file.write_text(json.dumps({"goals": [{"kind": "wear", "price": {"nobody": 1}}]}), "utf-8")
+    refused = run(app, ["pursue", str(file), *options])
+    assert refused.exit_code == 1
+    assert "'nobody' is none" in refused.output
+    view = json.loads(run(app, ["goals", "--json", *options]).output)
+    assert [line["goal"] for line in view["goals"]][-1] == "self-consumption"
