@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gridflock.model import Priority, Proposal
-from gridflock.units import Kvar, Kw, Mask, Rows, Seconds
+from gridflock.units import Codes, Kvar, Kw, Mask, Rows, Seconds
 
 _GRID = int(Priority.ENVELOPE)
 """Reactive orders without a wish weigh like the grid's limits."""
@@ -40,7 +41,7 @@ class Asked:
     policy: str = ""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Moves:
     """How far each candidate would move its resource, k of them.
 
@@ -50,7 +51,6 @@ class Moves:
         kw: signed change of injection.
         extra: what it adds to its credential's account.
         repeats: whether it repeats the order in force.
-        turn: (k,) places, those that go first in front.
     """
 
     rows: Rows
@@ -58,14 +58,19 @@ class Moves:
     kw: Kw
     extra: Kw
     repeats: Mask
-    turn: Places
+    _key: Codes
 
     @classmethod
     def of(cls, asked: Asked, kw: Kw, extra: Kw, repeats: Mask) -> Moves:
-        """Repeats first, then by weight, then by row."""
+        """From what each candidate is by itself."""
         weight = np.array([*(wish.priority for wish in asked.proposals), _GRID], dtype=np.uint8)
         key = weight[asked.source] + np.where(repeats, np.uint8(0), np.uint8(len(Priority)))
-        return cls(asked.rows, asked.source, kw, extra, repeats, np.argsort(key, kind="stable"))
+        return cls(asked.rows, asked.source, kw, extra, repeats, key)
+
+    @cached_property
+    def turn(self) -> Places:
+        """(k,) places, those that go first in front: repeats, then by weight, then by row."""
+        return np.argsort(self._key, kind="stable")
 
     @property
     def away(self) -> Kw:

@@ -105,4 +105,6 @@ def hold_budgets(
     spent = [state.memory.spent_kw(name, image.now_s, limits.window_s) for name in asking.accounts]
     room_kw = np.array(most) - np.array(spent) - state.memory.held_by(asking.accounts)
     extra = np.maximum(moves.extra, 0.0)
-    _fitting.fit_accounts(why, moves.turn, account, extra, room_kw, Held.BUDGET)
+    good = (why == Held.NOT) & (account >= 0)
+    if (np.bincount(account[good], extra[good], minlength=len(room_kw)) > room_kw).any():
+        _fitting.fit_accounts(why, moves.turn, account, extra, room_kw, Held.BUDGET)

@@ -127,3 +127,28 @@ def fit_step(why: Codes, turn: Places, kw: Kw, step_kw: float, code: int) -> int
         if why[i] == 0:
             after += 1
     return before - after
+
+
+@compiled
+def sums(why: Codes, rows: Rows, place: Rows, kw: Kw, repeats: Mask) -> tuple[float, float, int]:
+    """What the orders of some rows come to: net and gross change, and how many are changed."""
+    net, gross, changed = 0.0, 0.0, 0
+    for r in rows:
+        i = place[r]
+        if i >= 0 and why[i] == 0:
+            net += kw[i]
+            gross += abs(kw[i])
+            changed += not repeats[i]
+    return net, gross, changed
+
+
+@compiled
+def places(rows: Rows, place: Rows, rank: Rows) -> Rows:
+    """Rank of the orders of some rows, ascending."""
+    found = np.empty(len(rows), np.int32)
+    count = 0
+    for r in rows:
+        if place[r] >= 0:
+            found[count] = rank[place[r]]
+            count += 1
+    return np.sort(found[:count])

@@ -160,8 +160,8 @@ def _look(asked: Asked, image: Image, limits: GuardLimits, state: GuardState, as
         room_s,
     )
     seen = _Seen(why, move, start, extra, repeats, account)
-    _, first, many = np.unique(asked.rows, return_inverse=True, return_counts=True)
-    if len(many) < len(asked.rows):
+    if not (np.diff(asked.rows) > 0).all():
+        _, first, many = np.unique(asked.rows, return_inverse=True, return_counts=True)
         seen.why[many[first] > 1] = Held.TWICE
     return seen
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from gridflock.dispatch.guard._held import Held
 from gridflock.schema import Family
+from gridflock.units import Rows, Seconds
 
 _SLACK_KW = 1e-3
 _REPEAT_KW = 0.05
@@ -190,21 +191,16 @@ def remember(
 
 
 @compiled
-def released(
-    memory: Any,  # noqa: ANN401 - a tuple of columns, written in place
-    now_s: int,
-    back: NDArray[np.float64],
-    held: NDArray[np.float64],
-) -> int:
-    """Give back what orders that have ended held displaced; of how many rows."""
-    last_kw, expires_s, _, base_kw, holder, _, _ = memory
-    found = 0
+def held_and_over(holder: Rows, expires_s: Seconds, now_s: int) -> Rows:
+    """Rows that somebody holds displaced by an order that has ended."""
+    count = 0
     for r in range(len(holder)):
         if holder[r] >= 0 and expires_s[r] <= now_s:
-            away = abs(float(last_kw[r]) - float(base_kw[r]))
-            held[holder[r]] -= away
-            back[holder[r]] += away
-            holder[r] = -1
-            base_kw[r] = np.nan
-            found += 1
-    return found
+            count += 1
+    rows = np.empty(count, np.int32)
+    count = 0
+    for r in range(len(holder)):
+        if holder[r] >= 0 and expires_s[r] <= now_s:
+            rows[count] = r
+            count += 1
+    return rows

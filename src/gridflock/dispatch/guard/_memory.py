@@ -110,12 +110,13 @@ class Memory:
 
     def released(self, now_s: int) -> Memory:
         """Orders that have ended give back what they held displaced."""
-        if not (self.holder >= 0).any():
+        if not self.accounts:
             return self
-        memory, back, held = self.copied(), np.zeros(len(self.accounts)), self.held_kw.copy()
-        if not _kernels.released(memory.columns, now_s, back, held):
+        rows: Rows = _kernels.held_and_over(self.holder, self.expires_s, now_s)
+        if len(rows) == 0:
             return self
-        return replace(memory, held_kw=held, spent=_booked(self.spent, self.accounts, back, now_s))
+        memory, back = self._let_go(rows)
+        return replace(memory, spent=_booked(self.spent, self.accounts, back, now_s))
 
     def forgotten(self, rows: Rows, now_s: int) -> Memory:
         """Rows whose order did not take effect: nothing is held, and nothing comes back.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -14,6 +15,8 @@ from gridflock.dispatch.guard._limits import GroupLimit, GuardLimits
 from gridflock.dispatch.guard._state import GuardState
 from gridflock.fleet import Image
 from gridflock.units import Codes, Rows
+
+_ROUNDING_KW = 1e-6
 
 
 def hold_steps(
@@ -32,21 +35,28 @@ def hold_steps(
     Returns:
         kW that the orders left move in each group with a limit on that.
     """
-    now_s, kw = image.now_s, moves.kw
-    found = _found(why, moves, image, limits, rows_of)
-    for limit, turn, members in found:
-        if limit.share < 1.0:
-            _fitting.fit_share(why, turn, moves.repeats, math.ceil(limit.share * members), Held.SHARE)
-        if limit.moved_kw < math.inf:
-            room = limit.moved_kw - state.memory.spent_kw(meter(limit), now_s, limits.window_s)
-            _fitting.fit_size(why, turn, kw, room, Held.MOVED)
+    now_s = image.now_s
+    groups = _Groups(moves, image.n, rows_of)
+    found = [limit for limit in (*limits.groups, limits.whole) if limit.binds]
+    if any(limit.group and limit.group not in rows_of for limit in found):
+        why[why == Held.NOT] = Held.STEP
+        found = []
+    for limit in found:
+        room = limit.moved_kw
+        if room < math.inf:
+            room -= state.memory.spent_kw(meter(limit), now_s, limits.window_s)
+        _, gross, changed = groups.sums(limit, why)
+        most = math.ceil(limit.share * groups.members(limit)) if limit.share < 1.0 else changed
+        if changed > most:
+            _fitting.fit_share(why, groups.turn(limit), moves.repeats, most, Held.SHARE)
+        if gross > room:
+            _fitting.fit_size(why, groups.turn(limit), moves.kw, room, Held.MOVED)
     since_s = now_s - state.now_s if state.now_s >= 0 else 1
-    steps = [(turn, _step_kw(limit, since_s)) for limit, turn, _ in found]
-    steps = [(turn, step_kw) for turn, step_kw in steps if step_kw < math.inf]
-    while sum(_fitting.fit_step(why, turn, kw, step_kw, Held.STEP) for turn, step_kw in steps):
+    again = [(limit, _step_kw(limit, since_s)) for limit in found]
+    again = [(limit, step_kw) for limit, step_kw in again if step_kw < math.inf]
+    while again and sum(_held(why, moves, groups, limit, step_kw) for limit, step_kw in again):
         pass
-    sizes = np.where(why == Held.NOT, np.abs(kw), 0.0)
-    return {meter(limit): float(sizes[turn].sum()) for limit, turn, _ in found if limit.moved_kw < math.inf}
+    return {meter(limit): groups.sums(limit, why)[1] for limit in found if limit.moved_kw < math.inf}
 
 
 def meter(limit: GroupLimit) -> str:
@@ -54,26 +64,55 @@ def meter(limit: GroupLimit) -> str:
     return f"group:{limit.group}"
 
 
-def _found(
-    why: Codes, moves: Moves, image: Image, limits: GuardLimits, rows_of: Mapping[str, Rows]
-) -> list[tuple[GroupLimit, Places, int]]:
-    """Limits with the places of their members' orders, those that go first in front, and all members."""
-    whole = limits.whole
-    found = [(whole, moves.turn, image.n)] if whole.binds else []
-    if not limits.groups:
+@dataclass(slots=True)
+class _Groups:
+    """Orders of groups; those that go first in front, sorted only where a limit is exceeded."""
+
+    moves: Moves
+    n: int
+    rows_of: Mapping[str, Rows]
+    _place: Rows | None = None
+    _rank: Rows | None = None
+    _turns: dict[str, Places] = field(default_factory=dict)
+
+    def members(self, limit: GroupLimit) -> int:
+        """How many resources the group has."""
+        return len(self.rows_of[limit.group]) if limit.group else self.n
+
+    def sums(self, limit: GroupLimit, why: Codes) -> tuple[float, float, int]:
+        """Net and gross change by the group's orders that are not held, and how many are changed."""
+        moves = self.moves
+        if not limit.group:
+            good = why == Held.NOT
+            move = moves.kw[good]
+            return float(move.sum()), float(np.abs(move).sum()), int((good & ~moves.repeats).sum())
+        if self._place is None:
+            self._place = np.full(self.n, -1, dtype=np.int32)
+            self._place[moves.rows] = np.arange(len(moves.rows), dtype=np.int32)
+        found: tuple[float, float, int] = _fitting.sums(
+            why, self.rows_of[limit.group], self._place, moves.kw, moves.repeats
+        )
         return found
-    place = np.full(image.n, -1, dtype=np.int64)
-    place[moves.rows] = np.arange(len(moves.rows))
-    rank = np.empty(len(moves.turn), dtype=np.intp)
-    rank[moves.turn] = np.arange(len(moves.turn))
-    for limit in limits.groups:
-        if limit.group not in rows_of:
-            why[why == Held.NOT] = Held.STEP
-            continue
-        rows = rows_of[limit.group]
-        at = place[rows]
-        found.append((limit, moves.turn[np.sort(rank[at[at >= 0]])], len(rows)))
-    return found
+
+    def turn(self, limit: GroupLimit) -> Places:
+        """Places of the group's orders, those that go first in front."""
+        if not limit.group:
+            return self.moves.turn
+        if limit.group not in self._turns:
+            turn = self.moves.turn
+            if self._rank is None:
+                self._rank = np.empty(len(turn), dtype=np.int32)
+                self._rank[turn] = np.arange(len(turn), dtype=np.int32)
+            mine = _fitting.places(self.rows_of[limit.group], self._place, self._rank)
+            self._turns[limit.group] = turn[mine]
+        return self._turns[limit.group]
+
+
+def _held(why: Codes, moves: Moves, groups: _Groups, limit: GroupLimit, step_kw: float) -> int:
+    """Hold what makes a group's net step too large; how many."""
+    if abs(groups.sums(limit, why)[0]) <= step_kw + _ROUNDING_KW:
+        return 0
+    return int(_fitting.fit_step(why, groups.turn(limit), moves.kw, step_kw, Held.STEP))
 
 
 def _step_kw(limit: GroupLimit, since_s: int) -> float:
