@@ -10,9 +10,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gridflock.model import Flexibility
-from gridflock.plan import Members, Terms
+from gridflock.plan import Members, Terms, packed, planned, unpacked
+from gridflock.plan import _members as module
 from gridflock.plan.goals.bounds import Event, LoadShape, PowerLimit, Reserve, Stage
 from gridflock.plan.goals.bounds._store import levels
+from gridflock.plan.goals.money import Carbon, Losses
 from gridflock.plan.goals.stated import DEMAND, MONEY, read, sought
 from gridflock.plan.goals.stated._document import KINDS
 from gridflock.plan.goals.stated._stated import MADE, SPANNED
@@ -232,3 +234,24 @@ def test_prices_that_cannot_stand_so_far_apart_are_said():
     found = sought(goals, order, members(), np.full(8, -10.0), terms(), NOON, {})
     assert [fault.field for fault in found.rejected] == ["order"]
     assert {block.over_price for block in found.terms.blocks} == {1e5}
+
+
+@pytest.mark.parametrize("few", [0, 200])
+def test_prices_of_goals_are_told_apart_from_the_tariff(monkeypatch, few):
+    """Carbon and losses are named parts of a price beside the tariff; their sum is the price as before."""
+    monkeypatch.setattr(module, "FEW", few)
+    who, load = members(), np.full(8, -40.0)
+    goals = [Carbon(0.4, 0.25), Losses({"b0": -0.1, "s0": 0.05}, 0.3), Reserve({"b1": 1.0}, NOON + 4 * 3600)]
+    aim = sought(goals, (), who, load, terms(), NOON, {})
+    found = planned(aim.members, load, aim.terms, NOON)
+    named = aim.named(found.grounds)
+    np.testing.assert_allclose(named.prices(), found.grounds.prices(), atol=1e-9)
+    parts = dict(named.of(0))
+    np.testing.assert_allclose(parts["carbon"], 0.1)
+    np.testing.assert_allclose(parts["losses"], 0.03)
+    np.testing.assert_allclose(parts["import tariff"], 0.3)
+    assert "losses" not in dict(named.of(1))
+    assert [kept.name for kept in named.kept] == ["reserve"]
+    again = unpacked(*packed(named))
+    assert again.keeps(1, 6) == ("reserve",)
+    assert again.keeps(0, 6) == ()

@@ -15,7 +15,7 @@ from gridflock.plan._reason import HEAD
 from gridflock.plan._terms import Band, Block, Peak, Ramp, Share, Terms, premiums
 from gridflock.plan.coordination import Limits, Peaks, Plan, Problem, Ramps
 from gridflock.plan.devices._compiled import Array, Indices
-from gridflock.units import Kw
+from gridflock.units import Kw, Money
 
 LESS_FOR_EXPORT = "export earns less than import costs"
 
@@ -266,15 +266,19 @@ def without_shares(given: Sound) -> Sound:
     return replace(given, terms=replace(given.terms, blocks=kept), rejected=(*given.rejected, *found))
 
 
+def parts_by_row(name: str, price: Money) -> list[Part]:
+    """Prices (m, T) of one name, a part for each that several rows have."""
+    kinds, kind = np.unique(price, axis=0, return_inverse=True)
+    rows = [np.flatnonzero(kind.ravel() == k) for k in range(len(kinds))]
+    return [Part(name, mine, np.ones(len(mine)), one) for mine, one in zip(rows, kinds, strict=True)]
+
+
 def parts_of(members: Members, cells: Cells, given: Sound, problem: Problem, plan: Plan) -> tuple[Part, ...]:
     """The local prices of devices as tariff, owners' tariffs and every row's pull."""
     f, rows = members.flexibility, problem.rows
     every = np.arange(len(f.groups))
     parts = [Part(IMPORT_TARIFF, every, np.ones(len(every)), given.terms.import_price)]
-    kinds, kind = np.unique(premiums(f, given.terms), axis=0, return_inverse=True)
-    for k, price in enumerate(kinds):
-        mine = np.flatnonzero(kind.ravel() == k)
-        parts.append(Part(OWNER, mine, np.ones(len(mine)), price))
+    parts += parts_by_row(OWNER, premiums(f, given.terms))
     pulled: dict[str, Kw] = {}
     for s, name in enumerate(rows.names):
         alone = np.zeros_like(plan.dual)

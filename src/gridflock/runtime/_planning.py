@@ -49,7 +49,7 @@ def _told(
     grounds = kept.grounds
     if aim is not None:
         if grounds is not None:
-            grounds = replace(grounds, kept=aim.sought.kept())
+            grounds = aim.sought.named(grounds)
         schedule, aim = _with_goals(schedule, aim, kept.p_kw), aim.judged(kept.p_kw)
     q_kvar = np.full_like(kept.p_kw, np.nan) if held is None else held.q_kvar
     order = np.argsort(rows[known])

@@ -9,8 +9,10 @@ import numpy as np
 
 from gridflock.model import Rejected
 from gridflock.plan._by_device import Members, terms_of_devices
-from gridflock.plan._grounds import Kept
-from gridflock.plan._terms import Terms
+from gridflock.plan._coupling import parts_by_row
+from gridflock.plan._grounds import EXPORT_TARIFF, IMPORT_TARIFF, OWNER, Grounds, Kept
+from gridflock.plan._grounds import Part as Summand
+from gridflock.plan._terms import Terms, premiums
 from gridflock.plan._value import valued
 from gridflock.plan.goals._part import Goal, nothing
 from gridflock.plan.goals._part import Members as Sums
@@ -22,6 +24,8 @@ from gridflock.plan.goals.money import DemandCharge, EnergyCost
 from gridflock.units import Kw
 
 _SLIGHTLY_KWH = 1e-6
+_FREE = 1e-9
+"""Money per kWh below which a part of a price is none."""
 MONEY, DEMAND = "energy cost", "demand charge"
 """Goals that a plan has by itself: its tariff and its demand charge."""
 
@@ -51,6 +55,36 @@ class Sought:
     def money(self, p_kw: Kw) -> float:
         """What the devices' powers come to at the goals' own prices, without what giving way is charged."""
         return self.bill(p_kw, self.own)
+
+    def named(self, grounds: Grounds) -> Grounds:
+        """The grounds of the plan with what goals add to prices and to stores' edges under their names.
+
+        Args:
+            grounds: of the devices; its tariffs hold the goals' prices.
+        """
+        own = (MONEY, DEMAND)
+        goals = {
+            c.goal.name: c.part.priced(c.factor) for c in self.weighed.compiled if c.goal.name not in own
+        }
+        every = np.arange(len(grounds.flexibility.groups))
+        out = np.any([part.price != 0.0 for part in grounds.parts if part.name == EXPORT_TARIFF], axis=0)
+        added = {name: np.where(out, part.export_price, part.import_price) for name, part in goals.items()}
+        more = np.sum([np.zeros(len(grounds.flexibility.grid.hours)), *added.values()], axis=0)
+        parts = []
+        for part in grounds.parts:
+            mine = {IMPORT_TARIFF: ~out, EXPORT_TARIFF: out}.get(part.name, np.zeros_like(more, dtype=bool))
+            if part.name != OWNER:
+                parts.append(replace(part, price=part.price - np.where(mine, more, 0.0)))
+        parts += [Summand(name, every, np.ones(len(every)), price) for name, price in added.items()]
+        premium = premiums(grounds.flexibility, terms_of_devices(self.members, self.terms))
+        owners = premium - np.sum(
+            [np.zeros_like(premium), *(part.premium for part in goals.values())], axis=0
+        )
+        parts += parts_by_row(OWNER, owners)
+        for name, goal in goals.items():
+            parts += parts_by_row(name, goal.premium)
+        kept = tuple(part for part in parts if np.abs(part.price).max(initial=0.0) > _FREE)
+        return replace(grounds, parts=kept, kept=self.kept())
 
     def kept(self) -> tuple[Kept, ...]:
         """Goals that have stores hold more than they would have to."""
