@@ -180,7 +180,7 @@ class Response:
             np.where(more, np.clip(present - reach, lo, hi), lo),
             np.where(less, np.clip(present + reach, lo, hi), hi),
         )
-        fixed = np.where(resting | quiet, present, _level(present, capability, image))
+        fixed = np.where(resting, present, _level(present, capability, image))
         pinned, not_ready = resting | doubted | quiet, np.uint8(BoundSource.NOT_READY)
         return Capability(
             np.where(pinned, fixed, lo),
