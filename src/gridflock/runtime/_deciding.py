@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from gridflock.dispatch import Decision, GuardState, Response, Rules, step
+from gridflock.dispatch.feedback import Feedback, Sight
 from gridflock.fleet import Image
 from gridflock.grid import ControlState, Flow, Violations, head_envelope
 from gridflock.model import Directive, Entry, Envelope, Json, Outcomes, Proposal
@@ -22,6 +23,7 @@ from gridflock.runtime._goals import bounds_now
 from gridflock.runtime._past import Past
 from gridflock.runtime._planning import Planned, Planning, plan_entry
 from gridflock.runtime._settings import Settings
+from gridflock.runtime._sight import FASTEST_S, Watched, sight, watched
 from gridflock.runtime._system import System
 
 _HEAD_MARGIN = 0.04
@@ -62,12 +64,16 @@ class Standing:
         guarded: what the guard knows.
         planned: the plan in force, with what it was made from.
         planned_s: when a plan was last asked for; 0 for never.
+        watched: what feedback watches of the network in this period; None before the first.
+        feedback: what feedback knows; None before the first.
     """
 
     response: Response
     guarded: GuardState
     planned: Planned | None = None
     planned_s: int = 0
+    watched: Watched | None = None
+    feedback: Feedback | None = None
 
 
 class Deciding:
@@ -91,8 +97,21 @@ class Deciding:
         self.planning.watch = watch
 
     def envelopes(self, system: System, seen: Seen) -> tuple[Envelope, ...]:
-        """Limits in force: head, voltages, sites."""
-        return (self._head_limits(system, seen), *seen.near, *seen.sites)
+        """Limits in force: head, voltages where feedback does not see to them, sites."""
+        near = () if self.standing.watched is not None else seen.near
+        return (self._head_limits(system, seen), *near, *seen.sites)
+
+    def look(self, system: System, seen: Seen) -> Sight | None:
+        """What feedback sees; what is watched is chosen anew with every slow period."""
+        settings, now_s = self.settings, seen.image.now_s
+        if not (settings.feedback and settings.managed and settings.tick_s <= FASTEST_S):
+            return None
+        before, period = self.standing.watched, settings.plan_s
+        if before is None or now_s // period > before.made_s // period:
+            found = watched(system, seen.flow, now_s)
+            self.standing = replace(self.standing, watched=before if found is None else found)
+        of = self.standing.watched
+        return None if of is None else sight(of, seen.image, seen.flow)
 
     @property
     def plans(self) -> bool:
@@ -135,6 +154,7 @@ class Deciding:
         wishes: Sequence[Proposal],
         rules: Rules,
         directive: Directive | None = None,
+        seen: Sight | None = None,
     ) -> Decision:
         """The orders of this moment; nothing is remembered before ``taken``."""
         planned, head = self.standing.planned, self.settings.policy.head_group
@@ -151,6 +171,8 @@ class Deciding:
             self.settings.policy,
             rules,
             self.standing.guarded,
+            seen,
+            self.standing.feedback,
         )
 
     def answered(self, outcomes: Outcomes, now_s: int) -> None:
@@ -164,7 +186,12 @@ class Deciding:
 
     def taken(self, decision: Decision) -> None:
         """Remember a decision: it is recorded, and goes out."""
-        self.standing = replace(self.standing, response=decision.response, guarded=decision.passed.state)
+        self.standing = replace(
+            self.standing,
+            response=decision.response,
+            guarded=decision.passed.state,
+            feedback=decision.feedback,
+        )
 
     def _head_limits(self, system: System, seen: Seen) -> Envelope:
         """What the feeder as a whole may draw and deliver: its own limits and what a system above allows."""

@@ -9,6 +9,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from gridflock.dispatch import GuardState, Response
+from gridflock.dispatch.feedback import Feedback
 from gridflock.grid import ControlState
 from gridflock.model import Directive, Outcomes, Proposal
 from gridflock.plan import Prices
@@ -46,6 +47,7 @@ class Known:
         unrecorded_s: since when nothing could be recorded; 0 where all was.
         owed: answers heard since then.
         directive: of a system above, as the last tick saw it.
+        feedback: what feedback from the network knows; None where there is none.
     """
 
     seq: int
@@ -69,3 +71,4 @@ class Known:
     unrecorded_s: int
     owed: tuple[Outcomes, ...]
     directive: Directive | None = None
+    feedback: Feedback | None = None

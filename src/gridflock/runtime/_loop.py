@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridflock.dispatch import Decision, Response, Rules
+from gridflock.dispatch.feedback import Sight
 from gridflock.fleet import Groups, Image, capability
 from gridflock.grid import (
     ControlState,
@@ -83,6 +84,7 @@ class Moment:
         seq: ledger position of this tick.
         halted: why nothing was recorded and so nothing ordered; empty where all is well.
         directive: of a system above, which it obeyed; None where there was none.
+        sight: what feedback saw of the network; None where it does not act.
     """
 
     now_s: int
@@ -99,6 +101,7 @@ class Moment:
     seq: int
     halted: str = ""
     directive: Directive | None = None
+    sight: Sight | None = None
 
     @property
     def able(self) -> Capability:
@@ -264,10 +267,11 @@ class Loop:
         rejected += still
         before = deciding.standing, self._broken, self._troubles
         entries = [to_entry(heard, self._wishes, self._directed), *deciding.replan(self.system, seen)]
-        envelopes, decision = deciding.envelopes(self.system, seen), None
+        sighted, decision = deciding.look(self.system, seen), None
+        envelopes = deciding.envelopes(self.system, seen)
         if self._settings.managed:
             decision = deciding.decide(
-                self.system, seen.image, envelopes, heard.wishes, heard.rules, heard.directive
+                self.system, seen.image, envelopes, heard.wishes, heard.rules, heard.directive, sighted
             )
             entries += trial_entries(decision.passed.trials, now_s)
         troubles = (*heard.troubles, *self._missed(now_s), *(f"{STANDING}: {r.count}" for r in still))
@@ -304,6 +308,7 @@ class Loop:
             self._seq,
             halted,
             heard.directive,
+            sighted,
         )
         if self.beside is not None:
             self.beside(heard, seen, moment)
@@ -337,6 +342,7 @@ class Loop:
             unrecorded_s=self._unrecorded_s,
             owed=tuple(self._owed),
             directive=self._directed,
+            feedback=standing.feedback,
         )
 
     def resume(self, known: Known) -> None:
@@ -353,7 +359,7 @@ class Loop:
         self._seq, self._tick, self._now_s = known.seq, known.tick, known.now_s
         self._flow = None if known.flow is None else Flow(self.system.network, *known.flow)
         self._state = known.state
-        self.deciding.standing = Standing(known.response, known.guarded)
+        self.deciding.standing = Standing(known.response, known.guarded, feedback=known.feedback)
         self.deciding.planning.prices = known.prices
         self._peak_kw, self._peak_day = known.peak
         self._broken, self._troubles = known.broken, known.troubles
@@ -384,7 +390,7 @@ class Loop:
         """What a tick would decide with further wishes, and the feeder after it: the same code."""
         wishes = (*self.book.open(), *extra)
         decision = self.deciding.decide(
-            self.system, moment.image, moment.envelopes, wishes, self.rules, moment.directive
+            self.system, moment.image, moment.envelopes, wishes, self.rules, moment.directive, moment.sight
         )
         return decision, self.flow_at(moment, decision.targets.p_kw)
 

@@ -30,6 +30,8 @@ class Settings:
         in_ac: hold every plan to the feeder's limits in AC before it is taken.
         goals: what is wanted of the plans beside tariff and limits; None keeps what the ledger has.
         goal_costs: say of every plan what each goal costs, which takes one more plan for each.
+        feedback: move what is ordered by the voltages and currents that are seen, where ticks are at most
+            10 s apart; slower ticks go by voltage envelopes.
         managed: False = watch only: no plan, no orders (the mode before trust).
         plans: False = orders without a plan: wishes and limits only.
         name: what a system above calls this one.
@@ -54,6 +56,7 @@ class Settings:
     in_ac: bool = True
     goals: Stated | None = None
     goal_costs: bool = False
+    feedback: bool = True
     managed: bool = True
     plans: bool = True
     name: str = ""

@@ -84,6 +84,7 @@ class Shadow:
             mine.replan(loop.system, seen)
         self._sent = None
         if mine.settings.managed:
+            sighted = mine.look(loop.system, seen)
             decision = mine.decide(
                 loop.system,
                 seen.image,
@@ -91,6 +92,7 @@ class Shadow:
                 heard.wishes,
                 heard.rules,
                 heard.directive,
+                sighted,
             )
             mine.taken(decision)
             self._sent = decision.orders

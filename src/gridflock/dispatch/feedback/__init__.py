@@ -25,13 +25,14 @@ follow their own policies (``_local.py``) until it has been calm for a while.
 """
 
 from gridflock.dispatch.feedback._correct import correct, said
-from gridflock.dispatch.feedback._sight import Able, Powers, Quantity, Sight, Standing, effects
+from gridflock.dispatch.feedback._sight import Able, Effects, Powers, Quantity, Sight, Standing, effects
 from gridflock.dispatch.feedback._state import Correction, Feedback, Tuning
 from gridflock.dispatch.feedback._watch import Mode
 
 __all__ = [
     "Able",
     "Correction",
+    "Effects",
     "Feedback",
     "Mode",
     "Powers",

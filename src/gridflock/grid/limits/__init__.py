@@ -8,6 +8,7 @@ left at the feeder head.
 
 from gridflock.grid.limits._attribution import Attribution, Resources, attribute
 from gridflock.grid.limits._head import head_envelope
+from gridflock.grid.limits._terminals import conductor_ratings
 from gridflock.grid.limits._violations import LimitKind, Limits, Violations, series_violations, violations
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "Resources",
     "Violations",
     "attribute",
+    "conductor_ratings",
     "head_envelope",
     "series_violations",
     "violations",
