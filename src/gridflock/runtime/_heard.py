@@ -28,6 +28,8 @@ _LEAST, _PER_ROW = 100_000, 4
 """So many readings and outcomes are taken in by one tick, or so many per cell of the fleet if more."""
 _EXACT = np.array([entry.dtype != "f4" for entry in TELEMETRY])
 """Quantities whose cells hold more than a float32 can."""
+_LOW = np.array([entry.low for entry in TELEMETRY])
+_HIGH = np.array([entry.high for entry in TELEMETRY])
 _OUTCOME = ("outcome_row", "outcome_order_id", "outcome_status", "outcome_p_kw", "outcome_s")
 _VOCABULARIES = 16
 
@@ -81,7 +83,7 @@ class Hearing:
         value[value == 0.0] = 0.0  # a negative zero is a zero
         known = quantity < _KINDS
         coarse = known & ~_EXACT[np.where(known, quantity, 0)] & np.isfinite(value)
-        value[coarse] = np.clip(value[coarse], -_LARGEST, _LARGEST).astype(np.float32)
+        value[coarse] = _rounded(value[coarse], _LOW[quantity[coarse]], _HIGH[quantity[coarse]])
         found = Readings(
             self._ids,
             _column([self._rows(raw.ids, np.asarray(raw.index)) for raw in batches], np.int32)[:most],
@@ -118,6 +120,15 @@ class Hearing:
         inside = (index >= 0) & (index < len(ids))
         found: Rows = known[1][np.where(inside, index, -1)]
         return found
+
+
+def _rounded(value: NDArray[np.float64], low: NDArray[Any], high: NDArray[Any]) -> NDArray[np.float32]:
+    """Values as float32; what lies outside its range by less than that can tell stays outside."""
+    found: NDArray[np.float32] = np.clip(value, -_LARGEST, _LARGEST).astype(np.float32)
+    below, above = (value < low) & (found >= low), (value > high) & (found <= high)
+    found[below] = np.nextafter(low[below].astype(np.float32), np.float32(-np.inf))
+    found[above] = np.nextafter(high[above].astype(np.float32), np.float32(np.inf))
+    return found
 
 
 def _column(parts: Sequence[Any], dtype: type[np.generic]) -> NDArray[Any]:
