@@ -23,7 +23,7 @@ from gridflock.plan.network._taps import Levers, Standing, moved
 from gridflock.plan.network._verdict import BAND_PU, Broken, Limits, Policy, Verdict, judged, limits
 from gridflock.units import Kvar, Kw, Kwh, Money
 
-FIRST_REPAIR = 2
+FIRST_REPAIR = 4
 """Rounds after which a plan with little violation left goes to the repair."""
 LITTLE = 0.025
 """So much is little: the steps' worst violation, pu or part of a limit, in their mean. How many there are

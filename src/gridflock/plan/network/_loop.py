@@ -48,7 +48,7 @@ SEEN_PU, SEEN = 0.02, 0.5
 """A row that does not come so near takes no part."""
 CANDIDATE = 0.4
 """Branches loaded less than this in the first plan and without devices are looked at when they break."""
-FIRST_PART = 0.5
+FIRST_PART = 0.25
 """Of the plan by price alone, which is far from any that can be: derivatives there lead nowhere."""
 WARM_PULL = 1.0
 """Money per kW² and step by which a device keeps to what an earlier horizon asked of it."""

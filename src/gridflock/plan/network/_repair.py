@@ -168,7 +168,8 @@ def repair(
 def _given_back(of: Workshop, found: Repaired) -> Repaired:
     """A clean plan in which needs that had to yield take what space there is for them after all."""
     columns, dispatch, firm = of.columns, found.dispatch, of.kinds.firm
-    lacking = missing_kwh(firm, content(firm, dispatch.p_kw)) > COUNTS_KWH
+    yields = (firm.x_lo_kwh != of.kinds.soft.x_lo_kwh).any(axis=1)
+    lacking = yields & (missing_kwh(firm, content(firm, dispatch.p_kw)) > COUNTS_KWH)
     which = np.flatnonzero(lacking)
     if not found.verdict.clean or not len(which):
         return found
@@ -181,7 +182,7 @@ def _given_back(of: Workshop, found: Repaired) -> Repaired:
             of.price[port[which]], p_kw[which], MOST_PULL,
             p_lo_kw=p_kw[which] - each.less[which], p_hi_kw=p_kw[which] + each.more[which], rows=which,
         )  # fmt: skip
-        tried = Dispatch(p_kw, within(columns, p_kw, dispatch.q_kvar))
+        tried = of.possible(Dispatch(p_kw, within(columns, p_kw, dispatch.q_kvar)))
         points, verdict = of.judged(tried)
         if verdict.clean:
             return Repaired(tried, points, verdict, ())
