@@ -14,6 +14,7 @@ from gridflock.bench._feedback_plant import Links, Plant
 from gridflock.bench._feedback_point import Fleet, Point, fleet, point
 from gridflock.bench._network_world import opened, world
 from gridflock.dispatch.feedback import Correction, Feedback, Quantity, correct
+from gridflock.dispatch.feedback._solve import Program, solve
 from gridflock.grid._network import Float
 
 BEFORE_S, AFTER_S = 40, 80
@@ -61,6 +62,7 @@ def feedback(source: str, root: Path | None, ders: int, seed: int) -> dict[str, 
         ArithmeticError: the feeder has no solution.
     """
     with threadpool_limits(1):
+        _compile()
         with opened(source, root) as (path, within):
             of = world(path, within, ders, seed)
         here = fleet(of, seed)
@@ -79,6 +81,15 @@ def feedback(source: str, root: Path | None, ders: int, seed: int) -> dict[str, 
             }
     why_not = _wrong(found)
     return found | {"counts": not why_not, "why_not": "; ".join(why_not)}
+
+
+def _compile() -> None:
+    """Have the solver compiled before it is timed."""
+    one = np.ones(1)
+    solve(
+        Program(np.ones((1, 1), dtype=np.float32), np.array([-1.0, 1.0]), np.array([0.0, 1.0]), one,
+                np.zeros(1, dtype=np.int32), one, one, -9.0 * one, 9.0 * one), np.zeros(2),
+    )  # fmt: skip
 
 
 def _tried(at: Point, links: Links, seed: int, disturb: Disturbance) -> dict[str, float | int | bool]:
@@ -156,12 +167,12 @@ def _wrong(found: dict[str, Any]) -> list[str]:
 
 
 def _line(plant: Plant, of: Fleet, t: int) -> None:
-    """The limit of the line nearest to its own drops to 90 % of what flows."""
+    """The limit of the most loaded line drops to 90 % of what flows."""
     del of
     if t == 0:
-        flows = np.flatnonzero(plant.is_current)
-        loaded = flows[int(np.argmax(plant.truth[-1][flows] / plant.high[flows]))]
-        plant.high[loaded] = LIMIT_DROP * plant.truth[-1][loaded]
+        flow = plant.truth[-1]
+        loaded = int(np.argmax(np.where(plant.is_current, flow / plant.high, -np.inf)))
+        plant.high[loaded] = LIMIT_DROP * flow[loaded]
 
 
 def _cloud(plant: Plant, of: Fleet, t: int) -> None:

@@ -21,7 +21,7 @@ ANSWER_S, RESEND_S = 1, 4
 """Until an answer is heard; until an order without one is sent again."""
 DEADBAND = 0.05
 """kW or kvar: less of a change is not sent."""
-USUAL_PU, USUAL = 2e-4, 2e-3
+USUAL_PU, USUAL = 1e-4, 2e-3
 """What a voltage, and a part of what a flow, usually wanders in a second."""
 FLOOR = 0.2
 """The head's meter errs in proportion to at least so much of the load."""

@@ -30,6 +30,8 @@ ROOM_PU, ROOM = 2e-3, 0.02
 MOST_LINES = 150
 LOADED = 0.05
 """Conductors are watched from this part of their rating on, the most loaded first."""
+SAY = 0.5
+"""Of what flows in a line: devices must be able to move so much of it for its limit to be theirs."""
 SECANT = 0.5
 """Of the slope: reactive power takes less off a current the less of it is left."""
 
@@ -147,6 +149,7 @@ def point(world: World, of: Fleet, load_share: float, source: float = 1.0) -> Po
     watched[net.source_nodes] = False
     nodes = np.flatnonzero(watched).astype(np.int32)
     lines = _lines(flow)
+    lines = lines[_has_say(feeder, of, flow, lines)]
     volts, amps = without.v_pu[nodes], np.abs(without.currents[lines])
     low = np.minimum(BAND_PU[0], np.where(volts < BAND_PU[0], volts - ROOM_PU, np.inf))
     high = np.maximum(BAND_PU[1], np.where(volts > BAND_PU[1], volts + ROOM_PU, -np.inf))
@@ -168,6 +171,15 @@ def _lines(flow: Flow) -> Rows:
     loading = np.where(rated, np.abs(flow.currents) / np.where(rated, rating, 1.0), 0.0)
     order = np.argsort(-loading, kind="stable")[:MOST_LINES]
     return np.sort(order[loading[order] > LOADED]).astype(np.int32)
+
+
+def _has_say(feeder: Feeder, of: Fleet, flow: Flow, lines: Rows) -> Mask:
+    """(lines,) whether devices can move a good part of what flows: for the rest they cannot answer."""
+    ports, none = np.arange(feeder.ports, dtype=np.int32), np.zeros(0, dtype=np.int32)
+    amps = Derivatives(feeder, flow.load_kva).rows(none, lines, ports, none)[1]
+    span = np.bincount(of.place, of.high_kw - of.low_kw, minlength=feeder.ports)
+    say: Mask = np.hypot(amps[0], amps[1]) @ span > SAY * np.abs(flow.currents[lines])
+    return say
 
 
 def _names(feeder: Feeder, nodes: Rows, lines: Rows) -> tuple[str, ...]:

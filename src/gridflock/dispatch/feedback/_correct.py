@@ -21,6 +21,15 @@ _CLEAR = 5.0
 _SLOWEST_S = 1e-3
 _LEAST = 0.2
 """What orders do is never taken for less, as a part of what they should."""
+_UNIT_PU, _UNIT = 0.01, 0.01
+"""What counts as one of a voltage, and of other quantities as a part of their limit."""
+MORE = 2.0
+"""A margin's variance is never more than so many times that of a row long watched, and the drift since."""
+_CLEAR = 5.0
+"""Standard deviations beyond which a new row's violation is no noise."""
+_SLOWEST_S = 1e-3
+_LEAST = 0.2
+"""What orders do is never taken for less, as a part of what they should."""
 _UNITS = np.array([0.01, 1.0, 1.0])
 """What counts as one of a quantity, by ``Quantity``: a hundredth pu, an ampere, a kW."""
 
@@ -65,7 +74,7 @@ def correct(
     )
     program = _program(sight, levels, high - level, low - level, able, anchor, tuning)
     found = _within_discs(program, state.price, able, free, doing_p, doing_q, wanted)
-    unit = _UNITS[sight.quantity]
+    unit = _units(sight)
     violation = np.fmax(levels.value - sight.high, sight.low - levels.value) / unit
     watch, alarm = judged(watch, sight, violation, np.isfinite(level), tuning.trust, now_s, exact=found.exact)
     after = replace(
@@ -115,10 +124,17 @@ def _program(
     both = np.concatenate([column, column + sight.effects.ports])
     x = np.concatenate(anchor).astype(np.float64)
     return Program(
-        sight.effects.matrix, room, np.maximum(room, 0.0), _UNITS[sight.quantity] / levels.gain,
+        sight.effects.matrix, room, np.maximum(room, 0.0), _units(sight) / levels.gain,
         np.where(np.tile(column, 2) < 0, 0, both).astype(np.int32),
         np.concatenate([able.ease * tuning.active, able.ease]), x, x, x,
     )  # fmt: skip
+
+
+def _units(sight: Sight) -> Float:
+    """(m,) what counts as one of each quantity."""
+    limit = np.fmin(np.abs(sight.high), np.abs(sight.low))
+    usual = np.where(np.isfinite(limit) & (limit > 0.0), _UNIT * limit, 1.0)
+    return np.where(sight.quantity == Quantity.VOLTAGE, _UNIT_PU, usual)
 
 
 def _rooms(above: Float, below: Float, levels: Levels) -> Float:

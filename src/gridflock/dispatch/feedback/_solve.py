@@ -36,6 +36,8 @@ EXACT, ENDED = 1e-10, 1e-7
 rounding ends the climb before, the second is enough."""
 ENOUGH = 1e-4
 """Least rise of the dual, as a part of what its slope promises, for which a clipped step is taken whole."""
+WEAK = 0.2
+"""A row that nobody can move by so much of its unit is left alone: it would command everybody for nothing."""
 HOLDS = 1e-9
 """A row not taken in yet holds when it misses by no more than this part of its unit."""
 RIDGE = 1e-11
@@ -57,7 +59,7 @@ class Program:
         effect: float32 (C, m) what a unit in a column does to each quantity.
         room: (2m,) by how much it may grow, then fall; infinite where nothing is asked.
         wall: (2m,) >= room, beyond which it costs far more.
-        unit: (m,) > 0, what counts as one of a quantity.
+        unit: (m,) > 0, what counts as one of a quantity: little, but worth an order.
         column: int32 (v,) of each variable.
         ease: (v,) > 0, inverse weight.
         anchor: (v,) where each would be.
@@ -111,7 +113,9 @@ def _from(program: Program, price: Float) -> Solved:
     of, m = program, program.effect.shape[1]
     anchor, unit = np.ascontiguousarray(of.anchor), np.tile(of.unit, 2)
     most = float(np.sqrt((np.maximum(of.high - of.low, 1e-9) ** 2 / of.ease).sum()))
-    taken = np.flatnonzero((price > 0.0) & np.isfinite(of.room))
+    spread = np.bincount(of.column, of.high - of.low, minlength=len(of.effect)).astype(np.float64)
+    taken = _strong(of, spread, np.flatnonzero((price > 0.0) & np.isfinite(of.room)))
+    ignored = np.zeros(2 * m, dtype=np.bool_)
     x, total, growth = np.empty(len(anchor)), np.empty(len(of.effect)), np.empty(m)
     whole = np.zeros(len(of.effect))
     np.add.at(whole, of.column, np.where(of.high > of.low, of.ease, 0.0))
@@ -132,17 +136,27 @@ def _from(program: Program, price: Float) -> Solved:
         _grow(of.effect, total, growth)
         beyond = (np.concatenate([growth, -growth]) - of.room) / unit
         beyond[taken] = 0.0
-        new = np.argpartition(-beyond, min(AT_ONCE, 2 * m - 1))[:AT_ONCE]
-        new = np.sort(new[beyond[new] > HOLDS])
-        if not len(new) or count < 0:
+        beyond[ignored] = 0.0
+        broken = np.argpartition(-beyond, min(AT_ONCE, 2 * m - 1))[:AT_ONCE]
+        broken = np.sort(broken[beyond[broken] > HOLDS])
+        if not len(broken) or count < 0:
             exact = count >= 0
             break
+        new = _strong(of, spread, broken)
+        ignored[np.setdiff1d(broken, new)] = True
         kept = y > 0.0
         taken = np.concatenate([taken[kept], new])
         y = np.concatenate([y[kept], np.zeros(len(new))])
     found = np.zeros(2 * m)
     found[taken] = y
     return Solved(x, found, growth, climbs, exact)
+
+
+def _strong(of: Program, spread: Float, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Those of some rows that all variables together can move by more than a trifle."""
+    reach = spread @ np.abs(of.effect[:, rows % len(of.unit)])
+    strong: NDArray[np.int64] = rows[reach > WEAK * of.unit[rows % len(of.unit)]]
+    return strong
 
 
 @compiled
