@@ -94,7 +94,7 @@ def goal_of(kind, f, rng):  # noqa: C901, PLR0911, PLR0912 -- one case per kind
         case "limit of a phase":
             return PowerLimit(1.0, 0.5, ("phase a",), rng.normal(0, 1, n))
         case "ramp limit":
-            return RampLimit(float(rng.uniform(0, 0.05)), price=0.4)
+            return RampLimit(float(rng.uniform(0, 0.05)), price=0.4, before_kw=float(rng.normal(-8, 6)))
         case "load shape":
             return LoadShape(rng.normal(-5, 2, n), 0.05, (), 0.0, t[1], t[4], 0.8, 1.5)
         case "event":

@@ -116,6 +116,8 @@ class Referee:
                 flow, _ = self.flow(goal.members)
                 most = goal.kw_per_min * 60 * (self.h[1:] + self.h[:-1]) / 2
                 self.cost += goal.price * cp.sum(cp.pos(cp.abs(cp.diff(flow)) - most))
+                first = goal.kw_per_min * 60 * self.h[0] / 2
+                self.cost += goal.price * cp.pos(cp.abs(flow[0] - goal.before_kw) - first)
             case LoadShape():
                 flow, _ = self.flow(goal.members, 0.0, goal.response)
                 half = goal.band * np.abs(goal.target_kw)

@@ -78,6 +78,7 @@ def bad_goals(f):
         (RampLimit(1.0, ("nobody",)), "members"),
         (RampLimit(1.0, beside_kw=NAN), "beside_kw"),
         (RampLimit(1.0, price=NAN), "price"),
+        (RampLimit(1.0, before_kw=np.inf), "before_kw"),
         (LoadShape(np.full(n, NAN)), "target_kw"),
         (LoadShape(-5.0, band=-0.1), "band"),
         (LoadShape(-5.0, members=("nobody",)), "members"),

@@ -44,7 +44,8 @@ def goal_of(kind, rng, members, load):
         )
     if kind == "peak":
         return Peak(kind, flow, inside, float(rng.uniform(0.0, 20.0)), float(rng.uniform(0.1, 2.0)))
-    return Ramp(kind, flow, np.full(STEPS - 1, rng.uniform(0.0, 8.0)), float(rng.uniform(0.05, 0.5)))
+    most, before = rng.uniform(0.0, 8.0), base[0] + rng.normal(0.0, 10.0) if rng.random() < 0.6 else np.nan
+    return Ramp(kind, flow, np.full(STEPS - 1, most), float(rng.uniform(0.05, 0.5)), before, 0.5 * most)
 
 
 @pytest.mark.parametrize("seed", range(9))

@@ -144,13 +144,12 @@ class _Rows:
         return Limits(*self._named(), *self._tables(), np.array(self.price), tuple(self.coefficient))
 
     def ramps(self) -> Ramps | None:
-        """Rows on changes, ``high`` the largest; the first step is free."""
+        """Rows on changes, ``high`` the largest, ``low`` the flow before the first step, NaN for free."""
         if not self.names:
             return None
-        fixed, _, most = self._tables()
-        free = np.full(len(self.names), np.nan)
+        fixed, before, most = self._tables()
         price = np.array(self.price)
-        return Ramps(*self._named(), fixed, free, most, price, tuple(self.coefficient))
+        return Ramps(*self._named(), fixed, before[:, 0], most, price, tuple(self.coefficient))
 
     def peaks(self) -> Peaks | None:
         """Rows on the largest import, ``low`` the one already paid for, ``high`` 1 where a step counts."""
@@ -197,7 +196,8 @@ def problem_of(members: Members, cells: Cells, given: Sound, asked: Terms) -> Pr
     for limit in _limits_of_groups(members, cells, terms, asked):
         limits.row(*limit, terms.limit_penalty)
     if terms.ramp_penalty > 0.0:
-        ramps.row(CALM, everybody, given.fixed_kw, (-none, np.zeros(n)), terms.ramp_penalty)
+        free = np.full(n, np.nan)
+        ramps.row(CALM, everybody, given.fixed_kw, (free, np.zeros(n)), terms.ramp_penalty)
     if terms.peak_price > 0.0:
         paid, counted = np.full(n, terms.peak_so_far_kw), np.ones(n)
         peaks.row(PEAK, everybody, given.fixed_kw, (paid, counted), terms.peak_price)
@@ -248,7 +248,8 @@ def _goal(block: Block, share: Array, f: Flexibility, limits: _Rows, ramps: _Row
             limits.row(block.name, of, beside, (block.lo_kw, none), block.under_price)
             limits.row(block.name, of, beside, (-none, block.hi_kw), block.over_price)
         case Ramp():
-            ramps.row(block.name, of, beside, (-none, np.append(np.inf, block.limit_kw)), block.price)
+            before = np.full(f.grid.n, block.before_kw)
+            ramps.row(block.name, of, beside, (before, block.limits_kw), block.price)
         case Peak():
             paid = np.full(f.grid.n, block.so_far_kw)
             peaks.row(block.name, of, beside, (paid, block.steps.astype(np.float64)), block.price)

@@ -196,7 +196,7 @@ def _flow_price(placed: Placed, paid: Floats, grid: TimeGrid) -> Money:
             money[steps] = paid
         case Ramp():
             np.add.at(money, steps, paid)
-            np.add.at(money, steps - 1, -paid)
+            np.add.at(money, steps[steps > 0] - 1, -paid[steps > 0])
         case Share():
             money = paid[0] * block.sign * grid.hours
     return money / grid.hours

@@ -111,12 +111,28 @@ class Ramp:
         flow: whose change.
         limit_kw: (T-1,), +inf for none, 0 where every change is priced.
         price: money per kW of change beyond it.
+        before_kw: the flow before the first step; NaN where that step is free.
+        first_kw: how much it may change from there into the first step.
     """
 
     name: str
     flow: Flow
     limit_kw: Kw
     price: float
+    before_kw: float = np.nan
+    first_kw: float = np.inf
+
+    @property
+    def limits_kw(self) -> Kw:
+        """(T,) largest change into each step, +inf for none."""
+        first = np.inf if np.isnan(self.before_kw) else self.first_kw
+        return np.append(first, self.limit_kw)
+
+    def change_kw(self, flow_kw: Kw) -> Kw:
+        """(T,) change of a flow (T,) into each step; into the first 0 where that is free."""
+        before = flow_kw[0] if np.isnan(self.before_kw) else self.before_kw
+        change: Kw = np.diff(flow_kw, prepend=before)
+        return change
 
     def priced(self, factor: float) -> Ramp:
         """The same limit, ``factor`` times as dear to break."""

@@ -93,7 +93,7 @@ def charged(f: Flexibility, p_kw: Kw, blocks: Iterable[Block]) -> Value:
                 drawn = -flow[block.steps] - block.so_far_kw
                 money += block.price * float(drawn.max(initial=0.0))
             case Ramp():
-                beyond = np.maximum(np.abs(np.diff(flow)) - block.limit_kw, 0.0)
+                beyond = np.maximum(np.abs(block.change_kw(flow)) - block.limits_kw, 0.0)
                 penalty += block.price * float(beyond.sum())
             case Share():
                 penalty -= _worth(block, float((block.sign * flow) @ f.grid.hours))

@@ -214,6 +214,7 @@ class Aim:
         terms: the plan's own.
         sums: the devices that each name means.
         beside_kw: by goal, (T,) what flows beside the planned members it names.
+        present_kw: by goal about changes, what flows now; NaN where that is not known.
         now_s: moment of planning, unix seconds.
         table: how far the plan got with each goal; empty before it is made.
         bounds: limits that every tick keeps as the plan does; empty before it is made.
@@ -227,6 +228,7 @@ class Aim:
     terms: Terms
     sums: dict[str, tuple[str, ...]]
     beside_kw: dict[str, Kw]
+    present_kw: dict[str, float]
     now_s: int
     table: tuple[Reached, ...] = ()
     bounds: tuple[Bound, ...] = ()
@@ -263,8 +265,9 @@ class Aim:
         }
         loads = _Loads.of(system, image)
         beside = {goal.name: loads.part(goal, system.rows_of) * fixed_kw for goal in due if goal.has_beside}
-        aim = _sought(goals, due, members, fixed_kw, terms, image.now_s, sums, beside)
-        return cls(goals, due, aim, members, fixed_kw, terms, sums, beside, image.now_s)
+        now = {goal.name: _present(goal, system, image) for goal in due if goal.kind == "ramp limit"}
+        aim = _sought(goals, due, members, fixed_kw, terms, image.now_s, sums, (beside, now))
+        return cls(goals, due, aim, members, fixed_kw, terms, sums, beside, now, image.now_s)
 
     def judged(self, p_kw: Kw) -> Aim:
         """With how far the devices' powers ``p_kw`` (m, T) got."""
@@ -292,15 +295,9 @@ class Aim:
         costs = {}
         for goal in self.due:
             others = tuple(other for other in self.due if other is not goal)
+            flows = self.beside_kw, self.present_kw
             rest = _sought(
-                self.goals,
-                others,
-                self.members,
-                self.fixed_kw,
-                self.terms,
-                self.now_s,
-                self.sums,
-                self.beside_kw,
+                self.goals, others, self.members, self.fixed_kw, self.terms, self.now_s, self.sums, flows
             )
             costs[goal.name] = now - self._money(rest, target, warm)
         return replace(
@@ -327,11 +324,27 @@ def _sought(
     terms: Terms,
     now_s: int,
     sums: dict[str, tuple[str, ...]],
-    beside_kw: dict[str, Kw],
+    flows: tuple[dict[str, Kw], dict[str, float]],
 ) -> Sought:
-    grid = members.flexibility.grid
-    made = [goal.on(grid, beside_kw.get(goal.name, 0.0), goals.called_s) for goal in due]
+    """The goals due, made for this horizon and joined to its terms; ``flows`` beside members, and now."""
+    grid, (beside, now) = members.flexibility.grid, flows
+    made = [
+        goal.on(grid, beside.get(goal.name, 0.0), goals.called_s, now.get(goal.name, np.nan)) for goal in due
+    ]
     return sought(made, goals.order, members, fixed_kw, terms, now_s, sums)
+
+
+def _present(goal: StatedGoal, system: System, image: Image) -> float:
+    """What flows now in the sum that a goal names, kW; NaN where nobody says."""
+    members = goal.values.get("members", ())
+    if not members:
+        return float(system.places.head_kva(image).real.sum())
+    weight = np.zeros(len(image.ids))
+    for name in members:
+        if name in system.rows_of:
+            weight[system.rows_of[name]] = members[name] if isinstance(members, dict) else 1.0
+    heard = np.isfinite(image.p_kw) & (weight > 0.0)
+    return float(weight[heard] @ image.p_kw[heard]) if heard.any() else float("nan")
 
 
 def _devices(name: str, rows_of: RowsOf, members: Members, rows: Rows) -> tuple[str, ...]:

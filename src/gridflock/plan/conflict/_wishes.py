@@ -102,7 +102,7 @@ def _goal(placed: Placed) -> Iterator[Wish]:
     block, steps = placed.block, placed.steps
     if isinstance(block, Ramp):
         cost = placed.cost.reshape(2, -1)[0]
-        yield Wish(block.name, "change by at most", steps, block.limit_kw[steps - 1], placed.slack, cost)
+        yield Wish(block.name, "change by at most", steps, block.limits_kw[steps], placed.slack, cost)
     if isinstance(block, Band):
         below = int(np.isfinite(block.lo_kw).sum())
         for verb, bound, part in (

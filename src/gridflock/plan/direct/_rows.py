@@ -20,7 +20,7 @@ class Placed:
         columns: int64 (C,) its own columns: slacks, the peak, the segments.
         cost: (C,) money per unit of each.
         rows: int64 (R,).
-        steps: int64 (R,) step of each row; of a ramp the later one, of a share the first.
+        steps: int64 (R,) step of each row; of a ramp that into which it leads, of a share the first.
         slack: int64 (K, R) columns by which each row may give, -1 for none.
     """
 
@@ -108,16 +108,16 @@ def _peak(site: _Site, peak: Peak) -> Placed:
 
 def _ramp(site: _Site, ramp: Ramp) -> Placed:
     program, rest = site.program, site.rest_kw(ramp.flow)
-    later = np.flatnonzero(np.isfinite(ramp.limit_kw)) + 1
-    limit, change = ramp.limit_kw[later - 1], (rest[1:] - rest[:-1])[later - 1]
-    cost = np.full((2, len(later)), ramp.price)
+    into = np.flatnonzero(np.isfinite(ramp.limits_kw))
+    later = into[into > 0]
+    limit, change = ramp.limits_kw[into], ramp.change_kw(rest)[into]
+    cost = np.full((2, len(into)), ramp.price)
     slack = program.columns(cost, 0.0, np.inf)
     rows = program.rows(-limit - change, limit - change)
     program.put(rows, slack, np.array([[1.0], [-1.0]]))
-    ones = np.ones(len(later))
-    site.put(rows, ramp.flow, later, ones)
-    site.put(rows, ramp.flow, later - 1, -ones)
-    return Placed(ramp, slack.ravel(), cost.ravel(), rows, later, slack)
+    site.put(rows, ramp.flow, into, np.ones(len(into)))
+    site.put(rows[into > 0], ramp.flow, later - 1, -np.ones(len(later)))
+    return Placed(ramp, slack.ravel(), cost.ravel(), rows, into, slack)
 
 
 def _share(site: _Site, share: Share) -> Placed:

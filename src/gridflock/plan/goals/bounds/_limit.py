@@ -77,6 +77,7 @@ class RampLimit:
         members: whose flow; nothing named means the head.
         beside_kw: (T,) or one, injection of what else flows there.
         price: money per kW of change beyond it.
+        before_kw: the flow now; NaN where the change into the first step is free.
         name: of the goal.
     """
 
@@ -84,6 +85,7 @@ class RampLimit:
     members: Members = ()
     beside_kw: Kw | float = 0.0
     price: float = 1.0
+    before_kw: float = np.nan
     name: str = "ramp limit"
 
     def faults(self, at: Setting) -> tuple[Rejected, ...]:
@@ -93,23 +95,26 @@ class RampLimit:
         checks.members("members", self.members)
         checks.steps("beside_kw", self.beside_kw)
         checks.number("price", self.price)
+        if np.isinf(self.before_kw):
+            checks.say("before_kw", f"{self.before_kw} is not a finite number, or NaN for none")
         return checks.result()
 
-    def _limit_kw(self, at: Setting) -> Kw:
+    def _ramp(self, at: Setting) -> Ramp:
         hours = at.flexibility.grid.hours
         limit: Kw = self.kw_per_min * 60.0 * 0.5 * (hours[1:] + hours[:-1])
-        return limit
+        first = self.kw_per_min * 60.0 * 0.5 * float(hours[0])
+        flow = at.flow(self.members, self.beside_kw)
+        return Ramp(self.name, flow, limit, self.price, self.before_kw, first)
 
     def part(self, at: Setting) -> Part:
-        """One row per pair of neighbouring steps."""
-        flow = at.flow(self.members, self.beside_kw)
-        return replace(nothing(at), blocks=(Ramp(self.name, flow, self._limit_kw(at), self.price),))
+        """One row per pair of neighbouring steps, and one from now into the first."""
+        return replace(nothing(at), blocks=(self._ramp(at),))
 
     def reading(self, at: Setting, p_kw: Kw) -> Reading:
         """Change beyond the limit, summed over the horizon."""
-        flow = at.flow(self.members, self.beside_kw).power_kw(at.flexibility, p_kw)
-        change = np.abs(np.diff(flow))
-        value = float(np.maximum(change - self._limit_kw(at), 0.0).sum())
+        ramp = self._ramp(at)
+        change = np.abs(ramp.change_kw(ramp.flow.power_kw(at.flexibility, p_kw)))
+        value = float(np.maximum(change - ramp.limits_kw, 0.0).sum())
         facts = {"largest_change_kw": float(change.max(initial=0.0))}
         return Reading(f"<= {self.kw_per_min:g} kW/min", value, "kW beyond", self.price, facts)
 

@@ -81,13 +81,14 @@ class StatedGoal:
             return "over"
         return "ahead" if self.from_s >= grid.edges_s[-1] else "due"
 
-    def on(self, grid: TimeGrid, beside_kw: Kw | float, called_s: float) -> Goal:
+    def on(self, grid: TimeGrid, beside_kw: Kw | float, called_s: float, now_kw: float = np.nan) -> Goal:
         """The goal over a horizon.
 
         Args:
             grid: T steps.
             beside_kw: (T,) what flows beside the planned groups where it names some.
             called_s: when it was stated.
+            now_kw: what flows now where it speaks of changes; NaN where that is not known.
         """
         values = {
             name: value.on(grid) if isinstance(value, Profile) else value
@@ -97,6 +98,8 @@ class StatedGoal:
             values["beside_kw"] = values.get("beside_kw", 0.0) + np.asarray(beside_kw)
         if self.kind == "event":
             values["called_s"] = called_s
+        if self.kind == "ramp limit":
+            values["before_kw"] = now_kw
         if self.kind == "power limit":
             inside = (grid.starts_s >= self.from_s) & (grid.starts_s < self.until_s)
             for side in ("import_kw", "export_kw"):
