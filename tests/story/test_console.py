@@ -107,3 +107,38 @@ def test_an_operator_previews_sends_and_takes_back_a_proposal(tmp_path, require)
         browser.close()
     assert not faults
     assert not strangers
+
+
+@pytest.mark.timeout(240)
+def test_an_operator_sets_a_mode_and_the_kill_switch(tmp_path, require):
+    """A feeder becomes advisory with a reason; all to default asks for a word first, and shows until when.
+
+    One person alone does not end it.
+    """
+    require("a Chromium browser", CHROMIUM)
+    from playwright.sync_api import sync_playwright
+
+    faults = []
+    with _demo(tmp_path) as address, sync_playwright() as tools:
+        browser = tools.chromium.launch(executable_path=CHROMIUM, args=list(ARGUMENTS))
+        page = browser.new_page(viewport={"width": 1440, "height": 900})
+        page.on("console", lambda m: faults.append(m.text) if m.type == "error" else None)
+        page.on("pageerror", lambda e: faults.append(str(e)))
+        page.goto(address)
+        page.wait_for_selector("[data-panel=guard] #modes li:has-text('section/s2')")
+        page.fill("#guard-why", "works on the line")
+        page.select_option("#modes li:has-text('section/s2') select", "advisory")
+        page.wait_for_selector("#modes li.advisory:has-text('section/s2')")
+        page.wait_for_selector("#events li:has-text('works on the line')")
+        page.click("#all-to-default")
+        page.fill("#default-why", "browser drill")
+        assert page.is_disabled("#default-send")
+        page.fill("#default-word", "default")
+        page.click("#default-send")
+        page.wait_for_selector("[data-panel=guard] [role=alert]:has-text('All to default')")
+        page.wait_for_selector("#events li:has-text('browser drill')")
+        page.click("#end-default")
+        page.wait_for_selector("[data-panel=guard] [role=alert]:has-text('one more person')")
+        page.screenshot(path=str(tmp_path / "guard.png"))
+        browser.close()
+    assert not faults

@@ -247,6 +247,10 @@ async function answer(req, url) {
     '/api/groups': () => groupTable.map(groupState),
     '/api/timeline': timeline,
     '/api/events': () => events.filter((e) => e.seq > Number(url.searchParams.get('after') ?? 0)),
+    '/api/guard': () => ({
+      modes: groupTable.filter((g) => g.id === 'all' || g.id.startsWith('section/')).map((g) => ({ group: g.id, title: g.title, mode: 'automatic' })),
+      default: null, waiting: [], approvals: [], budgets: [], trials: [], held: {}, window_s: 300, step_kw: 150, approval_kw: 1000,
+    }),
     '/api/plan': () => ({ made_at: status().plan_made_at, cost: 812, peak_kw: 2300, t: [], price: [], reasons: [], conflicts: [] }),
     '/api/explain': () => ({ id: url.searchParams.get('name'), time: status().now, plan_made_at: status().plan_made_at, text: 'An invented reason.', groups: [] }),
     '/api/resources': () => devices.slice(0, 50).map((d) => deviceState(d, now())),

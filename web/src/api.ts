@@ -199,6 +199,33 @@ export interface Delivery {
   wishes: Wish[]
 }
 
+export interface Waiting {
+  id: string
+  group: string
+  author: string
+  why: string
+  p_kw: Num
+  p_lo_kw: Num
+  p_hi_kw: Num
+  moved_kw: number
+  limit_kw: number
+  until: string
+}
+
+/** What people have set for the guard, and what it does. */
+export interface Guard {
+  modes: { group: string; title: string; mode: string }[]
+  default: { author: string; why: string; since: string; until: string; ending: string[]; open: number } | null
+  waiting: Waiting[]
+  approvals: { proposal: string; author: string; by: string; kw: number; until: string }[]
+  budgets: { account: string; moved_kw: number; held_kw: number; budget_kw: Num }[]
+  trials: string[]
+  held: Record<string, number>
+  window_s: number
+  step_kw: Num
+  approval_kw: Num
+}
+
 export interface FeederFigures {
   head_kw: Num
   v_min_pu: Num
@@ -215,6 +242,8 @@ export interface Preview {
   members: { id: string; kind: string; from_kw: Num; to_kw: Num }[]
   before: FeederFigures
   after: FeederFigures
+  held: Record<string, number>
+  waits: boolean
   expires: string
   default: string
 }
@@ -310,10 +339,20 @@ export const api = {
   preview: (want: Want) =>
     ask<Preview>('api/proposals?dry_run=true', { method: 'POST', body: JSON.stringify(want) }),
   send: (want: Want) =>
-    ask<{ proposal: { id: string }; seq: number }>('api/proposals?dry_run=false', {
+    ask<{ proposal: { id: string }; seq: number; waits: boolean }>('api/proposals?dry_run=false', {
       method: 'POST',
       body: JSON.stringify(want),
     }),
+  guard: () => ask<Guard>('api/guard'),
+  setMode: (group: string, mode: string, why: string) =>
+    ask<Guard>(`api/guard/modes/${inPath(group)}`, { method: 'PUT', body: JSON.stringify({ mode, why }) }),
+  approve: (id: string, why: string) =>
+    ask<Guard>(`api/guard/waiting/${inPath(id)}?why=${encodeURIComponent(why)}`, { method: 'POST' }),
+  refuse: (id: string, why: string) =>
+    ask<Guard>(`api/guard/waiting/${inPath(id)}?why=${encodeURIComponent(why)}`, { method: 'DELETE' }),
+  allToDefault: (minutes: number, why: string) =>
+    ask<Guard>('api/guard/default', { method: 'POST', body: JSON.stringify({ minutes, why }) }),
+  endDefault: (why: string) => ask<Guard>(`api/guard/default?why=${encodeURIComponent(why)}`, { method: 'DELETE' }),
   withdraw: (id: string) => ask<unknown>(`api/proposals/${inPath(id)}`, { method: 'DELETE' }),
 }
 

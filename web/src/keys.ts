@@ -1,6 +1,6 @@
 /** One keyboard for the whole page: j/k move, Enter opens, / searches, g then a letter jumps. */
 
-const JUMPS: Record<string, string> = { f: 'feeder', t: 'timeline', g: 'groups', e: 'events', o: 'orders', p: 'propose' }
+const JUMPS: Record<string, string> = { f: 'feeder', t: 'timeline', g: 'groups', e: 'events', o: 'orders', p: 'propose', u: 'guard' }
 
 const typing = (target: EventTarget | null) =>
   target instanceof HTMLElement && target.matches('input, textarea, select')

@@ -12,6 +12,7 @@ import {
   type Feeder,
   type FeederState,
   type Group,
+  type Guard,
   type GroupDetail,
   type LedgerEvent,
   type Plan,
@@ -51,6 +52,7 @@ class Live {
   plan = $state.raw<Plan | null>(null)
   events = $state.raw<LedgerEvent[]>([])
   active = $state.raw<Active[]>([])
+  guard = $state.raw<Guard | null>(null)
   delivery = $state.raw<Delivery | null>(null)
   trend = $state.raw<TrendPoint[]>([])
 
@@ -117,6 +119,10 @@ class Live {
     this.active = (await this.#quiet(api.active())) ?? this.active
   }
 
+  async refreshGuard(): Promise<void> {
+    this.guard = (await this.#quiet(api.guard())) ?? this.guard
+  }
+
   /** Loads everything, then follows the stream, again and again, waiting longer after each failure. */
   async connect(): Promise<void> {
     this.#abort?.abort()
@@ -157,6 +163,7 @@ class Live {
     Object.assign(this, { feeder, net, groups, timeline, active })
     this.#heard(status)
     this.#remember(events)
+    void this.refreshGuard()
     if (!this.group) this.select(groups.find((g) => !g.parents.length)?.id ?? groups[0]?.id ?? null)
   }
 
@@ -214,7 +221,7 @@ class Live {
   async #refreshTimeline(): Promise<void> {
     this.timeline = (await this.#quiet(api.timeline())) ?? this.timeline
     await this.#refreshPlan()
-    await this.refreshActive()
+    await Promise.all([this.refreshActive(), this.refreshGuard()])
   }
 
   /** The plan changes every quarter of an hour only; a system that just watches has none. */
