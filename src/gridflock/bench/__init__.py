@@ -7,6 +7,7 @@ not, the figures say so (``counts``) and why (``why_not``).
 from gridflock.bench._coordination import coordination
 from gridflock.bench._dispatch import dispatch
 from gridflock.bench._estimation import estimation
+from gridflock.bench._feedback import feedback
 from gridflock.bench._fleet import ImportFailed, fleet
 from gridflock.bench._flexibility import flexibility
 from gridflock.bench._network_dispatch import network_dispatch
@@ -24,6 +25,7 @@ __all__ = [
     "coordination",
     "dispatch",
     "estimation",
+    "feedback",
     "fleet",
     "flexibility",
     "network_dispatch",

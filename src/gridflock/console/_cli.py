@@ -411,6 +411,23 @@ def bench_network_dispatch(
     _measured(found, as_json)
 
 
+@bench.command("feedback")
+def bench_feedback(
+    feeder: Annotated[str, typer.Option(help="OpenDSS master, or a packed feeder.")] = "ieee123",
+    root: Annotated[Path | None, typer.Option(help="Folder the master may not lead out of.")] = None,
+    ders: Annotated[int, typer.Option(min=10, max=20_000, help="Devices.")] = 250,
+    seed: Seed = 1,
+    as_json: AsJson = False,
+) -> None:
+    """Step disturbances on a real feeder that feedback from noisy, late measurements has to hold.
+
+    Ends with exit code 2 where a limit is broken for more than 10 s, or a reverse flow by more than 1 %.
+    """
+    from gridflock.console import _offline
+
+    _measured(_offline.bench_feedback(feeder, root, ders, seed), as_json)
+
+
 @bench.command("estimation")
 def bench_estimation(
     feeder: Annotated[str, typer.Option(help="OpenDSS master, or a packed feeder.")] = "ieee123",

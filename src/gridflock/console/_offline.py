@@ -242,6 +242,20 @@ def bench_network_dispatch(
     return answer
 
 
+def bench_feedback(feeder: str, root: Path | None, ders: int, seed: int) -> dict[str, Any]:
+    """Disturbances held by feedback measured, or an end that names what is missing or not solved."""
+    from gridflock import bench  # noqa: PLC0415 - a bench loads what it measures
+    from gridflock.grid.build import FeederRejected  # noqa: PLC0415 - only a bench reads files here
+    from gridflock.runtime.feeder import collection  # noqa: PLC0415 - the same
+
+    try:
+        return dict(bench.feedback(feeder, root or collection(Path(feeder)), ders, seed))
+    except (ImportError, UnknownFeeder, FeederRejected, OSError) as error:
+        raise stop(str(error)) from error
+    except ArithmeticError as error:
+        raise stop(str(error), code=2) from error
+
+
 def clock_time(text: str) -> int:
     """Seconds after local midnight of ``HH:MM``."""
     hours, _, minutes = text.partition(":")
