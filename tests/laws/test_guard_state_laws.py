@@ -119,6 +119,28 @@ def test_a_bad_trial_stops_its_author_for_a_while(status):
     assert not (again.keep == first.keep).all()
 
 
+def test_some_who_never_answer_are_no_bad_trial():
+    """Half of those who are tried out have to answer well, not all."""
+    first = ask(2.0, EMPTY, CAREFUL)
+    rows, state = CELLS[first.keep], first.state
+    for place, row in enumerate(rows.tolist()):
+        status = OutcomeStatus.UNREACHABLE if place % 5 == 0 else OutcomeStatus.PARTIAL
+        said = Outcomes(
+            FLEET.ids, np.array([row], np.int32), np.array([1 + place]), np.array([status], np.uint8),
+            np.zeros(1), np.array([NOW_S]),
+        )  # fmt: skip
+        state = state.heard(np.array([row], np.int64), said, NOW_S)
+    assert ask(2.0, state, CAREFUL, now_s=NOW_S + 60).trials == {"omar": True}
+
+
+def test_what_holds_the_grid_is_not_kept_waiting():
+    """An order that a limit of the grid asks for is no trial."""
+    wish = world.want("envelope:all", "type/battery_home", 0.0, Priority.ENVELOPE)
+    ends, none = np.full(K, NOW_S + 300), np.full(K, np.nan)
+    asked = Asked(CELLS, np.full(K, -2.0), none, ends, np.zeros(K, np.int16), (wish,))
+    assert guard(asked, IMAGE, CAREFUL, Rules(), EMPTY, ROWS_OF).keep.all()
+
+
 def test_small_groups_are_not_tried_out():
     """Below so many members a trial would teach nothing."""
     few = dataclasses.replace(CAREFUL, canary_from=K + 1)

@@ -14,6 +14,7 @@ from gridflock.dispatch.guard._held import Held
 from gridflock.dispatch.guard._limits import GuardLimits
 from gridflock.dispatch.guard._state import GuardState, Trial
 from gridflock.fleet import Image
+from gridflock.model import Priority
 from gridflock.units import Codes, Mask, Rows
 
 _KNUTH = np.uint64(0x9E3779B97F4A7C15)
@@ -25,7 +26,8 @@ def hold_untried(
     """Hold, in place, all but a few orders of authors who have not been answered well yet.
 
     An author whose first orders go to at least ``canary_from`` members is tried out on
-    ``canary_share`` of them, chosen by a hash. When ``canary_good`` of those have answered well the
+    ``canary_share`` of them (``canary_least`` at least), chosen by a hash; what holds the grid inside its
+    limits is not kept waiting. When ``canary_good`` of those have answered well the
     author is proven; when so many cannot any more, or time is up, nothing new of that author goes
     out for as long again. Under another policy everybody is new.
 
@@ -38,16 +40,17 @@ def hold_untried(
         return state, {}
     trials, ended = _judged(state.trials, limits, image.now_s)
     proven = state.proven.union(author for author, well in ended.items() if well)
-    names = list(dict.fromkeys(wish.author for wish in asked.proposals))
+    authors = ["" if wish.priority <= Priority.ENVELOPE else wish.author for wish in asked.proposals]
+    names = [author for author in dict.fromkeys(authors) if author]
     number = {author: k for k, author in enumerate(names)}
-    code = np.array([*(number[wish.author] for wish in asked.proposals), -1])[asked.source]
+    code = np.array([*(number.get(author, -1) for author in authors), -1])[asked.source]
     for author in [name for name in names if name not in proven]:
         new = (code == number[author]) & (why == Held.NOT) & ~moves.repeats
         trial = trials.get(author)
         if trial is None:
             if new.sum() < max(limits.canary_from, 1):
                 continue
-            trial = trials[author] = _begun(author, asked, new, limits.canary_share, image.now_s)
+            trial = trials[author] = _begun(author, asked, new, limits, image.now_s)
         _hold(why, new, asked.rows, trial)
     return replace(state, proven=proven, trials=trials), ended
 
@@ -73,12 +76,13 @@ def _judged(
     return going, ended
 
 
-def _begun(author: str, asked: Asked, new: Mask, share: float, now_s: int) -> Trial:
+def _begun(author: str, asked: Asked, new: Mask, limits: GuardLimits, now_s: int) -> Trial:
     """A trial on some of the members that an author asks: another choice each time."""
     rows = asked.rows[new]
     seed = np.uint64(zlib.crc32(f"{author} {now_s}".encode()))
     mixed = (rows.astype(np.uint64) + seed) * _KNUTH
-    few = np.sort(rows[np.argsort(mixed, kind="stable")[: max(1, math.ceil(share * len(rows)))]])
+    many = max(1, limits.canary_least, math.ceil(limits.canary_share * len(rows)))
+    few = np.sort(rows[np.argsort(mixed, kind="stable")[:many]])
     nobody = np.zeros(len(few), dtype=bool)
     return Trial(few, asked.next_id, now_s, nobody, nobody)
 

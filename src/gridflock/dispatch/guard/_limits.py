@@ -63,8 +63,9 @@ class GuardLimits:
         reversals: most changes of direction of one resource in any ``reversal_s``.
         reversal_s: the window of reversals.
         canary_share: share of its members that the first orders of an author go to.
+        canary_least: and to so many at least.
         canary_from: authors with fewer members at once are not tried out.
-        canary_good: share of those that must answer well before the rest is asked.
+        canary_good: share of those that must answer well before the rest is asked; some never answer.
         trial_s: a trial without enough answers for so long has failed; a failed one rests as long.
         settle_s: a device's reading tells what an order did when it is younger by so much.
     """
@@ -85,7 +86,8 @@ class GuardLimits:
     reversal_s: int = 900
     canary_share: float = 1.0
     canary_from: int = 100
-    canary_good: float = 0.9
+    canary_least: int = 5
+    canary_good: float = 0.5
     trial_s: int = 300
     settle_s: int = 15
 
@@ -154,7 +156,7 @@ _RANGES: Mapping[str, _Range] = {
     **dict.fromkeys(("step_kw", "rate_kw_s", "moved_kw", "budget_kw", "budget_share", "approval_kw"), _POWER),
     **dict.fromkeys(("share", "canary_share", "canary_good"), _SHARE),
     **dict.fromkeys(("window_s", "reversal_s", "approval_s", "waiting_s", "trial_s", "settle_s"), _TIME),
-    **dict.fromkeys(("reversals", "canary_from"), _COUNT),
+    **dict.fromkeys(("reversals", "canary_from", "canary_least"), _COUNT),
 }
 
 
