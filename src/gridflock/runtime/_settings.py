@@ -31,7 +31,8 @@ class Settings:
         goals: what is wanted of the plans beside tariff and limits; None keeps what the ledger has.
         goal_costs: say of every plan what each goal costs, which takes one more plan for each.
         feedback: move what is ordered by the voltages and currents that are seen, where ticks are at most
-            10 s apart; slower ticks go by voltage envelopes.
+            10 s apart; else voltages are kept by envelopes. Regulators that act beside it can look like
+            answers the wrong way round, upon which it hands over to local policies.
         managed: False = watch only: no plan, no orders (the mode before trust).
         plans: False = orders without a plan: wishes and limits only.
         name: what a system above calls this one.
@@ -56,7 +57,7 @@ class Settings:
     in_ac: bool = True
     goals: Stated | None = None
     goal_costs: bool = False
-    feedback: bool = True
+    feedback: bool = False
     managed: bool = True
     plans: bool = True
     name: str = ""

@@ -107,7 +107,7 @@ def sight(of: Watched, image: Image, flow: Flow) -> Sight:
     seen = many > 0
     sums = np.bincount(of.place[heard], told[heard], len(of.nodes))
     value[seen] = sums[seen] / many[seen]
-    at_s = np.full(len(of.nodes), -np.inf)
+    at_s = np.zeros(len(of.nodes))
     np.maximum.at(at_s, of.place[heard], image.heard_s[of.meters][heard].astype(np.float64))
     amps = np.abs(flow.currents[of.conductors])
     c, r = len(of.conductors), len(of.nodes)
