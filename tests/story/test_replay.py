@@ -63,6 +63,24 @@ def test_the_whole_life_is_lived_again_to_the_same_bytes(lived):
     assert found.orders == sum(len(entry.columns["order_id"]) for entry in ticks) > 0
 
 
+def test_fast_ticks_with_feedback_are_lived_again(tmp_path):
+    """Every four seconds, over the end of a slow period and a restart: feedback's memory is kept, too."""
+    settings = Settings(tick_s=4)
+    for ticks in (20, 30):
+        derms, _ = rehearse(tmp_path, SCENARIO, settings, join_s=17 * 3_600 + 43 * 60 + 50)
+        for _ in range(ticks):
+            moment = derms.tick()
+            derms.clock.sleep_until(moment.now_s + 4)
+        derms.close()
+    assert moment.sight is not None
+    found = replay(tmp_path)
+    assert found.identical, found.differs
+    assert found.ticks == 50
+    late = replay(tmp_path, start="17:46")
+    assert late.identical, late.differs
+    assert late.led_in < 17
+
+
 def test_a_span_is_lived_from_the_checkpoint_before_it(lived):
     """Half-open, in the feeder's own time: what is lived before the first tick is said and not counted."""
     shares = []

@@ -244,7 +244,9 @@ class Loop:
         """
         heard = self._listen(clock_s)
         now_s = heard.now_s
-        planning = self.deciding.plan_is_due(now_s) or not self.deciding.plans
+        period = self._settings.plan_s
+        begins = self._now_s == 0 or now_s // period > self._now_s // period
+        planning = self.deciding.plan_is_due(now_s) or (begins and not self.deciding.plans)
         known = self.known() if self.keep is not None and planning and self._may_keep(now_s) else None
         moment = self.live(heard)
         self.book.expire(now_s)
@@ -459,7 +461,7 @@ class Loop:
             return str(full)
         if self._unrecorded_s:
             # What was heard meanwhile is not recorded: what follows is kept anew, from the next plan on.
-            self.deciding.standing = replace(self.deciding.standing, planned_s=0)
+            self.deciding.standing = replace(self.deciding.standing, planned_s=0, watched=None)
             self._kept_s = 0
         self._owed, self._unrecorded_s = [], 0
         return ""
