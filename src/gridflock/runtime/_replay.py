@@ -186,16 +186,16 @@ class _Replay:
             loop.regroup(groups_at(known.groups_seq), known.groups_seq)
         self._head = record.hash_of(known.seq)
         entries = (entry for entry in record.entries(known.seq) if entry.seq <= last.seq)
-        self._compare_from(first, loop, known.now_s)
+        self._compare_from(first, loop, known.tick)
         for lived in retrace(entries, loop, mirror, groups_at):
             self._chain(lived)
             yield lived
-            self._compare_from(first, loop, lived.moment.now_s)
+            self._compare_from(first, loop, lived.moment.tick)
         self._stored = record.hash_of(last.seq)
 
-    def _compare_from(self, first: Entry, loop: Loop, now_s: int) -> None:
-        """Set the other policy beside the loop once the next tick may be of the span."""
-        if self._changes is None or loop.beside is not None or now_s + loop.settings.tick_s < first.time_s:
+    def _compare_from(self, first: Entry, loop: Loop, tick: int) -> None:
+        """Set the other policy beside the loop once tick ``tick`` is lived and the next is of the span."""
+        if self._changes is None or loop.beside is not None or tick + 1 < int(str(first.head["tick"])):
             return
         if self._shadow is None:
             self._shadow = Shadow(self._changes, loop)
