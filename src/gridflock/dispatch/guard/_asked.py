@@ -49,23 +49,23 @@ class Moves:
         rows: resources.
         source: position of its proposal; -1 where it has none.
         kw: signed change of injection.
-        extra: what it adds to its credential's account.
+        extra_kw: what it adds to its credential's account.
         repeats: whether it repeats the order in force.
     """
 
     rows: Rows
     source: NDArray[np.integer]
     kw: Kw
-    extra: Kw
+    extra_kw: Kw
     repeats: Mask
     _key: Codes
 
     @classmethod
-    def of(cls, asked: Asked, kw: Kw, extra: Kw, repeats: Mask) -> Moves:
+    def of(cls, asked: Asked, kw: Kw, extra_kw: Kw, repeats: Mask) -> Moves:
         """From what each candidate is by itself."""
         weight = np.array([*(wish.priority for wish in asked.proposals), _GRID], dtype=np.uint8)
         key = weight[asked.source] + np.where(repeats, np.uint8(0), np.uint8(len(Priority)))
-        return cls(asked.rows, asked.source, kw, extra, repeats, key)
+        return cls(asked.rows, asked.source, kw, extra_kw, repeats, key)
 
     @cached_property
     def turn(self) -> Places:
@@ -73,7 +73,7 @@ class Moves:
         return np.argsort(self._key, kind="stable")
 
     @property
-    def away(self) -> Kw:
+    def away_kw(self) -> Kw:
         """(k,) how much further each takes its resource from where it came from."""
-        gone: Kw = self.extra - np.abs(self.kw)
+        gone: Kw = self.extra_kw - np.abs(self.kw)
         return gone

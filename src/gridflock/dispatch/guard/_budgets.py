@@ -78,7 +78,7 @@ def hold_unapproved(
     most = np.array([limits.approval_kw if given is None else given.kw for given in asking.approvals])
     room_kw = most - state.memory.held_by(asking.accounts)
     source = moves.source.astype(np.int64)
-    _fitting.fit_proposals(why, source, account, moves.away, asking.account, room_kw, Held.APPROVAL)
+    _fitting.fit_proposals(why, source, account, moves.away_kw, asking.account, room_kw, Held.APPROVAL)
 
 
 def hold_budgets(
@@ -104,7 +104,7 @@ def hold_budgets(
     ]
     spent = [state.memory.spent_kw(name, image.now_s, limits.window_s) for name in asking.accounts]
     room_kw = np.array(most) - np.array(spent) - state.memory.held_by(asking.accounts)
-    extra = np.maximum(moves.extra, 0.0)
+    extra = np.maximum(moves.extra_kw, 0.0)
     good = (why == Held.NOT) & (account >= 0)
     if (np.bincount(account[good], extra[good], minlength=len(room_kw)) > room_kw).any():
         _fitting.fit_accounts(why, moves.turn, account, extra, room_kw, Held.BUDGET)

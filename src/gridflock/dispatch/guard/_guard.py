@@ -93,7 +93,7 @@ def guard(
     asking = Asking.of(asked.proposals, rules, limits)
     seen = _look(asked, image, limits, state, asking)
     _hold_modes(seen.why, mode[asked.rows], rules.default is not None)
-    moves = Moves.of(asked, seen.move, seen.extra, seen.repeats)
+    moves = Moves.of(asked, seen.move_kw, seen.extra_kw, seen.repeats)
     state, trials = hold_untried(seen.why, moves, asked, image, limits, state)
     hold_unapproved(seen.why, moves, asking, seen.account, limits, state)
     hold_budgets(seen.why, moves, asking, seen.account, image, limits, state)
@@ -102,7 +102,7 @@ def guard(
     sent = Sent(
         rows=asked.rows[keep],
         p_kw=np.asarray(asked.p_kw, dtype=np.float64)[keep],
-        start_kw=seen.start[keep],
+        start_kw=seen.start_kw[keep],
         expires_s=asked.expires_s[keep],
         order_id=np.arange(asked.next_id, asked.next_id + int(keep.sum()), dtype=np.int64),
         account=seen.account[keep],
@@ -113,9 +113,9 @@ def guard(
     memory = state.memory.took(sent, plates, now_s, limits, moved)
     state = replace(state, memory=memory, now_s=max(now_s, state.now_s), policy=asked.policy)
     plausible = (seen.why == Held.NOT) | (seen.why > Held.TWICE)
-    held_kw = float(seen.move[plausible].sum() - seen.move[keep].sum())
+    held_kw = float(seen.move_kw[plausible].sum() - seen.move_kw[keep].sum())
     return Passed(
-        keep, seen.why, asked.source, seen.start, held_kw, revoke, state, trials, asking.names, moved
+        keep, seen.why, asked.source, seen.start_kw, held_kw, revoke, state, trials, asking.names, moved
     )
 
 
@@ -124,9 +124,9 @@ class _Seen:
     """What each candidate is by itself; columns of ``_kernels.look``, and its account."""
 
     why: Codes
-    move: Kw
-    start: Kw
-    extra: Kw
+    move_kw: Kw
+    start_kw: Kw
+    extra_kw: Kw
     repeats: Mask
     account: Rows
 
