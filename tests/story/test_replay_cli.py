@@ -1,12 +1,15 @@
 """Replay and shadow as people reach them: the command line, over a folder and over HTTP."""
 
+import asyncio
 import json
 
+import httpx
 import pytest
 from typer.testing import CliRunner
 
+from gridflock.console import build
 from gridflock.console._cli import app
-from gridflock.runtime import Settings, rehearse
+from gridflock.runtime import Role, Settings, Users, rehearse
 from gridflock.sim import Scenario
 
 RUN = CliRunner()
@@ -95,3 +98,35 @@ def test_a_broken_ledger_is_not_taken_for_a_replay(folder, tmp_path):
         spoilt = blob[:-40] + bytes([blob[-40] ^ 1]) + blob[-39:]
         database.execute("update ledger set columns = ? where seq = ?", (spoilt, seq))
     assert _ask(copy).exit_code != 0
+
+
+def test_a_shadow_over_http(tmp_path):
+    """Started, looked at, stopped; a viewer may look only; what means nothing is refused by field."""
+    derms, _ = rehearse(tmp_path, Scenario(ders=80, seed=3), Settings(), join_s=64_800)
+    users = Users(tmp_path)
+    keys = {role: users.add(role.name.lower(), role) for role in (Role.OPERATOR, Role.VIEWER)}
+    derms.tick()
+
+    async def ask(method, role, body=None):
+        transport = httpx.ASGITransport(build(derms, users))
+        async with httpx.AsyncClient(transport=transport, base_url="http://gridflock") as client:
+            headers = {"Authorization": f"Bearer {keys[role]}"}
+            return await client.request(method, "/api/shadow", headers=headers, json=body)
+
+    def call(*words):
+        return asyncio.run(ask(*words))
+
+    body = {"changes": {"policy.deadband_kw": 9.0}}
+    assert call("GET", Role.VIEWER).json()["on"] is False
+    assert call("POST", Role.VIEWER, body).status_code == 403
+    refused = call("POST", Role.OPERATOR, {"changes": {"policy.nothing": 1}})
+    assert (refused.status_code, refused.json()["detail"][0]["field"]) == (422, "policy.nothing")
+    assert call("DELETE", Role.OPERATOR).status_code == 404
+    assert call("POST", Role.OPERATOR, body).json()["on"] is True
+    derms.clock.sleep_until(derms.clock.now_s() + 60)
+    derms.tick()
+    seen = call("GET", Role.VIEWER).json()
+    assert (seen["author"], seen["difference"]["ticks"]) == ("operator", 1)
+    assert call("POST", Role.OPERATOR, body).status_code == 422
+    assert call("DELETE", Role.OPERATOR).json()["on"] is False
+    derms.close()
