@@ -21,6 +21,7 @@ from gridflock.dispatch._follow import Following
 from gridflock.dispatch._held import Held
 from gridflock.dispatch._ramp import Ramp, share_in
 from gridflock.fleet import Image
+from gridflock.fleet._capability import span_kw
 from gridflock.model import Capability, Proposal
 from gridflock.units import Kw, Rows
 
@@ -129,7 +130,8 @@ def arbitrate(
         events = {ramp.proposal.id for ramp in moving}
         stay = [k for k, p in enumerate(ranked) if p.id not in events]
         without, _ = desk_of([ranked[k] for k in stay], [members[k] for k in stay])
-        _enter(desk, without, np.array([*stay, -1], dtype=np.int16), moving)
+        place = np.array([*stay, -1], dtype=np.int16)
+        _enter(desk, without, place, moving, rows_of, span_kw(image))
         entered = dict(enumerate(desk.given()))
     desk.hold_bounds()
     grants = _grants(desk, ranked, members, granted, entered)
@@ -138,18 +140,21 @@ def arbitrate(
     return Targets(desk.target, desk.source, desk.present, ranked, grants, tuple(desk.follows))
 
 
-def _enter(desk: Desk, without: Desk, place: NDArray[np.int16], moving: Sequence[Ramp]) -> None:
+def _enter(
+    desk: Desk, without: Desk, place: NDArray[np.int16], moving: Sequence[Ramp], rows_of: RowsOf, size_kw: Kw
+) -> None:
     """Let each row take its turn between the desks without and with the events that move.
 
     Rows of other wishes, which take up what an event leaves, follow the events together.
     """
-    n, at = len(desk.source), {ramp.proposal.id: k for k, ramp in enumerate(moving)}
-    share = np.mean([share_in(ramp, n) for ramp in moving], axis=0)
-    leaving = np.full(n, all(ramp.ends for ramp in moving))
+    shares = {ramp.proposal.id: share_in(ramp, rows_of(ramp.proposal.group), size_kw) for ramp in moving}
+    share = np.mean(list(shares.values()), axis=0)
+    leaving = np.full(len(share), all(ramp.ends for ramp in moving))
+    ends = {ramp.proposal.id: ramp.ends for ramp in moving}
     for k, proposal in enumerate(desk.ranked):
-        if proposal.id in at:
-            mine, ramp = desk.source == k, moving[at[proposal.id]]
-            share[mine], leaving[mine] = share_in(ramp, n)[mine], ramp.ends
+        if proposal.id in shares:
+            mine = desk.source == k
+            share[mine], leaving[mine] = shares[proposal.id][mine], ends[proposal.id]
     desk.mix(without, place, share, leaving)
 
 

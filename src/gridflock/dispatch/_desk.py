@@ -36,6 +36,8 @@ _BOUND_ORDER = (
 _TURN = np.argsort(_BOUND_ORDER)
 _COSTLY = (Family.GENERATOR, Family.SHED, Family.RENEWABLE)
 """Fuel, a paused process, lost sun: where nobody asked, the plan's own bounds leave these alone."""
+_STORES = (Family.STORAGE, Family.VEHICLE)
+"""Of these nothing is expected unasked, where they do not tell."""
 UNASKED = -1
 TOLERANCE_KW = 1e-6
 _SWEEPS = 3
@@ -182,9 +184,9 @@ class Desk:
         """
         columns = self._image.columns
         offered = np.asarray(self._image.p_avail_kw, dtype=np.float64)
-        own = np.clip(
-            np.where(np.isnan(offered), self.present, offered), self._able.p_lo_kw, self._able.p_hi_kw
-        )
+        rest = np.where(np.isin(self._image.family, _STORES), 0.0, self.present)
+        own = np.where(np.isnan(offered), rest, offered)
+        own = np.clip(own, self._able.p_lo_kw, self._able.p_hi_kw)
         free = np.isnan(without.target)
         there = np.where(free, own, without.target)
         mixed = between(there, self.target, share, columns["on_off"] == 1, columns["p_floor_kw"])

@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 from gridflock.dispatch._chance import uniform
 from gridflock.model import Priority, Proposal
-from gridflock.units import NEVER_S, Kw, Mask
+from gridflock.units import NEVER_S, Kw, Mask, Rows
 
-_WIDTH = 0.2
+_LEAST_KW = 1e-3
+_WIDTH = 0.05
 """Of the ramp, so much each device takes itself that can take any level."""
 
 
@@ -74,9 +75,22 @@ def ramped(
     return tuple(sorted(inside, key=lambda ramp: ramp.proposal.id))
 
 
-def share_in(ramp: Ramp, n: int) -> NDArray[np.float64]:
-    """(n,) how far each row is in, 0 to 1: all 0 at level 0, all 1 at level 1, each in its turn."""
-    lot = uniform(n, ramp.proposal.id)
+def share_in(ramp: Ramp, rows: Rows, size_kw: Kw) -> NDArray[np.float64]:
+    """(n,) how far each row is in, 0 to 1: all 0 at level 0, all 1 at level 1, each in its turn.
+
+    The turn is by lot, and as long as a member is large: however different they are, the sum goes evenly.
+
+    Args:
+        ramp: an event that moves.
+        rows: its members.
+        size_kw: (n,) size of each row.
+    """
+    lot = uniform(len(size_kw), ramp.proposal.id)
+    turn = rows[np.argsort(lot[rows], kind="stable")]
+    size = np.maximum(size_kw[turn], _LEAST_KW)
+    done = np.cumsum(size)
+    if len(turn):
+        lot[turn] = (done - 0.5 * size) / done[-1]
     # Who came in first goes out first.
     lot = 1.0 - lot if ramp.ends else lot
     share: NDArray[np.float64] = np.clip((ramp.level * (1.0 + _WIDTH) - lot) / _WIDTH, 0.0, 1.0)

@@ -56,7 +56,7 @@ class Policy:
     deadband_kw: float = 1.0
     deadband_share: float = 0.03
     recovery_s: int = 150
-    ramp_s: int = 600
+    ramp_s: int = 720
     head_band_kw: float = math.inf
     authority: Mapping[str, Priority] = field(default_factory=dict)
     head_group: str = "all"
