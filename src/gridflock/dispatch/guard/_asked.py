@@ -48,14 +48,14 @@ class Moves:
     Attributes:
         rows: resources.
         source: position of its proposal; -1 where it has none.
-        kw: signed change of injection.
+        move_kw: signed change of injection.
         extra_kw: what it adds to its credential's account.
         repeats: whether it repeats the order in force.
     """
 
     rows: Rows
     source: NDArray[np.integer]
-    kw: Kw
+    move_kw: Kw
     extra_kw: Kw
     repeats: Mask
     _key: Codes
@@ -75,5 +75,5 @@ class Moves:
     @property
     def away_kw(self) -> Kw:
         """(k,) how much further each takes its resource from where it came from."""
-        gone: Kw = self.extra_kw - np.abs(self.kw)
+        gone: Kw = self.extra_kw - np.abs(self.move_kw)
         return gone

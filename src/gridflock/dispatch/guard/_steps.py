@@ -50,7 +50,7 @@ def hold_steps(
         if changed > most:
             _fitting.fit_share(why, groups.turn(limit), moves.repeats, most, Held.SHARE)
         if gross > room:
-            _fitting.fit_size(why, groups.turn(limit), moves.kw, room, Held.MOVED)
+            _fitting.fit_size(why, groups.turn(limit), moves.move_kw, room, Held.MOVED)
     since_s = now_s - state.now_s if state.now_s >= 0 else 1
     again = [(limit, _step_kw(limit, since_s)) for limit in found]
     again = [(limit, step_kw) for limit, step_kw in again if step_kw < math.inf]
@@ -84,13 +84,13 @@ class _Groups:
         moves = self.moves
         if not limit.group:
             good = why == Held.NOT
-            move = moves.kw[good]
+            move = moves.move_kw[good]
             return float(move.sum()), float(np.abs(move).sum()), int((good & ~moves.repeats).sum())
         if self._place is None:
             self._place = np.full(self.n, -1, dtype=np.int32)
             self._place[moves.rows] = np.arange(len(moves.rows), dtype=np.int32)
         found: tuple[float, float, int] = _fitting.sums(
-            why, self.rows_of[limit.group], self._place, moves.kw, moves.repeats
+            why, self.rows_of[limit.group], self._place, moves.move_kw, moves.repeats
         )
         return found
 
@@ -112,7 +112,7 @@ def _held(why: Codes, moves: Moves, groups: _Groups, limit: GroupLimit, step_kw:
     """Hold what makes a group's net step too large; how many."""
     if abs(groups.sums(limit, why)[0]) <= step_kw + _ROUNDING_KW:
         return 0
-    return int(_fitting.fit_step(why, groups.turn(limit), moves.kw, step_kw, Held.STEP))
+    return int(_fitting.fit_step(why, groups.turn(limit), moves.move_kw, step_kw, Held.STEP))
 
 
 def _step_kw(limit: GroupLimit, since_s: int) -> float:
