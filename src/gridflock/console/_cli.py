@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 import typer
 
+from gridflock.console._above import above
 from gridflock.console._doctor import doctor
 from gridflock.console._feeder import app as feeder_app
 from gridflock.console._fleet import app as fleet_app
@@ -16,7 +17,7 @@ from gridflock.console._goals import goals, pursue
 from gridflock.console._groups import app as group_app
 from gridflock.console._groups import claim, claims, release
 from gridflock.console._guard import app as guard_app
-from gridflock.console._peer import direct, standing
+from gridflock.console._peer import direct, powers, standing
 from gridflock.console._plan import explain, plan
 from gridflock.console._remote import Remote
 from gridflock.console._replay import replay
@@ -48,6 +49,7 @@ app.command()(pursue)
 app.command()(explain)
 app.command()(delivery)
 app.command()(watch)
+app.command()(above)
 app.command()(standing)
 app.command()(direct)
 for command in (claims, claim, release):
@@ -96,6 +98,10 @@ def run(
         Path | None, typer.Option("--goals", help="JSON file of what is wanted of the plans.")
     ] = None,
     guard: Annotated[Path | None, typer.Option("--guard", help="TOML file of the guard's limits.")] = None,
+    name: Annotated[str, typer.Option(help="What a system above calls this one.")] = "",
+    default_kw: Annotated[
+        str | None, typer.Option(help="LOW:HIGH kW at the head while a system above says nothing.")
+    ] = None,
     watch_only: Annotated[bool, typer.Option("--watch-only", help="See everything, order nothing.")] = False,
 ) -> None:
     """Run (or resume) a system in a data folder against its simulated world."""
@@ -112,6 +118,7 @@ def run(
         managed=not watch_only,
         goals=goals_file,
         guard=guard,
+        border=(name, None if default_kw is None else powers(default_kw, "default-kw")),
     )
 
 

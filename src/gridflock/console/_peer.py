@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -29,6 +30,18 @@ def direct(
 ) -> None:
     """Say to a running system, as one above it, between which powers it has to stay."""
     _told(Remote(url, token).ask("POST", "/api/directive", body=_document(file)), as_json)
+
+
+def powers(text: str, field: str) -> tuple[float, float]:
+    """The lowest and highest power of ``LOW:HIGH``, or an end that says what it has to be."""
+    low, _, high = text.partition(":")
+    try:
+        found = float(low), float(high)
+    except ValueError:
+        found = math.nan, math.nan
+    if not (math.isfinite(found[0]) and found[0] <= found[1] < math.inf):
+        raise stop(f"{field}: {text!r} is not LOW:HIGH in kW (rule: two numbers, the lower one first)")
+    return found
 
 
 def _told(answer: dict[str, Any], as_json: bool) -> None:  # noqa: FBT001 - a flag passed on

@@ -92,12 +92,14 @@ def run(
     managed: bool,
     goals: Path | None = None,
     guard: Path | None = None,
+    border: tuple[str, tuple[float, float] | None] = ("", None),
 ) -> None:
     """A system in a data folder, made or resumed."""
     stop = threading.Event()
     rows = None if fleet_file is None else _offline.read_fleet(fleet_file)
     wanted = None if goals is None else stated_goals(goals)
-    settings = Settings(tick_s=tick, managed=managed, goals=wanted)
+    name, default_kw = border
+    settings = Settings(tick_s=tick, managed=managed, goals=wanted, name=name, default_kw=default_kw)
     if guard is not None:
         settings = replace(settings, policy=replace(settings.policy, guard=_limits(guard)))
     derms = _open(data, scenario, settings, speed, stop, rows, None)

@@ -116,6 +116,7 @@ class Above:
         clock: unix seconds now.
         life_s: so long after it was sent a directive may be adopted; a new life listens for so long.
         skew_s: by how much a clock below may be off.
+        reserve_kw: so much of the limit, on either side, is kept back for what moves between two rounds.
         patience_s: so long a round waits for those below, once for standings and once for directives.
 
     Raises:
@@ -132,10 +133,12 @@ class Above:
         *,
         life_s: int = LIFE_S,
         skew_s: int = SKEW_S,
+        reserve_kw: float = 0.0,
         patience_s: float = 3.0,
     ) -> None:
-        _agreed(children, limit_kw)
-        self._record, self._clock, self._patience_s, self._limit_kw = record, clock, patience_s, limit_kw
+        self._limit_kw, self._shared_kw = limit_kw, (limit_kw[0] + reserve_kw, limit_kw[1] - reserve_kw)
+        _agreed(children, self._shared_kw)
+        self._record, self._clock, self._patience_s = record, clock, patience_s
         self._lines = [_Line(peer) for peer in peers]
         self._said: dict[str, Directive] = {}
         self._adopted: dict[str, tuple[int, int]] = {}
@@ -148,6 +151,7 @@ class Above:
             "epoch": self._parent.epoch,
             "children": names,
             "limit_kw": list(limit_kw),
+            "reserve_kw": reserve_kw,
         }
         record.append([Entry(_BEGUN, now_s, head)])
 
@@ -202,10 +206,11 @@ class Above:
     def _shared(self, now_s: int) -> tuple[Parent, tuple[Directive, ...]]:
         """The limit handed out anew; what somebody means to do anyway is not wished of it."""
         grid = horizon(now_s, Settings())
-        low, high = (np.full(grid.n, bound) for bound in self._limit_kw)
+        low, high = (np.full(grid.n, bound) for bound in self._shared_kw)
         children = self._parent.children
         want = np.array([_wanted(child, grid) for child in children])
-        parent, sent = self._parent.allot(grid, (low, high), want, np.zeros_like(want), now_s)
+        price, able = np.zeros_like(want), _able(children, grid, now_s)
+        parent, sent = self._parent.allot(grid, (low, high), want, price, now_s, able)
         return parent, tuple(replace(each, want_kw=np.full(grid.n, np.nan)) for each in sent)
 
     def _is_news(self, directive: Directive) -> bool:
@@ -381,6 +386,17 @@ def _entry(directive: Directive, now_s: int) -> Entry:
         "number": directive.number,
     }
     return Entry(KIND, now_s, head, {"directive": np.frombuffer(to_bytes(directive), dtype=np.uint8)})
+
+
+def _able(children: Sequence[Known], grid: TimeGrid, now_s: int) -> tuple[Kw, Kw]:
+    """(C, T) lowest and (C, T) highest that each can come to: now as it told, later its rating."""
+    rating = np.array([child.rating_kw for child in children])
+    low, high = (np.repeat(rating[:, side : side + 1], grid.n, axis=1) for side in (0, 1))
+    now = grid.step_at(now_s)
+    for k, child in enumerate(children):
+        if child.standing is not None and np.isfinite(child.standing.able_kw).all():
+            low[k, now], high[k, now] = child.standing.able_kw
+    return low, high
 
 
 def _wanted(child: Known, grid: TimeGrid) -> Kw:

@@ -60,12 +60,12 @@ class Known:
 class _Bounds(NamedTuple):
     """Of children and steps, kW: what they may do at most, what for certain, and what they were told last."""
 
-    low: Kw
-    high: Kw
-    sure_low: Kw
-    sure_high: Kw
-    last_low: Kw
-    last_high: Kw
+    low_kw: Kw
+    high_kw: Kw
+    sure_low_kw: Kw
+    sure_high_kw: Kw
+    last_low_kw: Kw
+    last_high_kw: Kw
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -126,7 +126,7 @@ class Parent:
     def exposure(self, grid: TimeGrid) -> tuple[Kw, Kw]:
         """Lowest and highest injection that each child may come to in each step, both (C, T) kW."""
         bounds = self._bounds(grid)
-        return bounds.low, bounds.high
+        return bounds.low_kw, bounds.high_kw
 
     def _bounds(self, grid: TimeGrid) -> _Bounds:
         until_s = self.epoch + self.lease_s + self.skew_s
@@ -143,6 +143,7 @@ class Parent:
         want_kw: Kw,
         price: Money,
         now_s: int,
+        able_kw: tuple[Kw, Kw] | None = None,
     ) -> tuple[Parent, tuple[Directive, ...]]:
         """Share a limit out anew: to each what it is wanted to do, and an equal part of the room around it.
 
@@ -155,6 +156,8 @@ class Parent:
             want_kw: (C, T) what each is to inject.
             price: (C, T) worth of a kWh injected at each connection, money/kWh.
             now_s: moment, unix seconds.
+            able_kw: (C, T) lowest and (C, T) highest that each can come to at all in each step: no bound is
+                beyond them, so that the others make up for who cannot keep it; None = its rating.
 
         Returns:
             The parent after sending, and the directives, one for each child that has told what it keeps;
@@ -163,13 +166,15 @@ class Parent:
         if self.deposed or not self.children:
             return self, ()
         rating = np.array([child.rating_kw for child in self.children])
-        lowest, highest = rating[:, :1], rating[:, 1:]
+        lowest, highest = (np.repeat(side, grid.n, axis=1) for side in (rating[:, :1], rating[:, 1:]))
+        least, most = (lowest, highest) if able_kw is None else (np.clip(x, lowest, highest) for x in able_kw)
         may = self._bounds(grid)
-        low = -_handed_out(-limit_kw[0], -want_kw, -may.low, -may.sure_low, (-highest, -lowest))
-        high = _handed_out(limit_kw[1], want_kw, may.high, may.sure_high, (lowest, highest))
+        width = highest - lowest
+        low = -_handed_out(-limit_kw[0], -want_kw, -may.low_kw, -may.sure_low_kw, (-most, -lowest), width)
+        high = _handed_out(limit_kw[1], want_kw, may.high_kw, may.sure_high_kw, (least, highest), width)
         # Where the two limits leave a child nothing it stays with what it was told until the others answer.
         crossed = low > high
-        low, high = np.where(crossed, may.last_low, low), np.where(crossed, may.last_high, high)
+        low, high = np.where(crossed, may.last_low_kw, low), np.where(crossed, may.last_high_kw, high)
         known = [k for k, child in enumerate(self.children) if child.standing is not None]
         sent = tuple(
             Directive(
@@ -207,7 +212,9 @@ def _few(under_way: tuple[Directive, ...]) -> tuple[Directive, ...]:
     return (replace(second, allowance=both, accept_until_s=accepted), *rest)
 
 
-def _handed_out(limit_kw: Kw, want_kw: Kw, may_kw: Kw, sure_kw: Kw, rating_kw: tuple[Kw, Kw]) -> Kw:
+def _handed_out(
+    limit_kw: Kw, want_kw: Kw, may_kw: Kw, sure_kw: Kw, range_kw: tuple[Kw, Kw], width_kw: Kw
+) -> Kw:
     """(C, T) upper bounds to hand out now.
 
     Args:
@@ -216,9 +223,10 @@ def _handed_out(limit_kw: Kw, want_kw: Kw, may_kw: Kw, sure_kw: Kw, rating_kw: t
         may_kw: (C, T) what each may be using at most.
         sure_kw: (C, T) what each may use for certain: where the limit is not kept for certain, nobody gets
             more than that.
-        rating_kw: (C, 1) what each cannot go below, and what it cannot exceed.
+        range_kw: (C, T) what each cannot go below, and what it cannot exceed.
+        width_kw: (C, T) its size.
     """
-    aim = _shared(limit_kw, np.clip(want_kw, *rating_kw), *rating_kw)
+    aim = _shared(limit_kw, np.clip(want_kw, *range_kw), *range_kw, width_kw)
     free = limit_kw - may_kw.sum(axis=0)
     more = np.maximum(aim - may_kw, 0.0)
     whole = more.sum(axis=0)
@@ -228,15 +236,14 @@ def _handed_out(limit_kw: Kw, want_kw: Kw, may_kw: Kw, sure_kw: Kw, rating_kw: t
     return handed_out
 
 
-def _shared(limit_kw: Kw, want_kw: Kw, least_kw: Kw, most_kw: Kw) -> Kw:
+def _shared(limit_kw: Kw, want_kw: Kw, least_kw: Kw, most_kw: Kw, width_kw: Kw) -> Kw:
     """(C, T) bounds whose sum is the limit: wants, and the difference shared in proportion to size."""
-    endless, width = np.isinf(limit_kw), most_kw - least_kw
-    bound = want_kw
+    endless, bound = np.isinf(limit_kw), want_kw
     for _ in range(len(want_kw)):
         left = np.where(endless, 0.0, limit_kw - bound.sum(axis=0))
         if (np.abs(left) <= ROUNDING_KW).all():
             break
-        weight = np.where(left > 0.0, bound < most_kw, bound > least_kw) * width
+        weight = np.where(left > 0.0, bound < most_kw, bound > least_kw) * width_kw
         whole = weight.sum(axis=0)
         step = np.divide(weight * left, whole, out=np.zeros_like(bound), where=whole > 0.0)
         bound = np.clip(bound + step, least_kw, most_kw)
