@@ -17,6 +17,7 @@ from gridflock.dispatch.feedback import Quantity, Sight, effects
 from gridflock.fleet import capability
 from gridflock.fleet._health import Health
 from gridflock.model import BoundSource, Envelope, OutcomeStatus, Priority
+from gridflock.runtime._kept import from_bytes, to_bytes
 from gridflock.schema import Family, Kind
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -723,3 +724,26 @@ def step_with(image, wishes, sight):
     """A tick with something in sight."""
     response = Response.empty(image.n)
     return step(image, None, [], wishes, ROWS, response, world.free_policy(), sight=sight)
+
+
+def test_what_a_tick_leaves_to_the_next_is_a_value():
+    """A conversation with what is learnt, events on their way and a signal is read again bit for bit."""
+    image = image_of(1, trouble=False)
+    wishes = [
+        want("event", "type/battery_home", 5.0, Priority.EVENT, start_s=NOW_S),
+        want("signal", "type/thermostat", -6.0, Priority.REGULATION),
+    ]
+    response = Response.empty(image.n, health=Health(FLEET).evidence)
+    for minute in range(4):
+        image = obeying(image, response, NOW_S + 60 * minute)
+        decision = decide(image, GROUPS, wishes, response=response)
+        response = decision.response.heard(*world.answers(decision.orders), image.now_s)
+    assert 0.0 < response.ramps[0].level < 1.0
+    assert len(response.follows) == 1
+    there = from_bytes(to_bytes(response))
+    assert to_bytes(there) == to_bytes(response)
+    later = obeying(image, response, NOW_S + 240)
+    one = decide(later, GROUPS, wishes, response=response)
+    other = decide(later, GROUPS, wishes, response=there)
+    assert same(one.orders, other.orders)
+    assert to_bytes(one.response) == to_bytes(other.response)
