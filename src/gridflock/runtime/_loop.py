@@ -200,6 +200,7 @@ class Loop:
 
     @field.setter
     def field(self, field: Field) -> None:
+        """Speak with other devices from the next tick on."""
         self._way.close()
         self._way = Way(field, self._settings.patience_s)
 
