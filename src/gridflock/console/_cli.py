@@ -102,6 +102,10 @@ def run(
     default_kw: Annotated[
         str | None, typer.Option(help="LOW:HIGH kW at the head while a system above says nothing.")
     ] = None,
+    feedback: Annotated[
+        bool,
+        typer.Option("--feedback", help="Correct orders by measured voltages, in ticks of 10 s at most."),
+    ] = False,
     watch_only: Annotated[bool, typer.Option("--watch-only", help="See everything, order nothing.")] = False,
 ) -> None:
     """Run (or resume) a system in a data folder against its simulated world."""
@@ -116,6 +120,7 @@ def run(
         tick,
         speed,
         managed=not watch_only,
+        feedback=feedback,
         goals=goals_file,
         guard=guard,
         border=(name, None if default_kw is None else powers(default_kw, "default-kw")),

@@ -90,6 +90,7 @@ def run(
     speed: float,
     *,
     managed: bool,
+    feedback: bool = False,
     goals: Path | None = None,
     guard: Path | None = None,
     border: tuple[str, tuple[float, float] | None] = ("", None),
@@ -99,7 +100,9 @@ def run(
     rows = None if fleet_file is None else _offline.read_fleet(fleet_file)
     wanted = None if goals is None else stated_goals(goals)
     name, default_kw = border
-    settings = Settings(tick_s=tick, managed=managed, goals=wanted, name=name, default_kw=default_kw)
+    settings = Settings(
+        tick_s=tick, managed=managed, feedback=feedback, goals=wanted, name=name, default_kw=default_kw
+    )
     if guard is not None:
         settings = replace(settings, policy=replace(settings.policy, guard=_limits(guard)))
     derms = _open(data, scenario, settings, speed, stop, rows, None)
