@@ -420,7 +420,8 @@ class Derms(Guarding, Comparing, Peering):
         """Why nothing more can be asked, whatever it is."""
         if self._over:
             return (Fault("group", "while the system lives", "the day is over: nothing is ordered"),)
-        mine = sum(wish.author == author for wish in self._book.open())
+        wishes = (*self._book.open(), *(one.proposal for one in self._in_waiting(self.moment.now_s)))
+        mine = sum(wish.author == author for wish in wishes)
         if mine < _MOST_OPEN:
             return ()
         reason = f"{author!r} has {mine} in force; withdraw some"

@@ -281,6 +281,8 @@ class Guarding(Authority):
         head |= {"id": wish.id, "group": wish.group, "author": wish.author, "why": wish.why}
         head |= {"until_s": waits.until_s, "text": f"waits for a second person: {_show.wish_text(wish)}"}
         seq = self._record.append([Entry(KIND, self.moment.now_s, head)])
+        for over in [one for one in self._waiting.values() if one.until_s <= self.moment.now_s]:
+            del self._waiting[over.proposal.id]
         self._waiting[wish.id] = waits
         return seq
 

@@ -103,6 +103,10 @@ def _beyond(system: System, rows: Rows, now_kw: Kw, p_kw: float) -> list[Fault]:
     if lowest - 1e-6 <= p_kw <= highest + 1e-6:
         return []
     reason = f"{p_kw:g} kW is outside what demand and nameplates leave, [{lowest:.1f}, {highest:.1f}] kW"
+    if lowest <= -p_kw <= highest:
+        reason += ": is its sign turned? Positive power is injection"
+    elif lowest <= p_kw / 1_000.0 <= highest and abs(p_kw) >= 1_000.0:
+        reason += ": is it in watts?"
     return [Fault("p_kw", "within capability", reason)]
 
 
