@@ -311,8 +311,10 @@ def test_only_the_program_itself_has_no_budget():
     for author, priority, outside in (
         ("plan", Priority.SCHEDULE, False),
         ("grid", Priority.ENVELOPE, False),
+        ("feedback", Priority.ENVELOPE, False),
         ("plan", Priority.OPERATOR, True),
         ("grid", Priority.MARKET, True),
+        ("feedback", Priority.MARKET, True),
         ("local", Priority.OPERATOR, False),
         ("omar", Priority.SCHEDULE, True),
     ):

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from gridflock.dispatch.guard._limits import OWN
 from gridflock.model import Priority, Proposal
 from gridflock.runtime import (
     LOCAL,
@@ -338,6 +339,14 @@ def test_a_damaged_user_file_lets_nobody_in(tmp_path, caplog):
     assert users.scope(token).role is Role.ADMIN
     (tmp_path / "users.json").unlink()
     assert users.scope(token) is None
+
+
+def test_no_user_is_named_like_an_author_without_a_budget(tmp_path):
+    """Whatever the guard takes for the program's own, and the system above, is nobody's name."""
+    for name in (*OWN, "above"):
+        with pytest.raises(ValueError, match="system's own"):
+            Users(tmp_path).add(name, Role.OPERATOR)
+    assert Users(tmp_path).names() == {}
 
 
 ROLES = list(Role)

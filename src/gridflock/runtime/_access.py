@@ -25,8 +25,8 @@ from gridflock.units import Rows
 
 _LOG = logging.getLogger(__name__)
 _NAME = re.compile(r"[a-z][a-z0-9_.-]{1,39}")
-_OURS = frozenset({"local", "gridflock", "plan", "grid"})
-"""Authors that the ledger knows as code in this process and the system itself: no budget is theirs."""
+_OURS = frozenset({"local", "gridflock", "plan", "grid", "feedback", "above"})
+"""Authors that the ledger knows as code in this process, the system itself, and the one above it."""
 
 
 class Role(IntEnum):

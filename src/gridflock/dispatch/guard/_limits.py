@@ -13,7 +13,9 @@ from gridflock.model import Priority, Proposal, Rejected
 from gridflock.schema import Family
 
 _OURS = (Priority.SAFETY, Priority.ENVELOPE, Priority.SCHEDULE)
-OWN = frozenset({"plan", "grid", "local", "gridflock"})
+_WISHING = frozenset({"plan", "grid", "feedback"})
+"""Authors of this program's own wishes, which weigh as ``_OURS``."""
+OWN = _WISHING | {"local", "gridflock"}
 """Authors that are this program, or code in its process: the loop's limits are theirs, no budget is."""
 
 
@@ -105,7 +107,7 @@ class GuardLimits:
 
     def external(self, wish: Proposal) -> bool:
         """Whether a proposal came from outside: neither the program's own wish nor code in its process."""
-        if wish.author in ("plan", "grid"):
+        if wish.author in _WISHING:
             return wish.priority not in _OURS
         return wish.author not in OWN
 
