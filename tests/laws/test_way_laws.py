@@ -2,6 +2,7 @@
 
 import threading
 import time
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -9,11 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gridflock.dispatch import Response
 from gridflock.fleet import Fleet
 from gridflock.model import Orders, Outcomes, OutcomeStatus, Readings
 from gridflock.runtime import LOCAL, Rehearsal, Settings, rehearse, replay
 from gridflock.runtime._steady import BACK, FAR_S, LEAPT, Steady
-from gridflock.runtime._suspect import upright
+from gridflock.runtime._suspect import STANDING, standing, upright
 from gridflock.runtime._way import BLOCKED, FAILED, Way
 from gridflock.schema import QUANTITY
 from gridflock.sim import Scenario
@@ -219,6 +221,34 @@ def test_a_power_of_the_wrong_sign_is_refused_by_name():
     assert upright(left, fleet) == (left, ())
 
 
+def test_a_power_that_stands_still_while_another_is_ordered_is_told():
+    """Fresh stamps, the same digits: named once repeated often, if the order was taken and is another."""
+    rows = [
+        {"id": name, "kind": "BATTERY_HOME", "bus": "1", "phases": "a", "p_min_kw": -5.0, "p_max_kw": 5.0}
+        for name in ("frozen", "moves", "obeys", "unasked")
+    ]
+    fleet, _ = Fleet.from_rows(rows, {"1": 7})
+    asked = {"frozen": -3.0, "moves": -3.0, "obeys": 2.0, "unasked": np.nan}
+    response = replace(
+        Response.empty(4), ordered_kw=np.array([asked[name] for name in fleet.ids]), answered=np.ones(4, bool)
+    )
+    told = []
+    for k in range(STANDING + 2):
+        value = {"frozen": 2.0, "moves": 2.0 + 0.01 * k, "obeys": 2.0, "unasked": 2.0}
+        batch = Readings(
+            fleet.ids,
+            np.arange(4, dtype=np.int32),
+            np.full(4, QUANTITY["p_kw"], np.uint8),
+            np.array([value[name] for name in fleet.ids]),
+            np.full(4, 60 * (k + 1)),
+            np.zeros(4, np.uint8),
+        )
+        fleet.ingest(batch, 60 * (k + 1))
+        told.append(standing(fleet, fleet.image(60 * (k + 1)), response))
+    assert [len(faults) for faults in told] == [0] * STANDING + [1, 1]
+    assert (told[-1][0].ids, told[-1][0].count) == (("frozen",), 1)
+
+
 # ---- the whole -----------------------------------------------------------------------------------
 
 
@@ -278,3 +308,50 @@ def test_a_loop_lives_through_all_of_it_and_can_be_lived_again(tmp_path, monkeyp
     found = replay(tmp_path)
     assert found.identical, found.differs
     del world
+
+
+class Running:
+    """A clock that runs on while the system works."""
+
+    def __init__(self, now_s):
+        self.t_s = now_s
+
+    def now_s(self):
+        """The present."""
+        return self.t_s
+
+    def sleep_until(self, t_s):
+        """Move on, never back."""
+        self.t_s = max(self.t_s, t_s)
+
+
+class Slow(Rehearsal):
+    """The world behind a way that now and then takes its time."""
+
+    clock = None
+    takes_s = ()
+
+    def read(self, now_s):
+        """Let the clock run on meanwhile."""
+        found = Rehearsal.read(self, now_s)
+        if Slow.takes_s:
+            Slow.clock.t_s += Slow.takes_s.pop(0)
+        return found
+
+
+def test_a_tick_that_takes_too_long_costs_those_it_ran_over_and_no_more(tmp_path, monkeypatch):
+    """Nothing piles up: the next tick comes at its own time; what was missed is told once, and lived again."""
+    derms, _ = rehearse(tmp_path, Scenario(ders=80, seed=7), Settings(), wrap=Slow, join_s=64_800)
+    start_s = derms.clock.now_s()
+    clock = Running(start_s)
+    monkeypatch.setattr(Slow, "clock", clock)
+    monkeypatch.setattr(Slow, "takes_s", [0, 59, 150, 3, 60])
+    derms._clock = clock
+    derms.run(threading.Event(), start_s + 600)
+    ticks = [entry.time_s - start_s for entry in derms._record.entries(0, {"tick"})]
+    assert ticks == [0, 60, 120, 300, 360, 480, 540, 600]
+    told = [e.head for e in derms._record.entries(0, {"alarm"}) if e.head["cause"] == "ticks missed"]
+    assert [head["state"] for head in told] == ["begins", "ends", "begins", "ends"]
+    assert told[0]["text"] == "ticks missed: 120 s without one"
+    derms.close()
+    assert replay(tmp_path).identical
