@@ -340,7 +340,7 @@ class Slow(Rehearsal):
 
 
 def test_a_tick_that_takes_too_long_costs_those_it_ran_over_and_no_more(tmp_path, monkeypatch):
-    """Nothing piles up: the next tick comes at its own time; what was missed is told once, and lived again."""
+    """Nothing piles up: the next tick comes at its own time; what was missed is told, and lived again."""
     derms, _ = rehearse(tmp_path, Scenario(ders=80, seed=7), Settings(), wrap=Slow, join_s=64_800)
     start_s = derms.clock.now_s()
     clock = Running(start_s)
