@@ -237,6 +237,15 @@ def test_what_was_refused_is_counted_anew():
     assert again.state.memory.spent_kw("omar", NOW_S + 60, 300) == pytest.approx(4.0 * K)
 
 
+def test_what_is_held_is_booked_as_it_is_remembered():
+    """Powers that single precision rounds up, order after order: an account that let go holds nothing."""
+    state, room = EMPTY, dataclasses.replace(WIDE, budget_kw=1e9)
+    for turn, p_kw in enumerate([2.4000001, 3.3999999] * 20):
+        state = ask(p_kw, state, room, now_s=NOW_S + turn, first=1 + K * turn).state
+    assert state.memory.held_by(["omar"])[0] == pytest.approx(3.4 * K, rel=1e-5)
+    assert abs(state.memory.released(NOW_S + 1_000).held_by(["omar"])[0]) < 1e-9
+
+
 def test_a_reading_older_than_the_last_order_tells_nothing():
     """As long as nobody knows what the last order did, a change counts from where the way is longer."""
     limits = dataclasses.replace(WIDE, step_kw=5.0 * K)
@@ -245,6 +254,20 @@ def test_a_reading_older_than_the_last_order_tells_nothing():
     assert (blind.why == Held.STEP).sum() == K / 2
     seen = ask(-5.0, state, limits, now_s=NOW_S + 60, image=image_at(NOW_S + 60))
     assert seen.keep.all()
+
+
+def test_who_was_not_heard_since_its_order_ended_may_be_anywhere():
+    """It may do what it was ordered or be back at its own: a change counts from where the way is longer."""
+    values = world.ordinary(FLEET, np.random.default_rng(3))
+    values["p_kw"][CELLS], values["p_avail_kw"][CELLS] = 5.0, 0.0
+    fleet, _ = world.fleet_of({Kind.BATTERY_HOME: 200, Kind.PV_ROOFTOP: 4, Kind.LOAD: 2})
+    image = world.tell(fleet, values, NOW_S)
+    state = ask(5.0, EMPTY, image=image).state
+    later = ask(5.0, state, now_s=NOW_S + 400, image=image)
+    assert later.state.memory.spent_kw("omar", NOW_S + 400, 300) == 0.0  # no budget, no account
+    limits = dataclasses.replace(WIDE, budget_kw=1e6)
+    later = ask(5.0, state, limits, now_s=NOW_S + 400, image=image)
+    assert later.state.memory.spent_kw("omar", NOW_S + 400, 300) == pytest.approx(5.0 * K)
 
 
 # ---- what people set, and limits -----------------------------------------------------------------

@@ -85,7 +85,7 @@ def _start(p_kw: float, present: float, last: float, unsettled: bool) -> float: 
 def _extra(p_kw: float, start: float, last: float, base: float, mine: bool) -> float:  # noqa: FBT001 - compiled
     """What an order adds to the account of its credential: the way there, and more to come back."""
     if np.isnan(base):
-        base = start
+        base = start if np.isnan(last) else last
     return abs(p_kw - start) + abs(p_kw - base) - (abs(last - base) if mine else 0.0)
 
 
@@ -129,6 +129,9 @@ def look(
         if np.isnan(p):
             # Reactive power alone leaves active power to the device: an order in force ends.
             p = now_kw if np.isnan(last) or np.isnan(free) else free
+        if not in_force and heard_s[r] < expires_s[r] and abs(p - free) > abs(p - now_kw):
+            # Not heard since its order ended: it may be back at what it does unasked.
+            now_kw = free
         unsettled = heard_s[r] < issued_s[r] + settle_s
         repeats[i] = _repeated(p, last)
         start[i] = _start(p, now_kw, last, unsettled)
@@ -165,7 +168,8 @@ def remember(
     last_kw, expires_s, issued_s, base_kw, holder, turn, turn_s = memory
     for i in range(len(rows)):
         r = rows[i]
-        p = p_kw[i]
+        # Booked as it is remembered: what is taken off an account later is what was put on it.
+        p = float(np.float32(p_kw[i]))
         in_force = expires_s[r] > now_s
         last = float(last_kw[r]) if in_force else np.nan
         old, new = holder[r], account[i]
@@ -177,7 +181,7 @@ def remember(
                 back[old] += away
         if new >= 0:
             if np.isnan(base):
-                base = start_kw[i]
+                base = float(np.float32(start_kw[i])) if np.isnan(last) else last
             held[new] += abs(p - base)
         else:
             base = np.nan
