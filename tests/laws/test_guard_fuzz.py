@@ -83,6 +83,8 @@ class World:
         self.limits = self.limits_of()
         self.state, self.rules = GuardState.empty(N), Rules()
         self.now, self.before = NOW_S, None
+        self.blind = not self.limits.groups and seed % 2 == 0
+        self.seen, self.heard = self.p.copy(), np.full(N, NOW_S, dtype=np.int64)
         self.most = np.concatenate(
             [np.full(SEQUENCES * CREDENTIALS, BUDGET_KW), np.zeros(len(self.proposals))]
         )
@@ -113,13 +115,14 @@ class World:
         )
 
     def image(self):
-        """What is measured now."""
-        heard = np.full(N, self.now, dtype=np.int64)
+        """What is measured now; in some worlds many under orders are not heard."""
+        told = (self.rng.random(N) < (0.7 if self.blind else 1.1)) | np.isnan(self.cmd)
+        self.seen[told], self.heard[told] = self.p[told], self.now
         none = np.full(N, np.nan, np.float32)
         return Image(
-            ids=IDS, columns=PLATES, kind=KIND, family=FAMILY, now_s=self.now, heard_s=heard,
-            p_kw=self.p.astype(np.float32), q_kvar=none, v_pu=none,
-            p_avail_kw=self.own.astype(np.float32), e_kwh=none, e_target_kwh=none, depart_s=heard,
+            ids=IDS, columns=PLATES, kind=KIND, family=FAMILY, now_s=self.now, heard_s=self.heard.copy(),
+            p_kw=self.seen.astype(np.float32), q_kvar=none, v_pu=none,
+            p_avail_kw=self.own.astype(np.float32), e_kwh=none, e_target_kwh=none, depart_s=self.heard,
             ready=np.ones(N, np.uint8), locked_s=np.zeros(N),
         )  # fmt: skip
 
