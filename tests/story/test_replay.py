@@ -65,7 +65,7 @@ def test_the_whole_life_is_lived_again_to_the_same_bytes(lived):
 
 def test_fast_ticks_with_feedback_are_lived_again(tmp_path):
     """Every four seconds, over the end of a slow period and a restart: feedback's memory is kept, too."""
-    settings = Settings(tick_s=4)
+    settings = Settings(tick_s=4, feedback=True)
     for ticks in (20, 30):
         derms, _ = rehearse(tmp_path, SCENARIO, settings, join_s=17 * 3_600 + 43 * 60 + 50)
         for _ in range(ticks):
