@@ -237,6 +237,18 @@ def test_what_was_refused_is_counted_anew():
     assert again.state.memory.spent_kw("omar", NOW_S + 60, 300) == pytest.approx(4.0 * K)
 
 
+def test_of_an_approved_wish_as_much_goes_as_was_approved():
+    """It has become more since a second person saw it: that much still goes, and never more; else nothing."""
+    limits = dataclasses.replace(WIDE, approval_kw=10.0)
+    assert not ask(2.0, EMPTY, limits).keep.any()
+    rules = Rules().with_approval(Approval("w", "omar", "alice", 2.0 * (K - 10), NOW_S + 600))
+    first = ask(2.0, EMPTY, limits, rules=rules)
+    assert first.keep.sum() == K - 10
+    assert first.counts() == {Held.APPROVAL: 10}
+    again = ask(2.0, first.state, limits, now_s=NOW_S + 1, first=1 + K, rules=rules)
+    assert (again.keep == first.keep).all()
+
+
 def test_what_is_held_is_booked_as_it_is_remembered():
     """Powers that single precision rounds up, order after order: an account that let go holds nothing."""
     state, room = EMPTY, dataclasses.replace(WIDE, budget_kw=1e9)

@@ -70,15 +70,19 @@ def hold_unapproved(
 ) -> None:
     """Hold, whole, proposals that would let one person displace more than one may, in place.
 
-    What their author holds displaced already counts, so that many small proposals are one large one;
-    an approved one may displace what was approved.
+    What their author holds displaced already counts, so that many small proposals are one large one.
+    Of an approved one as much goes as was approved, and what has become more of it since is held.
     """
     if limits.approval_kw == math.inf or not asking.accounts:
         return
     most = np.array([limits.approval_kw if given is None else given.kw for given in asking.approvals])
     room_kw = most - state.memory.held_by(asking.accounts)
-    source = moves.source.astype(np.int64)
-    _fitting.fit_proposals(why, source, account, moves.away_kw, asking.account, room_kw, Held.APPROVAL)
+    source, nobody = moves.source.astype(np.int64), np.int32(-1)
+    alone = np.array([*(given is None for given in asking.approvals), True])[account]
+    mine, approved = np.where(alone, account, nobody), np.where(alone, nobody, account)
+    _fitting.fit_proposals(why, source, mine, moves.away_kw, asking.account, room_kw, Held.APPROVAL)
+    away_kw = np.maximum(moves.away_kw, 0.0)
+    _fitting.fit_accounts(why, moves.turn, approved, away_kw, room_kw, Held.APPROVAL)
 
 
 def hold_budgets(
