@@ -49,15 +49,20 @@ def _told(answer: dict[str, Any], as_json: bool) -> None:  # noqa: FBT001 - a fl
     lines = {
         "name": answer["child"],
         "at": iso(answer["at_s"]),
-        "p_kw": answer["p_kw"],
+        "p_kw": _kw(answer["p_kw"]),
         "able_kw": f"{able_kw[0]:.1f} to {able_kw[1]:.1f}",
         "keeps": "no directive yet" if answer["epoch"] < 0 else f"{answer['number']} of {answer['epoch']}",
         "default_kw": f"{kept['default_kw'][0]:g} to {kept['default_kw'][1]:g}",
     }
     edges = kept["edges_s"][:-1]
     steps = zip(edges, kept["lo_kw"], kept["hi_kw"], answer["plan_kw"], strict=True)
-    rows = [{"from": iso(t), "lo_kw": low, "hi_kw": high, "plan_kw": plan} for t, low, high, plan in steps]
+    names = "lo_kw", "hi_kw", "plan_kw"
+    rows = [{"from": iso(t)} | dict(zip(names, map(_kw, powers), strict=True)) for t, *powers in steps]
     show(answer if as_json else lines, as_json, rows=rows)
+
+
+def _kw(value: float | None) -> str:
+    return "" if value is None else f"{value:.1f}"
 
 
 def _document(file: Path) -> dict[str, Any]:

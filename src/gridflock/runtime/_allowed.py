@@ -88,8 +88,7 @@ def allowance_of(directive: Directive | None, settings: Settings) -> Allowance |
 def narrowed(own: Envelope, directive: Directive | None, settings: Settings, now_s: int) -> Envelope:
     """The feeder's limits of this moment within what is allowed.
 
-    A step that ends before two ticks have gone by is already kept together with the next one: orders take
-    a tick to come about.
+    Within two ticks of the edge of two steps the bounds of both hold: orders take a tick to come about.
 
     Args:
         own: limits of the feeder's own.
