@@ -111,7 +111,8 @@ class Deciding:
             found = watched(system, seen.flow, now_s)
             self.standing = replace(self.standing, watched=before if found is None else found)
         of = self.standing.watched
-        return None if of is None else sight(of, seen.image, seen.flow)
+        told_s, stale_s = system.fleet.moment_s("v_pu"), settings.policy.tuning.stale_s
+        return None if of is None else sight(of, seen.image, seen.flow, told_s, stale_s)
 
     @property
     def plans(self) -> bool:

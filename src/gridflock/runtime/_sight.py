@@ -15,7 +15,7 @@ from gridflock.fleet import Image
 from gridflock.grid import Flow, linearise
 from gridflock.grid.limits import conductor_ratings
 from gridflock.runtime._system import System
-from gridflock.units import PHASES, Codes, Rows
+from gridflock.units import PHASES, Codes, Rows, Seconds
 
 BAND_PU = (0.95, 1.05)
 FASTEST_S = 10
@@ -98,17 +98,25 @@ def watched(system: System, flow: Flow, now_s: int) -> Watched | None:
     )  # fmt: skip
 
 
-def sight(of: Watched, image: Image, flow: Flow) -> Sight:
-    """The newest values of what is watched."""
-    told = np.asarray(image.v_pu, dtype=np.float64)[of.meters]
-    heard = np.isfinite(told)
+def sight(of: Watched, image: Image, flow: Flow, told_s: Seconds, stale_s: float) -> Sight:
+    """The newest values of what is watched.
+
+    Args:
+        of: what is watched.
+        image: the process image.
+        flow: the estimate.
+        told_s: (n,) moment of each resource's newest voltage; what else it says makes that no younger.
+        stale_s: an older voltage says nothing, of its node's mean neither.
+    """
+    told, told_s = np.asarray(image.v_pu, dtype=np.float64)[of.meters], told_s[of.meters]
+    heard = np.isfinite(told) & (image.now_s - told_s <= stale_s)
     many = np.bincount(of.place[heard], minlength=len(of.nodes))
     value = np.full(len(of.nodes), np.nan)
     seen = many > 0
     sums = np.bincount(of.place[heard], told[heard], len(of.nodes))
     value[seen] = sums[seen] / many[seen]
     at_s = np.zeros(len(of.nodes))
-    np.maximum.at(at_s, of.place[heard], image.heard_s[of.meters][heard].astype(np.float64))
+    np.maximum.at(at_s, of.place[heard], told_s[heard].astype(np.float64))
     amps = np.abs(flow.currents[of.conductors])
     c, r = len(of.conductors), len(of.nodes)
     endless = np.full(c + r, np.inf)
