@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib
+import itertools
 import sys
 from pathlib import Path
 
@@ -24,6 +25,8 @@ NOW_S, want, decide = world.NOW_S, world.want, world.decide
 FLEET = moments.FLEET
 GROUPS = moments.GROUPS
 ROWS = moments.ROWS
+SMOOTH = moments.SMOOTH
+PRIORITIES = moments.PRIORITIES
 image_of = moments.image_of
 wish_of = moments.wish_of
 health_of = moments.health_of
@@ -171,3 +174,23 @@ def test_what_a_tick_leaves_to_the_next_is_a_value():
     other = decide(later, GROUPS, wishes, response=there)
     assert same(one.orders, other.orders)
     assert to_bytes(one.response) == to_bytes(other.response)
+
+
+@given(st.integers(0, 2**32))
+def test_more_weight_never_gives_less(seed):
+    """Raising a want's priority never makes what it misses larger, whatever else is wanted of its members."""
+    rng = np.random.default_rng(seed)
+    fleet, groups = world.fleet_of(SMOOTH)
+    image = world.tell(fleet, world.ordinary(fleet, rng))
+    names = [name for name in groups.ids if name not in ("demand", "type/load")]
+    sizes = rng.normal(0, 40, 4)
+    wishes = [
+        want(f"w{k}", names[rng.integers(len(names))], float(size), PRIORITIES[rng.integers(4)])
+        for k, size in enumerate(sizes)
+    ]
+    policy, missed = world.free_policy(ramp_s=0), []
+    for priority in reversed(PRIORITIES):
+        raised = [dataclasses.replace(wishes[0], priority=priority), *wishes[1:]]
+        grants = decide(image, groups, raised, policy=policy).grants
+        missed.append(next(abs(grant.shortfall_kw) for grant in grants if grant.proposal.id == "w0"))
+    assert all(after <= before + 1e-6 for before, after in itertools.pairwise(missed))

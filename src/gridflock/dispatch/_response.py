@@ -30,6 +30,8 @@ _SHORT_STEP = 0.1
 """Who gave only a part is asked for so much more, as a share of its size."""
 _DOUBTED = 0.3
 """Who responds less often is asked only now and then, to see whether that is still so."""
+_WARY = 0.5
+"""Who responds less often than that is asked for little more or less than it does, until it shows better."""
 _PROBED_OF = 4
 """One in so many of them at a time."""
 _STEP_KW = 0.05
@@ -163,9 +165,11 @@ class Response:
         resting, doubted = self.rests_until_s > image.now_s, self.misses > 0
         short = self.short_until_s > image.now_s
         quiet = (self.since_s != NEVER_S) & image.silent(self.patience.quiet_s)
+        wary = np.zeros(len(short), dtype=bool)
         if likely is not None:
             doubted |= (likely < _DOUBTED) & ~self._probed(image.now_s)
-        if not (resting | doubted | short | quiet).any():
+            wary = (likely < _WARY) & (image.columns["on_off"] == 0)
+        if not (resting | doubted | short | quiet | wary).any():
             return capability
         lo, hi = capability.p_lo_kw, capability.p_hi_kw
         lo_source, hi_source = capability.lo_source, capability.hi_source
@@ -173,6 +177,7 @@ class Response:
         size = image.columns["p_max_kw"] - image.columns["p_min_kw"].astype(np.float64)
         reach = np.where(image.columns["on_off"] == 1, 0.0, _SHORT_STEP * size)
         less, more = short & (self.short_side > 0), short & (self.short_side < 0)
+        less, more = less | wary, more | wary
         available = np.uint8(BoundSource.AVAILABLE)
         hi_source = np.where(less & (present + reach < hi), available, hi_source)
         lo_source = np.where(more & (present - reach > lo), available, lo_source)
