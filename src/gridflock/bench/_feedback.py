@@ -20,6 +20,8 @@ from gridflock.grid._network import Float
 BEFORE_S, AFTER_S = 40, 80
 IN_TIME_S = 10
 """From the first violation that a reading could show."""
+TOLERATED = (5e-4, 5e-3, 5e-3)
+"""Less beyond a voltage (pu), or a current or power (part of its limit), is half a meter's error and none."""
 WITHIN = 0.01
 """Of a reverse-flow limit: what it may be missed by after that, and always on the ramp."""
 CLOUD, CLOUD_S = 0.3, 60
@@ -45,7 +47,7 @@ def feedback(source: str, root: Path | None, ders: int, seed: int) -> dict[str, 
 
     One percent of noise on every reading, readings two seconds late, orders followed after two more, and five
     percent of readings, orders and answers lost. Time counts from when the first reading could have shown the
-    violation to when all true quantities are inside their limits for good.
+    violation to when all true quantities are inside their limits for good, to within half a meter's error.
 
     Args:
         source: an OpenDSS master, or the name of a packed feeder.
@@ -129,7 +131,7 @@ def _beyond(plant: Plant, at: Point) -> Float:
 
 
 def _figures(beyond: Float, links: Links, disturb: Disturbance) -> dict[str, float | int | bool]:
-    broken = np.flatnonzero((beyond > 0.0).any(axis=1))
+    broken = np.flatnonzero((beyond > TOLERATED).any(axis=1))
     # A new limit is known at once; what changes on the feeder is seen as late as it is read.
     seen = 0 if disturb in (_line, _reverse) else links.reading_s
     back = int(broken[-1]) + 1 - int(broken[0]) - seen if len(broken) else 0
@@ -170,9 +172,10 @@ def _line(plant: Plant, of: Fleet, t: int) -> None:
     """The limit of the most loaded line drops to 90 % of what flows."""
     del of
     if t == 0:
-        flow = plant.truth[-1]
-        loaded = int(np.argmax(np.where(plant.is_current, flow / plant.high, -np.inf)))
-        plant.high[loaded] = LIMIT_DROP * flow[loaded]
+        size = plant.point.of_line(0)[0] + np.arange(len(plant.point.lines))
+        flow = plant.truth[-1][size]
+        loaded = int(np.argmax(flow / plant.high[size]))
+        plant.high[plant.point.of_line(loaded)] = LIMIT_DROP * flow[loaded]
 
 
 def _cloud(plant: Plant, of: Fleet, t: int) -> None:

@@ -83,18 +83,17 @@ class Plant:
         low: (m,) limits, to be disturbed.
         high: (m,)
         truth: (t, m) true quantities so far.
-        is_current: (m,) rows of currents.
+        point: where it began.
     """
 
     def __init__(self, point: Point, links: Links, seed: int) -> None:
-        self._point, self._links = point, links
+        self.point, self._links = point, links
         self._rng = np.random.default_rng([seed, 32])
         self.t_s = 0
         self.load, self.sun_kw = point.load_kva.copy(), point.fleet.high_kw.copy()
         self.low, self.high = point.low.copy(), point.high.copy()
         self.ramp = np.full(len(point.names), np.inf)
         self.truth: list[Float] = []
-        self.is_current = point.quantity == Quantity.CURRENT
         self.all_answer = np.ones(len(point.fleet.place), dtype=np.bool_)
         self._suns: list[Float] = []
         self._feeder, self._flow = point.feeder, point.flow
@@ -116,7 +115,7 @@ class Plant:
         Raises:
             ArithmeticError: it has no solution.
         """
-        of, fleet = self._of, self._point.fleet
+        of, fleet = self._of, self.point.fleet
         for _, rows, p, q in [order for order in self._orders if order[0] <= self.t_s]:
             of.told_p[rows], of.told_q[rows] = p, q
             heard = self._rng.random(len(rows)) >= self._links.loss
@@ -127,7 +126,7 @@ class Plant:
         self._flow = flow_of(self._feeder, fleet, self.load, of.p, of.q, self._flow)
         if not self._flow.converged:
             raise ArithmeticError(f"no flow after {self.t_s} s")
-        self.truth.append(self._point.values(self._flow))
+        self.truth.append(self.point.values(self._flow))
         self._suns.append(self.sun_kw.copy())
         for _, rows, p, q, since_s in [one for one in self._answers if one[0] <= self.t_s]:
             of.known_p[rows], of.known_q[rows], of.since_s[rows] = p, q, since_s
@@ -140,9 +139,12 @@ class Plant:
 
     def sight(self) -> Sight:
         """What has been measured, with noise, losses and delay."""
-        point, at = self._point, max(0, len(self.truth) - 1 - self._links.reading_s)
+        point, at = self.point, max(0, len(self.truth) - 1 - self._links.reading_s)
         true = self.truth[at]
         floor = np.where(point.quantity == Quantity.POWER, FLOOR * abs(self.load.sum()), 0.0)
+        for line in range(len(point.lines)):
+            rows = point.of_line(line)
+            floor[rows] = true[rows[0]]
         size = np.maximum(np.abs(true), floor)
         value = true + self._links.noise * size * self._rng.standard_normal(len(true))
         value[self._rng.random(len(true)) < self._links.loss] = np.nan
@@ -155,7 +157,7 @@ class Plant:
 
     def able(self) -> Able:
         """What devices can do, the sun as it was heard of."""
-        fleet = self._point.fleet
+        fleet = self.point.fleet
         sun = self._suns[max(0, len(self._suns) - 1 - self._links.reading_s)]
         size = np.maximum(np.maximum(fleet.high_kw, -fleet.low_kw), 0.1)
         return Able(
@@ -165,7 +167,7 @@ class Plant:
 
     def wanted(self) -> Powers:
         """Targets without feedback: panels give all there is."""
-        fleet = self._point.fleet
+        fleet = self.point.fleet
         p_kw = np.where(fleet.of("pv"), self.able().p_hi_kw, fleet.wanted_kw)
         return Powers(p_kw, np.zeros(len(p_kw)))
 

@@ -18,7 +18,7 @@ from gridflock.grid._topology import NEUTRAL
 from gridflock.grid.limits._terminals import conductor_ratings
 from gridflock.plan.network._derivatives import Derivatives
 from gridflock.plan.network._feeder import Feeder
-from gridflock.units import PHASES, Codes, Kw, Mask, Rows
+from gridflock.units import PHASES, Codes, Kvar, Kw, Mask, Rows
 
 SUN = 0.9
 """Of the panels' peak."""
@@ -32,6 +32,10 @@ LOADED = 0.05
 """Conductors are watched from this part of their rating on, the most loaded first."""
 SAY = 0.5
 """Of what flows in a line: devices must be able to move so much of it for its limit to be theirs."""
+SAY_PU = 0.02
+"""The same of a voltage: one that all devices together move by less is the substation's."""
+AROUND = np.exp(2j * np.pi * np.arange(16) / 16.0)
+"""Directions in which a current is watched besides its size: there it follows powers linearly all the way."""
 SECANT = 0.5
 """Of the slope: reactive power takes less off a current the less of it is left."""
 
@@ -94,9 +98,15 @@ class Point:
     by_kvar: Float
 
     def values(self, flow: Flow) -> Float:
-        """(m,) true quantities of a flow."""
-        head = [flow.head_kva.sum().real]
-        return np.concatenate([flow.v_pu[self.nodes], np.abs(flow.currents[self.lines]), head])
+        """(m,) true quantities of a flow: voltages, currents, their parts in each direction, the head."""
+        turned, head = _turned(flow, self.lines), [flow.head_kva.sum().real]
+        parts = (np.conj(AROUND)[:, None] * turned).real.ravel()
+        return np.concatenate([flow.v_pu[self.nodes], np.abs(turned), parts, head])
+
+    def of_line(self, line: int) -> Rows:
+        """Rows that are about a line of ``lines``: its current and all its directions."""
+        first, many = len(self.nodes), len(self.lines)
+        return first + line + many * np.arange(1 + len(AROUND), dtype=np.int32)
 
 
 def fleet(world: World, seed: int) -> Fleet:
@@ -113,7 +123,7 @@ def fleet(world: World, seed: int) -> Fleet:
 
 
 def flow_of(
-    feeder: Feeder, fleet: Fleet, load_kva: Complex, p_kw: Kw, q_kvar: Kw, start: Flow | None
+    feeder: Feeder, fleet: Fleet, load_kva: Complex, p_kw: Kw, q_kvar: Kvar, start: Flow | None
 ) -> Flow:
     """The flow with devices at some powers."""
     net = feeder.network
@@ -150,16 +160,22 @@ def point(world: World, of: Fleet, load_share: float, source: float = 1.0) -> Po
     nodes = np.flatnonzero(watched).astype(np.int32)
     lines = _lines(flow)
     lines = lines[_has_say(feeder, of, flow, lines)]
+    around = (1 + len(AROUND)) * len(lines)
+    by_kw, by_kvar = _sensitivities(feeder, flow, nodes, lines)
+    span = np.bincount(of.place, of.high_kw - of.low_kw, minlength=feeder.ports)
+    moved = np.abs(by_kw[: len(nodes)]) @ span > SAY_PU
+    nodes, kept = nodes[moved], np.append(moved, np.ones(around + 1, dtype=np.bool_))
+    by_kw, by_kvar = by_kw[kept], by_kvar[kept]
     volts, amps = without.v_pu[nodes], np.abs(without.currents[lines])
     low = np.minimum(BAND_PU[0], np.where(volts < BAND_PU[0], volts - ROOM_PU, np.inf))
     high = np.maximum(BAND_PU[1], np.where(volts > BAND_PU[1], volts + ROOM_PU, -np.inf))
     rating = conductor_ratings(net)[lines]
     most = np.maximum(rating, np.where(amps > rating, (1.0 + ROOM) * amps, 0.0))
-    by_kw, by_kvar = _sensitivities(feeder, flow, nodes, lines)
     return Point(
         feeder, of, load, flow, nodes, lines, _names(feeder, nodes, lines),
-        np.repeat(np.array([*Quantity], dtype=np.uint8), [len(nodes), len(lines), 1]),
-        np.concatenate([low, np.full(len(lines) + 1, -np.inf)]), np.concatenate([high, most, [np.inf]]),
+        np.repeat(np.array([*Quantity], dtype=np.uint8), [len(nodes), around, 1]),
+        np.concatenate([low, np.full(around + 1, -np.inf)]),
+        np.concatenate([high, np.tile(most, 1 + len(AROUND)), [np.inf]]),
         by_kw, by_kvar,
     )  # fmt: skip
 
@@ -182,11 +198,23 @@ def _has_say(feeder: Feeder, of: Fleet, flow: Flow, lines: Rows) -> Mask:
     return say
 
 
+def _turned(flow: Flow, lines: Rows) -> Complex:
+    """(lines,) currents beside the voltage of their node: in phase, and in quadrature."""
+    at = flow.v[flow.network.branch_blocks.node[lines]]
+    turned: Complex = flow.currents[lines] * np.conj(at) / np.abs(at)
+    return turned
+
+
 def _names(feeder: Feeder, nodes: Rows, lines: Rows) -> tuple[str, ...]:
     net = feeder.network
     return (
         *(f"voltage at bus {net.buses[net.node_bus[k]]} phase {PHASES[net.node_phase[k]]}" for k in nodes),
         *(f"current in conductor {k}" for k in lines),
+        *(
+            f"current in conductor {k} at {22.5 * turn:g} degrees"
+            for turn in range(len(AROUND))
+            for k in lines
+        ),
         "power of the feeder head",
     )
 
@@ -196,15 +224,15 @@ def _sensitivities(feeder: Feeder, flow: Flow, nodes: Rows, lines: Rows) -> tupl
     net, k = feeder.network, feeder.ports
     ports = np.arange(k, dtype=np.int32)
     volts, amps = Derivatives(feeder, flow.load_kva).rows(nodes, lines, ports, ports)
-    at = flow.v[net.branch_blocks.node[lines]]
-    turned = flow.currents[lines] * np.conj(at) / np.abs(at)
+    turned = _turned(flow, lines)
     along = turned / np.maximum(np.abs(turned), 1e-9)
     current = along.real[:, None] * amps[0] + along.imag[:, None] * amps[1]
+    parts = [turn.real * amps[0] + turn.imag * amps[1] for turn in AROUND]
     ends = np.flatnonzero(np.isin(net.branch_blocks.node, net.source_nodes)).astype(np.int32)
     gradient = linearise(flow).power(ends)[0]
     tail = slice(len(net.loads) - feeder.pairs, None)
     head = [-(feeder.spread.T @ by[tail])[None] for by in (gradient.port_kw, gradient.port_kvar)]
     return (
-        np.vstack([volts[:, :k], current[:, :k], head[0]]),
-        np.vstack([volts[:, k:], SECANT * current[:, k:], head[1]]),
+        np.vstack([volts[:, :k], current[:, :k], *(each[:, :k] for each in parts), head[0]]),
+        np.vstack([volts[:, k:], SECANT * current[:, k:], *(each[:, k:] for each in parts), head[1]]),
     )

@@ -18,8 +18,7 @@ MORE = 2.0
 """A margin's variance is never more than so many times that of a row long watched, and the drift since."""
 _CLEAR = 5.0
 """Standard deviations beyond which a new row's violation is no noise."""
-_SLOWEST_S = 1e-3
-_LEAST = 0.2
+_LEAST = 0.55
 """What orders do is never taken for less, as a part of what they should."""
 _UNIT_PU, _UNIT = 0.01, 0.01
 """What counts as one of a voltage, and of other quantities as a part of their limit."""
@@ -27,8 +26,7 @@ MORE = 2.0
 """A margin's variance is never more than so many times that of a row long watched, and the drift since."""
 _CLEAR = 5.0
 """Standard deviations beyond which a new row's violation is no noise."""
-_SLOWEST_S = 1e-3
-_LEAST = 0.2
+_LEAST = 0.55
 """What orders do is never taken for less, as a part of what they should."""
 _UNITS = np.array([0.01, 1.0, 1.0])
 """What counts as one of a quantity, by ``Quantity``: a hundredth pu, an ampere, a kW."""
@@ -72,7 +70,8 @@ def correct(
         np.nan_to_num(wanted.p_kw) + kept * state.by_kw - doing_p,
         np.nan_to_num(wanted.q_kvar) + kept * state.by_kvar - doing_q,
     )
-    program = _program(sight, levels, high - level, low - level, able, anchor, tuning)
+    room = _rooms(high - level, level - low, levels, state.price)
+    program = _program(sight, levels, room, able, anchor, tuning)
     found = _within_discs(program, state.price, able, free, doing_p, doing_q, wanted)
     unit = _units(sight)
     violation = np.fmax(levels.value - sight.high, sight.low - levels.value) / unit
@@ -111,16 +110,10 @@ def _left_alone(state: Feedback, level: Float, margin: Float, alarm: str) -> Cor
 
 
 def _program(
-    sight: Sight,
-    levels: Levels,
-    above: Float,
-    below: Float,
-    able: Able,
-    anchor: tuple[Kw, Kvar],
-    tuning: Tuning,
+    sight: Sight, levels: Levels, room: Float, able: Able, anchor: tuple[Kw, Kvar], tuning: Tuning
 ) -> Program:
     """The program of changes from what is being done; its bounds come with the discs."""
-    column, room = sight.effects.column, _rooms(above, -below, levels)
+    column = sight.effects.column
     both = np.concatenate([column, column + sight.effects.ports])
     x = np.concatenate(anchor).astype(np.float64)
     return Program(
@@ -137,15 +130,16 @@ def _units(sight: Sight) -> Float:
     return np.where(sight.quantity == Quantity.VOLTAGE, _UNIT_PU, usual)
 
 
-def _rooms(above: Float, below: Float, levels: Levels) -> Float:
+def _rooms(above: Float, below: Float, levels: Levels, price: Float) -> Float:
     """(2m,) by how much rows may grow and fall as their sensitivities have it.
 
-    Orders may do less than they should where a limit is broken, and more where it is near.
+    Orders may do less than they should where a limit is broken, and more where it is near. A limit that held
+    somebody when its readings stopped goes on to hold: what is not seen is not loosened.
     """
     room = np.concatenate([above, below])
     gain, doubt = np.tile(levels.gain, 2), np.tile(np.sqrt(levels.gain_var), 2)
     scaled = room / np.where(room < 0.0, np.maximum(gain - doubt, _LEAST), gain + doubt)
-    return np.where(np.isfinite(scaled), scaled, np.inf)
+    return np.where(np.isfinite(scaled), scaled, np.where(np.isnan(room) & (price > 0.0), 0.0, np.inf))
 
 
 def said(sight: Sight, row: int) -> str:
@@ -214,9 +208,19 @@ def _limits(
     step = np.where(np.isfinite(sight.ramp), sight.ramp, 0.0) * dt
     reference = np.where(np.isfinite(state.reference), state.reference, levels.value)
     reference = np.clip(levels.value, reference - step, reference + step)
-    ahead = sight.ramp * max(tuning.reach_s, _SLOWEST_S)
-    high = np.fmin(sight.high, np.where(np.isfinite(ahead), reference + ahead, np.inf)) - margin
-    low = np.fmax(sight.low, np.where(np.isfinite(ahead), reference - ahead, -np.inf)) + margin
+    ramped = np.isfinite(sight.ramp)
+    reach = np.where(ramped, sight.ramp, 0.0) * (tuning.reach_s + dt)
+    top = np.where(ramped, reference + reach, np.inf)
+    bottom = np.where(ramped, reference - reach, -np.inf)
+    if sight.ahead is not None and sight.ahead_s is not None:
+        # Down to what is expected at the ramp's pace: what stores cannot take is curtailed before the front.
+        gap = np.where(ramped, sight.ramp, 0.0) * np.maximum(sight.ahead_s - now_s, 0.0)
+        known = ramped & np.isfinite(sight.ahead)
+        top, bottom = (
+            np.where(known, np.minimum(top, np.maximum(sight.ahead + gap, bottom)), top),
+            np.where(known, np.maximum(bottom, np.minimum(sight.ahead - gap, top)), bottom),
+        )
+    high, low = np.fmin(sight.high, top) - margin, np.fmax(sight.low, bottom) + margin
     crossed = high < low
     middle = np.where(crossed, np.where(crossed, high, 0.0) / 2.0 + np.where(crossed, low, 0.0) / 2.0, 0.0)
     return np.where(crossed, middle, high), np.where(crossed, middle, low), reference

@@ -25,8 +25,9 @@ Float = NDArray[np.float64]
 RIDGE = 1e-9
 FADES_S = 120.0
 """A slope loses most of itself in so long unless readings go on to show it."""
-FORGETS_S, LEAST_GAIN = 30.0, 0.3
-"""What has been learnt of a row's sensitivity is doubted again after so long, and never believed beyond."""
+FORGETS_S, LEAST_GAIN = 30.0, 0.6
+"""What has been learnt of a row's sensitivity is doubted again after so long, and never believed beyond: a
+gain learnt far too low, from something else that happened, would have every correction overshoot."""
 TURNS_S = 5.0
 """A slope as steep as the usual drift may come about in so long."""
 BEGINS_S = 4.0

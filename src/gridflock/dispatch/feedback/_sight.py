@@ -114,6 +114,9 @@ class Sight:
         drift: (m,) how far the quantity usually wanders by itself within one second.
         ramp: (m,) largest wanted change by itself per second, either way; +inf where none is asked.
         effects: sensitivities of the same rows.
+        ahead: (m,) level expected at ``ahead_s`` by itself, with what stores can add then: a cloud front that
+            is seen coming. A row with a ramp limit is brought there in time. NaN where nothing is expected.
+        ahead_s: (m,) that moment.
     """
 
     names: tuple[str, ...]
@@ -126,6 +129,8 @@ class Sight:
     drift: Float
     ramp: Float
     effects: Effects
+    ahead: Float | None = None
+    ahead_s: Float | None = None
 
     @property
     def m(self) -> int:

@@ -25,7 +25,7 @@ Float = NDArray[np.float64]
 Matrix = NDArray[np.float32]
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
-AT_ONCE = 8
+AT_ONCE = 16
 """Broken rows taken in before prices are climbed again."""
 PASSES = 60
 WORK = 1e9
@@ -36,8 +36,8 @@ EXACT, ENDED = 1e-10, 1e-7
 rounding ends the climb before, the second is enough."""
 ENOUGH = 1e-4
 """Least rise of the dual, as a part of what its slope promises, for which a clipped step is taken whole."""
-WEAK = 0.2
-"""A row that nobody can move by so much of its unit is left alone: it would command everybody for nothing."""
+WEAK = 2.0
+"""A row that all together cannot move by so much of its unit is left alone: it would command everybody."""
 HOLDS = 1e-9
 """A row not taken in yet holds when it misses by no more than this part of its unit."""
 RIDGE = 1e-11

@@ -20,10 +20,12 @@ REMEMBERS_S = 60.0
 """How orders were answered counts for so long."""
 CLEAR = 100.0
 """Squared effect over noise from which a tick's answer counts in full."""
-ANSWERS, WRONG = 3.0, -0.2
+ANSWERS, WRONG = 2.0, -0.2
 """So many clear answers, on average below this part of what was expected, are answers the wrong way."""
 NEAR = 0.7
-GREW = 1e-9
+"""Currents tell the sign of orders' effects from so much of their limit on."""
+GREW = 0.02
+"""Of its unit: less of a growth from one tick to the next is none."""
 
 
 class Mode(IntEnum):
@@ -64,7 +66,8 @@ class Watch:
         against_s: when something last spoke against feedback; -inf if never.
         asked: (3,) weight of clear answers, by ``Quantity``.
         answered: (3,) weighted answers, as parts of what was expected.
-        wrong: version of the sensitivities that were answered the wrong way; -1 if none.
+        version: of the sensitivities that were asked.
+        wrong: whether they were answered the wrong way.
     """
 
     mode: Mode
@@ -74,12 +77,13 @@ class Watch:
     against_s: float
     asked: Float
     answered: Float
-    wrong: int
+    version: int
+    wrong: bool
 
     @classmethod
     def none(cls) -> Watch:
         """Nothing seen yet."""
-        return cls(Mode.AT_WORK, 0.0, 0, 0, -np.inf, np.zeros(3), np.zeros(3), -1)
+        return cls(Mode.AT_WORK, 0.0, 0, 0, -np.inf, np.zeros(3), np.zeros(3), -1, wrong=False)
 
 
 def answers(watch: Watch, sight: Sight, before: Levels, by_orders: Float, fresh: Mask, dt_s: float) -> Watch:
@@ -93,6 +97,9 @@ def answers(watch: Watch, sight: Sight, before: Levels, by_orders: Float, fresh:
         fresh: (m,) rows with a new reading.
         dt_s: since the last tick.
     """
+    if watch.version != sight.effects.version:
+        version = sight.effects.version
+        watch = replace(watch, asked=np.zeros(3), answered=np.zeros(3), version=version, wrong=False)
     asked, answered = (x * np.exp(-dt_s / REMEMBERS_S) for x in (watch.asked, watch.answered))
     # A current far below its limit may turn round and grow again: its size says nothing of the sign.
     tells = (sight.quantity != Quantity.CURRENT) | (before.value > NEAR * sight.high)
@@ -133,14 +140,12 @@ def judged(
     growing = watch.growing + 1 if grows else 0
     late = 0 if exact else watch.late + 1
     turned = (watch.asked >= ANSWERS) & (watch.answered < WRONG * watch.asked)
-    wrong = sight.effects.version if turned.any() else watch.wrong
-    if wrong != sight.effects.version:
-        wrong = -1
+    wrong = watch.wrong or bool(turned.any())
     causes = (
         (blind, "most readings are too old"),
         (growing >= trust.growing, f"a violation has grown for {growing} ticks"),
         (late >= trust.late, f"no end of the program in {late} ticks"),
-        (wrong >= 0, "quantities answer orders the wrong way round"),
+        (wrong, "quantities answer orders the wrong way round"),
     )
     against = next((words for holds, words in causes if holds), "")
     against_s = now_s if against else watch.against_s
