@@ -74,8 +74,8 @@ def parent(names, epoch):
 class Life:
     """A parent with four greedy children, second by second."""
 
-    def __init__(self, seed, loss, limit, steady):
-        self.steady = steady
+    def __init__(self, seed, loss, limit, steady, unable):
+        self.steady, self.unable = steady, np.random.default_rng(seed + 1) if unable else None
         self.rng = np.random.default_rng(seed)
         self.names = [f"child {k}" for k in range(4)]
         self.children = {n: Greedy(n, int(self.rng.integers(-1, 2)), self.rng) for n in self.names}
@@ -117,14 +117,18 @@ class Life:
         want = self.rng.uniform(-60.0, 40.0, (len(self.names), 1 if self.steady else STEPS))
         want = want + np.zeros(STEPS)
         bounds = (np.full(STEPS, self.limit[0]), np.full(STEPS, self.limit[1]))
-        self.up, sent = self.up.allot(grid, bounds, want, np.zeros_like(want), now_s)
+        able = None
+        if self.unable is not None:
+            ends = np.sort(self.unable.uniform(*RATING, (2, *want.shape)), axis=0)
+            able = ends[0], ends[1]
+        self.up, sent = self.up.allot(grid, bounds, want, np.zeros_like(want), now_s, able)
         for directive in sent:
             self.wire.send(now_s, directive.child, directive)
 
 
-def lived(seed, loss, restarts, *, steady=False, limit=(-120.0, 70.0), seconds=600):
+def lived(seed, loss, restarts, *, steady=False, limit=(-120.0, 70.0), seconds=600, unable=False):
     """(seconds, 2) sums of the least and most that the children did."""
-    life = Life(seed, loss, limit, steady)
+    life = Life(seed, loss, limit, steady, unable)
     return np.array([life.second(START + s, dies=s in restarts) for s in range(seconds)])
 
 
@@ -151,10 +155,13 @@ def test_the_sum_of_what_children_may_do_never_exceeds_the_limit(seed, loss, res
 
 
 @settings(max_examples=10, deadline=None, phases=AS_DRAWN)
-@given(**LIVES)
-def test_bounds_that_jump_from_step_to_step_keep_the_sum_away_from_the_edges(seed, loss, restarts):
-    """Where two steps' bounds may have nothing in common the sum holds except while clocks disagree."""
-    used = lived(seed, loss, restarts)
+@given(**LIVES, unable=st.booleans())
+def test_bounds_that_jump_from_step_to_step_keep_the_sum_away_from_the_edges(seed, loss, restarts, unable):
+    """Where two steps' bounds may have nothing in common the sum holds except while clocks disagree.
+
+    So it does where children tell of abilities that jump about.
+    """
+    used = lived(seed, loss, restarts, unable=unable)
     past_edge = (START + np.arange(len(used))) % STEP_S
     inside = (past_edge > SKEW_S + 1) & (past_edge < STEP_S - SKEW_S - 1)
     assert used[inside, 0].min() >= -120.0 - 1e-3
