@@ -129,6 +129,23 @@ def test_a_large_wish_needs_a_second_person(derms):
     assert any("approved" in text and "agreed" in text for text in texts)
 
 
+def test_a_large_wish_waits_even_while_nobody_can_be_asked(derms):
+    """What would move once all is not on its default, or disabled, any more needs a second person now."""
+
+    def waits():
+        asked = derms.propose(OMAR, HOMES, p_kw=60.0, minutes=30)
+        derms.refuse(ALICE, asked.proposal.id)
+        return asked.waits
+
+    derms.all_to_default(OMAR, minutes=30)
+    assert waits()
+    derms.end_default(OMAR)
+    assert derms.end_default(ALICE).default is None
+    derms.set_mode(OMAR, "all", mode="disabled")
+    assert waits()
+    derms.set_mode(OMAR, "all", mode="automatic")
+
+
 def test_a_waiting_wish_is_refused_or_forgotten(derms):
     """The second person says no, with a reason that is kept; nobody has to say anything for it to lapse."""
     for _ in range(6):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -263,8 +264,12 @@ class Guarding(Authority):
     def _must_wait(self, wish: Proposal, decision: Decision, moment: Moment) -> Waiting | None:
         """A proposal that would displace more than one person may; None where it may go at once."""
         limits = self._loop.settings.policy.guard
-        if not limits.external(wish):
+        if not limits.external(wish) or limits.approval_kw == math.inf:
             return None
+        if self._rules.default is not None or Mode.DISABLED in self._rules.modes.values():
+            # Who receives nothing now may be asked while the wish lasts: what it would come to then counts.
+            with self._deciding:
+                decision, _ = self._loop.rehearse(moment, [wish], Rules())
         targets, standing = decision.targets, self._loop.deciding.standing
         present = np.nan_to_num(moment.image.p_kw.astype(np.float64))
         mine = np.isin(targets.source, [k for k, p in enumerate(targets.proposals) if p.id == wish.id])

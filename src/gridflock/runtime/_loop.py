@@ -389,11 +389,19 @@ class Loop:
         self.deciding.planning.prices = before.planning.prices
         self.deciding.watch(before.planning.watch)
 
-    def rehearse(self, moment: Moment, extra: Sequence[Proposal]) -> tuple[Decision, Flow]:
-        """What a tick would decide with further wishes, and the feeder after it: the same code."""
-        wishes = (*self.book.open(), *extra)
+    def rehearse(
+        self, moment: Moment, extra: Sequence[Proposal], rules: Rules | None = None
+    ) -> tuple[Decision, Flow]:
+        """What a tick would decide with further wishes, and the feeder after it: the same code.
+
+        Args:
+            moment: to decide at.
+            extra: further wishes.
+            rules: instead of those that people have set.
+        """
+        wishes, rules = (*self.book.open(), *extra), self.rules if rules is None else rules
         decision = self.deciding.decide(
-            self.system, moment.image, moment.envelopes, wishes, self.rules, moment.directive, moment.sight
+            self.system, moment.image, moment.envelopes, wishes, rules, moment.directive, moment.sight
         )
         return decision, self.flow_at(moment, decision.targets.p_kw)
 
