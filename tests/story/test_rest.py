@@ -442,7 +442,7 @@ def test_the_stream_gives_a_line_per_tick_and_ends_with_its_user(site):
     with httpx.stream("GET", f"{site.url}/api/stream", headers=headers, timeout=20) as answer:
         lines = (json.loads(line) for line in answer.iter_lines() if line)
         first = next(lines)
-        assert set(first) == {"type", "status", "v_pu", "loading", "events"}
+        assert set(first) == {"type", "status", "v_pu", "loading", "events", "delivery"}
         assert first["status"]["tick"] == site.derms.moment.tick
         name = site.propose().json()["proposal"]["id"]
         site.tick()

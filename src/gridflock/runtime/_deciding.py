@@ -108,8 +108,7 @@ class Deciding:
             return None
         before, period = self.standing.watched, settings.plan_s
         if before is None or now_s // period > before.made_s // period:
-            found = watched(system, seen.flow, now_s)
-            self.standing = replace(self.standing, watched=before if found is None else found)
+            self.standing = replace(self.standing, watched=watched(system, seen.flow, now_s))
         of = self.standing.watched
         told_s, stale_s = system.fleet.moment_s("v_pu"), settings.policy.tuning.stale_s
         return None if of is None else sight(of, seen.image, seen.flow, told_s, stale_s)
