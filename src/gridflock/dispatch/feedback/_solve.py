@@ -434,17 +434,24 @@ def _climb(
             for r in range(k):
                 act[r] += a[c, r] * total[c]
         many = _judged(y, act, room, wall, cap, top, slope, upper, lower, free)
-        worst = 0.0
+        worst, at = 0.0, 0
         for i in range(many):
-            worst = max(worst, abs(slope[free[i]]))
+            if abs(slope[free[i]]) > worst:
+                worst, at = abs(slope[free[i]]), free[i]
         if worst <= enough:
             return count
         many = _direction(a, give, y, slope, lower, upper, free, many, h, d)
-        if not _clipped(
+        if _clipped(
             a, room, wall, cap, y, slope, upper, lower, free, many, d, step, tried,
             column, ease, anchor, low, high,
-        ) and not _along(
+        ) or _along(
             a, y, act, slope, upper, lower, free, many, d, price, step, column, ease, anchor, low, high
         ):  # fmt: skip
+            continue
+        # Rounding between twin rows may leave Newton's direction nowhere to go: the steepest row always has.
+        free[0], d[0] = at, slope[at]
+        if not _along(
+            a, y, act, slope, upper, lower, free, 1, d, price, step, column, ease, anchor, low, high
+        ):
             return count if worst <= ended else -count - 1
     return -most - 1
