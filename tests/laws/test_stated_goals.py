@@ -255,3 +255,10 @@ def test_prices_of_goals_are_told_apart_from_the_tariff(monkeypatch, few):
     again = unpacked(*packed(named))
     assert again.keeps(1, 6) == ("reserve",)
     assert again.keeps(0, 6) == ()
+
+
+def test_a_goal_named_by_a_number_is_ranked_by_it():
+    """A rank that says 1 where the goal is named "1" means that goal: it is not left out."""
+    found, faults = read({"goals": [{"kind": "self-consumption", "name": "1", "worth": 1}], "order": [1]})
+    assert faults == ()
+    assert found.order == (("1",),)

@@ -339,8 +339,8 @@ def _order(said: object, names: Sequence[str]) -> tuple[tuple[tuple[str, ...], .
         return (), []
     if not isinstance(said, list | tuple) or len(said) > MOST_GOALS:
         return (), [Rejected("goals", "order", (), f"not a list of at most {MOST_GOALS} ranks")]
-    tiers = [tuple(tier) if isinstance(tier, list | tuple) else (tier,) for tier in said]
-    flat = [_key(name) for tier in tiers for name in tier]
+    tiers = [tuple(map(_key, tier if isinstance(tier, list | tuple) else (tier,))) for tier in said]
+    flat = [name for tier in tiers for name in tier]
     known = {*names, MONEY, DEMAND}
     found = [Rejected("goals", "order", (name,), "names no goal") for name in flat if name not in known]
     found += [
