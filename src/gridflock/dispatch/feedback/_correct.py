@@ -22,14 +22,6 @@ _LEAST = 0.55
 """What orders do is never taken for less, as a part of what they should."""
 _UNIT_PU, _UNIT = 0.01, 0.01
 """What counts as one of a voltage, and of other quantities as a part of their limit."""
-MORE = 2.0
-"""A margin's variance is never more than so many times that of a row long watched, and the drift since."""
-_CLEAR = 5.0
-"""Standard deviations beyond which a new row's violation is no noise."""
-_LEAST = 0.55
-"""What orders do is never taken for less, as a part of what they should."""
-_UNITS = np.array([0.01, 1.0, 1.0])
-"""What counts as one of a quantity, by ``Quantity``: a hundredth pu, an ampere, a kW."""
 
 
 def correct(
