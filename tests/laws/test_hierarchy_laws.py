@@ -116,6 +116,7 @@ class Life:
         grid = TimeGrid.uniform(now_s - now_s % STEP_S, STEP_S, STEPS)
         want = self.rng.uniform(-60.0, 40.0, (len(self.names), 1 if self.steady else STEPS))
         want = want + np.zeros(STEPS)
+        want[self.rng.random(len(want)) < 0.1] = np.nan
         bounds = (np.full(STEPS, self.limit[0]), np.full(STEPS, self.limit[1]))
         able = None
         if self.unable is not None:
@@ -141,27 +142,15 @@ AS_DRAWN = [Phase.explicit, Phase.reuse, Phase.generate]
 """A life is as short as it can be: nothing to shrink."""
 
 
-@settings(max_examples=20, deadline=None, phases=AS_DRAWN)
-@given(**LIVES)
-def test_the_sum_of_what_children_may_do_never_exceeds_the_limit(seed, loss, restarts):
+@settings(max_examples=30, deadline=None, phases=AS_DRAWN)
+@given(**LIVES, steady=st.booleans())
+def test_the_sum_of_what_children_may_do_never_exceeds_the_limit(seed, loss, restarts, steady):
     """Whatever is lost, late, doubled or out of order, and whenever the parent dies, the sum holds.
 
     Children use all they may at every second, move into smaller bounds only after a while, and have clocks
-    that are off.
+    that are off: only around the edge of two steps whose bounds have nothing in common may the sum be off.
     """
-    used = lived(seed, loss, restarts, steady=True)
-    assert used[:, 0].min() >= -120.0 - 1e-3
-    assert used[:, 1].max() <= 70.0 + 1e-3
-
-
-@settings(max_examples=10, deadline=None, phases=AS_DRAWN)
-@given(**LIVES, unable=st.booleans())
-def test_bounds_that_jump_from_step_to_step_keep_the_sum_away_from_the_edges(seed, loss, restarts, unable):
-    """Where two steps' bounds may have nothing in common the sum holds except while clocks disagree.
-
-    So it does where children tell of abilities that jump about.
-    """
-    used = lived(seed, loss, restarts, unable=unable)
+    used = lived(seed, loss, restarts, steady=steady)
     past_edge = (START + np.arange(len(used))) % STEP_S
     inside = (past_edge > SKEW_S + 1) & (past_edge < STEP_S - SKEW_S - 1)
     assert used[inside, 0].min() >= -120.0 - 1e-3

@@ -109,9 +109,7 @@ def test_a_rehearsal_is_the_decision(derms, p_kw, group):
     response, state = loop.response, loop._state
     first, after = loop.rehearse(moment, [wish])
     loop.book.add(wish)
-    decided = loop.deciding.decide(
-        loop.system, moment.image, moment.envelopes, loop.book.open(), loop.rules
-    )
+    decided = loop.deciding.decide(loop.system, moment.image, moment.envelopes, loop.book.open(), loop.rules)
     loop.book.withdraw("law")
     again, after_again = loop.rehearse(moment, [wish])
     for other in (decided, again):

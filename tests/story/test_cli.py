@@ -20,7 +20,8 @@ from gridflock.sim import Scenario
 SMALL = ("--ders", "100", "--seed", "7")
 VERBS = [
     "status", "feeder map", "state", "groups", "group show type/battery_home", "resources --limit 3",
-    "resources --query kind=load", "doctor", "claims", "timeline", "delivery", "watch --looks 1", "events --limit 5", "proposals",
+    "resources --query kind=load", "doctor", "claims", "timeline", "delivery",
+    "watch --looks 1", "events --limit 5", "proposals",
     "propose type/battery_home --p-kw 3 --minutes 5 --why [bold]x --dry-run", "audit verify",
 ]  # fmt: skip
 

@@ -66,10 +66,11 @@ class _Device:
     sent_s: Float
 
     @classmethod
-    def at(cls, p_kw: Float) -> _Device:
+    def at(cls, p_kw: Kw) -> _Device:
         """All at some power, none of them ever ordered."""
-        still, never = np.zeros_like(p_kw), np.full(len(p_kw), -100.0)
-        columns = (p_kw, still, p_kw, still, p_kw, still, never, p_kw, still, never)
+        power: Float = np.asarray(p_kw, dtype=np.float64)
+        still, never = np.zeros(len(power)), np.full(len(power), -100.0)
+        columns = (power, still, power, still, power, still, never, power, still, never)
         return cls(*(column.copy() for column in columns))
 
 
@@ -95,11 +96,11 @@ class Plant:
         self.ramp = np.full(len(point.names), np.inf)
         self.truth: list[Float] = []
         self.all_answer = np.ones(len(point.fleet.place), dtype=np.bool_)
-        self._suns: list[Float] = []
+        self._suns: list[Kw] = []
         self._feeder, self._flow = point.feeder, point.flow
         self._of = _Device.at(point.fleet.wanted_kw)
-        self._orders: list[tuple[int, Rows, Float, Float]] = []
-        self._answers: list[tuple[int, Rows, Float, Float, float]] = []
+        self._orders: list[tuple[int, Rows, Kw, Kvar]] = []
+        self._answers: list[tuple[int, Rows, Kw, Kvar, float]] = []
         wrong = [
             links.bias * (1.0 + links.wrong * self._rng.uniform(-1.0, 1.0, point.by_kw.shape))
             for _ in range(2)

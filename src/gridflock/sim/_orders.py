@@ -130,8 +130,8 @@ class OrderBook:
     def asked(self, middle_s: float) -> Kw:
         """What the devices are asked over the step around this moment: (N,), NaN for nothing.
 
-        Arrived orders take force here; one that asks nothing takes the order in force back. An order holds for a step when the step's middle lies
-        inside its life; the owner's refusal suspends it.
+        Arrived orders take force here; one that asks nothing takes the order in force back. An order holds
+        for a step when the step's middle lies inside its life; the owner's refusal suspends it.
         """
         if len(self._flying["row"]):
             self._arrive(middle_s)

@@ -169,9 +169,10 @@ class Parent:
         lowest, highest = (np.repeat(side, grid.n, axis=1) for side in (rating[:, :1], rating[:, 1:]))
         least, most = (lowest, highest) if able_kw is None else (np.clip(x, lowest, highest) for x in able_kw)
         may = self._bounds(grid)
+        aims = np.where(np.isfinite(want_kw), want_kw, np.clip(0.0, lowest, highest))
         width = highest - lowest
-        low = -_handed_out(-limit_kw[0], -want_kw, -may.low_kw, -may.sure_low_kw, (-most, -lowest), width)
-        high = _handed_out(limit_kw[1], want_kw, may.high_kw, may.sure_high_kw, (least, highest), width)
+        low = -_handed_out(-limit_kw[0], -aims, -may.low_kw, -may.sure_low_kw, (-most, -lowest), width)
+        high = _handed_out(limit_kw[1], aims, may.high_kw, may.sure_high_kw, (least, highest), width)
         # Where the two limits leave a child nothing it stays with what it was told until the others answer.
         crossed = low > high
         low, high = np.where(crossed, may.last_low_kw, low), np.where(crossed, may.last_high_kw, high)
