@@ -237,6 +237,36 @@ def test_what_was_refused_is_counted_anew():
     assert again.state.memory.spent_kw("omar", NOW_S + 60, 300) == pytest.approx(4.0 * K)
 
 
+@pytest.mark.parametrize(
+    ("limits", "most_kw"), [({"approval_kw": 50.0}, 50.0), ({"budget_kw": 120.0}, 120.0)]
+)
+def test_an_order_that_is_told_to_have_reached_nobody_stays_in_the_books(limits, most_kw):
+    """Orders that are followed although their answers are lost displace no more than one person may."""
+    state, p_kw, now_s, first = EMPTY, np.zeros(K), NOW_S, 1
+    wish = dataclasses.replace(
+        world.want("w", "type/battery_home", 0.0), author="omar", priority=Priority.EVENT
+    )
+    for tick in range(8):
+        rows = CELLS[tick * 25 : (tick + 1) * 25]
+        asked = Asked(
+            rows, np.full(25, 2.0), np.full(25, np.nan), np.full(25, now_s + 900),
+            np.zeros(25, np.int16), (wish,), first, "one",
+        )  # fmt: skip
+        passed = guard(
+            asked, image_at(now_s, p_kw), dataclasses.replace(WIDE, **limits), Rules(), state, ROWS_OF
+        )
+        p_kw[tick * 25 : (tick + 1) * 25][passed.keep] = 2.0
+        sent, many = rows[passed.keep], int(passed.keep.sum())
+        lost = np.full(many, OutcomeStatus.UNREACHABLE, np.uint8)
+        orders, at_s = np.arange(first, first + many), np.full(many, now_s)
+        told = Outcomes(FLEET.ids, sent, orders, lost, np.zeros(many), at_s)
+        state = passed.state.heard(sent.astype(np.int64), told, now_s)
+        assert p_kw.sum() <= most_kw + 1e-6
+        first, now_s = first + many, now_s + 60
+    assert p_kw.sum() > 0.0
+    assert state.memory.released(now_s + 900).doubted == ()
+
+
 def test_of_an_approved_wish_as_much_goes_as_was_approved():
     """It has become more since a second person saw it: that much still goes, and never more; else nothing."""
     limits = dataclasses.replace(WIDE, approval_kw=10.0)

@@ -33,6 +33,8 @@ class Memory:
         accounts: external credentials and approved proposals that hold or held something.
         held_kw: float64 (accounts,) displacement that each holds now.
         spent: moments and kW moved, of accounts and of limited groups, within the longest window.
+        doubted: ends, accounts and kW of orders that were told to have reached nobody: an answer may have
+            been lost and the order be in force, so that what it displaces counts until it would have ended.
     """
 
     last_kw: Kw
@@ -46,6 +48,7 @@ class Memory:
     accounts: tuple[str, ...]
     held_kw: Kw
     spent: Spent
+    doubted: tuple[tuple[int, str, float], ...] = ()
 
     @classmethod
     def empty(cls, n: int) -> Memory:
@@ -102,6 +105,12 @@ class Memory:
         place = {name: k for k, name in enumerate(self.accounts)}
         held = np.append(self.held_kw, 0.0)
         found: Kw = held[[place.get(name, -1) for name in accounts]]
+        if self.doubted:
+            doubted = dict.fromkeys(accounts, 0.0)
+            for _, name, kw in self.doubted:
+                if name in doubted:
+                    doubted[name] += kw
+            found = found + np.array([doubted[name] for name in accounts])
         return found
 
     def used_kw(self, account: str, now_s: int, window_s: int) -> float:
@@ -110,21 +119,38 @@ class Memory:
 
     def released(self, now_s: int) -> Memory:
         """Orders that have ended give back what they held displaced."""
-        if not self.accounts:
+        if not self.accounts and not self.doubted:
             return self
+        memory = self
+        back: Kw = np.zeros(len(self.accounts))
         rows: Rows = _kernels.held_and_over(self.holder, self.expires_s, now_s)
-        if len(rows) == 0:
-            return self
-        memory, back = self._let_go(rows)
-        return replace(memory, spent=_booked(self.spent, self.accounts, back, now_s))
+        if len(rows):
+            memory, back = self._let_go(rows)
+        over = [entry for entry in self.doubted if entry[0] <= now_s]
+        names = (*self.accounts, *(name for _, name, _ in over))
+        spent = _booked(self.spent, names, np.append(back, [kw for *_, kw in over]), now_s)
+        left = tuple(entry for entry in self.doubted if entry[0] > now_s) if over else self.doubted
+        return replace(memory, spent=spent, doubted=left)
 
     def forgotten(self, rows: Rows, now_s: int) -> Memory:
-        """Rows whose order did not take effect: nothing is held, and nothing comes back.
-
-        Its end is remembered: an order whose answer was lost may be in force.
-        """
+        """Rows whose order was refused: nothing is held, and nothing comes back."""
         rows = rows[self.expires_s[rows] > now_s]
         return self._let_go(rows)[0] if len(rows) else self
+
+    def unheard(self, rows: Rows, now_s: int) -> Memory:
+        """Rows whose order is told to have reached nobody: where they stand is not known any more.
+
+        What the orders displaced counts for their accounts until they would have ended.
+        """
+        rows = rows[self.expires_s[rows] > now_s]
+        if len(rows) == 0:
+            return self
+        doubted, ends = list(self.doubted), self.expires_s[rows]
+        for end_s in np.unique(ends).tolist():
+            _, away_kw = self._let_go(rows[ends == end_s])
+            some = np.flatnonzero(away_kw > 0.0).tolist()
+            doubted += [(end_s, self.accounts[k], float(away_kw[k])) for k in some]
+        return replace(self._let_go(rows)[0], doubted=tuple(doubted))
 
     def ended(self, rows: Rows, now_s: int) -> Memory:
         """Rows that have heard that their order is taken back."""

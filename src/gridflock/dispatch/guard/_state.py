@@ -87,8 +87,10 @@ class GuardState:
         status = outcomes.status[known]
         good = (status == OutcomeStatus.ACCEPTED) | (status == OutcomeStatus.PARTIAL)
         memory, revoking = self.memory, self.revoking
-        # Who refused or was not reached has not moved: asked again, it is counted again.
-        memory = memory.forgotten(np.unique(at[~good & (order_id == memory.order_id[at])]), now_s)
+        # Who refused has not moved, and who was not reached may have: asked again, both are counted again.
+        newest, lost = order_id == memory.order_id[at], status == OutcomeStatus.UNREACHABLE
+        memory = memory.forgotten(np.unique(at[~good & ~lost & newest]), now_s)
+        memory = memory.unheard(np.unique(at[lost & newest]), now_s)
         if revoking.since_s != NEVER_S:
             memory = memory.ended(np.unique(at[good & (order_id >= revoking.first_id)]), now_s)
         trials = {name: _answered(trial, at, order_id, good) for name, trial in self.trials.items()}
