@@ -28,6 +28,8 @@ _GRACE_S = 60
 _SUM_KW = 0.05
 _SUM_SHARE = 1e-3
 """Unchanged orders may keep a wish's sum off its target by the larger of the two."""
+_SAME_KW = 1e-4
+"""An order that differs by less says the same, and is not worth saying again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,7 +256,7 @@ def _off_sum(stays: Mask, targets: Targets, response: Response) -> Mask:
     off = np.abs(np.bincount(source, weights=drift[asked], minlength=many + 1))
     whole = np.abs(np.bincount(source, weights=targets.p_kw[asked], minlength=many + 1))
     wrong = off > np.maximum(_SUM_KW, _SUM_SHARE * whole)
-    rows: Mask = wrong[targets.source] & (drift != 0.0)
+    rows: Mask = wrong[targets.source] & (np.abs(drift) > _SAME_KW)
     return rows
 
 
