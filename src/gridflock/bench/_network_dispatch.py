@@ -31,8 +31,6 @@ NAMED = 12
 AGREES_PU = 1e-6
 MISSING_KWH = 1e-6
 """A store that leaves its band by more does not count."""
-UNSERVED = 10.0
-"""Money/kWh of a vehicle's need that is not served: far above any price of a limit's kWh."""
 THREADS = 2
 POLISH = 4
 """Rounds after the first plan without violations."""
@@ -172,7 +170,7 @@ def _case(of: World, policy: Policy, *, reactive: bool) -> _Case:
     kept = limits(feeder.network, v, amps, policy)
     hard = judged(feeder.network, limits(feeder.network, v, amps, Policy.HARD), v, amps)
     s_kva = of.s_kva if reactive else np.zeros_like(of.s_kva)
-    return _Case(of, kept, Devices(of.flexibility, of.place, s_kva, unserved_price=UNSERVED), exact, hard)
+    return _Case(of, kept, Devices(of.flexibility, of.place, s_kva), exact, hard)
 
 
 # ---- figures -----------------------------------------------------------------------------------------
