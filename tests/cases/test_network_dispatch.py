@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
 from dataclasses import replace
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from gridflock.grid import initial, settle, solve
+from gridflock.grid import solve
 from gridflock.grid.build import from_document
 from gridflock.model import Flexibility
 from gridflock.plan.devices import Bands
@@ -29,21 +32,17 @@ from gridflock.plan.network._verdict import Limits
 from gridflock.sim import feeder_document
 from gridflock.units import TimeGrid
 
-STEPS = 24
+sys.path.insert(0, str(Path(__file__).parent))
+day = importlib.import_module("network_day")
+STEPS, PRICE = day.STEPS, day.PRICE
 COUNT = 90
 PV, VEHICLE, BATTERY = 0, 1, 2
-PRICE = 0.2 + 0.1 * np.sin(np.arange(STEPS) * 2.0 * np.pi / 24.0 - 2.0)
 
 
-@lru_cache(maxsize=4)
 def small_feeder() -> Feeder:
-    """The feeder at 40 % load with a device port at every load."""
-    network = from_document(feeder_document("ieee123"))
-    shape = 0.4 * (0.8 + 0.3 * np.sin(np.arange(STEPS) * 2.0 * np.pi / 24.0 - 2.0))
-    loads = network.load_kva[None, :] * shape[:, None]
-    still = np.zeros(network.n, dtype=np.complex128)
-    _, state = settle(network, loads.mean(axis=0), still, initial(network))
-    return feeder(network, state, loads, network.load_nodes)
+    """The feeder at about 40 % load with a device port at every load."""
+    of: Feeder = day.feeder_at(0.4)
+    return of
 
 
 def small_fleet(scale: float = 3.0) -> Devices:

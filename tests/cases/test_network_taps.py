@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
 from dataclasses import replace
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 
-from gridflock.grid import initial, settle, solve
+from gridflock.grid import solve
 from gridflock.grid._network import Complex
-from gridflock.grid.build import from_document
 from gridflock.model import Flexibility
 from gridflock.plan.network import (
     Devices,
@@ -19,26 +21,20 @@ from gridflock.plan.network import (
     Policy,
     day_limits,
     dispatch_plan,
-    feeder,
 )
 from gridflock.plan.network._verdict import Limits, judged
-from gridflock.sim import feeder_document
 from gridflock.units import TimeGrid
 
-STEPS = 24
+sys.path.insert(0, str(Path(__file__).parent))
+day = importlib.import_module("network_day")
+STEPS, PRICE = day.STEPS, day.PRICE
 COUNT = 120
-PRICE = 0.2 + 0.1 * np.sin(np.arange(STEPS) * 2.0 * np.pi / 24.0 - 2.0)
 
 
-@lru_cache(maxsize=1)
 def small_feeder() -> Feeder:
     """The feeder at about 60 % load with a device port at every load."""
-    network = from_document(feeder_document("ieee123"))
-    shape = 0.6 * (0.8 + 0.3 * np.sin(np.arange(STEPS) * 2.0 * np.pi / 24.0 - 2.0))
-    loads = network.load_kva[None, :] * shape[:, None]
-    still = np.zeros(network.n, dtype=np.complex128)
-    _, state = settle(network, loads.mean(axis=0), still, initial(network))
-    return feeder(network, state, loads, network.load_nodes)
+    of: Feeder = day.feeder_at(0.6)
+    return of
 
 
 @lru_cache(maxsize=1)

@@ -19,6 +19,6 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401 - PEP 562: one of the names a
     """Load a name of the face from its room."""
     if name not in _ROOMS:
         raise AttributeError(name)
-    from importlib import import_module  # noqa: PLC0415 - only when asked for
+    from importlib import import_module
 
     return getattr(import_module(_ROOMS[name]), name)

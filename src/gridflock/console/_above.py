@@ -1,5 +1,4 @@
 """A system above several running ones: ``gridflock above``."""
-# ruff: noqa: FBT002 - typer makes a flag of a boolean default
 
 from __future__ import annotations
 
@@ -36,7 +35,7 @@ def above(
 
     With --json one object a round, each on a line.
     """
-    from gridflock.console import _above_life  # noqa: PLC0415 - other commands must not wait for it
+    from gridflock.console import _above_life
 
     asked = _above_life.Asked(
         child,

@@ -46,8 +46,8 @@ def doctor(
         raise stop("doctor: give one of FILE, --data and --demo")
     if not asked:
         raise _living(Remote(url, token).ask("GET", "/api/doctor"), as_json)
-    from gridflock.fleet.doctor import Severity  # noqa: PLC0415 - other commands must not wait for it
-    from gridflock.runtime import _doctor as visits  # noqa: PLC0415 - the same
+    from gridflock.fleet.doctor import Severity
+    from gridflock.runtime import _doctor as visits
 
     with file_faults():
         if file is not None:

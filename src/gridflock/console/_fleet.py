@@ -1,5 +1,4 @@
 """Commands on the registry: ``gridflock fleet …``."""
-# ruff: noqa: FBT002, PLC0415 - typer makes a flag of a boolean default; a command loads what it needs
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
 """What is wanted of the plans: ``gridflock goals``, ``gridflock pursue``."""
-# ruff: noqa: FBT002 - typer makes a flag of a boolean default
 
 from __future__ import annotations
 
@@ -45,7 +44,7 @@ def _told(answer: dict[str, Any], as_json: bool) -> None:  # noqa: FBT001 - a fl
 
 def stated_goals(file: Path) -> Any:  # noqa: ANN401 - what settings take, which are loaded late
     """The goals of a file, or an end with every fault."""
-    from gridflock.runtime import RequestRejected, read_goals  # noqa: PLC0415 - other commands must not wait
+    from gridflock.runtime import RequestRejected, read_goals
 
     try:
         return read_goals(file)

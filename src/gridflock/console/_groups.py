@@ -1,5 +1,4 @@
 """Virtual DERs and claims: ``gridflock group …``, ``claims``, ``claim``, ``release``."""
-# ruff: noqa: FBT002 - typer makes a flag of a boolean default
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
 """Commands of the guard: modes, second persons, all to default."""
-# ruff: noqa: FBT002 - typer makes a flag of a boolean default
 
 from __future__ import annotations
 

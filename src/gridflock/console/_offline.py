@@ -107,9 +107,9 @@ def bench_powerflow(
     against: str,
 ) -> dict[str, Any]:
     """Ours against a rival, or an end that names what is missing, does not fit or was not solved."""
-    from gridflock import bench  # noqa: PLC0415 - rivals are development dependencies
-    from gridflock.grid.build import FeederRejected  # noqa: PLC0415 - only a bench reads files here
-    from gridflock.runtime.feeder import collection  # noqa: PLC0415 - the same
+    from gridflock import bench
+    from gridflock.grid.build import FeederRejected
+    from gridflock.runtime.feeder import collection
 
     _check_powerflow(feeder, against, widen=widen, controls=controls, processors=processors)
     root = root or collection(Path(feeder))
@@ -151,9 +151,9 @@ def bench_estimation(
     feeder: str, root: Path | None, runs: int, level: float, missing: float, seed: int
 ) -> dict[str, Any]:
     """The estimator measured, or an end that names what is missing."""
-    from gridflock import bench  # noqa: PLC0415 - rivals are development dependencies
-    from gridflock.grid.build import FeederRejected  # noqa: PLC0415 - only a bench reads files here
-    from gridflock.runtime.feeder import collection  # noqa: PLC0415 - the same
+    from gridflock import bench
+    from gridflock.grid.build import FeederRejected
+    from gridflock.runtime.feeder import collection
 
     root = root or collection(Path(feeder))
     try:
@@ -164,7 +164,7 @@ def bench_estimation(
 
 def bench_fleet(ders: int, seed: int) -> dict[str, Any]:
     """The fleet measured, or an end that names what is missing."""
-    from gridflock import bench  # noqa: PLC0415 - rivals are development dependencies
+    from gridflock import bench
 
     try:
         return dict(bench.fleet(ders, seed))
@@ -174,21 +174,21 @@ def bench_fleet(ders: int, seed: int) -> dict[str, Any]:
 
 def bench_flexibility(members: int, prices: int, seed: int) -> dict[str, Any]:
     """Vertices of a flexibility set measured."""
-    from gridflock import bench  # noqa: PLC0415 - a bench loads what it measures
+    from gridflock import bench
 
     return dict(bench.flexibility(members, prices, seed))
 
 
 def bench_dispatch(ders: int, ticks: int, seed: int) -> dict[str, Any]:
     """The fast tick measured."""
-    from gridflock import bench  # noqa: PLC0415 - a bench loads what it measures
+    from gridflock import bench
 
     return dict(bench.dispatch(ders, ticks, seed))
 
 
 def bench_coordination(ders: int, feeders: int, steps: int, fleet: str, seed: int) -> dict[str, Any]:
     """Price coordination measured, or an end that names what does not fit."""
-    from gridflock import bench  # noqa: PLC0415 - a bench loads what it measures
+    from gridflock import bench
 
     if fleet not in {"normal", "tight", "volatile", "batteries"}:
         raise stop(f"fleet: {fleet!r} (rule: normal, tight, volatile or batteries)")
@@ -202,7 +202,7 @@ def bench_coordination(ders: int, feeders: int, steps: int, fleet: str, seed: in
 
 def bench_schedule(seed: int) -> dict[str, Any]:
     """Schedules of stores measured, or an end that names what is missing."""
-    from gridflock import bench  # noqa: PLC0415 - rivals are development dependencies
+    from gridflock import bench
 
     try:
         return dict(bench.schedule(seed))
@@ -223,9 +223,9 @@ def bench_network_dispatch(
     polish: int,
 ) -> dict[str, Any]:
     """A feeder's day planned and judged, or an end that names what is missing or not solved."""
-    from gridflock import bench  # noqa: PLC0415 - rivals are development dependencies
-    from gridflock.grid.build import FeederRejected  # noqa: PLC0415 - only a bench reads files here
-    from gridflock.runtime.feeder import collection  # noqa: PLC0415 - the same
+    from gridflock import bench
+    from gridflock.grid.build import FeederRejected
+    from gridflock.runtime.feeder import collection
 
     if policy not in {"hard", "no_worse", "ignore"}:
         raise stop(f"policy: {policy!r} (rule: hard, no_worse or ignore)")
@@ -244,9 +244,9 @@ def bench_network_dispatch(
 
 def bench_feedback(feeder: str, root: Path | None, ders: int, seed: int) -> dict[str, Any]:
     """Disturbances held by feedback measured, or an end that names what is missing or not solved."""
-    from gridflock import bench  # noqa: PLC0415 - a bench loads what it measures
-    from gridflock.grid.build import FeederRejected  # noqa: PLC0415 - only a bench reads files here
-    from gridflock.runtime.feeder import collection  # noqa: PLC0415 - the same
+    from gridflock import bench
+    from gridflock.grid.build import FeederRejected
+    from gridflock.runtime.feeder import collection
 
     try:
         return dict(bench.feedback(feeder, root or collection(Path(feeder)), ders, seed))

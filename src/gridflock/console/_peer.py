@@ -1,5 +1,4 @@
 """The border to a system above, by hand: ``gridflock standing``, ``gridflock direct``."""
-# ruff: noqa: FBT002 - typer makes a flag of a boolean default
 
 from __future__ import annotations
 

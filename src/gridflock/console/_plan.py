@@ -1,5 +1,4 @@
 """The plan and its reasons: ``gridflock plan``, ``gridflock explain``."""
-# ruff: noqa: FBT002 - typer makes a flag of a boolean default
 
 from __future__ import annotations
 
@@ -90,10 +89,10 @@ def _ahead(
     goals: Path | None,
 ) -> dict[str, Any]:
     """A day's plan, its rounds told on the error stream while they come."""
-    from gridflock.console import _offline  # noqa: PLC0415 - other commands must not wait for it
-    from gridflock.plan.coordination import Status  # noqa: PLC0415 - the same
-    from gridflock.plan.network import Round  # noqa: PLC0415 - the same
-    from gridflock.runtime import Settings, plain, plan_ahead  # noqa: PLC0415 - the same
+    from gridflock.console import _offline
+    from gridflock.plan.coordination import Status
+    from gridflock.plan.network import Round
+    from gridflock.runtime import Settings, plain, plan_ahead
 
     limit = float("inf") if import_limit is None else import_limit
     wanted = None if goals is None else stated_goals(goals)
@@ -221,6 +220,6 @@ def _or_nan(value: float | None) -> float:
 
 
 def _moment(text: str) -> Any:  # noqa: ANN401 - numpy's own moments, which matplotlib takes
-    import numpy as np  # noqa: PLC0415 - other commands must not wait for it
+    import numpy as np
 
     return np.datetime64(text.removesuffix("Z"))

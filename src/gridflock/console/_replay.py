@@ -1,5 +1,4 @@
 """The past lived again, and a second policy beside the present: ``gridflock replay``, ``shadow``."""
-# ruff: noqa: FBT002 - typer makes a flag of a boolean default
 
 from __future__ import annotations
 
@@ -45,9 +44,9 @@ def replay(
     With other settings, a second policy decides beside it and the difference is told. Exit code 2 where
     what came now is not what the ledger has.
     """
-    from gridflock.record import RecordError  # noqa: PLC0415 - other commands must not wait for it
-    from gridflock.runtime import NotReplayable, RequestRejected, plain  # noqa: PLC0415 - the same
-    from gridflock.runtime import replay as lived_again  # noqa: PLC0415 - the same
+    from gridflock.record import RecordError
+    from gridflock.runtime import NotReplayable, RequestRejected, plain
+    from gridflock.runtime import replay as lived_again
 
     if picture is not None and (picture.suffix not in _PICTURES or not picture.parent.is_dir()):
         raise stop(f"plot: {picture} (rule: a .png, .svg or .pdf file in a folder that exists)")
@@ -145,7 +144,7 @@ def _tell(answer: dict[str, Any], *, as_json: bool) -> None:
 
 def _draw(difference: dict[str, Any], file: Path) -> None:
     """Net injection at the head under both policies."""
-    from matplotlib.dates import ConciseDateFormatter, datestr2num  # noqa: PLC0415 - only a picture needs it
+    from matplotlib.dates import ConciseDateFormatter, datestr2num
 
     figure = Figure(figsize=(10, 4), layout="constrained")
     axes = figure.subplots()

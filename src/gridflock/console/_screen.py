@@ -49,9 +49,9 @@ def stop(message: str, code: int = 1) -> typer.Exit:
 @contextmanager
 def file_faults() -> Iterator[None]:
     """Faults of files and folders as one line and exit code 1."""
-    from gridflock.record import RecordError  # noqa: PLC0415 - other commands must not wait for it
-    from gridflock.runtime import FileRejected  # noqa: PLC0415 - the same
-    from gridflock.sim import UnknownFeeder  # noqa: PLC0415 - the same
+    from gridflock.record import RecordError
+    from gridflock.runtime import FileRejected
+    from gridflock.sim import UnknownFeeder
 
     try:
         yield

@@ -1,5 +1,4 @@
 """Orders as they happen: ``gridflock delivery`` once, ``gridflock watch`` live."""
-# ruff: noqa: FBT002 - typer makes a flag of a boolean default
 
 from __future__ import annotations
 
