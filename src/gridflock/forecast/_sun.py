@@ -26,11 +26,14 @@ class Site:
         latitude: degrees, north positive.
         longitude: degrees, east positive.
         timezone: IANA name; people's habits follow its clock.
+        country: ISO 3166-1 code, with the part of the country after a dash where holidays differ ("US-CA");
+            empty: no holidays.
     """
 
     latitude: float
     longitude: float
     timezone: str
+    country: str = ""
 
 
 def clear_sky(site: Site, edges_s: Seconds) -> Floats:

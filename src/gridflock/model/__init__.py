@@ -50,6 +50,7 @@ from gridflock.model._wish import (
     Reason,
     Schedule,
     Shares,
+    Weather,
 )
 
 __all__ = [
@@ -106,4 +107,5 @@ __all__ = [
     "Verb",
     "Verdict",
     "VoltageControl",
+    "Weather",
 ]

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gridflock.units import Codes, Kvar, Kw, Kwh, Money, Rows, TimeGrid
+from gridflock.units import Codes, Kvar, Kw, Kwh, Money, Rows, Seconds, TimeGrid
 
 
 class Priority(IntEnum):
@@ -161,11 +163,33 @@ class History:
         grid: T uniform steps, the last one complete.
         series: S ids.
         value_kw: (S, T) house sign; NaN where nothing was heard.
+        known_s: (S, T) when each cell was learnt; None where that was the end of its step.
     """
 
     grid: TimeGrid
     series: tuple[str, ...]
     value_kw: Kw
+    known_s: Seconds | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Weather:
+    """What the weather was, or is expected to be, over each step of its own grid.
+
+    Attributes:
+        grid: T steps.
+        columns: (T,) each, by name with unit: ``temp_c``, ``ghi_w_m2``, ``wind_m_s`` and others; NaN where
+            nothing was heard.
+        kind: ``issued`` for forecasts as they were given, ``perfect`` for what was measured or computed
+            afterwards and stands for a forecast: a score made with it says so. Without any weather there is
+            no such value.
+        known_s: (T,) when each step's values were published; None where they were known at any moment.
+    """
+
+    grid: TimeGrid
+    columns: Mapping[str, NDArray[np.floating[Any]]]
+    kind: Literal["issued", "perfect"]
+    known_s: Seconds | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
