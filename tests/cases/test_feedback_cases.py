@@ -218,6 +218,8 @@ def test_sensitivities_that_do_not_fit_are_refused_with_the_reason():
         effects(ok + np.float32(np.nan), ok, place, quantity)
     with pytest.raises(ValueError, match=r"outside -1\.\.2"):
         effects(ok, ok, place + 3, quantity)
+    with pytest.raises(ValueError, match="shifts"):
+        effects(ok, ok, place, quantity, shifts=np.zeros((3, 1)))
 
 
 def test_what_is_known_of_a_row_follows_its_name():

@@ -1,11 +1,15 @@
 """What feedback sees of a running feeder: only voltages that are young themselves."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 
 from gridflock.dispatch.feedback import Quantity, effects
-from gridflock.runtime._sight import Watched, sight
+from gridflock.grid import initial, settle, solve
+from gridflock.grid.build import from_document
+from gridflock.runtime._sight import Watched, _shifts, sight
+from gridflock.sim import feeder_document
 
 NOW_S = 1_750_000_000
 NONE = np.zeros(0, dtype=np.int32)
@@ -40,3 +44,22 @@ def test_a_voltage_that_is_no_longer_told_is_not_seen():
     assert np.allclose(one_old.value, [1.06, np.nan], equal_nan=True)
     assert one_old.at_s[0] == NOW_S - 2
     assert np.isnan(seen([1.02, 1.06, 1.00], [60, 60, NOW_S + 1]).value).all()
+
+
+def test_what_regulators_and_capacitors_do_by_a_step_is_known_in_ac():
+    """One column for each that acts by itself: what one more tap does in sight; the locked have none."""
+    network = from_document(feeder_document("ieee123"))
+    flow, state = settle(network, network.load_kva, np.zeros(network.n, complex), initial(network))
+    nodes, none = np.flatnonzero(flow.v_pu > 0.0).astype(np.int32), np.zeros(0, dtype=np.int32)
+    shifts = _shifts(flow, nodes, none)
+    regulators = network.regulators
+    free = np.flatnonzero(~regulators.locked)
+    assert shifts.shape == (len(nodes), len(free))
+    for k, column in zip(free, shifts.T, strict=True):
+        taps = state.taps.copy()
+        taps[k] += 1
+        after = solve(network, network.load_kva, np.zeros(network.n, complex), replace(state, taps=taps))
+        assert np.allclose(column, (after.v_pu - flow.v_pu)[nodes], atol=1e-7)
+        assert 0.8 * regulators.step_pu[k] < column.max() < 1.3 * regulators.step_pu[k]
+    held = replace(network, regulators=replace(regulators, locked=np.ones_like(regulators.locked)))
+    assert _shifts(replace(flow, network=held), nodes, none).shape == (len(nodes), 0)

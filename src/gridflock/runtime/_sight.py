@@ -6,13 +6,13 @@ resource does to them at the estimated flow. The fast part, every tick: their ne
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from gridflock.dispatch.feedback import Effects, Quantity, Sight, effects
 from gridflock.fleet import Image
-from gridflock.grid import Flow, linearise
+from gridflock.grid import CapacitorMode, ControlState, Flow, linearise, solve
 from gridflock.grid.limits import conductor_ratings
 from gridflock.runtime._system import System
 from gridflock.units import PHASES, Codes, Rows, Seconds
@@ -72,8 +72,7 @@ def watched(system: System, flow: Flow, now_s: int) -> Watched | None:
     at = linearise(flow)
     directions = [at.voltage_direction(int(node)) for node in nodes]
     directions += [at.current_direction(int(row)) for row in conductors]
-    values = np.concatenate([flow.v_pu[nodes], np.abs(flow.currents[conductors])])
-    slopes = at.gradients(np.array(directions), values)
+    slopes = at.gradients(np.array(directions), _values(flow, nodes, conductors))
     # Resources at the same phases of the same bus do the same: one port.
     columns = system.fleet.columns
     key = columns["bus"][places.der_rows].astype(np.int64) * 8 + columns["phases"][places.der_rows]
@@ -94,7 +93,8 @@ def watched(system: System, flow: Flow, now_s: int) -> Watched | None:
     )
     return Watched(
         now_s, nodes.astype(np.int32), places.volt_rows[live], place.astype(np.int32), conductors, most_a,
-        names, quantity, effects(by_kw, by_kvar, column, quantity, version=now_s),
+        names, quantity,
+        effects(by_kw, by_kvar, column, quantity, now_s, _shifts(flow, nodes, conductors)),
     )  # fmt: skip
 
 
@@ -132,6 +132,40 @@ def sight(of: Watched, image: Image, flow: Flow, told_s: Seconds, stale_s: float
         endless,
         of.effects,
     )
+
+
+def _shifts(flow: Flow, nodes: Rows, conductors: Rows) -> np.ndarray:
+    """(m, K) change of each quantity by one position of each regulator and one switching of each capacitor.
+
+    What both do is no small change, so that the flow is solved anew with each; upwards unless at the end.
+    """
+    before = _values(flow, nodes, conductors)
+    shifts = [
+        _values(found, nodes, conductors) - before
+        for state in _steps(flow)
+        if (found := solve(flow.network, flow.load_kva, flow.inject_kva, state, flow)).converged
+    ]
+    return np.array(shifts).reshape(-1, len(before)).T
+
+
+def _steps(flow: Flow) -> list[ControlState]:
+    """The controls' positions with each of those that act by themselves moved by one."""
+    state, regulators, capacitors = flow.state, flow.network.regulators, flow.network.capacitors
+    steps = []
+    for k in np.flatnonzero(~regulators.locked):
+        taps = state.taps.copy()
+        taps[k] += 1 if taps[k] < regulators.tap_high[k] else -1
+        steps.append(replace(state, taps=taps))
+    for k in np.flatnonzero(capacitors.mode != CapacitorMode.FIXED):
+        cap_on = state.cap_on.copy()
+        cap_on[k] = not cap_on[k]
+        steps.append(replace(state, cap_on=cap_on))
+    return steps
+
+
+def _values(flow: Flow, nodes: Rows, conductors: Rows) -> np.ndarray:
+    """Voltages of nodes, pu, then currents of conductors, A."""
+    return np.concatenate([flow.v_pu[nodes], np.abs(flow.currents[conductors])])
 
 
 def _loaded(flow: Flow) -> tuple[Rows, np.ndarray]:

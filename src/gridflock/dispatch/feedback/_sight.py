@@ -44,12 +44,15 @@ class Effects:
         column: int32 (n,) port of each resource; -1 for what stands elsewhere.
         modes: (m, k) the few shapes in which injections at the ports move voltages; 0 at other quantities.
         version: changes with the matrix.
+        shifts: (m, K) change of each quantity by a step of each regulator and switched capacitor, which act
+            unasked; (m, 0) where there are none.
     """
 
     matrix: Matrix
     column: Rows
     modes: Float
     version: int
+    shifts: Float
 
     @property
     def ports(self) -> int:
@@ -57,7 +60,14 @@ class Effects:
         return len(self.matrix) // 2
 
 
-def effects(by_kw: Matrix, by_kvar: Matrix, column: Rows, quantity: Codes, version: int = 0) -> Effects:
+def effects(
+    by_kw: Matrix,
+    by_kvar: Matrix,
+    column: Rows,
+    quantity: Codes,
+    version: int = 0,
+    shifts: Float | None = None,
+) -> Effects:
     """Sensitivities as feedback uses them.
 
     Args:
@@ -66,6 +76,8 @@ def effects(by_kw: Matrix, by_kvar: Matrix, column: Rows, quantity: Codes, versi
         column: int32 (n,) port of each resource, -1 for what stands elsewhere.
         quantity: (m,) ``Quantity``.
         version: number of the operating point.
+        shifts: (m, K) change of each quantity by a step of each regulator and switched capacitor; None for
+            a feeder without them.
 
     Raises:
         ValueError: shapes that do not fit, a number that is not finite, or an unknown port.
@@ -76,9 +88,12 @@ def effects(by_kw: Matrix, by_kvar: Matrix, column: Rows, quantity: Codes, versi
         raise ValueError("by_kw, by_kvar: a number that is not finite")
     if len(column) and not (column.min() >= -1 and column.max() < by_kw.shape[1]):
         raise ValueError(f"column: outside -1..{by_kw.shape[1] - 1}")
+    steps = np.zeros((len(by_kw), 0)) if shifts is None else shifts
+    if len(steps) != len(by_kw) or not np.isfinite(steps).all():
+        raise ValueError(f"shifts: {steps.shape}, finite or not (rule: {len(by_kw)} rows of finite numbers)")
     matrix = np.ascontiguousarray(np.concatenate([by_kw.T, by_kvar.T]), dtype=np.float32)
     place = np.ascontiguousarray(column, dtype=np.int32)
-    return Effects(matrix, place, _modes(matrix, quantity), version)
+    return Effects(matrix, place, _modes(matrix, quantity), version, steps)
 
 
 def _modes(matrix: Matrix, quantity: Codes) -> Float:

@@ -1,8 +1,9 @@
 """The watchdog: when feedback may not be trusted the feeder is left to its devices' own policies.
 
 Four things speak against it: readings too old, a violation that grows in spite of it, a program without an
-end, and quantities that answer orders the wrong way round. Each is judged on values alone; one alarm tells of
-the hand-over and one of the return, which waits until nothing has spoken against it for a while.
+end, and quantities that answer orders the wrong way round, whatever regulators and capacitors do beside them.
+Each is judged on values alone; one alarm tells of the hand-over and one of the return, which waits until
+nothing has spoken against it for a while.
 """
 
 from __future__ import annotations
@@ -24,6 +25,11 @@ ANSWERS, WRONG = 2.0, -0.2
 """So many clear answers, on average below this part of what was expected, are answers the wrong way."""
 NEAR = 0.7
 """Currents tell the sign of orders' effects from so much of their limit on."""
+STEPS, ANSWER = 2.0, 1.5
+"""So many steps at once are usual of a regulator or capacitor, and so large a part of what orders should do,
+either way, of what they did: standard deviations."""
+MOVED, CERTAIN = 0.5, 4.0
+"""Part of a step from which one was made, and how many standard deviations that takes."""
 GREW = 0.02
 """Of its unit: less of a growth from one tick to the next is none."""
 
@@ -110,13 +116,48 @@ def answers(watch: Watch, sight: Sight, before: Levels, by_orders: Float, fresh:
         sure = 1.0 / np.maximum(before.value_var + sight.noise**2 + sight.drift**2 * dt, 1e-24)
         for quantity in Quantity:
             rows = known & (sight.quantity == quantity)
-            size = float((sure[rows] * by_orders[rows] ** 2).sum())
+            steps = _stepped(sight.effects.shifts[rows], sure[rows], by_orders[rows], done[rows])
+            ours = _of_orders(steps, sure[rows], by_orders[rows])
+            size = float(ours @ by_orders[rows])
             if size > 0.0:
                 weight = min(1.0, size / CLEAR)
-                part = float((sure[rows] * by_orders[rows] * done[rows]).sum()) / size
+                part = float(ours @ done[rows]) / size
                 asked[quantity] += weight
                 answered[quantity] += weight * min(max(part, -2.0), 2.0)
     return replace(watch, asked=asked, answered=answered)
+
+
+def _stepped(shifts: Float, sure: Float, by_orders: Float, done: Float) -> Float:
+    """(r, k) what steps of those regulators and capacitors do that have acted between two readings.
+
+    Least squares on what orders should have done and on a step of each, together, so that the sign of what
+    orders really did decides nothing here. A step counts where it is the larger part of one, beyond noise.
+
+    Args:
+        shifts: (r, K) what a step of each does to each row.
+        sure: (r,) one over the variance of each reading's change.
+        by_orders: (r,) what orders should have done.
+        done: (r,) what was seen.
+    """
+    columns = np.column_stack([by_orders, shifts])
+    usual = np.concatenate([[ANSWER], np.full(shifts.shape[1], STEPS)])
+    weighed = sure[:, None] * columns
+    inverse = np.linalg.inv(columns.T @ weighed + np.diag(usual**-2.0))
+    size = inverse @ (weighed.T @ done)
+    moved = np.abs(size) > np.maximum(MOVED, CERTAIN * np.sqrt(np.diag(inverse)))
+    found: Float = shifts[:, moved[1:]]
+    return found
+
+
+def _of_orders(steps: Float, sure: Float, by_orders: Float) -> Float:
+    """(r,) weights of readings that tell of orders whatever the size of given steps (r, k) beside them."""
+    ours = sure * by_orders
+    if not steps.size:
+        return ours
+    weighed = sure[:, None] * steps
+    inner = steps.T @ weighed + np.eye(steps.shape[1]) / STEPS**2
+    found: Float = ours - weighed @ np.linalg.solve(inner, steps.T @ ours)
+    return found
 
 
 def judged(

@@ -1,0 +1,88 @@
+"""Laws of feedback's watchdog: wrong signs are caught, and regulators that act are not taken for them."""
+
+from dataclasses import replace
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gridflock.dispatch.feedback import Mode, Quantity, Sight, effects
+from gridflock.dispatch.feedback._level import Levels
+from gridflock.dispatch.feedback._watch import Trust, Watch, answers, judged
+
+SEEDS = st.integers(0, 10_000)
+STEP_PU, ZONES, PER_ZONE = 0.00625, 3, 40
+
+
+def _feeder(rng):
+    """A feeder of zones in a row, each behind a regulator: what steps do, and what a kW does to each row."""
+    m = ZONES * PER_ZONE
+    zone = np.repeat(np.arange(ZONES), PER_ZONE)
+    shifts = STEP_PU * (zone[:, None] >= np.arange(ZONES)) * rng.uniform(0.97, 1.06, (m, ZONES))
+    by_kw = np.sort(rng.uniform(0.2, 1.0, m))[:, None] * 1e-3
+    return shifts, by_kw
+
+
+def _alarms(rng, sign, *, act, known, ticks=40):
+    """Ticks with an alarm; ``act``: regulators step; ``known``: feedback knows of them."""
+    shifts, by_kw = _feeder(rng)
+    m, noise, drift = len(shifts), rng.uniform(5e-4, 3e-3), rng.uniform(1e-5, 3e-4)
+    quantity = np.full(m, Quantity.VOLTAGE, dtype=np.uint8)
+    model = effects(
+        by_kw.astype(np.float32), by_kw.astype(np.float32), np.zeros(1, np.int32), quantity,
+        shifts=shifts if known else None,
+    )  # fmt: skip
+    endless = np.full(m, np.inf)
+    value, watch, found = np.full(m, 1.0), Watch.none(), []
+    last = value
+    for t in range(ticks):
+        asked = rng.uniform(2.0, 8.0) * rng.choice([-1.0, 1.0])
+        by_orders = by_kw[:, 0] * asked * rng.uniform(0.8, 1.2, m)
+        value = value + sign * by_kw[:, 0] * asked * rng.uniform(0.7, 1.3) + rng.normal(0.0, drift, m)
+        if act and rng.random() < 0.4:
+            # As regulators do: against what orders have done, now and then two at once.
+            steps = np.where(rng.random(ZONES) < 0.5, -sign * np.sign(asked), 0.0)
+            value = value + shifts @ steps
+        seen = value + rng.normal(0.0, noise, m)
+        heard = rng.random(m) < 0.95
+        sight = Sight(
+            tuple(map(str, range(m))), quantity, seen, np.full(m, t + 1.0), np.full(m, 0.9), np.full(m, 1.1),
+            np.full(m, noise), np.full(m, drift), endless, model,
+        )  # fmt: skip
+        before = replace(
+            Levels.none(m), value=last, value_var=np.full(m, noise**2), seen_s=np.full(m, float(t))
+        )
+        watch = answers(watch, sight, before, by_orders, heard, 1.0)
+        watch, alarm = judged(watch, sight, np.full(m, -1.0), heard, Trust(), t + 1.0, exact=True)
+        found += [t] if "wrong way" in alarm else []
+        last = seen
+    return found, watch.mode
+
+
+@given(SEEDS)
+@settings(max_examples=15, deadline=None)
+def test_regulators_that_act_against_orders_are_no_wrong_answers(seed):
+    """With every sign as it should be there is no alarm, whichever regulators step, and whenever."""
+    found, mode = _alarms(np.random.default_rng(seed), 1.0, act=True, known=True)
+    assert not found
+    assert mode is Mode.AT_WORK
+
+
+@given(SEEDS)
+@settings(max_examples=15, deadline=None)
+def test_a_flipped_sign_is_caught_in_as_many_ticks_as_without_regulators(seed):
+    """To know of regulators costs no tick where they rest; where they act as well, a flip is still caught."""
+    plain, _ = _alarms(np.random.default_rng(seed), -1.0, act=False, known=False)
+    aware, mode = _alarms(np.random.default_rng(seed), -1.0, act=False, known=True)
+    assert aware == plain
+    assert len(plain) == 1
+    assert mode is Mode.LOCAL
+    acting, mode = _alarms(np.random.default_rng(seed), -1.0, act=True, known=True)
+    assert len(acting) == 1
+    assert mode is Mode.LOCAL
+
+
+def test_without_knowing_of_them_regulators_look_like_wrong_answers():
+    """The first law says something: the same feeders raise the alarm where steps are not known."""
+    told = [_alarms(np.random.default_rng(seed), 1.0, act=True, known=False)[0] for seed in range(20)]
+    assert sum(map(bool, told)) > 5
