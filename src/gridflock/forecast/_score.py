@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridflock.forecast._calendar import ratio
+from gridflock.forecast._residual import QUANTILES
 from gridflock.model import Forecast, History
 
 Floats = NDArray[np.float64]
@@ -43,8 +44,27 @@ def score(history: History, forecast: Forecast) -> Score:
     level = forecast.quantiles[:, None]
     pinball = np.maximum(level * miss, (level - 1.0) * miss).mean(axis=1)
     middle = int(np.argmin(np.abs(forecast.quantiles - 0.5)))
-    inside = (miss[:, 0] >= 0) & (miss[:, -1] <= 0)
-    return Score(*(_mean(values, weight) for values in (np.abs(miss[:, middle]), pinball, inside)))
+    within = (miss[:, 0] >= 0) & (miss[:, -1] <= 0)
+    return Score(*(_mean(values, weight) for values in (np.abs(miss[:, middle]), pinball, within)))
+
+
+def crps(truth: Floats, quantiles: NDArray[Any]) -> Floats:
+    """Twice the mean pinball loss over nine quantiles: close to the continuous ranked probability score.
+
+    Args:
+        truth: (...), NaN where unknown.
+        quantiles: (..., 9) for 0.1 to 0.9.
+
+    Returns:
+        (...) in the truth's unit; NaN where it is unknown.
+    """
+    miss = truth[..., None] - quantiles
+    return np.asarray(2.0 * np.maximum(QUANTILES * miss, (QUANTILES - 1.0) * miss).mean(axis=-1))
+
+
+def inside(truth: Floats, quantiles: NDArray[Any]) -> NDArray[np.bool_]:
+    """Whether truth (...) lies in the 10–90 % band of nine quantiles (..., 9), edges included."""
+    return np.asarray((truth >= quantiles[..., 0]) & (truth <= quantiles[..., -1]))
 
 
 def _mean(values: NDArray[Any], weight: Floats) -> Floats:

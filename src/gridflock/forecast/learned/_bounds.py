@@ -1,0 +1,22 @@
+"""How large a series is, and what it never exceeds, by class."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from gridflock.forecast.learned._view import Floats, View, scale_of
+
+Bound = Callable[[View], tuple[Floats | float, Floats | float]]
+"""Lowest and highest value of each cell, kW, each of a shape that broadcasts to (S, I, L)."""
+Scale = Callable[[View], Floats]
+"""Size (S, I) > 0 of each series as known at each moment of issue, kW."""
+
+
+def drawn(view: View) -> tuple[float, float]:
+    """Nothing is injected."""
+    del view
+    return -float("inf"), 0.0
+
+
+SCALES: dict[str, Scale] = {"mean": scale_of}
+BOUNDS: dict[str, Bound] = {"drawn": drawn}

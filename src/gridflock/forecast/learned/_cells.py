@@ -1,0 +1,100 @@
+"""Rows of training: series × issue × lead, with what came of them and when that was learnt."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gridflock.forecast._sun import Site
+from gridflock.forecast.learned._blend import bins_of
+from gridflock.forecast.learned._blocks import columns_of
+from gridflock.forecast.learned._bounds import BOUNDS, SCALES
+from gridflock.forecast.learned._settings import Settings
+from gridflock.forecast.learned._view import Floats, Index, View, view_of
+from gridflock.model import History, Weather
+from gridflock.units import DAY_S, HOUR_S, Seconds
+
+NOT_YET_S = np.iinfo(np.int64).max
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Cells:
+    """N = S·I·L rows, series slowest and leads fastest; powers in units of the series' scale.
+
+    Attributes:
+        shape: (S, I, L).
+        names: (F,) of the columns.
+        x: (N, F) float32.
+        anchor: (N,) what is taken off the target before fitting.
+        truth: (N,) what came; NaN where unknown.
+        learnt_s: (N,) when it was learnt; far in the future where it was not.
+        issue_s: (N,).
+        scale_kw: (N,).
+        low_kw: (N,) no quantile is below.
+        high_kw: (N,) no quantile is above.
+        hour: (N,) local hour of the target.
+        bins: (N,) of the recalibration.
+        day: (N,) number of the day of issue.
+    """
+
+    shape: tuple[int, int, int]
+    names: tuple[str, ...]
+    x: NDArray[np.float32]
+    anchor: Floats
+    truth: Floats
+    learnt_s: Seconds
+    issue_s: Seconds
+    scale_kw: Floats
+    low_kw: Floats
+    high_kw: Floats
+    hour: Floats
+    bins: Index
+    day: Index
+
+
+def cells_of(
+    history: History, weather: Weather | None, site: Site, issues_s: Seconds, leads: Index, settings: Settings
+) -> Cells:
+    """Build all rows.
+
+    Raises:
+        ValueError: the history's steps are not uniform, or do not divide a day.
+    """
+    view = view_of(history, weather, site, issues_s, leads)
+    scale = SCALES[settings.scale](view)
+    names, x = columns_of(view, settings.blocks, scale)
+    shape = view.shape
+    anchor = np.zeros(len(x))
+    if settings.anchor:
+        anchor = np.nan_to_num(x[:, names.index(settings.anchor)].astype(np.float64))
+    truth, learnt = _came(view)
+    hour = np.broadcast_to(view.local_of(view.target) % DAY_S / HOUR_S, shape).ravel()
+    lead_h = np.broadcast_to((view.leads + 0.5) * view.step_s / HOUR_S, shape).ravel()
+    scale_kw = np.broadcast_to(scale[:, :, None], shape).ravel()
+    issue = np.broadcast_to(view.issues_s[:, None], shape).ravel()
+    return Cells(
+        shape, names, x, anchor, truth.ravel() / scale_kw, learnt.ravel(), issue, scale_kw,
+        *_bounds(view, settings), hour,
+        bins_of(lead_h, hour), issue // DAY_S,
+    )  # fmt: skip
+
+
+def _bounds(view: View, settings: Settings) -> tuple[Floats, Floats]:
+    """Lowest and highest values (N,), kW; -0.0 becomes 0."""
+    pair = (-np.inf, np.inf) if not settings.bound else BOUNDS[settings.bound](view)
+    low, high = (np.broadcast_to(edge, view.shape).ravel() + 0.0 for edge in pair)
+    return low, high
+
+
+def _came(view: View) -> tuple[Floats, Seconds]:
+    """Truth (S, I, L) of the targets, and when it was learnt."""
+    inside = (view.target >= 0) & (view.target < view.heard.shape[1])
+    place = np.where(inside, view.target, 0)
+    truth = np.where(inside, view.heard[:, place], np.nan)
+    end = np.broadcast_to(view.start_s + (view.target + 1) * view.step_s, truth.shape)
+    if view.known_s is not None:
+        told = view.known_s[:, place]
+        end = np.where(told >= 0, np.maximum(told, end), NOT_YET_S)
+    return truth, np.where(np.isfinite(truth), end, NOT_YET_S)

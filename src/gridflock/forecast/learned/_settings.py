@@ -1,0 +1,76 @@
+"""What is learnt how, class by class: a plain table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+Mode = Literal["table", "three", "nine"]
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How a class of series is learnt.
+
+    Attributes:
+        blocks: names of ``BLOCKS``.
+        members: names of ``MEMBERS``, at most one of each kind.
+        mode: what the trees are grown for: the median with residual tables, three quantiles, or nine.
+        anchor: column that is taken off the target and added again; empty: none.
+        trees: how many per quantile.
+        leaves: of a tree, most.
+        rate: learning rate.
+        least: rows in a leaf, least.
+        columns: share of the columns each tree sees.
+        rows: share of the rows each tree sees.
+        strict: L2 penalty of the leaves.
+        seeds: trees grown so many times with other draws, averaged.
+        penalty: of the ridge, per row.
+        half_life_days: age at which a row counts half; 0: all alike.
+        refit_days: how often a back-test fits again.
+        warm_days: how long before its first issue a model is tried on what it has not seen.
+        recent_days: how far back weights and recalibration look.
+        calm: days of evidence that no correction is worth.
+        most_rows: of training; more are drawn from.
+        scale: name of ``SCALES``: what powers are divided by.
+        bound: name of ``BOUNDS``: what values never exceed; empty: nothing.
+    """
+
+    blocks: tuple[str, ...] = ("clock", "lags", "around", "level", "thermal", "sky")
+    members: tuple[str, ...] = ("ridge", "trees")
+    mode: Mode = "nine"
+    anchor: str = ""
+    trees: int = 200
+    leaves: int = 31
+    rate: float = 0.05
+    least: int = 40
+    columns: float = 0.7
+    rows: float = 0.7
+    strict: float = 1.0
+    seeds: int = 1
+    penalty: float = 0.01
+    half_life_days: float = 0.0
+    refit_days: int = 28
+    warm_days: int = 60
+    recent_days: int = 45
+    calm: float = 10.0
+    most_rows: int = 400_000
+    scale: str = "mean"
+    bound: str = ""
+
+
+_HOUR = ("clock", "lags", "level", "recent", "thermal", "sky")
+SETTINGS: Mapping[str, Settings] = {
+    "feeder": Settings(),
+    "feeder_hour": Settings(blocks=_HOUR),
+    "homes": Settings(),
+    "home": Settings(mode="three"),
+    "meter": Settings(blocks=("clock", "lags", "level"), members=("trees",), mode="table", trees=100),
+    "pv": Settings(mode="three"),
+    "ev": Settings(mode="three"),
+    "heat_pump": Settings(mode="three"),
+    "substation": Settings(),
+    "substation_hour": Settings(blocks=_HOUR),
+}
+"""Settings by class; ``_hour`` for an hour ahead."""

@@ -1,0 +1,229 @@
+"""What is known at each moment of issue: the only way from a history to a feature."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gridflock.forecast._sun import Site
+from gridflock.model import History, Weather
+from gridflock.units import DAY_S, HOUR_S, Seconds, utc_offset_s
+
+Floats = NDArray[np.float64]
+Index = NDArray[np.int64]
+
+_SCALE_DAYS = 28
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class View:
+    """S series seen from I moments of issue, L steps ahead.
+
+    A step's number counts from the history's first step and may lie beyond its last. Nothing learnt after a
+    moment of issue comes out of ``value``, ``mean_before`` or ``weather`` for it: it is NaN there.
+
+    Attributes:
+        series: S ids.
+        step_s: length of a step.
+        start_s: start of step 0.
+        issues_s: (I,) moments of issue.
+        at: (I,) the first step that has not ended at the moment of issue.
+        leads: (L,) steps ahead of it.
+        site: coordinates, clock and holidays.
+        local_s: (N,) start of each step on the local clock, for all steps in question.
+        heard: (S, T) the history.
+        known_s: (S, T) when each cell was learnt, where that was not at its end.
+        weather_columns: (N,) each by name, mean over the step.
+        weather_known_s: (N,) when published; None where always known.
+    """
+
+    series: tuple[str, ...]
+    step_s: int
+    start_s: int
+    issues_s: Seconds
+    at: Index
+    leads: Index
+    site: Site
+    local_s: Seconds
+    heard: Floats
+    known_s: Seconds | None
+    weather_columns: Mapping[str, Floats]
+    weather_known_s: Seconds | None
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(S, I, L)."""
+        return len(self.series), len(self.at), len(self.leads)
+
+    @property
+    def per_day(self) -> int:
+        """Steps in a day."""
+        return DAY_S // self.step_s
+
+    @property
+    def target(self) -> Index:
+        """(I, L) the steps to forecast."""
+        return self.at[:, None] + self.leads[None, :]
+
+    def days_back(self, days: int) -> Index:
+        """(I, L) the step at the same local time ``days`` before the target."""
+        plain = self.target - days * self.per_day
+        shift = self._local(self.target) - self._local(plain) - days * DAY_S
+        return plain - shift // self.step_s
+
+    def value(self, steps: Index) -> Floats:
+        """(S, I, L') values of steps (I, L') as known at each moment of issue."""
+        inside = (steps >= 0) & (steps < np.minimum(self.at, self.heard.shape[1])[:, None])
+        place = np.where(inside, steps, 0)
+        found = self.heard[:, place]
+        allowed = np.broadcast_to(inside, found.shape)
+        if self.known_s is not None:
+            learnt = self.known_s[:, place]
+            allowed = allowed & (learnt >= 0) & (learnt <= self.issues_s[:, None])
+        return np.where(allowed, found, np.nan)
+
+    def mean_before(self, steps: int, back: int = 0) -> Floats:
+        """(S, I) mean of what is known of ``steps`` steps, the last one ``back`` before the issue's."""
+        end = np.clip(self.at - back, 0, self.heard.shape[1])
+        begin = np.maximum(self.at - back - steps, 0)
+        begin = np.minimum(begin, end)
+        if self.known_s is not None or len(self.at) * steps < self.heard.shape[1]:
+            window = (self.at - back)[:, None] - 1 - np.arange(steps)
+            return mean_known(self.value(window))
+        known = np.isfinite(self.heard)
+        total = _running(np.where(known, self.heard, 0.0))
+        count = _running(known.astype(np.float64))
+        mass = count[:, end] - count[:, begin]
+        return _ratio(total[:, end] - total[:, begin], mass)
+
+    def weather(self, name: str, steps: Index) -> Floats:
+        """(1, I, L') a column at steps (I, L'); NaN where there is no such column or nothing known."""
+        column = self.weather_columns.get(name)
+        if column is None:
+            return np.full((1, *steps.shape), np.nan)
+        inside = (steps >= 0) & (steps < len(column))
+        place = np.where(inside, steps, 0)
+        if self.weather_known_s is not None:
+            learnt = self.weather_known_s[place]
+            inside &= (learnt >= 0) & (learnt <= self.issues_s[:, None])
+        return np.where(inside, column[place], np.nan)[None]
+
+    def weather_mean(self, name: str, steps: Index, hours: float) -> Floats:
+        """(1, I, L') mean of a column over the hours that end with steps (I, L')."""
+        n = max(1, round(hours * HOUR_S / self.step_s))
+        column = self.weather_columns.get(name)
+        if self.weather_known_s is not None and column is not None:
+            window = (steps[..., None] - np.arange(n)).reshape(len(steps), -1)
+            return mean_known(self.weather(name, window).reshape(1, *steps.shape, n))
+        if column is None:
+            return np.full((1, *steps.shape), np.nan)
+        place = np.clip(steps, 0, len(column) - 1)
+        return np.where(place == steps, rolled(column, n)[place], np.nan)[None]
+
+    def local_of(self, steps: Index) -> Index:
+        """Local seconds since 1970 at the start of steps."""
+        return self._local(steps)
+
+    def _local(self, steps: Index) -> Index:
+        """Beyond the steps in question the clock runs on without a change."""
+        place = np.clip(steps, 0, len(self.local_s) - 1)
+        return self.local_s[place] + (steps - place) * self.step_s
+
+
+def view_of(history: History, weather: Weather | None, site: Site, issues_s: Seconds, leads: Index) -> View:
+    """See a history from moments of issue.
+
+    Raises:
+        ValueError: the history's steps are not uniform, or do not divide a day.
+    """
+    grid = history.grid
+    step_s = int(grid.edges_s[1] - grid.edges_s[0]) if grid.n else HOUR_S
+    if DAY_S % step_s or (grid.n and (np.diff(grid.edges_s) != step_s).any()):
+        raise ValueError("history needs uniform steps that divide a day")
+    at = (np.asarray(issues_s, dtype=np.int64) - grid.start_s) // step_s
+    last = int(at.max(initial=0) + leads.max(initial=0))
+    n = max(grid.n, last + 1)
+    starts = grid.start_s + step_s * np.arange(n, dtype=np.int64)
+    heard = np.where(np.isfinite(history.value_kw), history.value_kw, np.nan).astype(np.float64)
+    columns, known = ({}, None) if weather is None else _on_steps(weather, starts, step_s)
+    return View(
+        history.series,
+        step_s,
+        grid.start_s,
+        np.asarray(issues_s, dtype=np.int64),
+        at,
+        np.asarray(leads, dtype=np.int64),
+        site,
+        starts + utc_offset_s(site.timezone, starts),
+        heard,
+        history.known_s,
+        columns,
+        known,
+    )
+
+
+def _on_steps(weather: Weather, starts: Seconds, step_s: int) -> tuple[dict[str, Floats], Seconds | None]:
+    """Columns at the middles of steps, linear between the middles of the weather's own."""
+    have, want = weather.grid.middles_s.astype(np.float64), starts + 0.5 * step_s
+    reach = 0.5 * np.diff(weather.grid.edges_s).max(initial=0)
+    far = (want < weather.grid.start_s - reach) | (want > weather.grid.end_s + reach)
+    columns = {}
+    for name, column in weather.columns.items():
+        values = np.where(np.isfinite(column), column, np.nan).astype(np.float64)
+        read = np.interp(want, have, values) if len(have) else np.full(len(want), np.nan)
+        columns[name] = np.where(far, np.nan, read)
+    if weather.known_s is None:
+        return columns, None
+    # Both neighbours of a middle must be known.
+    above = np.clip(np.searchsorted(have, want), 0, len(have) - 1)
+    known = np.maximum(weather.known_s[above], weather.known_s[np.maximum(above - 1, 0)])
+    return columns, known
+
+
+def scale_of(view: View) -> Floats:
+    """(S, I) how large each series is: its mean size over 28 days; of the others where unheard; never 0."""
+    size = replace(view, heard=np.abs(view.heard)).mean_before(_SCALE_DAYS * view.per_day)
+    positive = np.where(size > 0, size, np.nan)
+    others = _median(positive)
+    return np.where(np.isfinite(positive), positive, others[None, :])
+
+
+def _median(values: Floats) -> Floats:
+    """Median over series without NaN (I,); 1 where nothing is known."""
+    known = np.isfinite(values)
+    ranked = np.sort(np.where(known, values, np.inf), axis=0)
+    middle = np.maximum(known.sum(axis=0) - 1, 0) // 2
+    found = np.take_along_axis(ranked, middle[None], axis=0)[0] if len(values) else np.ones(values.shape[1])
+    return np.where(np.isfinite(found), found, 1.0)
+
+
+def _running(values: Floats) -> Floats:
+    return np.concatenate([np.zeros((len(values), 1)), np.cumsum(values, axis=1)], axis=1)
+
+
+def mean_known(values: NDArray[Any]) -> Floats:
+    """Mean over the last axis without NaN; NaN where nothing is known."""
+    known = np.isfinite(values)
+    count = known.sum(axis=-1)
+    total = np.where(known, values, 0.0).sum(axis=-1)
+    return _ratio(total, count)
+
+
+def rolled(column: Floats, steps: int) -> Floats:
+    """Mean of each step and the ``steps - 1`` before it (N,), without NaN."""
+    known = np.isfinite(column)
+    total = np.concatenate([[0.0], np.cumsum(np.where(known, column, 0.0))])
+    count = np.concatenate([[0.0], np.cumsum(known)])
+    end = np.arange(1, len(column) + 1)
+    begin = np.maximum(end - steps, 0)
+    mass = count[end] - count[begin]
+    return _ratio(total[end] - total[begin], mass)
+
+
+def _ratio(total: NDArray[Any], mass: NDArray[Any]) -> Floats:
+    found: Floats = np.divide(total, mass, out=np.full(mass.shape, np.nan), where=mass > 0)
+    return found
