@@ -1,0 +1,24 @@
+"""The gate in front of every model: what is wrong with the data, and what is mended.
+
+``gathered`` lays stamps and columns as they came on one grid. ``examine`` finds faults by itself, series by
+series: units, signs, names, clocks beside the sun or beside each other, standstill, levels. ``repaired``
+mends what the evidence settles and leaves the rest named. ``check`` does all three.
+"""
+
+from gridflock.forecast.quality._examine import Examination, check, examine
+from gridflock.forecast.quality._finding import Finding, Kind, Repair, Rule
+from gridflock.forecast.quality._gather import gathered
+from gridflock.forecast.quality._repair import Repaired, repaired
+
+__all__ = [
+    "Examination",
+    "Finding",
+    "Kind",
+    "Repair",
+    "Repaired",
+    "Rule",
+    "check",
+    "examine",
+    "gathered",
+    "repaired",
+]

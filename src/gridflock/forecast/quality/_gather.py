@@ -1,0 +1,121 @@
+"""From stamps and columns as they came to one history on uniform steps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gridflock.forecast.quality._finding import Finding, Rule
+from gridflock.model import History
+from gridflock.units import DAY_S, HOUR_S, Seconds, TimeGrid, iso
+
+Floats = NDArray[np.float64]
+_MOST_STEPS = 20_000_000
+"""Longest grid worth laying out, 38 years of minutes: a stamp of year 1 must not fill the memory."""
+
+
+def gathered(
+    t_s: Seconds | Floats, columns: Mapping[str, NDArray[Any]], step_s: int | None = None
+) -> tuple[History, tuple[Finding, ...]]:
+    """Lay columns out on uniform steps, whatever the order, doubling and spacing of their stamps.
+
+    The step is the commonest distance of stamps, taken to the nearest length that divides a day.
+    Values of the same step that differ make their mean; stamps that are not finite, or lie
+    centuries away from the others, are left out.
+
+    Args:
+        t_s: (n,) start of each row's step, unix seconds.
+        columns: (n,) each, by series.
+        step_s: length of a step, a divisor of a day; None = found in the stamps.
+
+    Returns:
+        The history, NaN where there was no row, and findings ``disorder``, ``duplicate`` and
+        ``off grid``, one of each at most and series.
+
+    Raises:
+        ValueError: a column has another length than ``t_s``, or the step does not divide a day.
+    """
+    stamps = np.asarray(t_s, dtype=np.float64)
+    wrong = [name for name, column in columns.items() if np.shape(column) != stamps.shape]
+    if wrong:
+        raise ValueError(f"columns {wrong}: another length than their stamps ({len(stamps)})")
+    usable, strays = _usable(stamps)
+    kept = stamps[usable].astype(np.int64)
+    step = step_s or _step(kept)
+    if step <= 0 or DAY_S % step:
+        raise ValueError(f"a step of {step} s does not divide a day")
+    first = int(kept.min()) // step * step if len(kept) else 0
+    place = np.asarray((kept - first) // step, dtype=np.int64)
+    n = int(place.max()) + 1 if len(place) else 0
+    grid = TimeGrid.uniform(first, step, n)
+    value = np.full((len(columns), n), np.nan)
+    findings: list[Finding] = []
+    for row, (name, column) in enumerate(columns.items()):
+        cells = np.asarray(column, dtype=np.float64)[usable]
+        value[row], doubled = _laid(cells, place, n)
+        findings += _stamp_findings(name, kept, step, strays, doubled)
+    return History(grid, tuple(columns), value), tuple(findings)
+
+
+def _usable(stamps: Floats) -> tuple[NDArray[np.bool_], int]:
+    """Stamps that can be laid out, and how many cannot."""
+    usable = np.isfinite(stamps) & (np.abs(stamps) < 1e11)
+    if usable.any():
+        usable &= np.abs(stamps - np.median(stamps[usable])) < _MOST_STEPS * 60
+    return usable, int((~usable).sum())
+
+
+def _step(stamps: Seconds) -> int:
+    """Commonest distance of stamps, at the nearest divisor of a day; an hour where there is none."""
+    gaps = np.diff(np.unique(stamps))
+    if not len(gaps):
+        return HOUR_S
+    lengths, counts = np.unique(gaps, return_counts=True)
+    commonest = int(lengths[counts.argmax()])
+    divisors = np.array([k for k in range(1, DAY_S + 1) if DAY_S % k == 0])
+    return int(divisors[np.abs(np.log(divisors / commonest)).argmin()])
+
+
+def _laid(cells: Floats, place: Seconds, n: int) -> tuple[Floats, NDArray[np.int64]]:
+    """Mean by step (n,), and the steps with values that differ."""
+    known = np.isfinite(cells)
+    where, what = place[known], cells[known]
+    count = np.bincount(where, minlength=n)
+    mean = np.full(n, np.nan)
+    np.divide(np.bincount(where, what, minlength=n), count, out=mean, where=count > 0)
+    # One value is kept to the last digit: a sum divided by its count need not be.
+    single = count[where] == 1
+    mean[where[single]] = what[single]
+    doubled = np.unique(where[(count[where] > 1)])
+    infinite = np.unique(place[np.isinf(cells)])
+    mean[infinite] = np.where(np.isnan(mean[infinite]), np.inf, mean[infinite])
+    return mean, doubled
+
+
+def _stamp_findings(
+    name: str, stamps: Seconds, step: int, strays: int, doubled: NDArray[np.int64]
+) -> list[Finding]:
+    """What is wrong with the stamps of a series."""
+    if not len(stamps):
+        return []
+    found = []
+    first, end = int(stamps.min()), int(stamps.max()) + step
+
+    def add(rule: Rule, seen: str, count: int) -> None:
+        found.append(Finding(name, rule, first, end, seen, {"count": float(count)}))
+
+    backwards = int((np.diff(stamps) < 0).sum())
+    if backwards:
+        add(Rule.DISORDER, f"{backwards} stamps earlier than the one before; put in order", backwards)
+    if len(doubled):
+        begin = iso(first // step * step + int(doubled[0]) * step)
+        seen = f"{len(doubled)} steps with several values, first at {begin}; their mean is taken"
+        add(Rule.DUPLICATE, seen, len(doubled))
+    off = int((stamps % step != 0).sum())
+    if off + strays:
+        seen = f"{off} stamps between steps of {step} s, put into the step they lie in; {strays} unusable"
+        add(Rule.OFF_GRID, seen, off + strays)
+    return found
