@@ -10,6 +10,7 @@ from gridflock.bench._estimation import estimation
 from gridflock.bench._feedback import feedback
 from gridflock.bench._fleet import ImportFailed, fleet
 from gridflock.bench._flexibility import flexibility
+from gridflock.bench._forecast import FORECAST_SETS, forecast_protocol
 from gridflock.bench._network_dispatch import network_dispatch
 from gridflock.bench._power_grid_model import against_power_grid_model
 from gridflock.bench._powerflow import WIDE_PU, powerflow
@@ -18,6 +19,7 @@ from gridflock.bench._schedule import schedule
 from gridflock.bench._series import series
 
 __all__ = [
+    "FORECAST_SETS",
     "WIDE_PU",
     "ImportFailed",
     "ProcessorFailed",
@@ -28,6 +30,7 @@ __all__ = [
     "feedback",
     "fleet",
     "flexibility",
+    "forecast_protocol",
     "network_dispatch",
     "powerflow",
     "schedule",

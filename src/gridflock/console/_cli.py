@@ -13,6 +13,7 @@ from gridflock.console._above import above
 from gridflock.console._doctor import doctor
 from gridflock.console._feeder import app as feeder_app
 from gridflock.console._fleet import app as fleet_app
+from gridflock.console._forecast import app as forecast_app
 from gridflock.console._goals import goals, pursue
 from gridflock.console._groups import app as group_app
 from gridflock.console._groups import claim, claims, release
@@ -38,6 +39,7 @@ app.add_typer(users, name="users")
 app.add_typer(bench, name="bench")
 app.add_typer(audit, name="audit")
 app.add_typer(fleet_app, name="fleet")
+app.add_typer(forecast_app, name="forecast")
 app.add_typer(group_app, name="group")
 app.add_typer(guard_app, name="guard")
 app.add_typer(shadow_app, name="shadow")

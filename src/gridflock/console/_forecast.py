@@ -1,0 +1,67 @@
+"""Forecasts tried on the past: ``gridflock forecast backtest``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import Progress, TaskID
+
+from gridflock.console._screen import AsJson, out, show, stop
+
+app = typer.Typer(help="Forecasts: how good they are on what has been.", no_args_is_help=True)
+
+
+@app.callback()
+def _group() -> None:
+    """Keep the commands below one word."""
+
+
+@app.command()
+def backtest(
+    protocol: Annotated[str, typer.Option(help="Which rules: design.")] = "design",
+    one: Annotated[list[str] | None, typer.Option("--set", help="Only this set; may be given again.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Folder with the measured series.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of every draw.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Forecast measured series as if each moment were now, beside the naive baseline in the same run.
+
+    CRPS, the share of truths in the 10–90 % band, and errors of the median, one object for each set.
+    """
+    from gridflock.bench import FORECAST_SETS, forecast_protocol
+
+    if protocol != "design":
+        raise stop(f"protocol: {protocol!r} (rule: design)")
+    names = tuple(one or FORECAST_SETS)
+    unknown = [name for name in names if name not in FORECAST_SETS]
+    if unknown:
+        raise stop(f"set: {unknown[0]!r} (rule: one of {', '.join(FORECAST_SETS)})")
+    found: dict[str, dict[str, Any]] = {}
+    with Progress(console=Console(stderr=True)) as bar:
+        for name in names:
+            task = bar.add_task(name, total=1.0)
+            try:
+                found[name] = forecast_protocol(name, data, seed, _onto(bar, task))
+            except FileNotFoundError as error:
+                raise stop(f"data: {error}") from error
+            bar.update(task, completed=1.0)
+    if as_json:
+        typer.echo(json.dumps(found, indent=1))
+        return
+    columns = ("set", "crps_ratio", "coverage80", "mae", "weather", "refit_days", "test_scored", "cpu_s")
+    show({}, as_json=False, rows=[{name: row[name] for name in columns} for row in found.values()])
+    out.print("[dim]mae in kW; crps_ratio against the baseline in the same run[/dim]")
+
+
+def _onto(bar: Progress, task: TaskID) -> Callable[[float], None]:
+    """Show a share on a bar."""
+
+    def progress(share: float) -> None:
+        bar.update(task, completed=share)
+
+    return progress
