@@ -11,17 +11,15 @@ from hypothesis import strategies as st
 from scipy.special import ndtri
 from scipy.stats import binomtest
 
+from gridflock.forecast.together import Dependence, dependence_of, paths
 from gridflock.model import Envelope, Flexibility, Forecast
 from gridflock.plan import Terms, plan
 from gridflock.plan._terms import Band, Flow
 from gridflock.plan.scenario import (
-    Dependence,
     Paths,
     backed_off,
-    dependence_of,
     fanned,
     futures,
-    paths,
     violations,
 )
 from gridflock.plan.scenario._backoff import lowered
@@ -127,13 +125,13 @@ def test_futures_move_what_is_taken_at_its_median():
         np.array([[2.0] * 4, [0.5] * 4, [0.1] * 4]),
     )
     forecast = forecast_of(grid, median, spread, ("outside", "sun", "battery"))
-    found = futures(forecast, "outside", f, 50, 3)
     drawn = paths(forecast, 50, 3)
+    found = futures(forecast, "outside", f, drawn)
     np.testing.assert_array_equal(found.fixed_kw, drawn[:, 0])
     np.testing.assert_array_equal(found.base_kw[:, 0], drawn[:, 1])
     assert (found.base_kw[:, 1] == 0).all()
     with pytest.raises(KeyError):
-        futures(forecast, "elsewhere", f, 5, 3)
+        futures(forecast, "elsewhere", f, drawn)
 
 
 @pytest.mark.parametrize("rho", [0.0, 0.7])

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from gridflock.fleet import Image, flexibility
 from gridflock.fleet.flexible import arriving
 from gridflock.forecast import forecast
+from gridflock.forecast.together import paths
 from gridflock.grid import ControlState, Flow
 from gridflock.market import prices, tariffs
 from gridflock.model import Directive, Entry, Envelope, Flexibility, Forecast, Json, Schedule, Shares
@@ -204,7 +205,7 @@ class Planning:
         if settings.violation_rate <= 0.0:
             return None
         able = members.together()
-        drawn = futures(seen, OUTSIDE, able, _FUTURES, now_s)
+        drawn = futures(seen, OUTSIDE, able, paths(seen, _FUTURES, now_s))
         return backed_off(
             able, fixed_kw, terms, drawn, settings.violation_rate, now_s, steps=settings.fine_steps
         )

@@ -8,8 +8,6 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 from numpy.typing import NDArray
-from pvlib.clearsky import simplified_solis
-from pvlib.spa import solar_position
 from scipy.special import expit, ndtri
 
 from gridflock.sim._scenario import Draw, draws
@@ -79,6 +77,10 @@ def weather(
         site: latitude and longitude, degrees.
         place_km: (places, 2) coordinates, km.
     """
+    # pvlib takes seconds to import; who simulates no day does not wait for it.
+    from pvlib.clearsky import simplified_solis  # noqa: PLC0415 -- see above
+    from pvlib.spa import solar_position  # noqa: PLC0415 -- see above
+
     start_s = local_midnight(day, timezone)
     t_s = np.arange(start_s, local_midnight(day + timedelta(days=1), timezone), step_s, dtype=np.int64)
     rng = draws(seed, Draw.WEATHER, day.toordinal())

@@ -13,7 +13,7 @@ from gridflock.plan._plan import plan
 from gridflock.plan._reason import span_text
 from gridflock.plan._terms import Band, Block, Terms
 from gridflock.plan.scenario._faults import limit_faults, path_faults
-from gridflock.plan.scenario._paths import Floats, Paths, lined
+from gridflock.plan.scenario._paths import Floats, Paths
 from gridflock.plan.scenario._rate import Row, broken, chance_above, expected_cost, rows_of, upper_bound
 from gridflock.units import Kw
 
@@ -250,7 +250,7 @@ def _quantiles(row: Row) -> tuple[Floats, Floats]:
 def _margin(quantile: tuple[Floats, Floats], score: float) -> tuple[Kw, Kw]:
     """Margins (T,) at the lower and the upper bound for a normal score, never below 0."""
     knots, at = ndtri(_LEVELS), np.array([score])
-    sides = [np.array([lined(at, knots, column)[0] for column in side.T]) for side in quantile]
+    sides = [np.array([_lined(at, knots, column)[0] for column in side.T]) for side in quantile]
     return np.maximum(sides[0], 0.0), np.maximum(sides[1], 0.0)
 
 
@@ -311,3 +311,14 @@ def lowered(terms: Terms, margins: list[tuple[Kw, Kw]]) -> Terms:
         group_limits=tuple(limits),
         blocks=tuple(blocks),
     )
+
+
+def _lined(at: Floats, knots: Floats, values: Kw) -> Floats:
+    """Values read off a line through knots, its ends continued."""
+    inner: Floats = np.interp(at, knots, values)
+    if len(knots) < 2:
+        return inner
+    left = (values[1] - values[0]) / (knots[1] - knots[0])
+    right = (values[-1] - values[-2]) / (knots[-1] - knots[-2])
+    inner += np.minimum(at - knots[0], 0.0) * left + np.maximum(at - knots[-1], 0.0) * right
+    return inner

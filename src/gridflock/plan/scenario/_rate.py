@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import betaincinv
-from scipy.stats import betabinom
 
 from gridflock.model import Flexibility
 from gridflock.plan._reason import HEAD
@@ -87,6 +86,8 @@ def chance_above(target: float, unseen: int, count: int, of: int) -> float:
 
     The beta-binomial distribution over Clopper and Pearson's own; for endless futures it is their bound.
     """
+    from scipy.stats import betabinom  # noqa: PLC0415 -- a second of import that few ask for
+
     allowed = int(np.floor(target * unseen + 1e-9))
     return 1.0 if count >= of else float(betabinom.sf(allowed, unseen, count + 1, of - count))
 

@@ -1,0 +1,212 @@
+"""Forecasts that agree, on measured homes and a measured feeder: sums, shared bad luck, overload."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+from gridflock.bench._forecast_sets import ForecastSet, data_folder, forecast_set
+from gridflock.forecast import crps, inside
+from gridflock.forecast.learned import SETTINGS, Trial, backtest
+from gridflock.forecast.together import Coherence, chance_beyond, joint, shared_ranks
+from gridflock.model import Forecast, History
+from gridflock.units import DAY_S, TimeGrid
+
+Floats = NDArray[np.float64]
+Progress = Callable[[float], None]
+
+QUANTILES = np.round(np.arange(0.1, 0.95, 0.1), 1)
+_BEFORE_S = 120 * DAY_S
+"""Days of forecasts before the test span that errors and ranks are learnt from."""
+_PATHS = 1_000
+_GROUPS = 3
+_LIMIT_AT = 0.7
+"""Quantile of the training span's daily maxima that the feeder's limit is set at."""
+_BINS = np.linspace(0.0, 1.0, 6)
+
+
+def homes_together(
+    data: Path | None = None, seed: int = 0, progress: Progress | None = None
+) -> dict[str, Any]:
+    """Seventeen homes, three groups and their total: reconciled forecasts, and the total from joint paths.
+
+    Errors of the days before each moment of issue, and no later ones, say how forecasts are moved and who
+    errs with whom.
+
+    Returns:
+        ``total_mae_ratio`` and ``home_mae_ratio``: reconciled over base; ``incoherence_kw`` before and
+        after; ``coverage80`` and ``crps_kw`` of the total from joint paths, and with homes that know nothing
+        of each other; ``bottom_up_mae_ratio`` of adding medians up.
+    """
+    task = forecast_set("home_day_ahead", data or data_folder())
+    homes = len(task.history.series)
+    sums = np.zeros((1 + _GROUPS, homes))
+    sums[0] = 1.0
+    for g, members in enumerate(np.array_split(np.arange(homes), _GROUPS)):
+        sums[1 + g, members] = 1.0
+    upper = replace(task, history=_added(task.history, sums))
+    begun = time.process_time()
+    low = _tried(task, "home", seed, lambda share: progress and progress(0.5 * share))
+    high = _tried(upper, "homes", seed, lambda share: progress and progress(0.5 + 0.5 * share))
+    spent = time.process_time() - begun
+    value = np.concatenate([high.value_kw, low.value_kw]).astype(np.float64)
+    truth = np.concatenate([high.truth_kw, low.truth_kw])
+    return {
+        "set": "homes_together",
+        **_together(task, csr_array(sums), value, truth, low, seed),
+        "cpu_s": round(spent, 1),
+    }
+
+
+def feeder_overload(
+    data: Path | None = None, seed: int = 0, progress: Progress | None = None
+) -> dict[str, Any]:
+    """The chance that a feeder's import exceeds a limit within 24 h, said each noon, against what came.
+
+    Returns:
+        ``brier`` of the chance, that of always saying the share of days on which it happened and the
+        ``skill`` against it, how often it happened, and per bin of chance how often it came true.
+    """
+    task = forecast_set("feeder_day_ahead", data or data_folder())
+    begun = time.process_time()
+    trial = _tried(task, "feeder", seed, progress)
+    spent = time.process_time() - begun
+    steps = DAY_S // task.step_s
+    limit = _usual_limit(task)
+    value = trial.value_kw[:, :, :steps].astype(np.float64)
+    truth = trial.truth_kw[:, :, :steps]
+    chance, came = [], []
+    for k in np.flatnonzero(trial.issues_s >= task.test_start_s):
+        whole = np.isfinite(truth[0, k]).all()
+        past = _known_before(trial, k, task)
+        if not whole or trial.issues_s[k] + DAY_S > task.test_end_s:
+            continue
+        grid = TimeGrid.uniform(int(trial.issues_s[k]), task.step_s, steps)
+        today = Forecast(grid, task.history.series, QUANTILES, value[:, k].transpose(0, 2, 1), grid.start_s)
+        ranks = _ranks(truth[:, past], value[:, past])
+        path = joint(today, ranks, _PATHS, seed + k)
+        chance.append(chance_beyond(-path, np.array([limit]), grid).chance[0])
+        came.append(float((-truth[0, k]).max() > limit))
+    said, happened = np.array(chance), np.array(came)
+    base = happened.mean()
+    brier, climate = float(((said - happened) ** 2).mean()), float(base * (1.0 - base))
+    return {
+        "set": "feeder_overload",
+        "brier": round(brier, 4),
+        "brier_of_the_base_rate": round(climate, 4),
+        "skill": round(1.0 - brier / climate, 4) if climate > 0 else None,
+        "base_rate": round(float(base), 4),
+        "limit_kw": round(limit, 1),
+        "days": len(said),
+        "reliability": _reliability(said, happened),
+        "weather": task.weather_kind,
+        "seed": seed,
+        "cpu_s": round(spent, 1),
+    }
+
+
+def _tried(task: ForecastSet, settings: str, seed: int, progress: Progress | None) -> Trial:
+    """Rolling forecasts of the test span and of the days before it."""
+    first = task.test_start_s - _BEFORE_S
+    issues = task.issues(task.history.grid.start_s, task.test_end_s)
+    return backtest(
+        task.history, task.weather, task.site, issues, task.leads, SETTINGS[settings], first,
+        seed=seed, progress=progress,
+    )  # fmt: skip
+
+
+def _added(history: History, sums: Floats) -> History:
+    names = ("all", *(f"group {g + 1}" for g in range(len(sums) - 1)))
+    return History(history.grid, names, sums @ history.value_kw)
+
+
+def _known_before(trial: Trial, k: int, task: ForecastSet) -> NDArray[np.int64]:
+    """Earlier forecasts whose whole truth is known at the k-th moment of issue."""
+    end = trial.issues_s + (int(task.leads[-1]) + 1) * task.step_s
+    whole = np.isfinite(trial.truth_kw).all(axis=(0, 2)) & np.isfinite(trial.value_kw).all(axis=(0, 2, 3))
+    return np.flatnonzero((end <= trial.issues_s[k]) & whole)
+
+
+def _ranks(truth: Floats, value: Floats) -> Floats:
+    """Shared ranks (I, S, L) of forecasts (S, I, L, 9)."""
+    return shared_ranks(truth.transpose(1, 0, 2), QUANTILES, value.transpose(1, 0, 3, 2))
+
+
+def _usual_limit(task: ForecastSet) -> float:
+    starts = task.history.grid.starts_s
+    import_kw = -task.history.value_kw[0, starts < task.train_end_s]
+    per = DAY_S // task.step_s
+    daily = import_kw[: len(import_kw) // per * per].reshape(-1, per)
+    return float(np.quantile(daily[np.isfinite(daily).all(axis=1)].max(axis=1), _LIMIT_AT))
+
+
+def _reliability(said: Floats, happened: Floats) -> list[dict[str, float]]:
+    """How often it came true, by what was said."""
+    of = np.clip(np.digitize(said, _BINS) - 1, 0, len(_BINS) - 2)
+    return [
+        {
+            "from": round(float(_BINS[b]), 2),
+            "to": round(float(_BINS[b + 1]), 2),
+            "days": int((of == b).sum()),
+            "said": round(float(said[of == b].mean()), 3),
+            "came": round(float(happened[of == b].mean()), 3),
+        }
+        for b in range(len(_BINS) - 1)
+        if (of == b).any()
+    ]
+
+
+def _together(
+    task: ForecastSet, sums: csr_array, value: Floats, truth: Floats, trial: Trial, seed: int
+) -> dict[str, Any]:
+    groups, middle = sums.shape[0], value[..., 4]
+    moved, total = np.full(middle.shape, np.nan), {True: [], False: []}
+    scored = np.flatnonzero(trial.issues_s >= task.test_start_s)
+    for k in scored:
+        past = _known_before(trial, k, task)
+        error = (truth[:, past] - middle[:, past]).reshape(len(value), -1)
+        spread = value[:, k, :, -1] - value[:, k, :, 0]
+        moved[:, k] = Coherence(sums, error).made_coherent(middle[:, k], spread)
+        shift = (moved[groups:, k] - middle[groups:, k])[..., None]
+        grid = TimeGrid.uniform(int(trial.issues_s[k]), task.step_s, len(task.leads))
+        homes = (value[groups:, k] + shift).transpose(0, 2, 1)
+        today = Forecast(grid, task.history.series, QUANTILES, homes, grid.start_s)
+        ranks = _ranks(truth[groups:, past], value[groups:, past])
+        rng = np.random.default_rng(seed + k)
+        for shared in (True, False):
+            if not shared:
+                ranks = np.stack([rng.permutation(column) for column in ranks.transpose(1, 0, 2)], axis=1)
+            path = joint(today, ranks, _PATHS, seed + int(k)).sum(axis=1)
+            total[shared].append(np.quantile(path, QUANTILES, axis=0).T)
+    known = np.isfinite(truth[:, scored]).all(axis=0)
+    known &= trial.issues_s[scored, None] + (task.leads + 1) * task.step_s <= task.test_end_s
+    error = {
+        name: np.abs(found - truth)[:, scored][:, known].mean(axis=1)
+        for name, found in (("base", middle), ("moved", moved))
+    }
+    added = np.abs(middle[groups:].sum(axis=0) - truth[0])[scored][known].mean()
+    gap = {name: np.abs(sums @ found[groups:, scored].reshape(len(value) - groups, -1)
+                        - found[:groups, scored].reshape(groups, -1)).max()
+           for name, found in (("base", middle), ("moved", moved))}  # fmt: skip
+    shared, alone = (np.stack(total[way])[known] for way in (True, False))
+    came = truth[0, scored][known]
+    return {
+        "total_mae_ratio": round(float(error["moved"][0] / error["base"][0]), 4),
+        "home_mae_ratio": round(float(error["moved"][groups:].mean() / error["base"][groups:].mean()), 4),
+        "bottom_up_mae_ratio": round(float(added / error["base"][0]), 4),
+        "incoherence_kw": {"base": round(float(gap["base"]), 3), "reconciled": float(f"{gap['moved']:.1g}")},
+        "coverage80": round(float(inside(came, shared).mean()), 4),
+        "crps_kw": round(float(crps(came, shared).mean()), 4),
+        "coverage80_alone": round(float(inside(came, alone).mean()), 4),
+        "crps_kw_alone": round(float(crps(came, alone).mean()), 4),
+        "weather": task.weather_kind,
+        "days": len(scored),
+        "seed": seed,
+    }
