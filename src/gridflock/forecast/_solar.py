@@ -9,19 +9,15 @@ from gridflock.forecast._calendar import Ahead, Past, day_weights, ratio, weight
 from gridflock.forecast._residual import ResidualTable, believed, learn
 from gridflock.forecast._season import of_days, persistence
 from gridflock.forecast._sun import Site, clear_sky
+from gridflock.forecast.sun import USUAL_INDEX, clear_power, fit_planes
 
 Floats = NDArray[np.float64]
 
-_CLEAR, _CLOUDY = 0.95, 0.05
-"""Weights of points above and below the fit: the fit is an upper envelope (an expectile)."""
-_ROUNDS = 5
-_PULL, _RIDGE = 0.3, 0.002
-"""How hard the fit is drawn to a horizontal plane: fixed, so it fades, and per sunshine seen."""
 _LEAST_SHARE = 0.005
 """Below this share of capacity the clear-sky index says nothing."""
 _BRIGHT_SHARE = 0.05
 _MOST_INDEX, _MOST_AT_HORIZON = 1.25, 3.0
-_USUAL_INDEX, _WIDEST = 0.7, 0.8
+_WIDEST = 0.8
 _ELEVATIONS = np.array([5.0, 12.0, 30.0])
 _NARROWEST = 0.35
 _FEW_DAYS = 3
@@ -30,8 +26,8 @@ _FEW_DAYS = 3
 def solar(past: Past, ahead: Ahead, site: Site) -> Floats:
     """Quantiles (S, F, Q) in kW of generation series over the pieces ahead."""
     sky = _sky_of_past(past, site)
-    plane = _fit(sky[..., :4], past.value)
-    clear = _clear_power(sky[..., :4], plane)
+    plane = fit_planes(sky[..., :4].reshape(-1, 4), past.value.reshape(len(past.value), -1))
+    clear = clear_power(sky[..., :4], plane)
     size = clear.max(axis=(1, 2), initial=0.0)
     index = np.where(clear > _LEAST_SHARE * size[:, None, None], past.value, np.nan)
     index = np.clip(ratio(index, clear), 0.0, _ceiling(sky[..., 4]))
@@ -54,7 +50,7 @@ def solar(past: Past, ahead: Ahead, site: Site) -> Floats:
     narrowed = np.maximum(np.sqrt(1.0 - held**2), _NARROWEST)[:, :, None]
     highest = _ceiling(sky_ahead[:, 4])[None, :, None] * _unknown(index)
     quantiles = np.clip(expected[:, :, None] + narrowed * spread.look_up(band, expected), 0.0, highest)
-    power = quantiles * _clear_power(sky_ahead[None, :, :4], plane)[:, 0, :, None]
+    power = quantiles * clear_power(sky_ahead[:, :4], plane)[:, :, None]
     return np.asarray(np.minimum(power, _capacity(past)[:, None, None]))
 
 
@@ -69,52 +65,11 @@ def _sky_of_past(past: Past, site: Site) -> Floats:
     return sky
 
 
-def _fit(sky: Floats, value: Floats) -> Floats:
-    """The plane (S, 4) whose clear-sky power the series reaches on clear days.
-
-    Asymmetric least squares: points below the fit (clouds) weigh little, so it settles near the
-    upper envelope; a ridge draws it to a horizontal plane while history is short.
-    """
-    columns = sky.reshape(-1, 4)
-    lit = np.flatnonzero(columns[:, 3] > 0)
-    columns, power = columns[lit], value.reshape(len(value), -1)[:, lit]
-    known = np.isfinite(power)
-    power = np.where(known, power, 0.0)
-    flat = columns[:, 0] + columns[:, 3]
-    offered = known @ flat**2
-    mean_size = ratio(power @ flat, offered)
-    heard = np.isfinite(mean_size)
-    unheard = np.median(mean_size[heard]) if heard.any() else 1.0
-    # What was seen is taken to have been under usual clouds until clear days tell better.
-    size = np.maximum(np.where(heard, mean_size, unheard), 0.0) / _USUAL_INDEX
-    start = size[:, None] * np.array([1.0, 0.0, 0.0, 1.0])
-    squares = (columns[:, :, None] * columns[:, None, :]).reshape(len(columns), 16)
-    pull = np.eye(4) * (_PULL + _RIDGE * offered)[:, None, None]
-    plane: Floats = start
-    for _ in range(_ROUNDS):
-        weight = known * np.where(power > plane @ columns.T, _CLEAR, _CLOUDY)
-        normal = (weight @ squares).reshape(-1, 4, 4) + pull
-        right = (weight * power) @ columns + (pull @ start[:, :, None])[:, :, 0]
-        plane = np.linalg.solve(normal, right[:, :, None])[:, :, 0]
-    return plane
-
-
-def _clear_power(sky: Floats, plane: Floats) -> Floats:
-    """Clear-sky kW (S, D, N) of planes (S, 4); 0 at night.
-
-    With the sun behind the plane the beam adds nothing; a trace of the diffuse light always does.
-    """
-    columns = sky.reshape(-1, 4)
-    beam = np.maximum(plane[:, :3] @ columns[:, :3].T, 0.0)
-    diffuse = np.maximum(plane[:, 3:], 0.1 * np.abs(plane[:, :1])) * columns[:, 3]
-    return (beam + diffuse).reshape(len(plane), *sky.shape[:2])
-
-
 def _mean_index(index: Floats) -> Floats:
     """Mean clear-sky index (S,), drawn to the usual one while little is known."""
     known = np.isfinite(index)
     total = np.where(known, index, 0.0).sum(axis=(1, 2))
-    mean: Floats = (total + 10.0 * _USUAL_INDEX) / (known.sum(axis=(1, 2)) + 10.0)
+    mean: Floats = (total + 10.0 * USUAL_INDEX) / (known.sum(axis=(1, 2)) + 10.0)
     return mean
 
 
