@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from gridflock.forecast.learned._habits import habits
 from gridflock.forecast.learned._holidays import rest
 from gridflock.forecast.learned._view import Floats, View, mean_known
 from gridflock.units import DAY_S, HOUR_S
@@ -45,7 +46,7 @@ def columns_of(
 
 
 def clock(view: View, scale: Floats) -> Columns:
-    """Local hour, weekday (0 Monday), day type (0 workday, 1 Saturday, 2 Sunday or holiday), lead in hours."""
+    """Local hour, weekday (0 Monday), day type (0 workday, 1 Saturday, 2 Sunday or holiday), lead."""
     del scale
     local = view.local_of(view.target)
     day = local // DAY_S
@@ -197,6 +198,7 @@ BLOCKS: dict[str, Block] = {
     "lags": lags,
     "around": around,
     "level": level,
+    "habits": habits,
     "recent": recent,
     "thermal": thermal,
     "sky": sky,

@@ -14,6 +14,8 @@ Floats = NDArray[np.float64]
 
 _EPOCH = date(1970, 1, 1)
 _MON, _THU, _SAT, _SUN = 0, 3, 5, 6
+_EVE, _LAST = 24, 31
+"""Of December."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,16 +42,19 @@ _RULES = {
         ((1, 1), (12, 25), (12, 26)), (-2, 1), ((5, 1, _MON), (5, -1, _MON), (8, -1, _MON)), "after"
     ),
     "US": _Rules(
-        ((1, 1), (7, 4), (11, 11), (12, 25)),
+        ((1, 1), (7, 4), (12, 25)),
         (),
-        ((1, 3, _MON), (2, 3, _MON), (5, -1, _MON), (9, 1, _MON), (10, 2, _MON), (11, 4, _THU)),
+        ((1, 3, _MON), (2, 3, _MON), (5, -1, _MON), (9, 1, _MON), (11, 4, _THU)),
         "near",
     ),
     "DE": _Rules(_GERMANY, (-2, 1, 39, 50)),
     "DE-NI": _Rules((*_GERMANY, (10, 31)), (-2, 1, 39, 50)),
     "NL": _Rules(((1, 1), (4, 27), (12, 25), (12, 26)), (-2, 0, 1, 39, 49, 50)),
 }
-"""National holidays (and of parts of a country where data need them) of the decade around 2020."""
+"""National holidays (and of parts of a country where data need them) of the decade around 2020.
+
+Only those on which most places of work rest: in the United States neither Columbus Day nor Veterans Day.
+"""
 
 COUNTRIES = tuple(_RULES)
 """Codes with holidays; a part of a country that is not among them takes the whole's."""
@@ -63,8 +68,8 @@ def rest(country: str, days: Days) -> tuple[Floats, Floats]:
         days: (N,) local day numbers since 1970.
 
     Returns:
-        (N,) 1 on a holiday; (N,) 1 on a workday between a holiday and a weekend, a half on each day next to
-        a holiday and from 24 to 31 December.
+        (N,) 1 on a holiday; (N,) 1 on a workday between a holiday and a weekend, on 24 and on 31 December,
+        three quarters between these, a half on each other day next to a holiday.
     """
     unique, where = np.unique(days, return_inverse=True)
     found = np.array([_day(country, int(day)) for day in unique], dtype=np.float64).reshape(-1, 2)
@@ -81,8 +86,9 @@ def _day(country: str, number: int) -> tuple[float, float]:
     weekend = {"before": (day - one).weekday() == _SUN, "after": (day + one).weekday() == _SAT}
     if (before and weekend["after"]) or (after and weekend["before"]):
         return 0.0, 1.0
-    year_end = bool(_rules(country)) and day.month == 12 and day.day >= 24
-    return 0.0, 0.5 if before or after or year_end else 0.0
+    if _rules(country) and day.month == 12 and day.day >= _EVE:
+        return 0.0, 1.0 if day.day in (_EVE, _LAST) else 0.75
+    return 0.0, 0.5 if before or after else 0.0
 
 
 def _free(country: str, day: date) -> bool:

@@ -68,7 +68,7 @@ SETTINGS: Mapping[str, Settings] = {
     "home": Settings(mode="three"),
     "meter": Settings(blocks=("clock", "lags", "level"), members=("trees",), mode="table", trees=100),
     "pv": Settings(mode="three"),
-    "ev": Settings(mode="three"),
+    "ev": Settings(("clock", "lags", "level", "habits"), anchor="habit", trees=100, leaves=8, rate=0.06),
     "heat_pump": Settings(mode="three"),
     "substation": Settings(),
     "substation_hour": Settings(blocks=_HOUR),
