@@ -53,8 +53,8 @@ def homes_together(
         sums[1 + g, members] = 1.0
     upper = replace(task, history=_added(task.history, sums))
     begun = time.process_time()
-    low = _tried(task, "home", seed, lambda share: progress and progress(0.5 * share))
-    high = _tried(upper, "homes", seed, lambda share: progress and progress(0.5 + 0.5 * share))
+    low = _tried(task, "home", seed, _part(progress, 0.0))
+    high = _tried(upper, "homes", seed, _part(progress, 0.5))
     spent = time.process_time() - begun
     value = np.concatenate([high.value_kw, low.value_kw]).astype(np.float64)
     truth = np.concatenate([high.truth_kw, low.truth_kw])
@@ -83,7 +83,7 @@ def feeder_overload(
     value = trial.value_kw[:, :, :steps].astype(np.float64)
     truth = trial.truth_kw[:, :, :steps]
     chance, came = [], []
-    for k in np.flatnonzero(trial.issues_s >= task.test_start_s):
+    for k in np.flatnonzero(trial.issues_s >= task.test_start_s).tolist():
         whole = np.isfinite(truth[0, k]).all()
         past = _known_before(trial, k, task)
         if not whole or trial.issues_s[k] + DAY_S > task.test_end_s:
@@ -120,6 +120,16 @@ def _tried(task: ForecastSet, settings: str, seed: int, progress: Progress | Non
         task.history, task.weather, task.site, issues, task.leads, SETTINGS[settings], first,
         seed=seed, progress=progress,
     )  # fmt: skip
+
+
+def _part(progress: Progress | None, done: float) -> Progress:
+    """One of two halves of a work, for who asked to be told."""
+
+    def tell(share: float) -> None:
+        if progress is not None:
+            progress(done + 0.5 * share)
+
+    return tell
 
 
 def _added(history: History, sums: Floats) -> History:
@@ -167,46 +177,60 @@ def _together(
     task: ForecastSet, sums: csr_array, value: Floats, truth: Floats, trial: Trial, seed: int
 ) -> dict[str, Any]:
     groups, middle = sums.shape[0], value[..., 4]
-    moved, total = np.full(middle.shape, np.nan), {True: [], False: []}
     scored = np.flatnonzero(trial.issues_s >= task.test_start_s)
-    for k in scored:
-        past = _known_before(trial, k, task)
-        error = (truth[:, past] - middle[:, past]).reshape(len(value), -1)
-        spread = value[:, k, :, -1] - value[:, k, :, 0]
-        moved[:, k] = Coherence(sums, error).made_coherent(middle[:, k], spread)
-        shift = (moved[groups:, k] - middle[groups:, k])[..., None]
-        grid = TimeGrid.uniform(int(trial.issues_s[k]), task.step_s, len(task.leads))
-        homes = (value[groups:, k] + shift).transpose(0, 2, 1)
-        today = Forecast(grid, task.history.series, QUANTILES, homes, grid.start_s)
-        ranks = _ranks(truth[groups:, past], value[groups:, past])
-        rng = np.random.default_rng(seed + k)
-        for shared in (True, False):
-            if not shared:
-                ranks = np.stack([rng.permutation(column) for column in ranks.transpose(1, 0, 2)], axis=1)
-            path = joint(today, ranks, _PATHS, seed + int(k)).sum(axis=1)
-            total[shared].append(np.quantile(path, QUANTILES, axis=0).T)
+    moved, shared, alone = _reconciled(task, sums, value, truth, trial, seed)
     known = np.isfinite(truth[:, scored]).all(axis=0)
     known &= trial.issues_s[scored, None] + (task.leads + 1) * task.step_s <= task.test_end_s
-    error = {
-        name: np.abs(found - truth)[:, scored][:, known].mean(axis=1)
-        for name, found in (("base", middle), ("moved", moved))
-    }
-    added = np.abs(middle[groups:].sum(axis=0) - truth[0])[scored][known].mean()
-    gap = {name: np.abs(sums @ found[groups:, scored].reshape(len(value) - groups, -1)
-                        - found[:groups, scored].reshape(groups, -1)).max()
-           for name, found in (("base", middle), ("moved", moved))}  # fmt: skip
-    shared, alone = (np.stack(total[way])[known] for way in (True, False))
+    base_kw = np.abs(middle - truth)[:, scored][:, known].mean(axis=1)
+    moved_kw = np.abs(moved - truth[:, scored])[:, known].mean(axis=1)
+    added_kw = np.abs(middle[groups:].sum(axis=0) - truth[0])[scored][known].mean()
     came = truth[0, scored][known]
     return {
-        "total_mae_ratio": round(float(error["moved"][0] / error["base"][0]), 4),
-        "home_mae_ratio": round(float(error["moved"][groups:].mean() / error["base"][groups:].mean()), 4),
-        "bottom_up_mae_ratio": round(float(added / error["base"][0]), 4),
-        "incoherence_kw": {"base": round(float(gap["base"]), 3), "reconciled": float(f"{gap['moved']:.1g}")},
-        "coverage80": round(float(inside(came, shared).mean()), 4),
-        "crps_kw": round(float(crps(came, shared).mean()), 4),
-        "coverage80_alone": round(float(inside(came, alone).mean()), 4),
-        "crps_kw_alone": round(float(crps(came, alone).mean()), 4),
+        "total_mae_ratio": round(float(moved_kw[0] / base_kw[0]), 4),
+        "home_mae_ratio": round(float(moved_kw[groups:].mean() / base_kw[groups:].mean()), 4),
+        "bottom_up_mae_ratio": round(float(added_kw / base_kw[0]), 4),
+        "incoherence_base_kw": round(_gap(sums, middle[:, scored]), 3),
+        "incoherence_kw": float(f"{_gap(sums, moved):.1g}"),
+        "coverage80": round(float(inside(came, shared[known]).mean()), 4),
+        "crps_kw": round(float(crps(came, shared[known]).mean()), 4),
+        "coverage80_alone": round(float(inside(came, alone[known]).mean()), 4),
+        "crps_kw_alone": round(float(crps(came, alone[known]).mean()), 4),
         "weather": task.weather_kind,
         "days": len(scored),
         "seed": seed,
     }
+
+
+def _reconciled(
+    task: ForecastSet, sums: csr_array, value: Floats, truth: Floats, trial: Trial, seed: int
+) -> tuple[Floats, Floats, Floats]:
+    """Medians (N, I, L) that add up; quantiles (I, L, 9) of the total with errors shared, and alone."""
+    groups, middle = sums.shape[0], value[..., 4]
+    moved, together, apart = [], [], []
+    for k in np.flatnonzero(trial.issues_s >= task.test_start_s).tolist():
+        past = _known_before(trial, k, task)
+        error = (truth[:, past] - middle[:, past]).reshape(len(value), -1)
+        spread = value[:, k, :, -1] - value[:, k, :, 0]
+        found = Coherence(sums, error).made_coherent(middle[:, k], spread)
+        moved.append(found)
+        homes = value[groups:, k] + (found - middle[:, k])[groups:, :, None]
+        grid = TimeGrid.uniform(int(trial.issues_s[k]), task.step_s, len(task.leads))
+        today = Forecast(grid, task.history.series, QUANTILES, homes.transpose(0, 2, 1), grid.start_s)
+        ranks = _ranks(truth[groups:, past], value[groups:, past])
+        together.append(_total(today, ranks, seed + k))
+        rng = np.random.default_rng(seed + k)
+        own = np.stack([rng.permutation(column) for column in ranks.transpose(1, 0, 2)], axis=1)
+        apart.append(_total(today, own, seed + k))
+    return np.stack(moved, axis=1), np.stack(together), np.stack(apart)
+
+
+def _gap(sums: csr_array, found: Floats) -> float:
+    """Largest difference between a group's forecast and the sum of its members', kW."""
+    flat = found.reshape(len(found), -1)
+    return float(np.abs(sums @ flat[sums.shape[0] :] - flat[: sums.shape[0]]).max())
+
+
+def _total(today: Forecast, ranks: Floats, seed: int) -> Floats:
+    """Quantiles (L, 9) of the sum of joint paths."""
+    path = joint(today, ranks, _PATHS, seed).sum(axis=1)
+    return np.asarray(np.quantile(path, QUANTILES, axis=0).T, dtype=np.float64)
