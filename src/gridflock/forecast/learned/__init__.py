@@ -16,13 +16,28 @@ file of its own, and one line in ``BLOCKS``; it reads the past by ``view.value(s
 ``view.days_back(days)`` and ``view.mean_before(steps)``, the weather by ``view.weather(name, steps)`` and
 ``view.weather_mean(name, steps, hours)``, and nothing else. The columns "hour" and "day_type" of the block
 ``clock`` are what the ridge divides the day by. A class may have a size and bounds of its own
-(``_bounds.py``): a roof is measured by its capacity and is exactly 0 at night. ``backtest`` tries a setting; what it is tried on ends with
-the training span.
+(``_bounds.py``): a roof is measured by its capacity and is exactly 0 at night. ``backtest`` tries a
+setting; what it is tried on ends with the training span. ``train`` makes a ``Trained`` that is asked at any
+later moment (``Trained.forecast``) and kept as bytes (``to_bytes``, ``from_bytes``).
 """
 
 from gridflock.forecast.learned._blocks import BLOCKS
+from gridflock.forecast.learned._bytes import NotTrained, from_bytes, to_bytes
 from gridflock.forecast.learned._rolling import Trial, backtest
 from gridflock.forecast.learned._settings import SETTINGS, Settings
+from gridflock.forecast.learned._trained import Trained, train
 from gridflock.forecast.learned._view import View
 
-__all__ = ["BLOCKS", "SETTINGS", "Settings", "Trial", "View", "backtest"]
+__all__ = [
+    "BLOCKS",
+    "SETTINGS",
+    "NotTrained",
+    "Settings",
+    "Trained",
+    "Trial",
+    "View",
+    "backtest",
+    "from_bytes",
+    "to_bytes",
+    "train",
+]

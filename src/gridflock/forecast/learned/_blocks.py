@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from gridflock.forecast.learned._habits import habits
 from gridflock.forecast.learned._holidays import rest
+from gridflock.forecast.learned._sunlight import sun, sun_air, sun_missed, sun_past, sun_sky
 from gridflock.forecast.learned._view import Floats, View, mean_known
 from gridflock.units import DAY_S, HOUR_S
 
@@ -38,7 +39,7 @@ def columns_of(
     """
     found: dict[str, Floats] = {}
     for name in names:
-        found.update(BLOCKS[name](view, scale[:, :, None]))
+        found.update(BLOCKS[name](view, scale))
     matrix = np.empty((*view.shape, len(found)), dtype=np.float32)
     for k, column in enumerate(found.values()):
         matrix[..., k] = column
@@ -202,5 +203,12 @@ BLOCKS: dict[str, Block] = {
     "recent": recent,
     "thermal": thermal,
     "sky": sky,
+    "sun": sun,
+    "sun_past": sun_past,
+    "sun_sky": sun_sky,
+    "sun_air": sun_air,
+    "sun_missed": sun_missed,
 }
 """All blocks by name."""
+OF_WEATHER = ("thermal", "sky", "sun_sky", "sun_air", "sun_missed")
+"""Blocks that say nothing without weather, and are left out then."""

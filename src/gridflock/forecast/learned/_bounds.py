@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from gridflock.forecast.learned._sunlit import sunlit_bound, sunlit_scale
 from gridflock.forecast.learned._view import Floats, View, scale_of
 
 Bound = Callable[[View], tuple[Floats | float, Floats | float]]
 """Lowest and highest value of each cell, kW, each of a shape that broadcasts to (S, I, L)."""
 Scale = Callable[[View], Floats]
-"""Size (S, I) > 0 of each series as known at each moment of issue, kW."""
+"""Size (S, I) > 0 of each series, or (S, I, L) of each cell, as known at each moment of issue, kW."""
 
 
 def drawn(view: View) -> tuple[float, float]:
@@ -18,5 +19,5 @@ def drawn(view: View) -> tuple[float, float]:
     return -float("inf"), 0.0
 
 
-SCALES: dict[str, Scale] = {"mean": scale_of}
-BOUNDS: dict[str, Bound] = {"drawn": drawn}
+SCALES: dict[str, Scale] = {"mean": scale_of, "sunlit": sunlit_scale}
+BOUNDS: dict[str, Bound] = {"drawn": drawn, "sunlit": sunlit_bound}

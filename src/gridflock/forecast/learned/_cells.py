@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gridflock.forecast._sun import Site
 from gridflock.forecast.learned._blend import bins_of
-from gridflock.forecast.learned._blocks import columns_of
+from gridflock.forecast.learned._blocks import OF_WEATHER, columns_of
 from gridflock.forecast.learned._bounds import BOUNDS, SCALES
 from gridflock.forecast.learned._settings import Settings
-from gridflock.forecast.learned._view import Floats, Index, View, view_of
+from gridflock.forecast.learned._sunlit import sunlit_learnt
+from gridflock.forecast.learned._view import Floats, Index, View, view_of, wider_of
+from gridflock.forecast.sun import with_clear_sky
 from gridflock.model import History, Weather
 from gridflock.units import DAY_S, HOUR_S, Seconds
 
 NOT_YET_S = np.iinfo(np.int64).max
+_SIZE_DAYS = 28
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -32,6 +35,7 @@ class Cells:
         learnt_s: (N,) when it was learnt; far in the future where it was not.
         issue_s: (N,).
         scale_kw: (N,).
+        wider: (N,) how much wider than usual a band has to be.
         low_kw: (N,) no quantile is below.
         high_kw: (N,) no quantile is above.
         hour: (N,) local hour of the target.
@@ -47,6 +51,7 @@ class Cells:
     learnt_s: Seconds
     issue_s: Seconds
     scale_kw: Floats
+    wider: Floats
     low_kw: Floats
     high_kw: Floats
     hour: Floats
@@ -62,23 +67,37 @@ def cells_of(
     Raises:
         ValueError: the history's steps are not uniform, or do not divide a day.
     """
+    if weather is not None and settings.sunlit:
+        weather = with_clear_sky(weather, site)
     view = view_of(history, weather, site, issues_s, leads)
     scale = SCALES[settings.scale](view)
+    scale = scale if scale.ndim > 2 else scale[:, :, None]
     names, x = columns_of(view, settings.blocks, scale)
     shape = view.shape
     anchor = np.zeros(len(x))
     if settings.anchor:
         anchor = np.nan_to_num(x[:, names.index(settings.anchor)].astype(np.float64))
     truth, learnt = _came(view)
+    if settings.sunlit:
+        learnt = sunlit_learnt(view, learnt, NOT_YET_S)
+    # Before a day is known a series' size is a guess, and nothing is learnt from it.
+    sized = view.share_before(_SIZE_DAYS * view.per_day) * _SIZE_DAYS >= 1.0
+    learnt = np.where(sized[:, :, None], learnt, NOT_YET_S)
     hour = np.broadcast_to(view.local_of(view.target) % DAY_S / HOUR_S, shape).ravel()
     lead_h = np.broadcast_to((view.leads + 0.5) * view.step_s / HOUR_S, shape).ravel()
-    scale_kw = np.broadcast_to(scale[:, :, None], shape).ravel()
+    scale_kw = np.broadcast_to(scale, shape).ravel()
+    wider = np.broadcast_to(wider_of(view)[:, :, None], shape).ravel()
     issue = np.broadcast_to(view.issues_s[:, None], shape).ravel()
     return Cells(
-        shape, names, x, anchor, truth.ravel() / scale_kw, learnt.ravel(), issue, scale_kw,
+        shape, names, x, anchor, truth.ravel() / scale_kw, learnt.ravel(), issue, scale_kw, wider,
         *_bounds(view, settings), hour,
         bins_of(lead_h, hour), issue // DAY_S,
     )  # fmt: skip
+
+
+def without_weather(settings: Settings) -> Settings:
+    """Settings of a class that has never had any: one that loses it keeps its columns, unknown."""
+    return replace(settings, blocks=tuple(name for name in settings.blocks if name not in OF_WEATHER))
 
 
 def _bounds(view: View, settings: Settings) -> tuple[Floats, Floats]:

@@ -166,7 +166,7 @@ def _mean(value: Floats, weight: Floats) -> Floats:
     known = np.isfinite(value)
     mass = np.einsum("ip,sipn->sin", weight, known.astype(np.float64))
     total = np.einsum("ip,sipn->sin", weight, np.where(known, value, 0.0))
-    return np.divide(total, mass, out=np.full(mass.shape, np.nan), where=mass > 0)
+    return np.asarray(np.divide(total, mass, out=np.full(mass.shape, np.nan), where=mass > 0))
 
 
 def _first(value: Floats, other: Floats) -> Floats:

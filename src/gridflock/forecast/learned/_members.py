@@ -11,6 +11,7 @@ from scipy.special import ndtri
 
 from gridflock.forecast._residual import QUANTILES
 from gridflock.forecast.learned._cells import Cells
+from gridflock.forecast.learned._forest import Forest, fit_forest
 from gridflock.forecast.learned._ridge import Ridge, fit_ridge
 from gridflock.forecast.learned._settings import Settings
 from gridflock.forecast.learned._tables import Table, learn_table
@@ -19,6 +20,9 @@ from gridflock.units import DAY_S
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.int64]
+
+Model = Ridge | Trees | Forest
+"""What a member fits."""
 
 _WIDER = 1.15
 """How much wider errors are than those of the rows a member was fitted on."""
@@ -34,7 +38,7 @@ class Member:
         table: of errors, where the model says one value only.
     """
 
-    model: Ridge | Trees
+    model: Model
     table: Table | None
 
     def quantiles(self, raw: Floats, hour: Floats) -> Floats:
@@ -48,28 +52,32 @@ class Member:
 
 def fit_members(
     cells: Cells, rows: Rows, now_s: int, settings: Settings, seed: int
-) -> tuple[Ridge | Trees, ...]:
+) -> tuple[Model, ...]:
     """Fit each member on rows whose truth is known."""
     rows = thinned(rows, settings.most_rows, seed)
     x, y = cells.x[rows], cells.truth[rows] - cells.anchor[rows]
     age = (now_s - cells.issue_s[rows]) / DAY_S
     weight = 0.5 ** (age / settings.half_life_days) if settings.half_life_days else np.ones(len(rows))
-    found: list[Ridge | Trees] = []
+    if settings.sunlit:
+        weight = weight * cells.scale_kw[rows] / cells.scale_kw[rows].mean()
+    found: list[Model] = []
     for name in settings.members:
         if name == "ridge":
             found.append(fit_ridge(x, y, weight, cells.names, settings.penalty))
+        elif name == "forest":
+            found.append(fit_forest(x, y, weight, settings, seed))
         else:
             found.append(fit_trees(x, y, weight, settings, seed))
     return tuple(found)
 
 
-def said(model: Ridge | Trees, cells: Cells, rows: Rows) -> Floats:
+def said(model: Model, cells: Cells, rows: Rows) -> Floats:
     """What a model says of rows (N, K), anchor added."""
     raw = model.predict(cells.x[rows])
     return np.asarray(raw.reshape(len(rows), -1) + cells.anchor[rows, None])
 
 
-def table_for(model: Ridge | Trees, cells: Cells, past: Rows, before: Floats, fitted: Rows) -> Table | None:
+def table_for(model: Model, cells: Cells, past: Rows, before: Floats, fitted: Rows) -> Table | None:
     """Errors of a model that says one value.
 
     Args:
@@ -79,7 +87,7 @@ def table_for(model: Ridge | Trees, cells: Cells, past: Rows, before: Floats, fi
         before: (len(past),) what they said.
         fitted: rows the model was fitted on, for want of others.
     """
-    if isinstance(model, Trees) and len(model.levels) > 1:
+    if isinstance(model, Forest) or (isinstance(model, Trees) and len(model.levels) > 1):
         return None
     if len(past) < len(QUANTILES) * 20:
         point = said(model, cells, fitted)[:, 0]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from gridflock.forecast._residual import QUANTILES
 from gridflock.forecast._sun import Site
 from gridflock.forecast.learned._blend import Blend, learn_blend
-from gridflock.forecast.learned._cells import Cells, cells_of
+from gridflock.forecast.learned._cells import Cells, cells_of, without_weather
 from gridflock.forecast.learned._members import Member, fit_members, said, table_for
 from gridflock.forecast.learned._settings import Settings
 from gridflock.model import History, Weather
@@ -73,6 +73,7 @@ def backtest(
     Raises:
         ValueError: the history's steps are not uniform, or do not divide a day.
     """
+    settings = settings if weather is not None else without_weather(settings)
     cells = cells_of(history, weather, site, issues_s, leads, settings)
     bounds = _bounds(issues_s, first_s, settings)
     members, fits = roll(cells, bounds, settings, seed, progress)
@@ -86,7 +87,8 @@ def backtest(
 
 def bounded(value: Floats, cells: Cells) -> Floats:
     """Quantiles (N, 9) in kW within what the class allows."""
-    kilowatts = value * cells.scale_kw[:, None]
+    middle = value[:, [len(QUANTILES) // 2]]
+    kilowatts = (middle + (value - middle) * cells.wider[:, None]) * cells.scale_kw[:, None]
     return np.clip(kilowatts, cells.low_kw[:, None], cells.high_kw[:, None]) + 0.0
 
 

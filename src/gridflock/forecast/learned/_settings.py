@@ -33,8 +33,14 @@ class Settings:
         recent_days: how far back weights and recalibration look.
         calm: days of evidence that no correction is worth.
         most_rows: of training; more are drawn from.
+        forest_trees: how many the forest has.
+        forest_leaves: of each, most.
+        forest_least: rows in a leaf of it, least.
+        forest_columns: share of the columns each of its splits sees.
         scale: name of ``SCALES``: what powers are divided by.
         bound: name of ``BOUNDS``: what values never exceed; empty: nothing.
+        sunlit: generation by the sun: the clear sky stands beside the weather, nights and dead days are
+            not learnt from, and rows count by their size, so that misses weigh in kW.
     """
 
     blocks: tuple[str, ...] = ("clock", "lags", "around", "level", "thermal", "sky")
@@ -56,8 +62,13 @@ class Settings:
     recent_days: int = 45
     calm: float = 10.0
     most_rows: int = 400_000
+    forest_trees: int = 150
+    forest_leaves: int = 48
+    forest_least: int = 40
+    forest_columns: float = 0.35
     scale: str = "mean"
     bound: str = ""
+    sunlit: bool = False
 
 
 _HOUR = ("clock", "lags", "level", "recent", "thermal", "sky")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -28,8 +28,8 @@ class Trees:
     """
 
     levels: tuple[float, ...]
-    models: tuple[tuple[str, ...], ...]
-    boosters: tuple[tuple[Any, ...], ...]
+    models: tuple[tuple[str, ...], ...] = field(repr=False)
+    boosters: tuple[tuple[Any, ...], ...] = field(repr=False)
 
     def predict(self, x: Matrix) -> Floats:
         """Quantiles (N, K) of rows (N, F), not sorted."""

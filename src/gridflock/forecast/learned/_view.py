@@ -17,6 +17,8 @@ Floats = NDArray[np.float64]
 Index = NDArray[np.int64]
 
 _SCALE_DAYS = 28
+_WEEK_DAYS = 7
+_MOST_WIDER = 1.5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -91,7 +93,7 @@ class View:
         end = np.clip(self.at - back, 0, self.heard.shape[1])
         begin = np.maximum(self.at - back - steps, 0)
         begin = np.minimum(begin, end)
-        if self.known_s is not None or len(self.at) * steps < self.heard.shape[1]:
+        if self._is_short(steps):
             window = (self.at - back)[:, None] - 1 - np.arange(steps)
             return mean_known(self.value(window))
         known = np.isfinite(self.heard)
@@ -99,6 +101,20 @@ class View:
         count = _running(known.astype(np.float64))
         mass = count[:, end] - count[:, begin]
         return _ratio(total[:, end] - total[:, begin], mass)
+
+    def share_before(self, steps: int) -> Floats:
+        """(S, I) which share of the last steps is known."""
+        if self._is_short(steps):
+            window = self.at[:, None] - 1 - np.arange(steps)
+            return np.asarray(np.isfinite(self.value(window)).mean(axis=-1))
+        end = np.clip(self.at, 0, self.heard.shape[1])
+        begin = np.minimum(np.maximum(self.at - steps, 0), end)
+        count = _running(np.isfinite(self.heard).astype(np.float64))
+        return np.asarray((count[:, end] - count[:, begin]) / steps)
+
+    def _is_short(self, steps: int) -> bool:
+        """Whether windows are read one by one: cells may be late, or there are few windows."""
+        return self.known_s is not None or len(self.at) * steps < self.heard.shape[1]
 
     def weather(self, name: str, steps: Index) -> Floats:
         """(1, I, L') a column at steps (I, L'); NaN where there is no such column or nothing known."""
@@ -190,6 +206,11 @@ def scale_of(view: View) -> Floats:
     positive = np.where(size > 0, size, np.nan)
     others = _median(positive)
     return np.where(np.isfinite(positive), positive, others[None, :])
+
+
+def wider_of(view: View) -> Floats:
+    """(S, I) how much wider than usual a band has to be: 1 where the whole last week was heard."""
+    return np.asarray(1.0 + _MOST_WIDER * (1.0 - view.share_before(_WEEK_DAYS * view.per_day)))
 
 
 def _median(values: Floats) -> Floats:

@@ -1,0 +1,106 @@
+"""A trained model as bytes and back: a header in JSON, then arrays; nothing in it is ever executed."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gridflock.forecast.learned._blend import Blend
+from gridflock.forecast.learned._members import Member
+from gridflock.forecast.learned._ridge import Ridge
+from gridflock.forecast.learned._settings import Settings
+from gridflock.forecast.learned._tables import Table
+from gridflock.forecast.learned._trained import Trained
+from gridflock.forecast.learned._trees import Trees, trees_from
+
+_MAGIC = b"gridflock learned 1\n"
+_LENGTH = 8
+_PARTS = ("middle", "size", "slope", "slot")
+_TYPES = ("<f8", "<i8")
+
+
+class NotTrained(ValueError):  # noqa: N818 - what is wrong with the bytes
+    """These bytes are no trained model of this version."""
+
+
+class _Arrays:
+    """Arrays put one after the other, told apart by their number."""
+
+    def __init__(self) -> None:
+        self.described: list[tuple[str, list[int]]] = []
+        self.parts: list[bytes] = []
+
+    def put(self, array: NDArray[Any]) -> int:
+        kind = _TYPES[1] if array.dtype.kind == "i" else _TYPES[0]
+        self.described.append((kind, list(array.shape)))
+        self.parts.append(np.ascontiguousarray(array, dtype=kind).tobytes())
+        return len(self.parts) - 1
+
+
+def to_bytes(trained: Trained) -> bytes:
+    """All there is to a trained model; the same model gives the same bytes."""
+    arrays = _Arrays()
+    header = {
+        "settings": asdict(trained.settings),
+        "step_s": trained.step_s,
+        "trained_s": trained.trained_s,
+        "leads": arrays.put(trained.leads),
+        "members": [_member(member, arrays) for member in trained.members],
+        "blend": trained.blend and [arrays.put(trained.blend.weight), arrays.put(trained.blend.shift)],
+    }
+    header["arrays"] = arrays.described
+    text = json.dumps(header, sort_keys=True).encode()
+    return b"".join([_MAGIC, len(text).to_bytes(_LENGTH, "little"), text, *arrays.parts])
+
+
+def _member(member: Member, arrays: _Arrays) -> dict[str, Any]:
+    table = member.table and [arrays.put(member.table.border), arrays.put(member.table.error)]
+    model = member.model
+    if isinstance(model, Trees):
+        return {"kind": "trees", "levels": model.levels, "models": model.models, "table": table}
+    held = {name: arrays.put(getattr(model, name)) for name in _PARTS}
+    return {"kind": "ridge", "hour": model.hour, "day_type": model.day_type, **held, "table": table}
+
+
+def from_bytes(data: bytes) -> Trained:
+    """The model that ``to_bytes`` was given.
+
+    Raises:
+        NotTrained: other bytes, cut off or of another version.
+    """
+    if not data.startswith(_MAGIC):
+        raise NotTrained("not a trained model of this version")
+    try:
+        return _read(data[len(_MAGIC) :])
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
+        raise NotTrained(f"a trained model that cannot be read: {error}") from error
+
+
+def _read(data: bytes) -> Trained:
+    end = _LENGTH + int.from_bytes(data[:_LENGTH], "little")
+    header = json.loads(data[_LENGTH:end])
+    arrays, at = [], end
+    for kind, shape in header["arrays"]:
+        count = int(np.prod(shape, dtype=np.int64))
+        if kind not in _TYPES or at + 8 * count > len(data):
+            raise ValueError("cut off")
+        arrays.append(np.frombuffer(data, kind, count, at).reshape(shape).copy())
+        at += 8 * count
+    fields: dict[str, Any] = {
+        k: tuple(v) if isinstance(v, list) else v for k, v in header["settings"].items()
+    }
+    blend = header["blend"] and Blend(*(arrays[k] for k in header["blend"]))
+    members = tuple(_remember(row, arrays) for row in header["members"])
+    leads = arrays[header["leads"]].astype(np.int64)
+    return Trained(Settings(**fields), header["step_s"], leads, members, blend, header["trained_s"])
+
+
+def _remember(row: dict[str, Any], arrays: list[NDArray[Any]]) -> Member:
+    table = row["table"] and Table(*(arrays[k] for k in row["table"]))
+    if row["kind"] == "trees":
+        return Member(trees_from(tuple(row["levels"]), tuple(tuple(group) for group in row["models"])), table)
+    return Member(Ridge(row["hour"], row["day_type"], *(arrays[row[name]] for name in _PARTS)), table)

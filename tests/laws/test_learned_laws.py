@@ -1,0 +1,246 @@
+"""Learned forecasts: no look-ahead, quantiles in order, an answer from any history, the same bytes."""
+
+from functools import lru_cache
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gridflock.forecast import Site, crps, inside, naive
+from gridflock.forecast.learned import (
+    SETTINGS,
+    NotTrained,
+    Settings,
+    backtest,
+    from_bytes,
+    to_bytes,
+    train,
+)
+from gridflock.forecast.learned._holidays import COUNTRIES, easter, rest
+from gridflock.model import History, Weather
+from gridflock.units import DAY_S, HOUR_S, TimeGrid, unix_s
+
+SITE = Site(52.1, 5.3, "Europe/Amsterdam", "NL")
+START_S = unix_s("2026-02-20")
+DAYS = 50
+NOW_S = START_S + 45 * DAY_S + 12 * HOUR_S
+LEADS = np.arange(36)
+SMALL = Settings(blocks=("clock", "lags", "level", "thermal", "sky"), mode="three", trees=12, warm_days=14)
+ISSUES_S = START_S + 12 * HOUR_S + DAY_S * np.arange(DAYS)
+
+
+def world(seed=0, days=DAYS, series=2):
+    """Loads with an evening peak that follow the cold, and the weather."""
+    rng = np.random.default_rng(seed)
+    grid = TimeGrid.uniform(START_S, HOUR_S, 24 * days)
+    hour = np.arange(grid.n)
+    temp = 8 + 5 * np.sin(2 * np.pi * (hour - 9) / 24) + 4 * np.sin(hour / 90)
+    shape = 2 + np.exp(-0.5 * ((hour % 24 - 18) / 2) ** 2) + 0.1 * np.maximum(15 - temp, 0)
+    value = -shape * rng.uniform(1, 5, (series, 1)) * rng.lognormal(0, 0.1, (series, grid.n))
+    names = tuple(f"load_{k}" for k in range(series))
+    columns = {"temp_c": temp, "ghi_w_m2": np.maximum(300 * np.sin(2 * np.pi * (hour - 7) / 24), 0)}
+    return History(grid, names, value), Weather(grid, columns, "issued", grid.starts_s - 48 * HOUR_S)
+
+
+@lru_cache(maxsize=1)
+def _model():
+    return train(*world(), SITE, ISSUES_S, LEADS, SMALL, NOW_S)
+
+
+@pytest.fixture
+def trained():
+    """A small model of that world."""
+    return _model()
+
+
+def scrambled(history, weather, now_s, seed):
+    """The same as known at a moment; whatever was learnt later is another."""
+    rng = np.random.default_rng(seed)
+    late = history.grid.edges_s[1:] > now_s
+    value = history.value_kw.copy()
+    value[:, late] = rng.permuted(value[:, late], axis=1) * rng.uniform(-9, 9)
+    unknown = weather.known_s > now_s
+    columns = {name: np.where(unknown, rng.normal(0, 99), column) for name, column in weather.columns.items()}
+    return History(history.grid, history.series, value, history.known_s), Weather(
+        weather.grid, columns, weather.kind, weather.known_s
+    )
+
+
+@settings(max_examples=8, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), hours=st.integers(-100, 100))
+def test_a_changed_future_changes_no_byte_of_a_forecast(seed, hours):
+    """Values and weather that were learnt after the moment of issue have no way into the answer."""
+    now_s = NOW_S + hours * HOUR_S
+    history, weather = world()
+    first = _model().forecast(history, weather, SITE, now_s)
+    again = _model().forecast(*scrambled(history, weather, now_s, seed), SITE, now_s)
+    assert first.value_kw.tobytes() == again.value_kw.tobytes()
+
+
+def test_a_changed_future_changes_no_byte_of_the_training():
+    """What is learnt at a moment is the same whatever came later."""
+    history, weather = world()
+    first = train(history, weather, SITE, ISSUES_S, LEADS, SMALL, NOW_S)
+    again = train(*scrambled(history, weather, NOW_S, 5), SITE, ISSUES_S, LEADS, SMALL, NOW_S)
+    assert to_bytes(first) == to_bytes(again)
+
+
+def test_a_changed_future_changes_no_byte_of_a_back_test():
+    """The forecasts of a back-test up to a moment are the same whatever came after it."""
+    history, weather = world()
+    first_s = START_S + 35 * DAY_S
+    whole = backtest(history, weather, SITE, ISSUES_S, LEADS, SMALL, first_s)
+    other = backtest(*scrambled(history, weather, NOW_S, 3), SITE, ISSUES_S, LEADS, SMALL, first_s)
+    same = whole.issues_s <= NOW_S
+    assert same.sum() > 5
+    assert whole.value_kw[:, same].tobytes() == other.value_kw[:, same].tobytes()
+    assert whole.value_kw[:, ~same].tobytes() != other.value_kw[:, ~same].tobytes()
+
+
+def test_late_readings_are_not_used_before_they_were_learnt(trained):
+    """Cells of the past that were learnt later than the moment of issue change nothing."""
+    history, weather = world()
+    known_s = np.broadcast_to(history.grid.edges_s[1:], history.value_kw.shape).copy()
+    late = history.grid.starts_s >= NOW_S - 30 * HOUR_S
+    known_s[0, late] = NOW_S + 1
+    told = History(history.grid, history.series, history.value_kw, known_s)
+    value = history.value_kw.copy()
+    value[0, late] *= 7
+    lied = History(history.grid, history.series, value, known_s)
+    never = history.value_kw.copy()
+    never[0, late] = np.nan
+    first = trained.forecast(told, weather, SITE, NOW_S).value_kw
+    assert first.tobytes() == trained.forecast(lied, weather, SITE, NOW_S).value_kw.tobytes()
+    unheard = History(history.grid, history.series, never)
+    assert np.allclose(first, trained.forecast(unheard, weather, SITE, NOW_S).value_kw)
+
+
+def _faulty(history, fault, seed):
+    """A history with a fault in its first series."""
+    rng = np.random.default_rng(seed)
+    value = history.value_kw.copy()
+    if fault == "gap of days":
+        value[0, -10 * 24 :] = np.nan
+    elif fault == "nothing":
+        value[0] = np.nan
+    elif fault == "constant":
+        value[0] = 0.0
+    elif fault == "three points":
+        value[0, : -24 * 6 - 3] = np.nan
+        value[0, -24 * 6 :] = np.nan
+    elif fault == "doubled":
+        value[0, 24:] = value[0, :-24]
+    else:
+        value[0] = np.where(rng.random(value.shape[1]) < 0.5, np.inf, value[0])
+    return History(history.grid, history.series, value)
+
+
+FAULTS = ("gap of days", "nothing", "constant", "three points", "doubled", "infinite")
+
+
+@settings(max_examples=12, deadline=None)
+@given(fault=st.sampled_from(FAULTS), seed=st.integers(0, 99), weatherless=st.booleans())
+def test_quantiles_never_cross_and_are_never_missing(fault, seed, weatherless):
+    """Whatever a history holds, and with or without weather, nine finite quantiles come in order."""
+    history, weather = world()
+    answer = _model().forecast(_faulty(history, fault, seed), None if weatherless else weather, SITE, NOW_S)
+    assert np.isfinite(answer.value_kw).all()
+    assert (np.diff(answer.value_kw, axis=1) >= 0).all()
+    assert answer.value_kw.shape == (2, 9, len(LEADS))
+
+
+@pytest.mark.parametrize("fault", ["gap of days", "three points"])
+def test_less_knowledge_gives_a_wider_band(trained, fault):
+    """A series that was silent for days is forecast with a wider band; the others are as before."""
+    history, weather = world()
+    now_s = int(history.grid.end_s)
+    full = trained.forecast(history, weather, SITE, now_s).value_kw
+    silent = trained.forecast(_faulty(history, fault, 0), weather, SITE, now_s).value_kw
+    width = [(v[0, -1] - v[0, 0]).mean() for v in (full, silent)]
+    assert width[1] > 1.3 * width[0]
+    assert full[1].tobytes() == silent[1].tobytes()
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_training_takes_faulty_histories(fault):
+    """A fault in one series ends neither the training nor the forecasts of all."""
+    history, weather = world()
+    faulty = _faulty(history, fault, 1)
+    model = train(faulty, weather, SITE, ISSUES_S, LEADS, SMALL, NOW_S)
+    answer = model.forecast(faulty, weather, SITE, NOW_S).value_kw
+    assert np.isfinite(answer).all()
+    assert (np.diff(answer, axis=1) >= 0).all()
+
+
+def test_without_anything_to_learn_from_habits_answer():
+    """A series of three points, or none at all, is forecast by the naive member."""
+    history, weather = world()
+    value = np.full_like(history.value_kw[:1], np.nan)
+    value[0, 40:43] = -2.0
+    bare = History(history.grid, history.series[:1], value)
+    model = train(bare, weather, SITE, ISSUES_S, LEADS, SMALL, NOW_S)
+    assert not model.members
+    answer = model.forecast(bare, weather, SITE, NOW_S)
+    assert np.isfinite(answer.value_kw).all()
+    assert answer.grid.n == len(LEADS)
+    assert from_bytes(to_bytes(model)).members == ()
+
+
+def test_the_same_seed_gives_the_same_bytes_and_they_come_back(trained):
+    """Training twice gives the same bytes, and a model read from them answers alike."""
+    history, weather = world()
+    data = to_bytes(trained)
+    assert data == to_bytes(train(history, weather, SITE, ISSUES_S, LEADS, SMALL, NOW_S))
+    again = from_bytes(data)
+    assert to_bytes(again) == data
+    one, two = (model.forecast(history, weather, SITE, NOW_S) for model in (trained, again))
+    assert one.value_kw.tobytes() == two.value_kw.tobytes()
+    assert one.known_at_s == NOW_S
+
+
+@settings(max_examples=30, deadline=None)
+@given(cut=st.integers(0, 10_000), noise=st.binary(max_size=40))
+def test_other_bytes_are_refused(cut, noise):
+    """Bytes cut off, or of something else, are refused by one error."""
+    data = to_bytes(_model())
+    for bad in (data[: min(cut, len(data) - 1)], noise):
+        with pytest.raises(NotTrained):
+            from_bytes(bad)
+
+
+def test_a_band_holds_what_it_promises_on_a_steady_world():
+    """On loads whose noise does not change, four in five truths lie in the 10–90 % band."""
+    history, weather = world(series=4)
+    trial = backtest(history, weather, SITE, ISSUES_S, LEADS, SMALL, START_S + 30 * DAY_S)
+    known = np.isfinite(trial.truth_kw)
+    assert 0.72 < inside(trial.truth_kw, trial.value_kw)[known].mean() < 0.88
+    at = (trial.issues_s - START_S) // HOUR_S
+    end_s = START_S + 30 * DAY_S
+    base = naive(history.value_kw, history.grid.starts_s, "Europe/Amsterdam", at, LEADS, "week", end_s)
+    ours, theirs = (crps(trial.truth_kw, q)[known].mean() for q in (trial.value_kw, base))
+    assert ours < 0.9 * theirs
+
+
+def test_holidays_are_those_of_the_calendar():
+    """Known dates: Easter, moved holidays, bridge days; a country without rules has none."""
+    assert str(easter(2019)) == "2019-04-21"
+    assert set(COUNTRIES) >= {"GB", "US", "DE", "NL"}
+    days = {"GB": "2021-12-28", "US": "2018-11-22", "DE-NI": "2019-10-31", "NL": "2021-04-27"}
+    for country, text in days.items():
+        number = np.array([unix_s(text) // DAY_S])
+        assert rest(country, number)[0] == 1.0
+        assert rest("XX", number)[0] == 0.0
+    bridge = np.array([unix_s("2018-11-23") // DAY_S])
+    assert [float(part[0]) for part in rest("US", bridge)] == [0.0, 1.0]
+
+
+def test_every_class_names_what_there_is():
+    """The settings' table names only blocks and bounds that exist."""
+    from gridflock.forecast.learned._blocks import BLOCKS
+    from gridflock.forecast.learned._bounds import BOUNDS, SCALES
+
+    for setting in SETTINGS.values():
+        assert set(setting.blocks) <= set(BLOCKS)
+        assert setting.scale in SCALES
+        assert not setting.bound or setting.bound in BOUNDS
