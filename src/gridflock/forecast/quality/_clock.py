@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gridflock.forecast.quality._daylight import Daylight, daily_lags, pieces
 from gridflock.forecast.quality._finding import Finding, Kind, Repair, Rule
@@ -111,8 +112,8 @@ def lag_between(track: Track, light: Floats, most_h: float = 12.0) -> tuple[floa
     value, other = track.value, light
     if track.kind is Kind.NET:
         value, other = (
-            beside_habit(value, track.per_day, track.slot),
-            beside_habit(other, track.per_day, track.slot),
+            beside_habit(value, track.habit),
+            beside_habit(other, track.habit),
         )
     most = min(int(most_h * HOUR_S / track.step_s), track.n // 4)
     lags = np.arange(-most, most + 1)
@@ -157,12 +158,12 @@ def shifted(value: Floats, lag: int) -> Floats:
     return found
 
 
-def beside_habit(value: Floats, per_day: int, slot: np.ndarray) -> Floats:
-    """What is left of values (T,) after the mean of their slot of the day."""
+def beside_habit(value: Floats, habit: NDArray[np.int64]) -> Floats:
+    """What is left of values (T,) after the mean of their habit."""
     known = np.isfinite(value)
-    total = np.bincount(slot[known], value[known], minlength=per_day)
-    count = np.maximum(np.bincount(slot[known], minlength=per_day), 1)
-    return np.asarray(value - (total / count)[slot])
+    total = np.bincount(habit[known], value[known], minlength=int(habit.max()) + 1)
+    count = np.maximum(np.bincount(habit[known], minlength=len(total)), 1)
+    return np.asarray(value - (total / count)[habit])
 
 
 def correlation(a: Floats, b: Floats) -> float:

@@ -6,7 +6,7 @@ import numpy as np
 
 from gridflock.forecast.quality._clock import lag_between, shifted
 from gridflock.forecast.quality._finding import Finding, Kind, Repair, Rule
-from gridflock.forecast.quality._track import Floats, Track, joined, quantile, runs
+from gridflock.forecast.quality._track import Floats, Track, begin_of, end_of, joined, quantile, runs
 from gridflock.units import HOUR_S, Mask
 
 _EXPECTED = {Kind.LOAD: -1, Kind.SOLAR: 1, Kind.WIND: 1, Kind.IRRADIANCE: 1}
@@ -51,16 +51,16 @@ def wrong_sign(track: Track) -> list[Finding]:
 
 
 def _wrong_spans(track: Track, cells: Floats, wrong: Mask) -> list[tuple[int, int]]:
-    """Stretches of wrong days, grown at both ends over the steps that are wrong too."""
-    against = track.from_days(np.where(np.isfinite(cells), cells, 0.0))
+    """Stretches of wrong days, with the ends where the steps beside them turn right."""
+    against = -track.from_days(np.where(np.isfinite(cells), cells, 0.0))
     spans = []
     for first, end in runs(wrong):
         a, b = track.step_of_day(first), min(track.step_of_day(end), track.n)
-        low, high = max(a - track.per_day, 0), min(b + track.per_day, track.n)
-        right = np.flatnonzero(against[low:a] > 0)
-        begin = low + (int(right[-1]) + 1 if len(right) else 0)
-        right = np.flatnonzero(against[b:high] > 0)
-        spans.append((begin, b + int(right[0]) if len(right) else high))
+        middle = (a + b) // 2
+        begin = begin_of(against, max(a - track.per_day, 0), min(a + track.per_day, middle))
+        spans.append(
+            (begin, end_of(against, max(b - track.per_day, middle), min(b + track.per_day, track.n)))
+        )
     return joined(spans, 0)
 
 

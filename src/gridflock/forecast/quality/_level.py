@@ -7,13 +7,26 @@ from numpy.typing import NDArray
 
 from gridflock.forecast.quality._daylight import Daylight
 from gridflock.forecast.quality._finding import Finding, Kind, Repair, Rule
-from gridflock.forecast.quality._track import Floats, Track, joined, median, quantile, runs, spread_of, usual
+from gridflock.forecast.quality._track import (
+    Floats,
+    Track,
+    begin_of,
+    beside_usual,
+    end_of,
+    joined,
+    median,
+    quantile,
+    runs,
+    spread_of,
+)
 from gridflock.units import HOUR_S, Mask
 
 _FEWEST_DAYS = 21
 _WINDOW_S = 6 * HOUR_S
-_BEYOND = 3.2
-"""Six-hour deviations beyond so many times their own 98th percentile: heat waves reach 2.8."""
+_BEYOND, _BEYOND_MOST = 2.9, 6.0
+"""Six-hour deviations beyond so many times their own 98th, or 90th, percentile."""
+_ABRUPT = 0.5
+"""Share of the deviation that comes or goes within an hour: all of a switch's, a third of a heat wave's."""
 _BASE_SPREADS = 8.0
 _BASE_SHARE = 0.25
 """Least change of the daily base against the median level."""
@@ -35,11 +48,11 @@ def level_faults(track: Track) -> list[Finding]:
     cells = track.by_day()
     if track.kind not in {Kind.LOAD, Kind.NET} or np.isfinite(cells).any(axis=1).sum() < _FEWEST_DAYS:
         return []
-    beyond = cells - usual(cells)
-    stretches = joined(_far(track, beyond) + _base_steps(track, cells), track.per_day)
+    beyond = beside_usual(cells, track.weekend)
+    stretches = joined(sorted(_far(track, beyond) + _base_steps(track, cells, beyond)), track.per_day)
     scale = max(spread_of(beyond), 1e-12)
     found = []
-    for first, end in sorted(stretches):
+    for first, end in stretches:
         change = float(median(track.from_days(beyond)[first:end]))
         level = float(median(np.abs(track.value[first:end])))
         seen = f"{change:+.4g} against what is usual around then, {abs(change) / scale:.1f} times its spread"
@@ -58,43 +71,58 @@ def _far(track: Track, beyond: Floats) -> list[tuple[int, int]]:
     count = np.convolve(known.astype(np.float64), kernel, "same")
     mean = np.divide(total, count, out=np.full(len(flat), np.nan), where=count >= width / 2)
     size = np.abs(mean)
-    limit = _BEYOND * float(quantile(size, 0.98))
+    limit = min(_BEYOND * float(quantile(size, 0.98)), _BEYOND_MOST * float(quantile(size, 0.9)))
     if not limit > 0:
         return []
-    # A stretch found by its means reaches over all steps that deviate the same way by half as much.
     found = []
     for first, end in runs(np.nan_to_num(size) > limit):
-        sign = np.sign(mean[first])
-        with_it = np.nan_to_num(sign * flat) > limit / 2
-        low, high = max(first - track.per_day, 0), min(end + track.per_day, len(flat))
-        begin, stop = first, end
-        while begin > low and with_it[begin - 1]:
-            begin -= 1
-        while stop < high and with_it[stop]:
-            stop += 1
-        found.append((begin, stop))
+        at = _grown(flat, (first, end), float(np.sign(mean[first])) * limit / 2, track.per_day)
+        if _abrupt(flat, at, float(np.nanmax(size[first:end])), max(1, HOUR_S // track.step_s)):
+            found.append(at)
     return joined(sorted(found), track.per_day)
 
 
-def _base_steps(track: Track, cells: Floats) -> list[tuple[int, int]]:
+def _grown(flat: Floats, at: tuple[int, int], limit: float, most: int) -> tuple[int, int]:
+    """A stretch found by its means, over all steps beside it that deviate the same way by the limit."""
+    with_it = np.nan_to_num(np.sign(limit) * flat) > abs(limit)
+    begin, end = at
+    while begin > max(at[0] - most, 0) and with_it[begin - 1]:
+        begin -= 1
+    while end < min(at[1] + most, len(flat)) and with_it[end]:
+        end += 1
+    while begin < end - 1 and not with_it[begin]:
+        begin += 1
+    while end > begin + 1 and not with_it[end - 1]:
+        end -= 1
+    return begin, end
+
+
+def _abrupt(flat: Floats, at: tuple[int, int], size: float, hour: int) -> bool:
+    """Whether the deviation comes or goes within an hour by much of its size."""
+    around = np.nan_to_num(flat[max(at[0] - hour, 0) : at[1] + hour])
+    return len(around) > hour and bool(np.abs(around[hour:] - around[:-hour]).max() > _ABRUPT * size)
+
+
+def _base_steps(track: Track, cells: Floats, beyond: Floats) -> list[tuple[int, int]]:
     """Days on which the quietest hours lie far from where they usually do, all by the same."""
     base = quantile(cells, 0.9 if float(median(cells.reshape(-1))) < 0 else 0.1, axis=1)[:, None]
-    change = (base - usual(base))[:, 0]
+    change = beside_usual(base, track.weekend)[:, 0]
     level = float(median(np.abs(cells).reshape(-1)))
     limit = max(_BASE_SPREADS * spread_of(change), _BASE_SHARE * level)
     if not limit > 0:
         return []
+    flat = np.nan_to_num(track.from_days(beyond))
     found = []
     for sign in (1, -1):
         for first, end in runs(np.nan_to_num(sign * change) > limit):
             here = change[first:end]
-            inside = first > 0 and end < len(change)
-            if (
-                end - first >= _BASE_DAYS
-                and inside
-                and spread_of(here - median(here)) < _STEADY * abs(float(median(here)))
-            ):
-                found.append((track.step_of_day(first), min(track.step_of_day(end), track.n)))
+            size = abs(float(median(here)))
+            comes_back = first > 0 and end < len(change)
+            if end - first >= _BASE_DAYS and comes_back and spread_of(here - median(here)) < _STEADY * size:
+                a, b, day = track.step_of_day(first), track.step_of_day(end), track.per_day
+                score = sign * flat - size / 2
+                begin = begin_of(score, max(a - day, 0), a + day)
+                found.append((begin, end_of(score, b - day, min(b + day, track.n))))
     return found
 
 

@@ -6,15 +6,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridflock.forecast.quality._finding import Finding, Kind, Repair, Rule
-from gridflock.forecast.quality._track import Floats, Track, joined, median, quantile, runs
+from gridflock.forecast.quality._track import Floats, Track, begin_of, end_of, joined, median, quantile, runs
 from gridflock.units import DAY_S, HOUR_S, Mask
 
 _FEWEST_DAYS = 2
 _LONG_GAP_S = 3 * HOUR_S
-_THOUSAND = (2.6, 3.4)
+_THOUSAND = (2.5, 3.6)
 """Decimal logarithm of a ratio of levels that is a thousand and not a season."""
 _UNIT_STEP = 1.5
 """A single step belongs to the stretch in another unit beyond this logarithm."""
+_DULL = {1: 1.5, -1: 2.2}
+"""A dull day belongs to it, beside days that surely do, beyond this one."""
+_TELLING = 0.1
+"""Share of the usual day's peak below which a step does not tell its unit."""
 _FAR = 5.0
 """So many spreads of 98 in 100 values beyond them is out of all proportion."""
 _LONG_STUCK_S = 8 * HOUR_S
@@ -69,7 +73,7 @@ def unit_jumps(track: Track) -> list[Finding]:
     Safe where the rest is the larger part: which of two halves is right cannot be seen.
     """
     cells = np.abs(track.by_day())
-    level = quantile(cells, 0.75, axis=1)
+    level = quantile(cells, 0.9, axis=1)
     heard = (level > 0) & (np.isfinite(cells).sum(axis=1) >= track.per_day // 2)
     if heard.sum() < _FEWEST_DAYS:
         return []
@@ -81,14 +85,24 @@ def unit_jumps(track: Track) -> list[Finding]:
         odd = heard & (sign * ratio > _THOUSAND[0]) & (sign * ratio < _THOUSAND[1])
         if not odd.any() or (sign < 0 and not _alive(cells, ratio, odd)):
             continue
+        odd = _with_dull(odd, heard & (sign * ratio > _DULL[sign]))
         safe = bool(odd.sum() < _MINORITY * heard.sum())
         factor = 10.0 ** (-3 * sign)
         seen = f"values {'a thousand times' if sign > 0 else 'a thousandth of'} the usual level"
         evidence = {"log10_ratio": float(np.nanmedian(ratio[odd])), "days": odd.sum()}
         found += [
             track.finding(Rule.UNIT, at, seen, evidence, Repair.SCALE, factor, safe=safe)
-            for at in joined(list(runs(_by_step(track, odd, sign))), track.per_day // 2)
+            for at in _by_step(track, odd, sign)
         ]
+    return found
+
+
+def _with_dull(odd: Mask, dull: Mask) -> Mask:
+    """Odd days with the dull ones that hang together with them."""
+    found = odd.copy()
+    for first, end in runs(odd | dull):
+        if odd[first:end].any():
+            found[first:end] = True
     return found
 
 
@@ -98,7 +112,7 @@ def _alive(cells: Floats, ratio: Floats, odd: Mask) -> bool:
     An idle charger, a house left for a week or a panel under snow is low too, but comes down through
     all levels, or stands still.
     """
-    between = (ratio < -1.0) & (ratio > -_THOUSAND[0])
+    between = (ratio < -_UNIT_STEP) & (ratio > -_THOUSAND[0])
     varied = np.array([len(np.unique(row[np.isfinite(row)])) for row in cells])
     return bool(between.sum() <= 0.1 * odd.sum() and np.median(varied[odd]) >= 0.5 * np.median(varied[~odd]))
 
@@ -111,21 +125,24 @@ def _commonest(levels: Floats) -> float:
     return float(np.median(ordered[first : end[first]]))
 
 
-def _by_step(track: Track, odd: Mask, sign: int) -> Mask:
-    """(T,) steps in the other unit: whole odd days, begun and ended where their steps and neighbours say."""
+def _by_step(track: Track, odd: Mask, sign: int) -> list[tuple[int, int]]:
+    """Stretches in the other unit: odd days, begun and ended where the steps turn."""
     cells = np.abs(track.by_day())
     slot = np.nan_to_num(median(np.where(odd[:, None], np.nan, cells), axis=0))
-    floor = max(1e-2 * float(slot.max()), 1e-12)
-    ratio = np.log10(np.maximum(cells, 1e-12) / np.maximum(slot, floor))
-    beside = odd | np.append(odd[1:], False) | np.append(False, odd[:-1])
-    over = track.from_days(np.where(beside[:, None], sign * ratio, 0.0)) > _UNIT_STEP
-    inside = np.zeros(track.n, dtype=bool)
+    floor = _TELLING * slot.max()
+    telling = (cells > 0) & ((slot > floor) | (cells > 2 * slot.max()))
+    ratio = np.log10(np.where(telling, cells, 1.0) / np.where(telling, np.maximum(slot, floor), 1.0))
+    score = track.from_days(np.where(telling, sign * ratio - _UNIT_STEP, 0.0))
+    found = []
     for first, end in runs(odd):
-        low, high = track.step_of_day(first - 1), min(track.step_of_day(end + 1), track.n)
-        steps = low + np.flatnonzero(over[low:high])
-        if len(steps):
-            inside[steps[0] : steps[-1] + 1] = True
-    return inside
+        a, b = track.step_of_day(first), min(track.step_of_day(end), track.n)
+        middle = (a + b) // 2
+        # At dawn and dusk no step tells its unit: what stays a thousandth there is not seen, what would
+        # be made a thousand times as much is.
+        begin = begin_of(score, max(a - track.per_day, 0), min(a + track.per_day, middle), tight=sign < 0)
+        last = min(b + track.per_day, track.n)
+        found.append((begin, end_of(score, max(b - track.per_day, middle), last, tight=sign < 0)))
+    return joined(found, track.per_day // 2)
 
 
 def outliers(track: Track) -> list[Finding]:

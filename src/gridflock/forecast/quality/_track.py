@@ -17,6 +17,7 @@ Floats = NDArray[np.float64]
 _AROUND_DAYS = 57
 """Days around a day that say what is usual; a fault of three weeks is still their minority."""
 _WEEK = 7
+_EPOCH_WEEKDAY = 3
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,6 +52,18 @@ class Track:
     def slot(self) -> NDArray[np.int64]:
         """(T,) step of the UTC day."""
         return (self.start_s // self.step_s + np.arange(self.n)) % self.per_day
+
+    @property
+    def weekend(self) -> Mask:
+        """(D,) Saturdays and Sundays among the UTC days of ``by_day``."""
+        days = self.start_s // DAY_S + np.arange(len(self.by_day()))
+        return np.asarray((days + _EPOCH_WEEKDAY) % _WEEK >= 5)
+
+    @property
+    def habit(self) -> NDArray[np.int64]:
+        """(T,) slot of the day, those of weekends counted after those of workdays."""
+        day = (self.start_s + self.step_s * np.arange(self.n)) // DAY_S
+        return np.asarray(self.slot + self.per_day * ((day + _EPOCH_WEEKDAY) % _WEEK >= 5))
 
     @property
     def known(self) -> Mask:
@@ -139,18 +152,33 @@ def spread_of(values: Floats) -> float:
     return 1.4826 * size if np.isfinite(size) else 0.0
 
 
-def usual(cells: Floats, days: int = _AROUND_DAYS) -> Floats:
-    """What is usual around each day: medians (D, ...) over the days around it, anew each week.
+def usual(cells: Floats, among: Mask, days: int = _AROUND_DAYS) -> Floats:
+    """What is usual around each day: medians (D, ...) of days of one type around it, anew each week.
 
     Args:
         cells: (D, N) values by day.
-        days: how many days around.
+        among: (D,) the days of the type.
+        days: how many days around, of all types.
     """
     found = np.full_like(cells, np.nan)
+    rows = np.flatnonzero(among)
+    around = max(round(days * len(rows) / max(len(cells), 1)), 1)
     for first in range(0, len(cells), _WEEK):
-        low = max(0, min(first - (days - _WEEK) // 2, len(cells) - days))
-        found[first : first + _WEEK] = median(cells[low : low + days], axis=0)
+        middle = int(np.searchsorted(rows, first + _WEEK // 2))
+        low = max(0, min(middle - around // 2, len(rows) - around))
+        found[first : first + _WEEK] = median(cells[rows[low : low + around]], axis=0)
     return found
+
+
+def beside_usual(cells: Floats, weekend: Mask) -> Floats:
+    """(D, N) less what is usual around then on workdays or on weekends, whichever a day is more like.
+
+    A holiday is a Sunday, and no fault.
+    """
+    work, rest = cells - usual(cells, ~weekend), cells - usual(cells, weekend)
+    like_rest = np.nansum(np.abs(rest), axis=1) < np.nansum(np.abs(work), axis=1)
+    like_rest &= np.isfinite(rest).any(axis=1)
+    return np.where((like_rest | ~np.isfinite(work).any(axis=1))[:, None], rest, work)
 
 
 def runs(mask: Mask) -> Iterator[tuple[int, int]]:
@@ -169,3 +197,18 @@ def joined(stretches: list[tuple[int, int]], gap: int) -> list[tuple[int, int]]:
         else:
             found.append((first, end))
     return found
+
+
+def begin_of(inside: Floats, low: int, high: int, *, tight: bool = False) -> int:
+    """The step in ``[low, high]`` from which a stretch holds, by a score negative before it.
+
+    Steps of score 0 at the border belong to the stretch, or not if it is to be tight.
+    """
+    total = np.concatenate([[0.0], np.cumsum(inside[low:high])])
+    return low + (len(total) - 1 - int(total[::-1].argmin()) if tight else int(total.argmin()))
+
+
+def end_of(inside: Floats, low: int, high: int, *, tight: bool = False) -> int:
+    """The step in ``[low, high]`` before which a stretch holds, by a score negative after it."""
+    total = np.concatenate([[0.0], np.cumsum(inside[low:high])])
+    return low + (int(total.argmax()) if tight else len(total) - 1 - int(total[::-1].argmax()))
