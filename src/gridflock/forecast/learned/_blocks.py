@@ -13,7 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridflock.forecast.learned._habits import habits
+from gridflock.forecast.learned._heating import heating
 from gridflock.forecast.learned._holidays import rest
+from gridflock.forecast.learned._stations import air, fade, moves, profiles, usual, wind
 from gridflock.forecast.learned._sunlight import sun, sun_air, sun_missed, sun_past, sun_sky
 from gridflock.forecast.learned._view import Floats, View, mean_known
 from gridflock.units import DAY_S, HOUR_S
@@ -202,7 +204,14 @@ BLOCKS: dict[str, Block] = {
     "habits": habits,
     "recent": recent,
     "thermal": thermal,
+    "heating": heating,
     "sky": sky,
+    "usual": usual,
+    "fade": fade,
+    "moves": moves,
+    "wind": wind,
+    "air": air,
+    "profiles": profiles,
     "sun": sun,
     "sun_past": sun_past,
     "sun_sky": sun_sky,
@@ -210,5 +219,5 @@ BLOCKS: dict[str, Block] = {
     "sun_missed": sun_missed,
 }
 """All blocks by name."""
-OF_WEATHER = ("thermal", "sky", "sun_sky", "sun_air", "sun_missed")
+OF_WEATHER = ("thermal", "sky", "wind", "air", "profiles", "sun_sky", "sun_air", "sun_missed")
 """Blocks that say nothing without weather, and are left out then."""

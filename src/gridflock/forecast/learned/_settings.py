@@ -25,6 +25,8 @@ class Settings:
         columns: share of the columns each tree sees.
         rows: share of the rows each tree sees.
         strict: L2 penalty of the leaves.
+        bold: splits of the trees at thresholds drawn at random (Geurts et al., "Extremely randomized trees",
+            2006): calmer with few rows.
         seeds: trees grown so many times with other draws, averaged.
         penalty: of the ridge, per row.
         half_life_days: age at which a row counts half; 0: all alike.
@@ -37,6 +39,7 @@ class Settings:
         forest_leaves: of each, most.
         forest_least: rows in a leaf of it, least.
         forest_columns: share of the columns each of its splits sees.
+        apart: each series is learnt by itself: for few series that have little in common.
         scale: name of ``SCALES``: what powers are divided by.
         bound: name of ``BOUNDS``: what values never exceed; empty: nothing.
         sunlit: generation by the sun: the clear sky stands beside the weather, nights and dead days are
@@ -54,6 +57,7 @@ class Settings:
     columns: float = 0.7
     rows: float = 0.7
     strict: float = 1.0
+    bold: bool = False
     seeds: int = 1
     penalty: float = 0.01
     half_life_days: float = 0.0
@@ -66,6 +70,7 @@ class Settings:
     forest_leaves: int = 48
     forest_least: int = 40
     forest_columns: float = 0.35
+    apart: bool = False
     scale: str = "mean"
     bound: str = ""
     sunlit: bool = False
@@ -80,8 +85,45 @@ SETTINGS: Mapping[str, Settings] = {
     "meter": Settings(blocks=("clock", "lags", "level"), members=("trees",), mode="table", trees=100),
     "pv": Settings(mode="three"),
     "ev": Settings(("clock", "lags", "level", "habits"), anchor="habit", trees=100, leaves=8, rate=0.06),
-    "heat_pump": Settings(mode="three"),
-    "substation": Settings(),
-    "substation_hour": Settings(blocks=_HOUR),
+    "heat_pump": Settings(
+        ("clock", "lags", "level", "thermal", "heating"),
+        anchor="degree_day",
+        trees=100,
+        leaves=8,
+        rate=0.06,
+        penalty=0.002,
+        refit_days=7,
+        recent_days=60,
+        calm=5.0,
+    ),
+    "substation": Settings(
+        ("clock", "lags", "around", "level", "thermal", "sky", "wind", "air", "profiles", "usual", "fade"),
+        mode="three",
+        anchor="usual",
+        trees=150,
+        bold=True,
+        columns=0.8,
+        rows=0.5,
+        strict=5.0,
+        least=60,
+        penalty=0.5,
+        refit_days=7,
+        warm_days=35,
+        apart=True,
+    ),
+    "substation_hour": Settings(
+        (*_HOUR, "wind", "air", "profiles", "moves"),
+        mode="three",
+        anchor="step_last",
+        trees=150,
+        bold=True,
+        columns=0.6,
+        rows=0.5,
+        strict=5.0,
+        penalty=0.3,
+        refit_days=7,
+        warm_days=35,
+        apart=True,
+    ),
 }
 """Settings by class; ``_hour`` for an hour ahead."""

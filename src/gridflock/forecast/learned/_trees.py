@@ -77,6 +77,7 @@ def _parameters(settings: Settings, rows: int, seed: int) -> dict[str, Any]:
         "bagging_fraction": settings.rows,
         "bagging_freq": 1,
         "lambda_l2": settings.strict,
+        "extra_trees": settings.bold,
         "max_bin": 127,
         "num_threads": 1,
         "deterministic": True,
