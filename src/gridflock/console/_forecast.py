@@ -11,14 +11,13 @@ import typer
 from rich.console import Console
 from rich.progress import Progress, TaskID
 
+from gridflock.console import _forecast_files
 from gridflock.console._screen import AsJson, out, show, stop
 
-app = typer.Typer(help="Forecasts: how good they are on what has been.", no_args_is_help=True)
-
-
-@app.callback()
-def _group() -> None:
-    """Keep the commands below one word."""
+app = typer.Typer(help="Forecasts of measured series, and how good they are.", no_args_is_help=True)
+app.command()(_forecast_files.check)
+app.command()(_forecast_files.run)
+app.command()(_forecast_files.report)
 
 
 @app.command()
