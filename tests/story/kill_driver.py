@@ -1,8 +1,12 @@
 """A life that can be killed: ticks, proposes, and tells what it was acknowledged (not a test).
 
 The devices' side keeps its own book: every order id that reaches the wire is appended to a file
-before anything else happens, so that what was sent can be compared with what was recorded. With two more
-arguments, a life dies by itself in its so many-th sending: ``before`` the wire has it, or ``after``.
+before anything else happens, so that what was sent can be compared with what was recorded.
+
+A nursery: each line on standard input, ``folder point left``, is a life in a process of its own, forked
+from one that has imported everything. It tells its pid and what happens to it; once it is dead, the nursery
+tells how. With a point other than ``-`` it dies by itself in its so many-th sending: ``before`` the wire has
+it, or ``after``.
 """
 
 import os
@@ -51,7 +55,18 @@ def main(folder: Path) -> None:
         derms.clock.sleep_until(moment.now_s + 60)
 
 
+def nursery() -> None:
+    """One life after the other, until there is no more to read."""
+    for line in sys.stdin:
+        folder, point, left = line.split()
+        pid = os.fork()
+        if not pid:
+            Wired.point, Wired.left = point, int(left)
+            print("pid", os.getpid(), flush=True)
+            main(Path(folder))
+            os._exit(0)
+        print("dead", os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
+
+
 if __name__ == "__main__":
-    if len(sys.argv) > 2:
-        Wired.point, Wired.left = sys.argv[2], int(sys.argv[3])
-    main(Path(sys.argv[1]))
+    nursery()

@@ -1,5 +1,6 @@
 """The story of a process that dies: nothing acknowledged is lost, nothing is sent twice."""
 
+import os
 import random
 import signal
 import subprocess
@@ -16,28 +17,46 @@ from gridflock.runtime import Settings, replay
 
 KILLS = 20
 DRIVER = Path(__file__).with_name("kill_driver.py")
+DEAD = f"dead {-signal.SIGKILL}\n"
 
 
-def _life(folder: Path, seconds: float, *, settled: bool) -> tuple[list[str], list[str]]:
-    """Start a life, kill it ``seconds`` after it is ready or has ticked; acknowledgements and ticks."""
+@pytest.fixture(scope="module")
+def nursery():
+    """A process that gives birth to lives."""
     with subprocess.Popen(
-        [sys.executable, str(DRIVER), str(folder)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, str(DRIVER)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
     ) as process:
-        assert process.stdout is not None
-        first = process.stdout.readline()
-        assert first.strip() == "ready", process.communicate()[1]
-        early: list[str] = []
-        while settled and not (early and early[-1].startswith("tick")):
-            early.append(process.stdout.readline())
-        time.sleep(seconds)
-        process.send_signal(signal.SIGKILL)
-        lines = [line.rstrip() for line in early] + process.stdout.read().splitlines()
+        yield process
+        assert process.stdin is not None
+        process.stdin.close()
+
+
+def _life(nursery, folder: Path, seconds: float, *, settled: bool) -> tuple[list[str], list[str]]:
+    """Start a life, kill it ``seconds`` after it is ready or has ticked; acknowledgements and ticks."""
+    nursery.stdin.write(f"{folder} - 0\n")
+    lines = [nursery.stdout.readline(), nursery.stdout.readline()]
+    assert lines[1].strip() == "ready", lines
+    while settled and not lines[-1].startswith("tick"):
+        lines.append(nursery.stdout.readline())
+    time.sleep(seconds)
+    os.kill(int(lines[0].split()[1]), signal.SIGKILL)
+    lines += _to_its_end(nursery)
     acknowledged = [line.split()[1] for line in lines if line.startswith("ack") and len(line.split()) == 3]
     return acknowledged, [line for line in lines if line.startswith("tick")]
 
 
+def _to_its_end(nursery) -> list[str]:
+    """What a life said until it was killed."""
+    lines = []
+    while not (line := nursery.stdout.readline()).startswith("dead"):
+        assert line, "the nursery is gone"
+        lines.append(line)
+    assert line == DEAD
+    return lines
+
+
 @pytest.mark.timeout(600)
-def test_twenty_deaths_lose_nothing_and_repeat_nothing(tmp_path):
+def test_twenty_deaths_lose_nothing_and_repeat_nothing(tmp_path, nursery):
     """After SIGKILL at 20 random moments nothing acknowledged is lost and nothing is sent twice.
 
     The chain verifies, every acknowledged proposal is in the ledger, every order on the wire was
@@ -48,7 +67,7 @@ def test_twenty_deaths_lose_nothing_and_repeat_nothing(tmp_path):
     acknowledged: list[str] = []
     for k in range(KILLS):
         # Every other death comes after the first tick, which plans and takes longest.
-        acked, _ = _life(folder, draw.uniform(0.05, 1.2), settled=bool(k % 2))
+        acked, _ = _life(nursery, folder, draw.uniform(0.05, 1.2), settled=bool(k % 2))
         acknowledged += acked
         record = open_record(folder, read_only=True)
         verdict = record.verify()
@@ -71,7 +90,7 @@ def test_twenty_deaths_lose_nothing_and_repeat_nothing(tmp_path):
 
 
 @pytest.mark.timeout(600)
-def test_a_death_between_record_and_wire_sends_nothing_twice(tmp_path):
+def test_a_death_between_record_and_wire_sends_nothing_twice(tmp_path, nursery):
     """Killed in a sending, before the wire has it or after: what was recorded goes out once at most.
 
     Orders that were recorded are never made again: ids rise, the first tick of a life repeats nothing of what
@@ -80,10 +99,8 @@ def test_a_death_between_record_and_wire_sends_nothing_twice(tmp_path):
     """
     folder, deaths = tmp_path / "life", []
     for point, left in (("before", 3), ("after", 2), ("before", 1)):
-        done = subprocess.run(
-            [sys.executable, str(DRIVER), str(folder), point, str(left)], capture_output=True, check=False
-        )
-        assert done.returncode == -signal.SIGKILL, done.stderr.decode()
+        nursery.stdin.write(f"{folder} {point} {left}\n")
+        _to_its_end(nursery)
         record = open_record(folder, read_only=True)
         assert record.verify().ok
         ticks = list(record.entries(0, {"tick"}))
