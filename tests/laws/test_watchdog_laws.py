@@ -1,14 +1,21 @@
 """Laws of feedback's watchdog: wrong signs are caught, and regulators that act are not taken for them."""
 
+import importlib.util
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gridflock.dispatch.feedback import Mode, Quantity, Sight, effects
+from gridflock.dispatch.feedback import Mode, Quantity, Sight, Standing, correct, effects
 from gridflock.dispatch.feedback._level import Levels
 from gridflock.dispatch.feedback._watch import Trust, Watch, answers, judged
+
+_SPEC = importlib.util.spec_from_file_location("feedback_world", Path(__file__).parent / "feedback_world.py")
+world_of = importlib.util.module_from_spec(_SPEC)
+_SPEC.loader.exec_module(world_of)
 
 SEEDS = st.integers(0, 10_000)
 STEP_PU, ZONES, PER_ZONE = 0.00625, 3, 40
@@ -80,6 +87,22 @@ def test_a_flipped_sign_is_caught_in_as_many_ticks_as_without_regulators(seed):
     acting, mode = _alarms(np.random.default_rng(seed), -1.0, act=True, known=True)
     assert len(acting) == 1
     assert mode is Mode.LOCAL
+
+
+@pytest.mark.parametrize("ordered", [True, False])
+def test_what_changes_without_an_order_is_no_answer(ordered):
+    """Sun that comes and goes with meters' errors tells nothing of signs, unless it is said to be ordered."""
+    rng = np.random.default_rng(5)
+    world = world_of.line(rng, lift=-0.02)
+    world.able = replace(world.able, answers=np.zeros(world.n, dtype=bool))
+    state, asked = world_of.begun(world), 0.0
+    by_order = (np.full(world.n, ordered), np.full(world.n, ordered))
+    for t in range(40):
+        told = world.p_kw * rng.uniform(0.7, 1.0, world.n)
+        doing = Standing(told, rng.normal(0.0, 0.1, world.n), np.full(world.n, t - 0.5), by_order)
+        state = correct(state, world.sight(t), world.wanted, doing, world.able, float(t)).state
+        asked = max(asked, float(state.watch.asked.max()))
+    assert (asked > 1.0) == ordered
 
 
 def test_without_knowing_of_them_regulators_look_like_wrong_answers():

@@ -155,4 +155,6 @@ def _standing(image: Image, response: Response) -> Standing:
     q_known = response.answered & np.isfinite(response.ordered_kvar)
     q_kvar = np.where(q_known, response.ordered_kvar, np.asarray(image.q_kvar, dtype=np.float64))
     since_s = np.where(known, response.asked_s, image.heard_s).astype(np.float64)
-    return Standing(p_kw, q_kvar, np.where(since_s == NEVER_S, image.now_s, since_s))
+    return Standing(
+        p_kw, q_kvar, np.where(since_s == NEVER_S, image.now_s, since_s), by_order=(known, q_known)
+    )

@@ -51,7 +51,9 @@ def correct(
     tuning = tuning or Tuning()
     state = state.fitted(sight)
     doing_p, doing_q = _doing(state, standing, wanted)
-    before = rebased(state.past, _by_itself(state, doing_p, able)) if len(state.past.at_s) else state.past
+    before = state.past
+    if len(before.at_s):
+        before = rebased(before, *_by_itself(state, doing_p, doing_q, standing, able))
     past = heard(before, doing_p, doing_q, standing.since_s, now_s, tuning.memory_s)
     levels, watch = _read(state, sight, past, now_s, tuning)
     level, margin = _ahead(levels, sight, past, now_s, tuning)
@@ -155,14 +157,22 @@ def _doing(state: Feedback, standing: Standing, wanted: Powers) -> tuple[Kw, Kva
     return found[0], found[1]
 
 
-def _by_itself(state: Feedback, doing_p: Kw, able: Able) -> Kw:
-    """(n,) how much each resource has changed without an order: what its bounds pushed or let rise."""
+def _by_itself(
+    state: Feedback, doing_p: Kw, doing_q: Kvar, standing: Standing, able: Able
+) -> tuple[Kw, Kvar]:
+    """(n,) how much each resource has changed without an order, kW and kvar.
+
+    Under an order that is what its bounds pushed or let rise; without one all of it, meters' errors too.
+    """
     old, low, high = state.past.p_kw[-1], state.p_lo_kw, state.p_hi_kw
     pushed = np.clip(old, able.p_lo_kw, np.maximum(able.p_hi_kw, able.p_lo_kw)) - old
     rises = (old >= high) & (doing_p >= able.p_hi_kw) & (able.p_hi_kw > high)
     falls = (old <= low) & (doing_p <= able.p_lo_kw) & (able.p_lo_kw < low)
     grown: Kw = pushed + np.where(rises, able.p_hi_kw - high, 0.0) + np.where(falls, able.p_lo_kw - low, 0.0)
-    return grown
+    if standing.by_order is None:
+        return grown, np.zeros(len(grown))
+    of_p, of_q = standing.by_order
+    return np.where(of_p, grown, doing_p - old), np.where(of_q, 0.0, doing_q - state.past.q_kvar[-1])
 
 
 def _read(state: Feedback, sight: Sight, past: Past, now_s: float, tuning: Tuning) -> tuple[Levels, Watch]:

@@ -98,12 +98,12 @@ class Past:
         return cls(np.zeros(0), np.zeros((0, n)), np.zeros((0, n)))
 
 
-def rebased(past: Past, by_kw: Kw) -> Past:
+def rebased(past: Past, by_kw: Kw, by_kvar: Kvar) -> Past:
     """The past as if each resource had always done so much more: changes that no order made.
 
     What sun and stores do by themselves belongs to what a quantity does by itself, with its slope.
     """
-    return replace(past, p_kw=past.p_kw + by_kw)
+    return replace(past, p_kw=past.p_kw + by_kw, q_kvar=past.q_kvar + by_kvar)
 
 
 def heard(past: Past, p_kw: Kw, q_kvar: Kvar, since_s: Float, now_s: float, memory_s: float) -> Past:

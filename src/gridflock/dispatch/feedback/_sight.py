@@ -195,8 +195,11 @@ class Standing:
         p_kw: (n,) NaN where nothing is known.
         q_kvar: (n,) the same.
         since_s: (n,) since when each does so; what was measured before has not seen it.
+        by_order: (n,) whether its active and its reactive power are what was ordered: what others change is
+            no answer to anybody. None where all that is known was ordered.
     """
 
     p_kw: Kw
     q_kvar: Kvar
     since_s: Float
+    by_order: tuple[Mask, Mask] | None = None
