@@ -77,6 +77,7 @@ class World:
         self.own = (LOW + self.rng.random(N) * (HIGH - LOW)).astype(np.float32).astype(float)
         self.p = self.own.copy()
         self.cmd, self.ends = np.full(N, np.nan), np.zeros(N, dtype=np.int64)
+        self.q, self.q_cmd, self.q_side, self.q_turns = np.zeros(N), np.full(N, np.nan), np.zeros(N), []
         self.base, self.holder = np.full(N, np.nan), np.full(N, -1)
         self.side, self.turns = np.zeros(N), []
         self.proposals = proposals_of(self.rng)
@@ -85,6 +86,7 @@ class World:
         self.now, self.before = NOW_S, None
         self.blind = not self.limits.groups and seed % 2 == 0
         self.seen, self.heard = self.p.copy(), np.full(N, NOW_S, dtype=np.int64)
+        self.q_seen = self.q.copy()
         self.most = np.concatenate(
             [np.full(SEQUENCES * CREDENTIALS, BUDGET_KW), np.zeros(len(self.proposals))]
         )
@@ -100,6 +102,8 @@ class World:
                 rate_kw_s=float(rng.choice([0.5, 2.0, np.inf])),
                 share=float(rng.choice([0.4, 1.0])),
                 moved_kw=float(rng.choice([20.0, np.inf])),
+                step_kvar=float(rng.choice([2.0, 9.0, np.inf])),
+                rate_kvar_s=float(rng.choice([0.3, 2.0, np.inf])),
             )
             for s in range(SEQUENCES)
             for name in PARTS
@@ -117,11 +121,11 @@ class World:
     def image(self):
         """What is measured now; in some worlds many under orders are not heard."""
         told = (self.rng.random(N) < (0.7 if self.blind else 1.1)) | np.isnan(self.cmd)
-        self.seen[told], self.heard[told] = self.p[told], self.now
+        self.seen[told], self.q_seen[told], self.heard[told] = self.p[told], self.q[told], self.now
         none = np.full(N, np.nan, np.float32)
         return Image(
             ids=IDS, columns=PLATES, kind=KIND, family=FAMILY, now_s=self.now, heard_s=self.heard.copy(),
-            p_kw=self.seen.astype(np.float32), q_kvar=none, v_pu=none,
+            p_kw=self.seen.astype(np.float32), q_kvar=self.q_seen.astype(np.float32), v_pu=none,
             p_avail_kw=self.own.astype(np.float32), e_kwh=none, e_target_kwh=none, depart_s=self.heard,
             ready=np.ones(N, np.uint8), locked_s=np.zeros(N),
         )  # fmt: skip
@@ -157,7 +161,18 @@ class World:
         source = np.where(rng.random(len(rows)) < 0.03, -1, FEEDER[rows] * each + who)
         p = self.wanted(tick)[rows]
         p[source < 0] = np.nan
-        q = np.where(source < 0, rng.choice([0.5, np.nan, 99.0], len(rows)), np.nan)
+        side = np.where((tick + rows) % 2 == 0, 1.0, -1.0)
+        ways = [
+            rng.choice([0.5, np.nan, 99.0, np.inf], len(rows)),
+            8.0 * side,
+            rng.uniform(-8.0, 8.0, len(rows)),
+        ]
+        q = np.choose(rng.integers(0, 3, SEQUENCES)[FEEDER[rows]], ways)
+        q = (
+            np.where((source < 0) | (np.isfinite(p) & (rng.random(len(rows)) < 0.5)), q, np.nan)
+            .astype(np.float32)
+            .astype(float)
+        )
         ends = (self.now + rng.choice([1, 30, 300, 900], len(rows))).astype(np.int64)
         if rng.random() < 0.2:
             rows[1] = rows[0]
@@ -208,6 +223,8 @@ class World:
         over = np.flatnonzero(np.isfinite(self.cmd) & (self.ends <= self.now))
         self.let_go(over, moved)
         self.cmd[over], self.p[over] = np.nan, self.own[over]
+        ended = self.ends <= self.now
+        self.q_cmd[ended], self.q[ended] = np.nan, 0.0
         self.people()
         asked = self.asked(tick)
         passed = guard(asked, self.image(), self.limits, self.rules, self.state, ROWS_OF)
@@ -215,6 +232,7 @@ class World:
         self.check_modes(asked, passed)
         self.let_go(passed.revoke, moved)
         self.cmd[passed.revoke], self.p[passed.revoke] = np.nan, self.own[passed.revoke]
+        self.q_cmd[passed.revoke], self.q[passed.revoke] = np.nan, 0.0
         keep = passed.keep
         rows, p = asked.rows[keep], asked.p_kw[keep]
         assert len(np.unique(rows)) == len(rows)
@@ -223,6 +241,7 @@ class World:
         goes = np.where(free, np.where(np.isnan(self.cmd[rows]), self.p[rows], self.own[rows]), p)
         self.check_groups(rows, goes - self.p[rows])
         self.check_turns(rows, p)
+        self.check_reactive(rows, asked.q_kvar[keep])
         self.happen(rows, p, goes, self.account(asked.source[keep]), moved)
         self.ends[rows] = asked.expires_s[keep]
         self.check_accounts(moved)
@@ -298,6 +317,32 @@ class World:
         self.turns.append((self.now, np.bincount(turned, minlength=N)))
         recent = sum(turns for t, turns in self.turns if t > self.now - self.limits.reversal_s)
         assert recent.max() <= self.limits.reversals
+
+    def check_reactive(self, rows, q):
+        """Steps and speeds of reactive power, and how often it turns; then it happens.
+
+        An order without it leaves it to the device, which gives none by itself.
+        """
+        goes = np.nan_to_num(q)
+        kvar = np.where(np.isnan(q) & np.isnan(self.q_cmd[rows]), 0.0, goes - self.q[rows])
+        since_s = 1 if self.before is None else self.now - self.before
+        net = {
+            name: np.bincount(FEEDER[rows[inside]], kvar[inside], SEQUENCES)
+            for name, part in PARTS.items()
+            for inside in [np.isin(rows % MANY, list(part))]
+        }
+        for limit in self.limits.groups:
+            name, s = limit.group[0], int(limit.group[1:])
+            assert abs(net[name][s]) <= min(limit.step_kvar, limit.rate_kvar_s * since_s) + SLACK
+        way = np.where(np.isfinite(self.q_cmd[rows]), goes - self.q_cmd[rows], 0.0)
+        way[np.abs(way) <= 0.05 * 16.0 + 1e-4] = 0.0
+        turned = rows[np.sign(way) * self.q_side[rows] < 0]
+        self.q_side[rows[way != 0]] = np.sign(way[way != 0])
+        self.q_turns.append((self.now, np.bincount(turned, minlength=N)))
+        recent = sum(turns for t, turns in self.q_turns if t > self.now - self.limits.reversal_s)
+        assert recent.max() <= self.limits.reversals
+        self.q[rows] += kvar
+        self.q_cmd[rows] = q
 
     def check_accounts(self, moved):
         """There and back, no account moves more than its budget in any window, whatever happens next."""

@@ -202,7 +202,7 @@ def test_memory_from_a_ledger_is_the_memory_that_was(turns, budget_kw):
         WIDE, budget_kw=budget_kw, groups=(GroupLimit("section/south", moved_kw=300.0),)
     )
     live = told = EMPTY
-    plates = IMAGE.columns["p_min_kw"], IMAGE.columns["p_max_kw"]
+    plates = tuple(IMAGE.columns[name] for name in ("p_min_kw", "p_max_kw", "s_max_kva"))
     now_s = NOW_S
     for turn, (p_kw, wait_s) in enumerate(turns):
         passed = ask(p_kw, live, limits, now_s=now_s, first=1 + K * turn)

@@ -1,9 +1,26 @@
-"""The virtual clock that a rehearsal or a study lives in."""
+"""The virtual clock that a rehearsal or a study lives in, and what a clock knows that nobody sets."""
 
 from __future__ import annotations
 
 import time
 from threading import Event
+from typing import Protocol, runtime_checkable
+
+from gridflock.ports import Clock
+
+
+@runtime_checkable
+class Witness(Protocol):
+    """What a clock that can be set knows beside its reading."""
+
+    def lived_s(self) -> float:
+        """Seconds that have passed since a moment of its own, whatever the clock was set to."""
+        ...
+
+
+def witnessed(clock: Clock) -> float | None:
+    """What has passed as nobody could set it; None where the clock does not know."""
+    return clock.lived_s() if isinstance(clock, Witness) else None
 
 
 class VirtualClock:
@@ -29,6 +46,10 @@ class VirtualClock:
     def now_s(self) -> int:
         """The present moment."""
         return self._now_s
+
+    def lived_s(self) -> float:
+        """Nobody sets it: what it says has passed."""
+        return float(self._now_s)
 
     def sleep_until(self, t_s: int) -> None:
         """Move to ``t_s``; a paced clock that has fallen behind does not wait."""

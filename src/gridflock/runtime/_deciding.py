@@ -184,6 +184,10 @@ class Deciding:
             guarded=standing.guarded.heard(rows, outcomes, now_s),
         )
 
+    def leapt(self, leapt_s: int) -> None:
+        """Take in that the clock was set: what limits by time counts only what was lived."""
+        self.standing = replace(self.standing, guarded=self.standing.guarded.later(leapt_s))
+
     def taken(self, decision: Decision) -> None:
         """Remember a decision: it is recorded, and goes out."""
         self.standing = replace(

@@ -30,7 +30,7 @@ def remembered(
     """
     state = GuardState.empty(len(fleet.ids))
     row = np.array([*(fleet.row_of.get(name, -1) for name in ids), -1], dtype=np.int32)
-    plates = fleet.columns["p_min_kw"], fleet.columns["p_max_kw"]
+    plates = fleet.columns["p_min_kw"], fleet.columns["p_max_kw"], fleet.columns["s_max_kva"]
     first_s = start_s - max(limits.window_s, limits.reversal_s, _LONGEST_S)
     for entry in record.entries(0, {"tick"}):
         if entry.time_s <= first_s or "start_kw" not in entry.columns:

@@ -228,7 +228,8 @@ class Guarding(Authority):
     @property
     def _rules(self) -> Rules:
         """What people have set, without what has ended."""
-        return self._loop.rules.at(self.moment.now_s)
+        now_s = self.moment.now_s  # before the rules: what a tick meanwhile made last longer is not over
+        return self._loop.rules.at(now_s)
 
     def _set(
         self,

@@ -49,6 +49,7 @@ class Heard:
         refused: what was not taken in at all.
         rules: what people have set for the guard.
         directive: the newest of a system above; None before the first, and for who stands alone.
+        leapt_s: how much of the way from the tick before nobody has lived: the clock was set.
     """
 
     now_s: int
@@ -60,6 +61,7 @@ class Heard:
     refused: tuple[Rejected, ...] = ()
     rules: Rules = field(default_factory=Rules)
     directive: Directive | None = None
+    leapt_s: int = 0
 
 
 class Hearing:
@@ -80,7 +82,7 @@ class Hearing:
         many = sum(len(raw.index) for raw in batches)
         quantity = _column([raw.quantity for raw in batches], np.uint8)[:most]
         value = _column([raw.value for raw in batches], np.float64)[:most]
-        value[value == 0.0] = 0.0  # a negative zero is a zero
+        value[value == 0.0], value[np.isnan(value)] = 0.0, np.nan  # one zero, and one way not to know
         known = quantity < _KINDS
         coarse = known & ~_EXACT[np.where(known, quantity, 0)] & np.isfinite(value)
         value[coarse] = _rounded(value[coarse], _LOW[quantity[coarse]], _HIGH[quantity[coarse]])
@@ -164,6 +166,8 @@ def to_entry(heard: Heard, before: Sequence[Proposal], directed: Directive | Non
         head["refused"] = {fault.component: fault.count for fault in heard.refused}
     if heard.rules != Rules():
         head["rules"] = heard.rules.said()
+    if heard.leapt_s:
+        head["leapt_s"] = heard.leapt_s
     if heard.directive is not None:
         head["directive"] = list(heard.directive.order)
         if directed is None or directed.order != heard.directive.order:
@@ -212,6 +216,7 @@ def from_entry(
         tuple(fault for name, many in head.get("refused", {}).items() for fault in _too_many(name, many)),
         Rules.of(head.get("rules", {})),
         _directive_of(entry, directed),
+        int(head.get("leapt_s", 0)),
     )
 
 

@@ -13,6 +13,7 @@ from gridflock.ports import Clock, Field, Record
 from gridflock.runtime import _claims, _show, _show_delivery, _virtual_kept
 from gridflock.runtime._allowed import KIND as DIRECTIVE
 from gridflock.runtime._book import Book
+from gridflock.runtime._clock import witnessed
 from gridflock.runtime._loop import Loop, Moment
 from gridflock.runtime._promises import Promises
 from gridflock.runtime._rules import KIND as GUARD
@@ -102,7 +103,7 @@ class Life:
     def tick(self) -> Moment:
         """Live through one fast tick at the clock's present moment."""
         with self._deciding:
-            moment = self._loop.tick(self._clock.now_s())
+            moment = self._loop.tick(self._clock.now_s(), witnessed(self._clock))
             self._refused += sum(r.count for r in moment.rejected)
             self._trail.append((moment.now_s, moment.head_kw))
             self._peak_kw = max(self._peak_kw, -moment.head_kw)

@@ -16,7 +16,6 @@ from datetime import datetime
 from zoneinfo import ZoneInfo
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gridflock.dispatch import Decision, Response, Rules
 from gridflock.dispatch.feedback import Sight
@@ -38,7 +37,6 @@ from gridflock.model import (
     Entry,
     Envelope,
     Forecast,
-    Json,
     Orders,
     Outcomes,
     Proposal,
@@ -56,13 +54,14 @@ from gridflock.runtime._heard import Heard, Hearing, to_entry
 from gridflock.runtime._known import FLOW, Known
 from gridflock.runtime._past import Past
 from gridflock.runtime._planning import Planned
-from gridflock.runtime._rules import guard_said, trial_entries
+from gridflock.runtime._rules import leap_entry, trial_entries
 from gridflock.runtime._settings import Settings
 from gridflock.runtime._steady import Steady
 from gridflock.runtime._suspect import standing, upright
 from gridflock.runtime._system import PhaseAreas, System
 from gridflock.runtime._way import Way
-from gridflock.units import Kvar, Kw
+from gridflock.runtime._written import feeder_row, resource_rows, tick_entry
+from gridflock.units import NEVER_S, Kw
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -163,8 +162,7 @@ class Loop:
         self.record = record
         self.groups_seq = 0
         """Ledger position of the newest change of groups that the system obeys."""
-        self.rules = Rules()
-        """What people have set for the guard, from the next tick on."""
+        self._rules, self._late = Rules(), (NEVER_S, 0)
         self.directive: Directive | None = None
         """The newest of a system above, from the next tick on."""
         self.keep: Callable[[Known, int], None] | None = None
@@ -209,6 +207,15 @@ class Loop:
         self._way.close()
 
     @property
+    def rules(self) -> Rules:
+        """What people have set for the guard, from the next tick on; leaps of clocks end no kill switch."""
+        return self._rules.late(*self._late)
+
+    @rules.setter
+    def rules(self, rules: Rules) -> None:
+        self._rules = rules
+
+    @property
     def settings(self) -> Settings:
         """Tempos and limits, and how orders are made."""
         return self._settings
@@ -237,13 +244,14 @@ class Loop:
         """Tell of every round of planning from now on."""
         self.deciding.watch(watch)
 
-    def tick(self, clock_s: int) -> Moment:
+    def tick(self, clock_s: int, lived_s: float | None = None) -> Moment:
         """One fast tick, and the slow one where it is due.
 
         Args:
             clock_s: what the clock says; the tick's moment is never before the last one's.
+            lived_s: what has passed by a source that nobody sets; None without one.
         """
-        heard = self._listen(clock_s)
+        heard = self._listen(clock_s, lived_s)
         now_s = heard.now_s
         period = self._settings.plan_s
         begins = self._now_s == 0 or now_s // period > self._now_s // period
@@ -265,11 +273,14 @@ class Loop:
         rejected = (*heard.refused, *turned, *fleet.ingest(readings, now_s))
         outcomes = heard.outcomes
         deciding.answered(outcomes, now_s)
+        deciding.leapt(heard.leapt_s)
         seen = replace(self._see(fleet.image(now_s)), directive=heard.directive)
         still = standing(fleet, seen.image, self.response)
         rejected += still
         before = deciding.standing, self._broken, self._troubles
         entries = [to_entry(heard, self._wishes, self._directed), *deciding.replan(self.system, seen)]
+        if heard.leapt_s:
+            entries.append(leap_entry(heard.rules, heard.leapt_s, now_s))
         sighted, decision = deciding.look(self.system, seen), None
         envelopes = deciding.envelopes(self.system, seen)
         if self._settings.managed:
@@ -284,7 +295,11 @@ class Loop:
         entries += told
         self._tick += 1
         self._owed.append(outcomes)
-        entries.append(self._entry(seen.image, decision, seen.flow, rejected))
+        entries.append(
+            tick_entry(
+                self._tick, seen.image, seen.flow, decision, self._owed, rejected, self.response.next_id
+            )
+        )
         halted = self._store(entries, now_s)
         if halted:
             decision, (deciding.standing, self._broken, self._troubles) = None, before
@@ -419,9 +434,12 @@ class Loop:
 
     # ---- inside a tick ----------------------------------------------------------------------
 
-    def _listen(self, clock_s: int) -> Heard:
+    def _listen(self, clock_s: int, lived_s: float | None) -> Heard:
         """Everything that has arrived, on the fleet's rows."""
-        now_s, astray = self._steady.moment(clock_s, self._now_s)
+        now_s, astray = self._steady.moment(clock_s, self._now_s, lived_s)
+        on, leapt_s = self.rules.at(self._now_s).default, self._steady.leapt_s
+        if on is not None and leapt_s:
+            self._late = on.since_s, on.late_s + leapt_s
         arrived = self._way.listen(now_s)
         readings, many = self._hearing.readings(arrived.readings)
         outcomes, more = self._hearing.outcomes(arrived.outcomes)
@@ -435,6 +453,7 @@ class Loop:
             (*many, *more),
             self.rules,
             self.directive,
+            leapt_s,
         )
 
     def _missed(self, now_s: int) -> tuple[str, ...]:
@@ -512,45 +531,6 @@ class Loop:
         s_kva, room_kvar = self._shares.present(image)
         return voltage_envelopes(system.network, flow, v_pu, self._shares.areas, s_kva, room_kvar, until_s)
 
-    def _entry(
-        self,
-        image: Image,
-        decision: Decision | None,
-        flow: Flow,
-        rejected: Sequence[Rejected],
-    ) -> Entry:
-        """The tick as one chained record of columns."""
-        columns: dict[str, NDArray[np.generic]] = {
-            "outcome_order_id": np.concatenate([o.order_id for o in self._owed]),
-            "outcome_status": np.concatenate([o.status for o in self._owed]),
-            "outcome_p_kw": np.concatenate([np.asarray(o.p_kw, dtype=np.float32) for o in self._owed]),
-        }
-        head: dict[str, Json] = {
-            "tick": self._tick,
-            "head_kw": round(float(flow.head_kva.real.sum()), 3),
-            "refused_readings": sum(r.count for r in rejected),
-            "next_order_id": self.response.next_id,
-        }
-        if decision is not None:
-            orders = decision.orders
-            columns |= {
-                "order_id": orders.order_id,
-                "row": orders.index,
-                "p_kw": orders.p_kw,
-                "q_kvar": _reactive(orders),
-                "expires_s": orders.expires_s,
-                "source": orders.source,
-            }
-            head["sources"] = list(orders.sources)
-            head["next_order_id"] = decision.response.next_id
-            more, said = guard_said(decision)
-            columns |= more
-            head |= said
-            head["shortfall_kw"] = {
-                g.proposal.id: round(g.shortfall_kw, 3) for g in decision.grants if abs(g.shortfall_kw) > 1e-3
-            }
-        return Entry("tick", image.now_s, head, columns)
-
     def _note_peak(self, now_s: int, head_kw: float) -> None:
         """The import peak of the feeder's local day: what the demand charge goes by."""
         day = datetime.fromtimestamp(now_s, self._zone).toordinal()
@@ -563,35 +543,9 @@ class Loop:
         head_kw = float(flow.head_kva.real.sum())
         self._now_s = now_s
         self._note_peak(now_s, head_kw)
-        row = {
-            "t_s": np.array([now_s]),
-            "head_kw": np.array([head_kw]),
-            "head_kvar": np.array([float(flow.head_kva.imag.sum())]),
-            "losses_kw": np.array([flow.losses_kw]),
-            "v_min_pu": np.array([float(np.nanmin(flow.v_pu))]),
-            "v_max_pu": np.array([float(np.nanmax(flow.v_pu))]),
-            "violations": np.array([len(seen.violations.kind)]),
-        }
         # The record keeps its buffer and tries again; losing rows of it must not stop the ticks.
         with contextlib.suppress(RecordFull):
-            self.record.write_history("feeder", row)
+            self.record.write_history("feeder", feeder_row(now_s, flow, len(seen.violations.kind)))
             if now_s - self._imaged_s >= self._settings.plan_s:
                 self._imaged_s = now_s
-                self.record.write_history("resources", _readings_of(image))
-
-
-def _readings_of(image: Image) -> dict[str, NDArray[np.generic]]:
-    """One row per resource, ``row`` as in the ledger's orders; absent values stay absent."""
-    return {
-        "t_s": np.full(image.n, image.now_s),
-        "row": np.arange(image.n),
-        "p_kw": image.p_kw,
-        "q_kvar": image.q_kvar,
-        "v_pu": image.v_pu,
-        "e_kwh": image.e_kwh,
-    }
-
-
-def _reactive(orders: Orders) -> Kvar:
-    """Reactive power of a batch as a column."""
-    return np.full(len(orders.index), np.nan, dtype=np.float32) if orders.q_kvar is None else orders.q_kvar
+                self.record.write_history("resources", resource_rows(image))

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from gridflock.dispatch import Decision
 from gridflock.dispatch.guard import Rules
 from gridflock.model import Entry, Json
+from gridflock.units import iso
 
 KIND = "guard"
 """Kind of every entry that tells of the guard."""
@@ -41,6 +42,16 @@ def guard_said(decision: Decision) -> tuple[dict[str, NDArray[Any]], dict[str, J
     if len(passed.revoke):
         head["revoked"] = len(passed.revoke)
     return {"start_kw": start_kw.astype(np.float32)}, head
+
+
+def leap_entry(rules: Rules, leapt_s: int, now_s: int) -> Entry:
+    """A clock that was set ahead and is believed: what that does not end."""
+    text = f"the clock was set ahead by {leapt_s} s, which count for no limit and no budget"
+    head: dict[str, Json] = {"verb": "leapt", "leapt_s": leapt_s}
+    if rules.default is not None:
+        text += f"; all to default lasts until {iso(rules.default.until_s)}"
+        head["rules"] = rules.said()
+    return Entry(KIND, now_s, head | {"text": text})
 
 
 def trial_entries(trials: Mapping[str, bool], now_s: int) -> list[Entry]:

@@ -76,6 +76,7 @@ class Shadow:
         mine = self._deciding
         before = self._before.expired(now_s), mine.standing.response.expired(now_s)
         mine.answered(self._answers(heard), now_s)
+        mine.leapt(heard.leapt_s)
         self._difference.count(seen, before)
         if self._plans_alike:
             planned = moment.planned if mine.plans else None

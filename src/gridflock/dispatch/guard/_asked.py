@@ -51,6 +51,7 @@ class Moves:
         move_kw: signed change of injection.
         extra_kw: what it adds to its credential's account.
         repeats: whether it repeats the order in force.
+        move_kvar: signed change of reactive injection.
     """
 
     rows: Rows
@@ -58,14 +59,15 @@ class Moves:
     move_kw: Kw
     extra_kw: Kw
     repeats: Mask
+    move_kvar: Kvar
     _key: Codes
 
     @classmethod
-    def of(cls, asked: Asked, kw: Kw, extra_kw: Kw, repeats: Mask) -> Moves:
+    def of(cls, asked: Asked, kw: Kw, extra_kw: Kw, repeats: Mask, kvar: Kvar) -> Moves:
         """From what each candidate is by itself."""
         weight = np.array([*(wish.priority for wish in asked.proposals), _GRID], dtype=np.uint8)
         key = weight[asked.source] + np.where(repeats, np.uint8(0), np.uint8(len(Priority)))
-        return cls(asked.rows, asked.source, kw, extra_kw, repeats, key)
+        return cls(asked.rows, asked.source, kw, extra_kw, repeats, kvar, key)
 
     @cached_property
     def turn(self) -> Places:

@@ -20,7 +20,7 @@ from gridflock.dispatch.guard._state import GuardState
 from gridflock.dispatch.guard._steps import hold_steps
 from gridflock.fleet import Image
 from gridflock.model import Orders
-from gridflock.units import Codes, Kw, Mask, Rows
+from gridflock.units import Codes, Kvar, Kw, Mask, Rows
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -93,7 +93,7 @@ def guard(
     asking = Asking.of(asked.proposals, rules, limits)
     seen = _look(asked, image, limits, state, asking)
     _hold_modes(seen.why, mode[asked.rows], rules.default is not None)
-    moves = Moves.of(asked, seen.move_kw, seen.extra_kw, seen.repeats)
+    moves = Moves.of(asked, seen.move_kw, seen.extra_kw, seen.repeats, seen.move_kvar)
     state, trials = hold_untried(seen.why, moves, asked, image, limits, state)
     hold_unapproved(seen.why, moves, asking, seen.account, limits, state)
     hold_budgets(seen.why, moves, asking, seen.account, image, limits, state)
@@ -107,9 +107,10 @@ def guard(
         order_id=np.arange(asked.next_id, asked.next_id + int(keep.sum()), dtype=np.int64),
         account=seen.account[keep],
         accounts=asking.accounts,
+        q_kvar=np.asarray(asked.q_kvar, dtype=np.float64)[keep],
     )
     revoke, state = state.revoked(rules.default, mode, now_s, asked.next_id)
-    plates = image.columns["p_min_kw"], image.columns["p_max_kw"]
+    plates = image.columns["p_min_kw"], image.columns["p_max_kw"], image.columns["s_max_kva"]
     memory = state.memory.took(sent, plates, now_s, limits, moved)
     state = replace(state, memory=memory, now_s=max(now_s, state.now_s), policy=asked.policy)
     plausible = (seen.why == Held.NOT) | (seen.why > Held.TWICE)
@@ -121,13 +122,14 @@ def guard(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Seen:
-    """What each candidate is by itself; columns of ``_kernels.look``, and its account."""
+    """What each candidate is by itself; columns of ``_kernels.look`` and ``look_kvar``, and its account."""
 
     why: Codes
     move_kw: Kw
     start_kw: Kw
     extra_kw: Kw
     repeats: Mask
+    move_kvar: Kvar
     account: Rows
 
 
@@ -159,7 +161,17 @@ def _look(asked: Asked, image: Image, limits: GuardLimits, state: GuardState, as
         limits.settle_s,
         room_s,
     )
-    seen = _Seen(why, move, start, extra, repeats, account)
+    move_kvar, turns = _kernels.look_kvar(
+        asked.rows,
+        np.asarray(asked.q_kvar, dtype=np.float64),
+        (image.q_kvar, columns["s_max_kva"], image.heard_s),
+        memory.reactive,
+        image.now_s,
+        limits.settle_s,
+        room_s,
+    )
+    why[turns & (why == Held.NOT)] = Held.REVERSAL
+    seen = _Seen(why, move, start, extra, repeats, move_kvar, account)
     if not (np.diff(asked.rows) > 0).all():
         _, first, many = np.unique(asked.rows, return_inverse=True, return_counts=True)
         seen.why[many[first] > 1] = Held.TWICE

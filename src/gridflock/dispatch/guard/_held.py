@@ -43,6 +43,8 @@ class Held(IntEnum):
     """Too many members of one feeder or group at once."""
     STEP = 17
     """Too large a step, or too fast, for a feeder or group."""
+    STEP_KVAR = 18
+    """The same of reactive power."""
 
     @property
     def implausible(self) -> bool:

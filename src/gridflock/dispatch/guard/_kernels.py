@@ -147,6 +147,73 @@ def look(
 
 
 @compiled
+def look_kvar(
+    rows: NDArray[np.int32],
+    q_kvar: NDArray[np.float64],
+    image: Any,  # noqa: ANN401 - a tuple of columns
+    memory: Any,  # noqa: ANN401 - a tuple of columns
+    now_s: int,
+    settle_s: int,
+    turn_room_s: float,
+) -> Any:  # noqa: ANN401 - a tuple of columns
+    """How far every candidate would move reactive power, by the rules of ``look``.
+
+    An order without reactive power leaves it to the device: where one in force asks for some that ends, and
+    the device counts with none.
+
+    Returns:
+        move: float64 (k) signed change of reactive injection, kvar.
+        turns: bool (k) whether it changes direction once too often.
+    """
+    present, s_kva, heard_s = image
+    last_kvar, expires_s, issued_s, turn, turn_s = memory
+    k = len(rows)
+    move, too_often = np.zeros(k), np.zeros(k, np.bool_)
+    for i in range(k):
+        r, q = rows[i], q_kvar[i]
+        in_force = expires_s[r] > now_s
+        last = float(last_kvar[r]) if in_force else np.nan
+        if np.isnan(q):
+            if np.isnan(last):
+                continue
+            q = 0.0
+        now_kvar = float(present[r])
+        if np.isnan(now_kvar):
+            now_kvar = 0.0 if np.isnan(last) else last
+        if not in_force and heard_s[r] < expires_s[r] and abs(q) > abs(q - now_kvar):
+            now_kvar = 0.0
+        unsettled = heard_s[r] < issued_s[r] + settle_s
+        move[i] = q - _start(q, now_kvar, last, unsettled)
+        turns = (q - last) * turn[r] < -_TURN_SHARE * 2.0 * s_kva[r]
+        too_often[i] = turns and now_s < turn_s[r] - turn_room_s
+    return move, too_often
+
+
+@compiled
+def remember_kvar(
+    rows: NDArray[np.int32],
+    q_kvar: NDArray[np.float64],
+    expires_s: Seconds,
+    memory: Any,  # noqa: ANN401 - a tuple of columns, written in place
+    s_kva: NDArray[np.float32],
+    now_s: int,
+    turn_gap_s: float,
+) -> None:
+    """Write the reactive power of orders that go out into the memory; before ``remember`` does the rest."""
+    last_kvar, turn, turn_s = memory
+    for i in range(len(rows)):
+        r, q = rows[i], float(np.float32(q_kvar[i]))
+        last = float(last_kvar[r]) if expires_s[r] > now_s else np.nan
+        goes = 0.0 if np.isnan(q) else q
+        if abs(goes - last) > _TURN_SHARE * 2.0 * s_kva[r]:
+            side = 1 if goes > last else -1
+            if side * turn[r] < 0:
+                turn_s[r] = max(turn_s[r], float(now_s)) + turn_gap_s
+            turn[r] = side
+        last_kvar[r] = q
+
+
+@compiled
 def remember(
     rows: NDArray[np.int32],
     p_kw: NDArray[np.float64],

@@ -29,6 +29,8 @@ class GroupLimit:
         rate_kw_s: the same for each second since the tick before.
         share: largest share of its members that may get a *changed* order in one tick.
         moved_kw: most that orders may move in any ``window_s``, both ways added.
+        step_kvar: largest change of its reactive injection by the orders of one tick, either way.
+        rate_kvar_s: the same for each second since the tick before.
     """
 
     group: str
@@ -36,11 +38,14 @@ class GroupLimit:
     rate_kw_s: float = math.inf
     share: float = 1.0
     moved_kw: float = math.inf
+    step_kvar: float = math.inf
+    rate_kvar_s: float = math.inf
 
     @property
     def binds(self) -> bool:
         """Whether anything is limited at all."""
-        return min(self.step_kw, self.rate_kw_s, self.moved_kw) < math.inf or self.share < 1.0
+        steps = (self.step_kw, self.rate_kw_s, self.step_kvar, self.rate_kvar_s)
+        return min(*steps, self.moved_kw) < math.inf or self.share < 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +67,8 @@ class GuardLimits:
         approval_kw: what a credential may hold displaced by itself; more needs a second person.
         approval_s: life of an approval.
         waiting_s: how long a proposal waits for one.
-        reversals: most changes of direction of one resource in any ``reversal_s``.
+        reversals: most changes of direction of one resource in any ``reversal_s``, of its active and of its
+            reactive power each.
         reversal_s: the window of reversals.
         canary_share: share of its members that the first orders of an author go to.
         canary_least: and to so many at least.
@@ -70,6 +76,8 @@ class GuardLimits:
         canary_good: share of those that must answer well before the rest is asked; some never answer.
         trial_s: a trial without enough answers for so long has failed; a failed one rests as long.
         settle_s: a device's reading tells what an order did when it is younger by so much.
+        step_kvar: largest change of the whole reactive injection by orders of one tick, either way.
+        rate_kvar_s: the same for each second since the tick before.
     """
 
     step_kw: float = 150.0
@@ -92,11 +100,15 @@ class GuardLimits:
     canary_good: float = 0.5
     trial_s: int = 300
     settle_s: int = 15
+    step_kvar: float = math.inf
+    rate_kvar_s: float = math.inf
 
     @property
     def whole(self) -> GroupLimit:
         """The limit of everything, as that of a group."""
-        return GroupLimit("", self.step_kw, self.rate_kw_s, self.share, self.moved_kw)
+        return GroupLimit(
+            "", self.step_kw, self.rate_kw_s, self.share, self.moved_kw, self.step_kvar, self.rate_kvar_s
+        )
 
     def budget_of(self, credential: str, fleet_kw: float) -> float:
         """What a credential may move in a window, kW, in a fleet of a size in kW."""
@@ -156,6 +168,7 @@ _SHARE: _Range = (0.0, 1.0, "from 0 to 1")
 _TIME: _Range = (1.0, 86_400.0, "from 1 s to a day")
 _RANGES: Mapping[str, _Range] = {
     **dict.fromkeys(("step_kw", "rate_kw_s", "moved_kw", "budget_kw", "budget_share", "approval_kw"), _POWER),
+    **dict.fromkeys(("step_kvar", "rate_kvar_s"), _POWER),
     **dict.fromkeys(("share", "canary_share", "canary_good"), _SHARE),
     **dict.fromkeys(("window_s", "reversal_s", "approval_s", "waiting_s", "trial_s", "settle_s"), _TIME),
     **dict.fromkeys(("reversals", "canary_from", "canary_least"), _COUNT),

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from gridflock.dispatch.guard import _kernels
 from gridflock.dispatch.guard._limits import GuardLimits
-from gridflock.units import NEVER_S, Kw, Rows, Seconds
+from gridflock.units import NEVER_S, Kvar, Kw, Rows, Seconds
 
 Spent = Mapping[str, tuple[tuple[int, float], ...]]
 
@@ -30,6 +30,9 @@ class Memory:
         turn: int8 (n,) direction of the last change.
         turn_s: float64 (n,) reversals as a moment: each adds its share of the window (a leaky
             bucket as in the generic cell rate algorithm of ITU-T I.371).
+        last_kvar: float32 (n,) reactive power of the last order; NaN where it left that to the device.
+        turn_kvar: int8 (n,) direction of its last change.
+        turn_kvar_s: float64 (n,) its reversals, as ``turn_s``.
         accounts: external credentials and approved proposals that hold or held something.
         held_kw: float64 (accounts,) displacement that each holds now.
         spent: moments and kW moved, of accounts and of limited groups, within the longest window.
@@ -45,6 +48,9 @@ class Memory:
     holder: Rows
     turn: NDArray[np.int8]
     turn_s: NDArray[np.float64]
+    last_kvar: Kvar
+    turn_kvar: NDArray[np.int8]
+    turn_kvar_s: NDArray[np.float64]
     accounts: tuple[str, ...]
     held_kw: Kw
     spent: Spent
@@ -64,6 +70,9 @@ class Memory:
             holder=np.full(n, -1, dtype=np.int32),
             turn=np.zeros(n, dtype=np.int8),
             turn_s=np.zeros(n),
+            last_kvar=nothing,
+            turn_kvar=np.zeros(n, dtype=np.int8),
+            turn_kvar_s=np.zeros(n),
             accounts=(),
             held_kw=np.zeros(0),
             spent={},
@@ -82,10 +91,14 @@ class Memory:
             self.turn_s,
         )
 
+    @property
+    def reactive(self) -> tuple[NDArray[Any], ...]:
+        """The columns of rows that tell of reactive power, as the loops take them."""
+        return self.last_kvar, self.expires_s, self.issued_s, self.turn_kvar, self.turn_kvar_s
+
     def copied(self) -> Memory:
         """The same with row columns that may be written."""
-        names = ("last_kw", "expires_s", "issued_s", "order_id", "base_kw", "holder", "turn", "turn_s")
-        return replace(self, **{name: getattr(self, name).copy() for name in names})
+        return replace(self, **{name: getattr(self, name).copy() for name in _BY_ROW})
 
     def knowing(self, accounts: Sequence[str]) -> Memory:
         """The same with these accounts among its own."""
@@ -132,6 +145,16 @@ class Memory:
         left = tuple(entry for entry in self.doubted if entry[0] > now_s) if over else self.doubted
         return replace(memory, spent=spent, doubted=left)
 
+    def later(self, leapt_s: int) -> Memory:
+        """The same after a clock was set ahead: what moved, and who turned, did so as long ago as was lived.
+
+        Orders keep their ends, which devices know: those that are over by the new time let go.
+        """
+        spent = {name: tuple((t_s + leapt_s, kw) for t_s, kw in moves) for name, moves in self.spent.items()}
+        return replace(
+            self, spent=spent, turn_s=self.turn_s + leapt_s, turn_kvar_s=self.turn_kvar_s + leapt_s
+        )
+
     def forgotten(self, rows: Rows, now_s: int) -> Memory:
         """Rows whose order was refused: nothing is held, and nothing comes back."""
         rows = rows[self.expires_s[rows] > now_s]
@@ -175,12 +198,13 @@ class Memory:
         away = np.abs(self.last_kw[mine].astype(np.float64) - self.base_kw[mine])
         back: Kw = np.bincount(self.holder[mine], away, minlength=len(self.accounts)).astype(np.float64)
         memory.last_kw[rows], memory.base_kw[rows], memory.holder[rows] = np.nan, np.nan, -1
+        memory.last_kvar[rows] = np.nan
         return replace(memory, held_kw=self.held_kw - back), back
 
     def took(
         self,
         sent: Sent,
-        plates: tuple[Kw, Kw],
+        plates: tuple[Kw, Kw, Kw],
         now_s: int,
         limits: GuardLimits,
         groups: Mapping[str, float],
@@ -189,7 +213,7 @@ class Memory:
 
         Args:
             sent: they.
-            plates: (n,) least and most that each resource injects, kW.
+            plates: (n,) least and most that each resource injects, kW, and its rating, kVA.
             now_s: when.
             limits: how long is remembered.
             groups: kW that they move in each limited group.
@@ -202,9 +226,13 @@ class Memory:
         back, held = np.zeros(len(memory.accounts)), memory.held_kw.copy()
         if len(sent.rows):
             memory = memory.copied()
+            turning_kvar = memory.last_kvar, memory.turn_kvar, memory.turn_kvar_s
+            _kernels.remember_kvar(
+                sent.rows, sent.q_kvar, memory.expires_s, turning_kvar, plates[2], now_s, gap_s
+            )
             _kernels.remember(
                 sent.rows, sent.p_kw, sent.start_kw, sent.expires_s, account,
-                memory.columns, *plates, now_s, gap_s, back, held,
+                memory.columns, *plates[:2], now_s, gap_s, back, held,
             )  # fmt: skip
             memory.order_id[sent.rows] = sent.order_id
             mine = account >= 0
@@ -215,6 +243,10 @@ class Memory:
 
 
 _IDLE_ACCOUNTS = 64
+_BY_ROW = (
+    "last_kw", "expires_s", "issued_s", "order_id", "base_kw", "holder", "turn", "turn_s", "last_kvar",
+    "turn_kvar", "turn_kvar_s",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -229,6 +261,7 @@ class Sent:
         order_id: int64 (k,).
         account: int32 (k,) position in ``accounts``; -1 where no external credential asks.
         accounts: credentials and approved proposals.
+        q_kvar: float64 (k,) ordered reactive injection; NaN where it is left to the device.
     """
 
     rows: Rows
@@ -238,6 +271,7 @@ class Sent:
     order_id: NDArray[np.int64]
     account: Rows
     accounts: tuple[str, ...]
+    q_kvar: Kvar
 
 
 def turning(limits: GuardLimits) -> tuple[float, float]:

@@ -48,6 +48,7 @@ class AllToDefault:
         since_s: from when.
         until_s: it ends then by itself.
         ending: who wants it ended before; two end it.
+        late_s: by so much it lasts longer than was said, because clocks were set ahead.
     """
 
     author: str
@@ -55,6 +56,7 @@ class AllToDefault:
     since_s: int
     until_s: int
     ending: frozenset[str] = frozenset()
+    late_s: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,9 +111,18 @@ class Rules:
 
     def all_to_default(self, author: str, why: str, since_s: int, until_s: int) -> Rules:
         """Press the kill switch; pressed again it lasts at least as long, and two must end it anew."""
+        late_s = 0
         if self.default is not None:
             since_s, until_s = self.default.since_s, max(until_s, self.default.until_s)
-        return replace(self, default=AllToDefault(author, why, since_s, until_s))
+            late_s = self.default.late_s
+        return replace(self, default=AllToDefault(author, why, since_s, until_s, late_s=late_s))
+
+    def late(self, since_s: int, late_s: int) -> Rules:
+        """The kill switch of a moment lasts so much longer in all: what nobody lived does not end it."""
+        on = self.default
+        if on is None or on.since_s != since_s or on.late_s >= late_s:
+            return self
+        return replace(self, default=replace(on, until_s=on.until_s + late_s - on.late_s, late_s=late_s))
 
     def end_default(self, by: str) -> Rules:
         """One person wants it ended; with the second it is."""

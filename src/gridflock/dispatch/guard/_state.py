@@ -96,12 +96,27 @@ class GuardState:
         trials = {name: _answered(trial, at, order_id, good) for name, trial in self.trials.items()}
         return replace(self, memory=memory, trials=trials)
 
+    def later(self, leapt_s: int) -> GuardState:
+        """The same after a clock was set ahead: what nobody lived empties no window and ends no rest."""
+        if leapt_s == 0:
+            return self
+        rests = {
+            name: replace(
+                trial,
+                since_s=trial.since_s + leapt_s,
+                rests_until_s=trial.rests_until_s + leapt_s * (trial.rests_until_s >= 0),
+            )
+            for name, trial in self.trials.items()
+        }
+        now_s = self.now_s + leapt_s * (self.now_s >= 0)
+        return replace(self, memory=self.memory.later(leapt_s), trials=rests, now_s=now_s)
+
     def lived(
         self,
         orders: Orders,
         start_kw: Kw,
         accounts: Sequence[str],
-        plates: tuple[Kw, Kw],
+        plates: tuple[Kw, Kw, Kw],
         limits: GuardLimits,
         moved: Mapping[str, float],
     ) -> GuardState:
@@ -111,7 +126,7 @@ class GuardState:
             orders: they; where all of them leave everything to the devices they are revocations.
             start_kw: (k,) power that each change was counted from.
             accounts: of each of ``orders.sources``, on whose account it moved; empty for the program's own.
-            plates: (n,) least and most that each resource injects, kW.
+            plates: (n,) least and most that each resource injects, kW, and its rating, kVA.
             limits: how long is remembered.
             moved: kW that they moved in each limited group.
         """
@@ -124,8 +139,9 @@ class GuardState:
         place = np.array([*(names.index(name) if name else -1 for name in accounts), -1], dtype=np.int32)
         account = np.where(np.isnan(p_kw), np.int32(-1), place[orders.source])
         sent = Sent(
-            rows, p_kw, start_kw.astype(np.float64), orders.expires_s, orders.order_id, account, names
-        )
+            rows, p_kw, start_kw.astype(np.float64), orders.expires_s, orders.order_id, account, names,
+            q_kvar.astype(np.float64),
+        )  # fmt: skip
         return replace(self, memory=memory.took(sent, plates, now_s, limits, moved), now_s=now_s)
 
     def revoked(

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gridflock.dispatch.guard import _fitting
 from gridflock.dispatch.guard._asked import Moves, Places
@@ -16,6 +17,7 @@ from gridflock.dispatch.guard._state import GuardState
 from gridflock.fleet import Image
 from gridflock.units import Codes, Rows
 
+Float = NDArray[np.floating]
 _ROUNDING_KW = 1e-6
 
 
@@ -45,18 +47,29 @@ def hold_steps(
         room = limit.moved_kw
         if room < math.inf:
             room -= state.memory.spent_kw(meter(limit), now_s, limits.window_s)
-        _, gross, changed = groups.sums(limit, why)
+        _, gross, changed = groups.sums(limit, why, moves.move_kw)
         most = math.ceil(limit.share * groups.members(limit)) if limit.share < 1.0 else changed
         if changed > most:
             _fitting.fit_share(why, groups.turn(limit), moves.repeats, most, Held.SHARE)
         if gross > room:
             _fitting.fit_size(why, groups.turn(limit), moves.move_kw, room, Held.MOVED)
     since_s = now_s - state.now_s if state.now_s >= 0 else 1
-    again = [(limit, _step_kw(limit, since_s)) for limit in found]
-    again = [(limit, step_kw) for limit, step_kw in again if step_kw < math.inf]
-    while again and sum(_held(why, moves, groups, limit, step_kw) for limit, step_kw in again):
+    again = [
+        (limit, move, most, code)
+        for limit in found
+        for move, most, code in (
+            (moves.move_kw, _most(limit.step_kw, limit.rate_kw_s, since_s), Held.STEP),
+            (moves.move_kvar, _most(limit.step_kvar, limit.rate_kvar_s, since_s), Held.STEP_KVAR),
+        )
+        if most < math.inf
+    ]
+    while again and sum(_held(why, groups, *one) for one in again):
         pass
-    return {meter(limit): groups.sums(limit, why)[1] for limit in found if limit.moved_kw < math.inf}
+    return {
+        meter(limit): groups.sums(limit, why, moves.move_kw)[1]
+        for limit in found
+        if limit.moved_kw < math.inf
+    }
 
 
 def meter(limit: GroupLimit) -> str:
@@ -79,18 +92,21 @@ class _Groups:
         """How many resources the group has."""
         return len(self.rows_of[limit.group]) if limit.group else self.n
 
-    def sums(self, limit: GroupLimit, why: Codes) -> tuple[float, float, int]:
-        """Net and gross change by the group's orders that are not held, and how many are changed."""
+    def sums(self, limit: GroupLimit, why: Codes, moved: Float) -> tuple[float, float, int]:
+        """Net and gross change by the group's orders that are not held, and how many are changed.
+
+        ``moved`` is what each order moves, of active or of reactive power.
+        """
         moves = self.moves
         if not limit.group:
             good = why == Held.NOT
-            move = moves.move_kw[good]
+            move = moved[good]
             return float(move.sum()), float(np.abs(move).sum()), int((good & ~moves.repeats).sum())
         if self._place is None:
             self._place = np.full(self.n, -1, dtype=np.int32)
             self._place[moves.rows] = np.arange(len(moves.rows), dtype=np.int32)
         found: tuple[float, float, int] = _fitting.sums(
-            why, self.rows_of[limit.group], self._place, moves.move_kw, moves.repeats
+            why, self.rows_of[limit.group], self._place, moved, moves.repeats
         )
         return found
 
@@ -108,14 +124,14 @@ class _Groups:
         return self._turns[limit.group]
 
 
-def _held(why: Codes, moves: Moves, groups: _Groups, limit: GroupLimit, step_kw: float) -> int:
-    """Hold what makes a group's net step too large; how many."""
-    if abs(groups.sums(limit, why)[0]) <= step_kw + _ROUNDING_KW:
+def _held(why: Codes, groups: _Groups, limit: GroupLimit, moved: Float, most: float, code: Held) -> int:
+    """Hold what makes a group's net step too large, kW or kvar; how many."""
+    if abs(groups.sums(limit, why, moved)[0]) <= most + _ROUNDING_KW:
         return 0
-    return int(_fitting.fit_step(why, groups.turn(limit), moves.move_kw, step_kw, Held.STEP))
+    return int(_fitting.fit_step(why, groups.turn(limit), moved, most, code))
 
 
-def _step_kw(limit: GroupLimit, since_s: int) -> float:
-    """Largest net change now; a clock that stood still or went back allows none by the second."""
-    speed = math.inf if limit.rate_kw_s == math.inf else limit.rate_kw_s * max(since_s, 0)
-    return min(limit.step_kw, speed)
+def _most(step: float, rate: float, since_s: int) -> float:
+    """Largest net change now, kW or kvar; a clock that stood still or went back allows none by the second."""
+    speed = math.inf if rate == math.inf else rate * max(since_s, 0)
+    return min(step, speed)
