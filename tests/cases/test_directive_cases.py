@@ -1,11 +1,12 @@
 """What one running system makes of directives: bounds, wants, prices, refusals, what it tells."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from gridflock.dispatch.hierarchy import Child
+from gridflock.dispatch.hierarchy import WANT_S, Child
 from gridflock.field.peer import directive_said
 from gridflock.model import Allowance, Directive, Envelope
 from gridflock.runtime import (
@@ -18,8 +19,9 @@ from gridflock.runtime import (
     UnknownName,
     rehearse,
 )
-from gridflock.runtime._allowed import head_limits, mean_over, narrowed, price_shift
+from gridflock.runtime._allowed import asked, head_limits, mean_over, narrowed, price_shift
 from gridflock.runtime._guard_limits import guarded_policy
+from gridflock.schema import Kind
 from gridflock.sim import Scenario
 from gridflock.units import TimeGrid
 
@@ -65,6 +67,25 @@ def directive(now_s, number=1, low=-900.0, high=500.0, want=np.nan, price=0.0, d
 def bound_of(moment):
     """The head's limits of a tick."""
     return next(envelope for envelope in moment.envelopes if envelope.group == "all")
+
+
+def test_a_want_that_is_not_said_again_lapses():
+    """An hour after its directive could last be adopted nothing is wished, though its steps go on."""
+    grid = TimeGrid.uniform(START, 86_400, 10)
+    full = [np.full(10, value) for value in (-900.0, 500.0, 40.0, 0.0)]
+    said = Directive("north", START, 1, START + 60, Allowance(grid, *full[:2], DEFAULT), *full[2:])
+    rows = np.array([1], dtype=np.int32)
+    for age_s, wished in ((0, 1), (60 + WANT_S - 1, 1), (60 + WANT_S, 0), (9 * 86_400, 0)):
+        image = SimpleNamespace(
+            now_s=START + age_s,
+            kind=np.array([Kind.FEEDER_HEAD, Kind.BATTERY_HOME], dtype=np.uint8),
+            p_kw=np.array([10.0, 2.0], dtype=np.float32),
+            silent=lambda _: np.zeros(2, dtype=bool),
+        )
+        found = asked(said, image, rows, "all")
+        assert len(found) == wished
+        assert all(wish.until_s == START + 60 + WANT_S for wish in found)
+    assert asked(replace(said, want_kw=np.full(10, np.nan)), image, rows, "all") == ()
 
 
 def test_bounds_hold_in_the_next_tick_and_are_kept_once_they_are_measured(derms):

@@ -10,6 +10,7 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from gridflock.dispatch.hierarchy import Child, Known, Parent, overcommitted
+from gridflock.dispatch.hierarchy._child import ACCEPT_S
 from gridflock.model import Allowance, Directive
 from gridflock.units import TimeGrid
 
@@ -234,6 +235,7 @@ def test_a_parent_of_an_earlier_life_is_not_followed():
     [
         ({"child": "b"}, "child"),
         ({"accept_until_s": START - 1}, "accept_until_s"),
+        ({"accept_until_s": START + 2 * ACCEPT_S}, "accept_until_s"),
         ({"want_kw": np.zeros(2)}, "allowance"),
     ],
 )

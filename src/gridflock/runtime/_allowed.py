@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from gridflock.dispatch.hierarchy import Child
+from gridflock.dispatch.hierarchy import WANT_S, Child
 from gridflock.fleet import Image
 from gridflock.model import Allowance, Directive, Entry, Envelope, Json, Priority, Proposal
 from gridflock.runtime._kept import KeptBroken, from_bytes, to_bytes
@@ -120,7 +120,7 @@ def measured_kw(image: Image) -> float:
 def asked(directive: Directive | None, image: Image, rows: Rows, head_group: str) -> tuple[Proposal, ...]:
     """The wish of a directive at this moment, turned from the feeder's net into the sum of resources.
 
-    While the head is not measured nothing can be wished of it.
+    While the head is not measured nothing can be wished of it; what is not said again is wished no longer.
 
     Args:
         directive: the newest one; None before the first.
@@ -131,6 +131,9 @@ def asked(directive: Directive | None, image: Image, rows: Rows, head_group: str
     now_s = image.now_s
     k = -1 if directive is None else directive.allowance.grid.step_at(now_s)
     if directive is None or k < 0 or not np.isfinite(directive.want_kw[k]):
+        return ()
+    until_s = min(int(directive.allowance.grid.edges_s[k + 1]), directive.accept_until_s + WANT_S)
+    if now_s >= until_s:
         return ()
     outside_kw = measured_kw(image) - float(np.nansum(image.p_kw[rows], dtype=np.float64))
     if not np.isfinite(outside_kw):
@@ -143,7 +146,7 @@ def asked(directive: Directive | None, image: Image, rows: Rows, head_group: str
             author=AUTHOR,
             why=f"wanted at the head by the system above: {directive.want_kw[k]:.1f} kW",
             start_s=now_s,
-            until_s=int(directive.allowance.grid.edges_s[k + 1]),
+            until_s=until_s,
             p_kw=float(directive.want_kw[k]) - outside_kw,
         ),
     )

@@ -17,7 +17,7 @@ distributed file cache consistency" (SOSP 1989); what expires here is room on a 
 """
 
 from gridflock.dispatch.hierarchy._between import Between
-from gridflock.dispatch.hierarchy._child import Child
+from gridflock.dispatch.hierarchy._child import WANT_S, Child
 from gridflock.dispatch.hierarchy._parent import Known, Parent, overcommitted
 
-__all__ = ["Between", "Child", "Known", "Parent", "overcommitted"]
+__all__ = ["WANT_S", "Between", "Child", "Known", "Parent", "overcommitted"]

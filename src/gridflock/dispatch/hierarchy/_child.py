@@ -11,6 +11,10 @@ from gridflock.units import Kw, TimeGrid
 
 ROUNDING_KW = 1e-6
 """Bounds are kept within this."""
+ACCEPT_S = 3_600
+"""No directive may be adopted later than so long from when it is heard."""
+WANT_S = 3_600
+"""A want counts for so long after its directive could last be adopted, unless it is said again."""
 _NEVER = (-1, -1)
 _BESIDE_S = 900
 """For so long it is reckoned with what was outside without steps of its own."""
@@ -71,6 +75,8 @@ class Child:
             return "child", f"is for {directive.child!r}, not for {self.name!r}"
         if now_s > directive.accept_until_s:
             return "accept_until_s", f"came {now_s - directive.accept_until_s} s too late"
+        if directive.accept_until_s > now_s + ACCEPT_S:
+            return "accept_until_s", f"is {directive.accept_until_s - now_s} s ahead, more than {ACCEPT_S} s"
         if directive.order < newest:
             return "number", f"{directive.order} is older than {newest}"
         return self._misshapen(directive)
