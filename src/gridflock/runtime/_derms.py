@@ -40,6 +40,7 @@ from gridflock.runtime._requests import (
     wrong_want,
 )
 from gridflock.runtime._system import RowsOf
+from gridflock.runtime._typed import judged
 from gridflock.runtime._views import (
     ClaimAnswer,
     ClaimView,
@@ -58,6 +59,7 @@ _MOST_OPEN = 200
 _MOST_CLAIMS = 10_000
 
 
+@judged
 class Derms(Guarding, Comparing, Peering):
     """One running system, and what people and programs can ask of it. Thread-safe."""
 
