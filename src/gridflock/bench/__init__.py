@@ -11,6 +11,7 @@ from gridflock.bench._feedback import feedback
 from gridflock.bench._fleet import ImportFailed, fleet
 from gridflock.bench._flexibility import flexibility
 from gridflock.bench._forecast import FORECAST_SETS, forecast_protocol
+from gridflock.bench._forecast_speed import forecast_speed
 from gridflock.bench._network_dispatch import network_dispatch
 from gridflock.bench._power_grid_model import against_power_grid_model
 from gridflock.bench._powerflow import WIDE_PU, powerflow
@@ -31,6 +32,7 @@ __all__ = [
     "fleet",
     "flexibility",
     "forecast_protocol",
+    "forecast_speed",
     "network_dispatch",
     "powerflow",
     "schedule",

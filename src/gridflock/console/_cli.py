@@ -360,6 +360,21 @@ def bench_dispatch(
     _measured(_offline.bench_dispatch(ders, ticks, seed), as_json)
 
 
+@bench.command("forecast")
+def bench_forecast(
+    series: Annotated[int, typer.Option(min=100, max=2_000_000, help="Hourly meters.")] = 10_000,
+    seed: Seed = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Forecasts of very many meters: training, and nine quantiles of 36 hours, processor time of one core.
+
+    Ends with exit code 2 where a forecast is missing or its quantiles cross.
+    """
+    from gridflock.console import _offline
+
+    _measured(_offline.bench_forecast(series, seed), as_json)
+
+
 @bench.command("coordination")
 def bench_coordination(
     ders: Annotated[int, typer.Option(min=80, max=2_000_000, help="Devices.")] = 1_000_000,

@@ -186,6 +186,13 @@ def bench_dispatch(ders: int, ticks: int, seed: int) -> dict[str, Any]:
     return dict(bench.dispatch(ders, ticks, seed))
 
 
+def bench_forecast(series: int, seed: int) -> dict[str, Any]:
+    """Training and refreshing the forecasts of meters measured."""
+    from gridflock import bench
+
+    return dict(bench.forecast_speed(series, seed))
+
+
 def bench_coordination(ders: int, feeders: int, steps: int, fleet: str, seed: int) -> dict[str, Any]:
     """Price coordination measured, or an end that names what does not fit."""
     from gridflock import bench
