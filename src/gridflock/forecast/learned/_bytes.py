@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridflock.forecast.learned._blend import Blend
+from gridflock.forecast.learned._forest import Forest, forest_from
 from gridflock.forecast.learned._members import Member
 from gridflock.forecast.learned._ridge import Ridge
 from gridflock.forecast.learned._settings import Settings
@@ -20,6 +21,7 @@ from gridflock.forecast.learned._trees import Trees, trees_from
 _MAGIC = b"gridflock learned 1\n"
 _LENGTH = 8
 _PARTS = ("middle", "size", "slope", "slot")
+_GROWN = ("grid", "first", "spread")
 _TYPES = ("<f8", "<i8")
 
 
@@ -62,6 +64,9 @@ def _member(member: Member, arrays: _Arrays) -> dict[str, Any]:
     model = member.model
     if isinstance(model, Trees):
         return {"kind": "trees", "levels": model.levels, "models": model.models, "table": table}
+    if isinstance(model, Forest):
+        kept = {name: arrays.put(getattr(model, name)) for name in _GROWN}
+        return {"kind": "forest", "model": model.model, **kept, "table": table}
     held = {name: arrays.put(getattr(model, name)) for name in _PARTS}
     return {"kind": "ridge", "hour": model.hour, "day_type": model.day_type, **held, "table": table}
 
@@ -103,4 +108,6 @@ def _remember(row: dict[str, Any], arrays: list[NDArray[Any]]) -> Member:
     table = row["table"] and Table(*(arrays[k] for k in row["table"]))
     if row["kind"] == "trees":
         return Member(trees_from(tuple(row["levels"]), tuple(tuple(group) for group in row["models"])), table)
+    if row["kind"] == "forest":
+        return Member(forest_from(row["model"], *(arrays[row[name]] for name in _GROWN)), table)
     return Member(Ridge(row["hour"], row["day_type"], *(arrays[row[name]] for name in _PARTS)), table)

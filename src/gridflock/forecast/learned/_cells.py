@@ -60,16 +60,22 @@ class Cells:
 
 
 def cells_of(
-    history: History, weather: Weather | None, site: Site, issues_s: Seconds, leads: Index, settings: Settings
+    history: History,
+    weather: Weather | None,
+    site: Site,
+    issues_s: Seconds,
+    leads: Index,
+    settings: Settings,
+    settled_s: int = 0,
 ) -> Cells:
-    """Build all rows.
+    """Build all rows; those issued before ``settled_s`` are learnt from only.
 
     Raises:
         ValueError: the history's steps are not uniform, or do not divide a day.
     """
     if weather is not None and settings.sunlit:
         weather = with_clear_sky(weather, site)
-    view = view_of(history, weather, site, issues_s, leads)
+    view = view_of(history, weather, site, issues_s, leads, settled_s)
     scale = SCALES[settings.scale](view)
     scale = scale if scale.ndim > 2 else scale[:, :, None]
     names, x = columns_of(view, settings.blocks, scale)

@@ -1,4 +1,4 @@
-"""A forest for whole distributions: trees share out the rows, quantiles are read from those a row falls among.
+"""A forest for whole distributions: trees share out rows, quantiles are read from those a row falls among.
 
 One forest gives all quantiles (Meinshausen, "Quantile regression forests", 2006). Trees are grown by
 LightGBM on draws of rows and, at each split, of columns; each leaf keeps how its rows' targets were spread
@@ -91,11 +91,13 @@ def fit_forest(x: Matrix, y: Floats, weight: Floats, settings: Settings, seed: i
     return Forest(booster.model_to_string(), booster, grid, first, spread)
 
 
-def forest_from(model: str, grid: Floats, first: NDArray[np.int64], spread: Matrix) -> Forest:
+def forest_from(
+    model: str, grid: Floats, first: NDArray[np.int64], spread: NDArray[np.floating[Any]]
+) -> Forest:
     """Load a forest from LightGBM's text and its leaves."""
     import lightgbm  # noqa: PLC0415 -- see above
 
-    return Forest(model, lightgbm.Booster(model_str=model), grid, first, spread)
+    return Forest(model, lightgbm.Booster(model_str=model), grid, first, spread.astype(np.float32))
 
 
 def _leaves(booster: Any, x: Matrix) -> NDArray[np.int64]:  # noqa: ANN401 - LightGBM has no types

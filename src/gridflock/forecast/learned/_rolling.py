@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -73,8 +73,15 @@ def backtest(
     Raises:
         ValueError: the history's steps are not uniform, or do not divide a day.
     """
+    if settings.apart and len(history.series) > 1:
+        return _side_by_side(
+            [
+                backtest(one, weather, site, issues_s, leads, settings, first_s, seed=seed)
+                for one in single(history)
+            ]
+        )
     settings = settings if weather is not None else without_weather(settings)
-    cells = cells_of(history, weather, site, issues_s, leads, settings)
+    cells = cells_of(history, weather, site, issues_s, leads, settings, first_s)
     bounds = _bounds(issues_s, first_s, settings)
     members, fits = roll(cells, bounds, settings, seed, progress)
     value, weight = blended(cells, members, settings)
@@ -83,6 +90,21 @@ def backtest(
     kilowatts = bounded(value, cells).reshape(*shape, -1)[:, wanted]
     truth = (cells.truth * cells.scale_kw).reshape(shape)[:, wanted]
     return Trial(issues_s[wanted], kilowatts.astype(np.float32), truth, weight[wanted], fits)
+
+
+def single(history: History) -> Iterator[History]:
+    """Each series of a history by itself."""
+    for k, name in enumerate(history.series):
+        known = None if history.known_s is None else history.known_s[k : k + 1]
+        yield History(history.grid, (name,), history.value_kw[k : k + 1], known)
+
+
+def _side_by_side(each: Sequence[Trial]) -> Trial:
+    """Trials of series that were learnt apart, as one; weights are their mean."""
+    value = np.concatenate([trial.value_kw for trial in each])
+    truth = np.concatenate([trial.truth_kw for trial in each])
+    weight = np.mean([trial.weight for trial in each], axis=0)
+    return Trial(each[0].issues_s, value, truth, weight, sum(trial.fits for trial in each))
 
 
 def bounded(value: Floats, cells: Cells) -> Floats:

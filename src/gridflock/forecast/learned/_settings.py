@@ -15,7 +15,7 @@ class Settings:
 
     Attributes:
         blocks: names of ``BLOCKS``.
-        members: names of ``MEMBERS``, at most one of each kind.
+        members: "ridge"; "trees"; "over", trees on what the ridge leaves; "forest". Each at most once.
         mode: what the trees are grown for: the median with residual tables, three quantiles, or nine.
         anchor: column that is taken off the target and added again; empty: none.
         trees: how many per quantile.
@@ -83,7 +83,21 @@ SETTINGS: Mapping[str, Settings] = {
     "homes": Settings(),
     "home": Settings(mode="three"),
     "meter": Settings(blocks=("clock", "lags", "level"), members=("trees",), mode="table", trees=100),
-    "pv": Settings(mode="three"),
+    "pv": Settings(
+        ("sun", "sun_past", "sun_sky", "sun_air", "sun_missed"),
+        members=("forest", "trees"),
+        trees=150,
+        leaves=7,
+        least=200,
+        columns=0.5,
+        rows=0.6,
+        forest_leaves=100,
+        forest_least=15,
+        forest_columns=0.2,
+        scale="sunlit",
+        bound="sunlit",
+        sunlit=True,
+    ),
     "ev": Settings(("clock", "lags", "level", "habits"), anchor="habit", trees=100, leaves=8, rate=0.06),
     "heat_pump": Settings(
         ("clock", "lags", "level", "thermal", "heating"),

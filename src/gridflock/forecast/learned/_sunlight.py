@@ -27,6 +27,7 @@ _AROUND_H = (-3, -2, -1, 1, 2, 3)
 
 def sun(view: View, scale: Floats) -> Columns:
     """Clear-sky power, elevation of the sun, its hour, share of direct light, lead."""
+    del scale
     sky = sky_of(view, view.target)
     light = sky[..., 0] + sky[..., 3]
     clear = sunlit(view).clear(view, view.target)
@@ -42,7 +43,8 @@ def sun(view: View, scale: Floats) -> Columns:
 
 
 def sun_past(view: View, scale: Floats) -> Columns:
-    """Clear-sky index of the last hours, of today so far, yesterday, and at the same time on the newest day."""
+    """Clear-sky index of the last hours and days, and at the same time on the newest known day."""
+    del scale
     per = max(1, HOUR_S // view.step_s)
     window = view.at[:, None] - 1 - np.arange(2 * view.per_day)
     power, offered = _heard(view, window)
@@ -74,6 +76,7 @@ def _around_same(view: View, power: Floats, offered: Floats, back: Index, reach:
 
 def sun_sky(view: View, scale: Floats) -> Columns:
     """Clearness of the expected sky around the target and over its day, its spread over the points."""
+    del scale
     per = max(1, HOUR_S // view.step_s)
     target, known = view.target, sunlit(view)
     index = _clearness(view, "ghi_w_m2", target)
@@ -81,40 +84,34 @@ def sun_sky(view: View, scale: Floats) -> Columns:
     found = {"sky": index, "sky_power": index * known.clear(view, target) / size}
     for hours in _AROUND_H:
         found[f"sky_{hours:+d}h"] = _clearness(view, "ghi_w_m2", target + hours * per)
-    found["sky_ghi"] = view.weather("ghi_w_m2", target)
     midnight = target + view.per_day - 1 - view.local_of(target) % DAY_S // view.step_s
     whole = [view.weather_mean(name, midnight, 24) for name in ("ghi_w_m2", CLEAR_GHI)]
     found["sky_day"] = _ratio(*whole)
     points = [_clearness(view, name, target) for name in _points(view, "ghi_", "_w_m2")]
     if points:
         found["sky_spread"] = np.std(points, axis=0)
-        found["sky_least"], found["sky_most"] = np.min(points, axis=0), np.max(points, axis=0)
     return found
 
 
 def sun_air(view: View, scale: Floats) -> Columns:
-    """Temperature at the target, against the day around it and the day before, and between the points.
+    """How warm the target is against the day around it and six hours before, and how it warms then.
 
     What the sky does to the ground shows in it: clear days warm up, clear nights cool down.
     """
+    del scale
     per = max(1, HOUR_S // view.step_s)
     target = view.target
     temp = view.weather("temp_c", target)
-    found = {
-        "air_c": temp,
+    return {
         "air_swing_c": temp - view.weather_mean("temp_c", target + 12 * per, 24),
         "air_rise_c": view.weather("temp_c", target + 3 * per) - view.weather("temp_c", target - 3 * per),
         "air_6h_c": temp - view.weather("temp_c", target - 6 * per),
-        "air_next_c": view.weather("temp_c", target + 6 * per) - temp,
-        "air_day_c": temp - view.weather("temp_c", target - view.per_day),
     }
-    for name in _points(view, "temp_", "_c"):
-        found[f"air_{name}"] = view.weather(name, target) - temp
-    return found
 
 
 def sun_missed(view: View, scale: Floats) -> Columns:
     """How the output of the last hours differs from what the weather would have let expect."""
+    del scale
     per = max(1, HOUR_S // view.step_s)
     window = view.at[:, None] - 1 - np.arange(2 * view.per_day)
     power, clear = _heard(view, window)

@@ -1,7 +1,8 @@
 """Generators under the sun, as known at each moment of issue: planes, capacity, what a clear sky would give.
 
 Planes are fitted anew each week, to what was known when the week began; so a moment's forecast takes
-nothing from its own future, and two moments of a week share a plane.
+nothing from its own future, and two moments of a week share a plane. Moments that are learnt from only share
+the plane that was known when forecasts began, so that the same sun and sky give the same index throughout.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ _FIT_DAYS = 400
 """How far back a plane is fitted to."""
 _LEAST_SHARE = 0.01
 """Share of capacity that a clear-sky power is taken as at least, where it is divided by."""
-_HEADROOM = 1.05
+_HEADROOM = 1.01
 """How far beyond the largest output ever seen under as bright a sky a forecast may reach."""
 _DEAD_SHARE = 0.02
 """A day with less than this share of its clear-sky energy was no weather: outage, snow."""
@@ -45,13 +46,27 @@ class Sunlit:
     brightest_kw: Floats
 
     def clear(self, view: View, steps: Index) -> Floats:
-        """Clear-sky kW (S, I, K) at steps (I, K)."""
+        """Clear-sky kW (S, I, K) at steps (I, K), not beyond capacity."""
         sky = sky_of(view, steps)[..., :4]
         found = np.empty((self.plane.shape[1], *steps.shape))
         for k, plane in enumerate(self.plane):
             here = self.week == k
-            found[:, here] = clear_power(sky[here], plane)
+            offered = clear_power(sky[here], plane)
+            found[:, here] = np.minimum(offered, self._limit(k, offered))
         return found
+
+    def limit(self, view: View, steps: Index) -> Floats:
+        """Capacity (S, I, K): the largest output known, under a brighter sky than was ever seen more."""
+        sky = sky_of(view, steps)[..., :4]
+        found = np.empty((self.plane.shape[1], *steps.shape))
+        for k, plane in enumerate(self.plane):
+            here = self.week == k
+            found[:, here] = self._limit(k, clear_power(sky[here], plane))
+        return found
+
+    def _limit(self, week: int, offered: Floats) -> Floats:
+        largest, brightest = self.largest_kw[week][:, None, None], self.brightest_kw[week][:, None, None]
+        return np.where(largest > 0, largest * np.maximum(offered / brightest, 1.0), np.inf)
 
     def capacity(self) -> Floats:
         """Largest output (S, I) to be taken for the size of a series, > 0."""
@@ -64,7 +79,7 @@ class Sunlit:
 @lru_cache(maxsize=1)
 def sunlit(view: View) -> Sunlit:
     """Fit planes for all weeks that the view's moments of issue lie in."""
-    number, week = np.unique(view.issues_s // _WEEK_S, return_inverse=True)
+    number, week = np.unique(np.maximum(view.issues_s, view.settled_s) // _WEEK_S, return_inverse=True)
     steps = np.arange(view.heard.shape[1], dtype=np.int64)
     sky = sky_of(view, steps)[:, :4]
     fitted = [_fitted(view, sky, int(n) * _WEEK_S) for n in number]
@@ -102,7 +117,7 @@ def _sky(site: Site, start_s: int, step_s: int, steps: int) -> Floats:
 
 
 def sunlit_scale(view: View) -> Floats:
-    """Size (S, I, L) of each cell: what a clear sky would give, and never less than a hundredth of capacity."""
+    """Size (S, I, L) of each cell: what a clear sky would give, at least a hundredth of capacity."""
     known = sunlit(view)
     return np.maximum(known.clear(view, view.target), _LEAST_SHARE * known.capacity()[:, :, None])
 
@@ -112,11 +127,7 @@ def sunlit_bound(view: View) -> tuple[float, Floats]:
 
     Capacity is the largest output known; under a brighter sky than was ever seen it grows with the sky.
     """
-    known = sunlit(view)
-    clear = known.clear(view, view.target)
-    brighter = np.maximum(clear / known.brightest_kw[known.week].T[:, :, None], 1.0)
-    seen = known.largest_kw[known.week].T[:, :, None] > 0
-    high = np.where(seen, _HEADROOM * known.capacity()[:, :, None] * brighter, np.inf)
+    high = _HEADROOM * sunlit(view).limit(view, view.target)
     light = sky_of(view, view.target)[..., [0, 3]].sum(axis=-1)
     return 0.0, np.where(light[None] > 0, high, 0.0)
 

@@ -111,7 +111,7 @@ def train(
     if not len(issues_s) or not len(history.series):
         return nothing
     some = _drawn(history, len(issues_s) * len(leads), settings.most_rows, seed)
-    cells = cells_of(some, weather, site, issues_s, leads, settings)
+    cells = cells_of(some, weather, site, issues_s, leads, settings, now_s)
     known = np.flatnonzero(cells.learnt_s <= now_s)
     if len(known) < _LEAST_ROWS:
         return nothing

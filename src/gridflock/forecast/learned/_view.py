@@ -41,6 +41,8 @@ class View:
         known_s: (S, T) when each cell was learnt, where that was not at its end.
         weather_columns: (N,) each by name, mean over the step.
         weather_known_s: (N,) when published; None where always known.
+        settled_s: moments of issue before this one are learnt from only; what they are measured by (a plane
+            under the sun) may be what was known at this one.
     """
 
     series: tuple[str, ...]
@@ -55,6 +57,7 @@ class View:
     known_s: Seconds | None
     weather_columns: Mapping[str, Floats]
     weather_known_s: Seconds | None
+    settled_s: int = 0
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -150,8 +153,15 @@ class View:
         return self.local_s[place] + (steps - place) * self.step_s
 
 
-def view_of(history: History, weather: Weather | None, site: Site, issues_s: Seconds, leads: Index) -> View:
-    """See a history from moments of issue.
+def view_of(
+    history: History,
+    weather: Weather | None,
+    site: Site,
+    issues_s: Seconds,
+    leads: Index,
+    settled_s: int = 0,
+) -> View:
+    """See a history from moments of issue; those before ``settled_s`` are learnt from only.
 
     Raises:
         ValueError: the history's steps are not uniform, or do not divide a day.
@@ -179,6 +189,7 @@ def view_of(history: History, weather: Weather | None, site: Site, issues_s: Sec
         history.known_s,
         columns,
         known,
+        settled_s,
     )
 
 

@@ -10,4 +10,12 @@ such a plane gives at any time, exactly 0 while the sun is down; ``orientation``
 from gridflock.forecast.sun._offered import CLEAR_GHI, with_clear_sky
 from gridflock.forecast.sun._plane import USUAL_INDEX, Orientation, clear_power, fit_planes, orientation
 
-__all__ = ["CLEAR_GHI", "USUAL_INDEX", "Orientation", "clear_power", "fit_planes", "orientation", "with_clear_sky"]
+__all__ = [
+    "CLEAR_GHI",
+    "USUAL_INDEX",
+    "Orientation",
+    "clear_power",
+    "fit_planes",
+    "orientation",
+    "with_clear_sky",
+]

@@ -13,9 +13,11 @@ Floats = NDArray[np.float64]
 
 USUAL_INDEX = 0.7
 """Clear-sky index to believe in before anything was seen."""
-_CLEAR, _CLOUDY = 0.95, 0.05
+_CLEAR, _CLOUDY = 0.99, 0.01
 """Weights of points above and below the fit: the fit is an upper envelope (an expectile)."""
-_ROUNDS = 5
+_ROUNDS = 10
+_FULL = 0.97
+"""Share of the largest output from which an inverter may be at its limit."""
 _PULL, _RIDGE = 0.3, 0.002
 """How hard the fit is drawn to a horizontal plane: fixed, so it fades, and per sunshine seen."""
 
@@ -39,7 +41,9 @@ def fit_planes(sky: Floats, power: Floats) -> Floats:
     """The planes (S, 4) whose clear-sky power each series reaches in clear hours.
 
     Asymmetric least squares: points below the fit (clouds) weigh little, so it settles near the
-    upper envelope; a ridge draws it to a horizontal plane while history is short.
+    upper envelope; a ridge draws it to a horizontal plane while history is short. An inverter that is
+    full says only that the plane offers as much or more: points near the largest output hold the
+    fit up, never down.
 
     Args:
         sky: (N, 4) beam up, north, east and diffuse, as from ``clear_sky``, kW/m².
@@ -60,8 +64,10 @@ def fit_planes(sky: Floats, power: Floats) -> Floats:
     squares = (columns[:, :, None] * columns[:, None, :]).reshape(len(columns), 16)
     pull = np.eye(4) * (_PULL + _RIDGE * offered)[:, None, None]
     plane: Floats = start
+    full = power >= _FULL * power.max(axis=1, initial=0.0)[:, None]
     for _ in range(_ROUNDS):
-        weight = known * np.where(power > plane @ columns.T, _CLEAR, _CLOUDY)
+        above = power > plane @ columns.T
+        weight = (known & (above | ~full)) * np.where(above, _CLEAR, _CLOUDY)
         normal = (weight @ squares).reshape(-1, 4, 4) + pull
         right = (weight * power) @ columns + (pull @ start[:, :, None])[:, :, 0]
         plane = np.linalg.solve(normal, right[:, :, None])[:, :, 0]
