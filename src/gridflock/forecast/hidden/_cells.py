@@ -64,7 +64,7 @@ def cells_of(total_kw: Kw, light: Floats, grid: TimeGrid) -> Cells:
         ValueError: the steps are not uniform, or do not divide a day.
     """
     step_s = int(grid.edges_s[1] - grid.edges_s[0]) if grid.n else DAY_S
-    if DAY_S % step_s or (np.diff(grid.edges_s) != step_s).any() or grid.start_s % step_s:
+    if DAY_S % step_s or (np.diff(grid.edges_s) != step_s).any() or (grid.n and grid.start_s % step_s):
         raise ValueError("a total to separate needs uniform steps that divide a day, from a multiple of them")
     known = np.isfinite(total_kw) & np.isfinite(light)
     total = by_day(np.where(known, total_kw, np.nan), grid.start_s, step_s)

@@ -253,5 +253,6 @@ def _sun(cells: Cells, load: Floats, noise: float) -> tuple[Floats, float]:
     unexplained = mean_known((above - fitted) ** 2)
     weight = np.clip(1 - noise**2 / np.maximum(unexplained, 1e-12), 0.0, 1.0)
     sun = np.maximum(fitted + weight * (above - fitted), 0.0)
+    sun[(cells.light <= 0) & ~cells.lit] = 0.0
     sun[:, cells.dark] = np.where(np.isfinite(sun[:, cells.dark]), 0.0, np.nan)
     return sun, float(0.8 * noise * np.mean(np.sqrt(weight[cells.lit])))

@@ -97,7 +97,7 @@ class Finding:
     from_s: int
     until_s: int
     seen: str
-    evidence: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+    evidence: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}), hash=False)
     repair: Repair = Repair.NONE
     amount: float = 0.0
     safe: bool = True
