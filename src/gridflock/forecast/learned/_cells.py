@@ -92,7 +92,7 @@ def cells_of(
     hour = np.broadcast_to(view.local_of(view.target) % DAY_S / HOUR_S, shape).ravel()
     lead_h = np.broadcast_to((view.leads + 0.5) * view.step_s / HOUR_S, shape).ravel()
     scale_kw = np.broadcast_to(scale, shape).ravel()
-    wider = np.broadcast_to(wider_of(view)[:, :, None], shape).ravel()
+    wider = np.broadcast_to(settings.wider * wider_of(view)[:, :, None], shape).ravel()
     issue = np.broadcast_to(view.issues_s[:, None], shape).ravel()
     return Cells(
         shape, names, x, anchor, truth.ravel() / scale_kw, learnt.ravel(), issue, scale_kw, wider,

@@ -34,6 +34,8 @@ class Settings:
         warm_days: how long before its first issue a model is tried on what it has not seen.
         recent_days: how far back weights and recalibration look.
         calm: days of evidence that no correction is worth.
+        wider: by how much bands stand wider, after their correction, than recent errors call for: what comes
+            of a few weeks' errors is too narrow for the next few.
         most_rows: of training; more are drawn from.
         forest_trees: how many the forest has.
         forest_leaves: of each, most.
@@ -65,6 +67,7 @@ class Settings:
     warm_days: int = 60
     recent_days: int = 45
     calm: float = 10.0
+    wider: float = 1.0
     most_rows: int = 400_000
     forest_trees: int = 150
     forest_leaves: int = 48
@@ -123,6 +126,8 @@ SETTINGS: Mapping[str, Settings] = {
         penalty=0.5,
         refit_days=7,
         warm_days=35,
+        calm=100.0,
+        wider=1.17,
         apart=True,
     ),
     "substation_hour": Settings(
