@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from gridflock.forecast.learned._view import Floats, Index, View, mean_known
+from gridflock.forecast.learned._view import Floats, Index, View
 from gridflock.units import DAY_S, HOUR_S
 
 _BALANCE_C = 17.0
@@ -25,28 +25,27 @@ _DAYS, _FADES = 8, 0.7
 def heating(view: View, scale: Floats) -> Mapping[str, Floats]:
     """Draw of the last days per degree, at the target's degrees; how the temperature moves; wind, humidity.
 
-    ``degree_day`` (newest days count most) and ``degree_week`` serve as anchors. NaN without temperature.
+    ``degree_day`` (newest days count most) and ``degree_week`` serve as anchors. Without temperature they are
+    means of the past days, and all others NaN.
     """
-    now = _degrees(view, view.target)
-    past = [_per_degree(view, days) for days in range(1, _DAYS + 1)]
-    ratio = np.stack(past, axis=-1)
-    fade = _FADES ** np.arange(_DAYS)
-    known = np.isfinite(ratio)
-    mass = known @ fade
-    newest = np.divide(
-        np.where(known, ratio, 0.0) @ fade, mass, out=np.full(mass.shape, np.nan), where=mass > 0
-    )
+    now: Floats = _degrees(view, view.target)
+    back = [view.days_back(days) for days in range(1, _DAYS + 1)]
+    value: Floats = np.stack([view.value(steps) / scale for steps in back], axis=-1)
+    ratio: Floats = value / np.stack([_degrees(view, steps) for steps in back], axis=-1)
+    fade = np.power(_FADES, np.arange(_DAYS, dtype=np.float64))
+    newest = _either(now * _mean(ratio, fade), _mean(value, fade))
+    week = _either(now * _mean(ratio, np.ones(_DAYS)), _mean(value, np.ones(_DAYS)))
     near, day = (view.weather_mean("temp_c", view.target, hours) for hours in (6, 24))
     yesterday = _newest_day(view)
-    week = np.broadcast_to(view.at[:, None] - 1, view.target.shape)
+    last = np.broadcast_to(view.at[:, None] - 1, view.target.shape)
     return {
         "degrees": now,
-        "degree_day": now * newest / scale,
-        "degree_week": now * mean_known(ratio) / scale,
+        "degree_day": newest,
+        "degree_week": week,
         "temp_6h_c": near,
         "temp_6h_since_day_c": near - view.weather_mean("temp_c", yesterday, 6),
         "temp_24h_since_day_c": day - view.weather_mean("temp_c", yesterday, 24),
-        "temp_24h_since_week_c": day - view.weather_mean("temp_c", week, 7 * DAY_S / HOUR_S),
+        "temp_24h_since_week_c": day - view.weather_mean("temp_c", last, 7 * DAY_S / HOUR_S),
         "apparent_c": view.weather("apparent_c", view.target),
         "gust_m_s": view.weather("gust_m_s", view.target),
         "humidity_pct": view.weather("humidity_pct", view.target),
@@ -59,10 +58,15 @@ def _degrees(view: View, steps: Index) -> Floats:
     return np.asarray(np.maximum(_BALANCE_C - felt, 0.0) + _HOT_WATER_C)
 
 
-def _per_degree(view: View, days: int) -> Floats:
-    """(S, I, L) draw per degree at the same local time some days back; NaN where not known."""
-    steps = view.days_back(days)
-    return np.asarray(view.value(steps) / _degrees(view, steps))
+def _mean(values: Floats, weight: Floats) -> Floats:
+    """Weighted mean over the last axis of what is known."""
+    known = np.isfinite(values)
+    total, mass = np.where(known, values, 0.0) @ weight, known @ weight
+    return np.asarray(np.divide(total, mass, out=np.full(mass.shape, np.nan), where=mass > 0))
+
+
+def _either(value: Floats, other: Floats) -> Floats:
+    return np.asarray(np.where(np.isfinite(value), value, other))
 
 
 def _newest_day(view: View) -> Index:
