@@ -9,15 +9,14 @@ Floats = NDArray[np.float64]
 
 
 def standard(error: Floats) -> Floats:
-    """Errors (N, M) centred and scaled to variance 1; unknown ones and those of constant rows are 0."""
+    """Errors (N, M) scaled to a mean square of 1; unknown ones are 0, and so are rows without any error.
+
+    They are not centred: what a forecast always misses is doubt in it like any other.
+    """
     known = np.isfinite(error)
-    count = np.maximum(known.sum(axis=1, keepdims=True), 1)
     filled = np.where(known, error, 0.0)
-    centred = np.where(known, filled - filled.sum(axis=1, keepdims=True) / count, 0.0)
-    spread = np.sqrt((centred**2).sum(axis=1, keepdims=True) / count)
-    # What is left of rounding in a constant row is not a spread.
-    some = spread > 1e-12 * np.abs(filled).max(axis=1, initial=0.0)[:, None]
-    scaled: Floats = np.divide(centred, spread, out=np.zeros_like(centred), where=some)
+    usual = np.sqrt((filled**2).sum(axis=1, keepdims=True) / np.maximum(known.sum(axis=1, keepdims=True), 1))
+    scaled: Floats = np.divide(filled, usual, out=np.zeros_like(filled), where=usual > 0)
     return scaled
 
 
