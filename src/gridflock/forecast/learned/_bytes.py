@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from gridflock.forecast.learned._blend import Blend
 from gridflock.forecast.learned._forest import Forest, forest_from
-from gridflock.forecast.learned._members import Member
+from gridflock.forecast.learned._members import Member, Model
+from gridflock.forecast.learned._over import Over
 from gridflock.forecast.learned._ridge import Ridge
 from gridflock.forecast.learned._settings import Settings
 from gridflock.forecast.learned._tables import Table
@@ -61,14 +62,19 @@ def to_bytes(trained: Trained) -> bytes:
 
 def _member(member: Member, arrays: _Arrays) -> dict[str, Any]:
     table = member.table and [arrays.put(member.table.border), arrays.put(member.table.error)]
-    model = member.model
+    return {"model": _model(member.model, arrays), "table": table}
+
+
+def _model(model: Model, arrays: _Arrays) -> dict[str, Any]:
+    if isinstance(model, Over):
+        return {"kind": "over", "base": _model(model.base, arrays), "rest": _model(model.rest, arrays)}
     if isinstance(model, Trees):
-        return {"kind": "trees", "levels": model.levels, "models": model.models, "table": table}
+        return {"kind": "trees", "levels": model.levels, "models": model.models}
     if isinstance(model, Forest):
         kept = {name: arrays.put(getattr(model, name)) for name in _GROWN}
-        return {"kind": "forest", "model": model.model, **kept, "table": table}
+        return {"kind": "forest", "model": model.model, **kept}
     held = {name: arrays.put(getattr(model, name)) for name in _PARTS}
-    return {"kind": "ridge", "hour": model.hour, "day_type": model.day_type, **held, "table": table}
+    return {"kind": "ridge", "hour": model.hour, "day_type": model.day_type, **held}
 
 
 def from_bytes(data: bytes) -> Trained:
@@ -106,8 +112,23 @@ def _read(data: bytes) -> Trained:
 
 def _remember(row: dict[str, Any], arrays: list[NDArray[Any]]) -> Member:
     table = row["table"] and Table(*(arrays[k] for k in row["table"]))
-    if row["kind"] == "trees":
-        return Member(trees_from(tuple(row["levels"]), tuple(tuple(group) for group in row["models"])), table)
-    if row["kind"] == "forest":
-        return Member(forest_from(row["model"], *(arrays[row[name]] for name in _GROWN)), table)
-    return Member(Ridge(row["hour"], row["day_type"], *(arrays[row[name]] for name in _PARTS)), table)
+    return Member(_known(row["model"], arrays), table)
+
+
+def _known(row: dict[str, Any], arrays: list[NDArray[Any]]) -> Model:
+    kind = row["kind"]
+    if kind == "over":
+        return Over(_ridge(row["base"], arrays), _trees(row["rest"]))
+    if kind == "trees":
+        return _trees(row)
+    if kind == "forest":
+        return forest_from(row["model"], *(arrays[row[name]] for name in _GROWN))
+    return _ridge(row, arrays)
+
+
+def _trees(row: dict[str, Any]) -> Trees:
+    return trees_from(tuple(row["levels"]), tuple(tuple(group) for group in row["models"]))
+
+
+def _ridge(row: dict[str, Any], arrays: list[NDArray[Any]]) -> Ridge:
+    return Ridge(row["hour"], row["day_type"], *(arrays[row[name]] for name in _PARTS))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,7 @@ from scipy.special import ndtri
 from gridflock.forecast._residual import QUANTILES
 from gridflock.forecast.learned._cells import Cells
 from gridflock.forecast.learned._forest import Forest, fit_forest
+from gridflock.forecast.learned._over import Over, fit_over
 from gridflock.forecast.learned._ridge import Ridge, fit_ridge
 from gridflock.forecast.learned._settings import Settings
 from gridflock.forecast.learned._tables import Table, learn_table
@@ -21,7 +23,7 @@ from gridflock.units import DAY_S
 Floats = NDArray[np.float64]
 Rows = NDArray[np.int64]
 
-Model = Ridge | Trees | Forest
+Model = Ridge | Trees | Over | Forest
 """What a member fits."""
 
 _WIDER = 1.15
@@ -50,9 +52,7 @@ class Member:
         return _nine(np.sort(raw, axis=1))
 
 
-def fit_members(
-    cells: Cells, rows: Rows, now_s: int, settings: Settings, seed: int
-) -> tuple[Model, ...]:
+def fit_members(cells: Cells, rows: Rows, now_s: int, settings: Settings, seed: int) -> tuple[Model, ...]:
     """Fit each member on rows whose truth is known."""
     rows = thinned(rows, settings.most_rows, seed)
     x, y = cells.x[rows], cells.truth[rows] - cells.anchor[rows]
@@ -60,15 +60,18 @@ def fit_members(
     weight = 0.5 ** (age / settings.half_life_days) if settings.half_life_days else np.ones(len(rows))
     if settings.sunlit:
         weight = weight * cells.scale_kw[rows] / cells.scale_kw[rows].mean()
-    found: list[Model] = []
-    for name in settings.members:
-        if name == "ridge":
-            found.append(fit_ridge(x, y, weight, cells.names, settings.penalty))
-        elif name == "forest":
-            found.append(fit_forest(x, y, weight, settings, seed))
-        else:
-            found.append(fit_trees(x, y, weight, settings, seed))
-    return tuple(found)
+
+    @cache
+    def ridge() -> Ridge:
+        return fit_ridge(x, y, weight, cells.names, settings.penalty)
+
+    fits: dict[str, Callable[[], Model]] = {
+        "ridge": ridge,
+        "trees": lambda: fit_trees(x, y, weight, settings, seed),
+        "over": lambda: fit_over(x, y, weight, ridge(), settings, seed),
+        "forest": lambda: fit_forest(x, y, weight, settings, seed),
+    }
+    return tuple(fits[name]() for name in settings.members)
 
 
 def said(model: Model, cells: Cells, rows: Rows) -> Floats:
@@ -87,7 +90,7 @@ def table_for(model: Model, cells: Cells, past: Rows, before: Floats, fitted: Ro
         before: (len(past),) what they said.
         fitted: rows the model was fitted on, for want of others.
     """
-    if isinstance(model, Forest) or (isinstance(model, Trees) and len(model.levels) > 1):
+    if isinstance(model, Forest) or (isinstance(model, Trees | Over) and len(model.levels) > 1):
         return None
     if len(past) < len(QUANTILES) * 20:
         point = said(model, cells, fitted)[:, 0]

@@ -82,7 +82,14 @@ class Settings:
 _HOUR = ("clock", "lags", "level", "recent", "thermal", "sky")
 SETTINGS: Mapping[str, Settings] = {
     "feeder": Settings(),
-    "feeder_hour": Settings(blocks=_HOUR),
+    "feeder_hour": Settings(
+        ("clock", "season", "lags", "level", "recent", "habits", "thermal", "sky"),
+        members=("ridge", "trees", "over"),
+        least=60,
+        columns=0.5,
+        recent_days=30,
+        refit_days=60,
+    ),
     "homes": Settings(),
     "home": Settings(mode="three"),
     "meter": Settings(blocks=("clock", "lags", "level"), members=("trees",), mode="table", trees=100),
