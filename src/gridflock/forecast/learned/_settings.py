@@ -80,6 +80,7 @@ class Settings:
 
 
 _HOUR = ("clock", "lags", "level", "recent", "thermal", "sky")
+_HABITS = ("clock", "lags", "around", "level", "habits", "usual", "fade")
 SETTINGS: Mapping[str, Settings] = {
     "feeder": Settings(),
     "feeder_hour": Settings(
@@ -90,8 +91,22 @@ SETTINGS: Mapping[str, Settings] = {
         recent_days=30,
         refit_days=60,
     ),
-    "homes": Settings(),
-    "home": Settings(mode="three"),
+    "homes": Settings(
+        _HABITS,
+        trees=120,
+        leaves=8,
+        rate=0.06,
+        bold=True,
+        columns=0.8,
+        rows=0.5,
+        strict=5.0,
+        least=60,
+        penalty=2.0,
+        refit_days=14,
+        recent_days=60,
+        calm=20.0,
+    ),
+    "home": Settings(_HABITS, mode="three", trees=120, leaves=16, bold=True, rows=0.5, strict=5.0, least=200),
     "meter": Settings(blocks=("clock", "lags", "level"), members=("trees",), mode="table", trees=100),
     "pv": Settings(
         ("sun", "sun_past", "sun_sky", "sun_air", "sun_missed"),
