@@ -92,6 +92,8 @@ def test_without_reactive_power_all_holds_or_is_named():
         ("missing_kwh", np.nan),
         ("missing_kwh", 1e-3),
         ("ev_unserved_kwh", np.nan),
+        ("ev_unserved_kwh", 2e-3),
+        ("ev_unservable_kwh", np.nan),
         ("opendss_max_error_pu", np.nan),
         ("cost_over_linearised_bound", np.nan),
         ("violations", 1),
@@ -103,6 +105,7 @@ def test_what_is_wrong_or_no_number_does_not_count(field, value):
     good = {
         "violations": 0, "opendss_violations": 0, "opendss_max_error_pu": 1e-9,
         "cost_over_linearised_bound": 0.001, "ev_unserved_kwh": 0.0, "ev_need_kwh": 10.0, "missing_kwh": 0.0,
+        "ev_unservable_kwh": 0.0,
     }  # fmt: skip
     assert _wrong(good) == []
     assert len(_wrong(good | {field: value})) == 1

@@ -92,12 +92,18 @@ class NearRows:
     amps: Matrix
 
 
-def near_rows(of: Workshop, dispatch: Dispatch, verdict: Verdict, steps: Mask) -> NearRows:
+def near_rows(
+    of: Workshop,
+    dispatch: Dispatch,
+    verdict: Verdict,
+    steps: Mask,
+    near: tuple[float, float] = (NEAR_PU, NEAR),
+) -> NearRows:
     """The rows near a limit in some step, their sensitivities at the mean of the steps to be corrected."""
     columns, conductors = of.columns, of.exact.conductors
-    close = (verdict.low_pu > -NEAR_PU) | (verdict.high_pu > -NEAR_PU)
+    close = (verdict.low_pu > -near[0]) | (verdict.high_pu > -near[0])
     nodes = np.flatnonzero(close.any(axis=0)).astype(np.int32)
-    at = np.flatnonzero((verdict.over[:, conductors] > -NEAR).any(axis=0))
+    at = np.flatnonzero((verdict.over[:, conductors] > -near[1]).any(axis=0))
     p_kw = np.asarray(columns.sums @ dispatch.p_kw)
     powers = of.feeder.powers(p_kw, columns.spread_kvar(dispatch.q_kvar))
     slopes = Derivatives(of.feeder, powers[steps].mean(axis=0), steps)
@@ -176,12 +182,24 @@ def pushed(of: Workshop, rows: NearRows, points: Points, verdict: Verdict, side:
     return found
 
 
-def own_space(of: Workshop, rows: NearRows, points: Points, verdict: Verdict) -> Space:
-    """How much every port may change before a row of its own service, near in some step, is full."""
+def own_space(
+    of: Workshop, rows: NearRows, points: Points, verdict: Verdict, *, reactive: bool = False
+) -> Space:
+    """How much every port may change before a row of its own service, near in some step, is full.
+
+    Args:
+        of: what the repair works with.
+        rows: near in some step.
+        points: of the dispatch.
+        verdict: on it.
+        reactive: kvar of the reactive columns instead of kW of the ports.
+    """
     ports, conductors = of.columns.ports, of.exact.conductors[rows.at]
-    space = Space.none((ports, len(verdict.solved)))
-    row, port = np.nonzero(np.abs(rows.volts[:, :ports]) > LARGE_PU)
-    slope = rows.volts[row, port].astype(np.float64)
+    mine = slice(ports, None) if reactive else slice(0, ports)
+    volts, amps = rows.volts[:, mine], rows.amps[:, :, mine]
+    space = Space.none((volts.shape[1], len(verdict.solved)))
+    row, port = np.nonzero(np.abs(volts) > LARGE_PU)
+    slope = volts[row, port].astype(np.float64)
     down, up = (
         -(beyond[:, rows.nodes[row]] + ASIDE_PU) / np.abs(slope)
         for beyond in (verdict.low_pu, verdict.high_pu)
@@ -192,11 +210,11 @@ def own_space(of: Workshop, rows: NearRows, points: Points, verdict: Verdict) ->
         (1.0 - ASIDE) * of.limits.most_a[:, conductors],
         of.feeder.network.branch_blocks.node[conductors],
     )
-    size = np.hypot(rows.amps[0, :, :ports], rows.amps[1, :, :ports]) / most.mean(axis=0)[:, None]
+    size = np.hypot(amps[0], amps[1]) / most.mean(axis=0)[:, None]
     row, port = np.nonzero(size > LARGE)
     v = points.v[:, beside[row]]
     now = points.amps[:, rows.at[row]] * np.conj(v) / (np.abs(v) * most[:, row])
-    slopes = (rows.amps[0, row, port] + 1j * rows.amps[1, row, port]) / most[:, row]
+    slopes = (amps[0, row, port] + 1j * amps[1, row, port]) / most[:, row]
     np.minimum.at(space.more, port, _to_the_edge(now, slopes).T)
     np.minimum.at(space.less, port, _to_the_edge(now, -slopes).T)
     return space
@@ -211,8 +229,19 @@ def _to_the_edge(now: Complex, slope: Complex) -> Float:
     return np.where(root >= 0.0, edge, 0.0)
 
 
-def least_change(rows: NearRows, near: AtStep, weight: Float, low: Float, high: Float) -> Float:
-    """(C,) least change of all columns in one step; rows are taken in as they turn out broken."""
+def least_change(
+    rows: NearRows, near: AtStep, weight: Float, low: Float, high: Float, holding: float = MOST_DUAL
+) -> Float:
+    """(C,) least change of all columns in one step; rows are taken in as they turn out broken.
+
+    Args:
+        rows: near a limit.
+        near: at the step.
+        weight: (C,) by how much more a column moves.
+        low: (C,) least change of each.
+        high: (C,) most.
+        holding: bound of the duals of rows that hold; infinite where they must, whatever others ask.
+    """
     taken = np.zeros(0, dtype=np.int64)
     x, wish, dual = np.zeros(len(weight)), np.zeros(len(weight)), np.zeros(0)
     for _ in range(PASSES):
@@ -224,7 +253,7 @@ def least_change(rows: NearRows, near: AtStep, weight: Float, low: Float, high: 
             break
         taken, dual = np.append(taken, new), np.append(dual, np.zeros(len(new)))
         a = near.rows(rows, taken)
-        project(a, near.room[taken], near.slack[taken], weight, low, high, dual, wish, x)
+        project(a, near.room[taken], near.slack[taken], weight, low, high, dual, wish, x, holding)
     return x
 
 
@@ -284,11 +313,13 @@ def project(
     dual: Array,
     wish: Array,
     x: Array,
+    holding: float = MOST_DUAL,
 ) -> None:
     """Least weighted change ``x`` in ``[low, high]`` with ``a·x <= room``, by sweeps; as near as sweeps come.
 
     ``x = clip(wish)``, ``wish = -weight·aᵀ·dual``, each dual in turn set to where its own row holds. Duals,
-    wishes and ``x`` go on from where they stand.
+    wishes and ``x`` go on from where they stand. Duals are bounded (``MOST_DUAL``), those of rows that are
+    not broken by ``holding``.
     """
     begin = np.zeros(len(a) + 1, dtype=np.int64)
     used = _used(a, low, high, begin)
@@ -296,7 +327,8 @@ def project(
     for r in range(len(a)):
         own = used[begin[r] : begin[r + 1]]
         whole = (weight[own] * a[r][own] ** 2).sum()
-        most[r] = MOST_DUAL * (abs(room[r]) + slack[r]) / whole if whole > 0.0 else 0.0
+        part = holding if room[r] >= 0.0 else MOST_DUAL
+        most[r] = part * (abs(room[r]) + slack[r]) / whole if whole > 0.0 else 0.0
     for _ in range(SWEEPS):
         quiet = True
         for r in range(len(a)):

@@ -11,11 +11,13 @@ from gridflock.plan.devices import Bands
 from gridflock.plan.devices._compiled import Spread
 from gridflock.plan.network._bound import Prices, prices, tightened
 from gridflock.plan.network._columns import columns
+from gridflock.plan.network._correction import OWED
 from gridflock.plan.network._deciders import Deciders, content, missing_kwh
 from gridflock.plan.network._exact import Exact, Points
 from gridflock.plan.network._feeder import Feeder
 from gridflock.plan.network._loop import Day, Loop, Settings, Warm
-from gridflock.plan.network._movement import Dispatch
+from gridflock.plan.network._movement import COUNTS_KWH, Dispatch
+from gridflock.plan.network._needs import Kept, served, unserved_kwh
 from gridflock.plan.network._reasons import Reasons, reasons
 from gridflock.plan.network._refused import DayRejected, Devices, check_day
 from gridflock.plan.network._repair import MOST_ROUNDS, Workshop, repair
@@ -39,7 +41,7 @@ class Progress:
     """One round of the loop or of the repair.
 
     Attributes:
-        stage: ``"loop"``, ``"taps"`` or ``"repair"``.
+        stage: ``"loop"``, ``"taps"``, ``"repair"`` or ``"needs"``.
         round: counted from 0, the plan by price alone.
         voltages: nodes and steps beyond a voltage limit.
         currents: conductors and steps beyond a current limit.
@@ -212,6 +214,7 @@ class _Planner:
         found = self.clean
         if found is None:
             found = self._repaired(loop, None)
+        found = self._served(loop, found)
         if not loop.round:
             loop.stand()
         day = self.day
@@ -266,20 +269,34 @@ class _Planner:
 
     def _repaired(self, loop: Loop, rounds: int | None) -> Dispatch:
         """The plan of the loop repaired; kept if it is clean."""
-        day, columns_ = self.day, self.day.columns
-        worth = np.zeros((columns_.ports, day.feeder.steps))
-        worth[columns_.port] = day.price
-        if loop.round:
-            worth = worth + prices(loop).kwh
-        shop = Workshop(day.feeder, day.exact, day.limits, self.bands, columns_, worth)
         most = MOST_ROUNDS if rounds is None else rounds
-        found = repair(shop, loop.plan, rounds=most, going=self.how.going)
+        found = repair(self._shop(loop), loop.plan, rounds=most, going=self.how.going)
         verdict = found.verdict
         left = (verdict.voltages, verdict.currents, verdict.unsolved)
         self._note("repair", len(found.rounds), found.dispatch, left)
         if verdict.clean:
             self._keep(found.dispatch)
         return found.dispatch
+
+    def _served(self, loop: Loop, plan: Dispatch) -> Dispatch:
+        """The plan after needs that yielded got what can be found for them."""
+        shop = self._shop(loop)
+        if not (unserved_kwh(shop, plan) > COUNTS_KWH).any() or not self.how.going():
+            return plan
+        found = served(shop, Kept(plan, *shop.judged(plan)), going=self.how.going)
+        verdict = found.verdict
+        self._note(
+            "needs", loop.round, found.dispatch, (verdict.voltages, verdict.currents, verdict.unsolved)
+        )
+        return found.dispatch
+
+    def _shop(self, loop: Loop) -> Workshop:
+        day, columns_ = self.day, self.day.columns
+        worth = np.zeros((columns_.ports, day.feeder.steps))
+        worth[columns_.port] = day.price
+        if loop.round:
+            worth = worth + prices(loop).kwh
+        return Workshop(day.feeder, day.exact, day.limits, self.bands, columns_, worth)
 
     def _keep(self, plan: Dispatch) -> None:
         """Keep the better one of two clean plans."""
@@ -288,7 +305,12 @@ class _Planner:
 
     def _better(self, plan: Dispatch) -> bool:
         """Whether a plan, were it clean, would be better than the clean one there is."""
-        return self.clean is None or self.day.value(plan.p_kw) < self.day.value(self.clean.p_kw)
+        return self.clean is None or self._worth(plan) < self._worth(self.clean)
+
+    def _worth(self, plan: Dispatch) -> float:
+        """Cost, needs being promises: what they lack counts more than any energy is worth."""
+        missing = missing_kwh(self.bands, content(self.bands, plan.p_kw))
+        return self.day.value(plan.p_kw) + OWED * float(missing.sum())
 
     def _note(self, stage: str, turn: int, plan: Dispatch, broken: tuple[int, int, int]) -> int:
         """Log a round and what is broken after it (voltages, currents, unsolved steps); how much that is."""

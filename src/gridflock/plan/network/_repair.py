@@ -27,11 +27,9 @@ from gridflock.plan.network._correction import (
     own_space,
     pushed,
 )
-from gridflock.plan.network._deciders import content, missing_kwh
 from gridflock.plan.network._exact import Points
 from gridflock.plan.network._fallback import shrunk
 from gridflock.plan.network._movement import (
-    COUNTS_KWH,
     Bounds,
     Dispatch,
     Guard,
@@ -40,8 +38,8 @@ from gridflock.plan.network._movement import (
     moved,
     rooms,
     shares,
-    within,
 )
+from gridflock.plan.network._needs import Kept, served
 from gridflock.plan.network._verdict import Verdict
 from gridflock.units import Mask
 
@@ -166,27 +164,9 @@ def repair(
 
 
 def _given_back(of: Workshop, found: Repaired) -> Repaired:
-    """A clean plan in which needs that had to yield take what space there is for them after all."""
-    columns, dispatch, firm = of.columns, found.dispatch, of.kinds.firm
-    yields = (firm.x_lo_kwh != of.kinds.soft.x_lo_kwh).any(axis=1)
-    lacking = yields & (missing_kwh(firm, content(firm, dispatch.p_kw)) > COUNTS_KWH)
-    which = np.flatnonzero(lacking)
-    if not found.verdict.clean or not len(which):
-        return found
-    rows = near_rows(of, dispatch, found.verdict, found.verdict.solved)
-    own = own_space(of, rows, found.points, found.verdict)
-    guard, port = pushed(of, rows, found.points, found.verdict, 1.0), columns.port
-    for space in (own, own.guarded(guard)):
-        each, p_kw = space.shared(port, lacking), dispatch.p_kw.copy()
-        p_kw[which], _ = of.kinds.soft.nearest(
-            of.price[port[which]], p_kw[which], MOST_PULL,
-            p_lo_kw=p_kw[which] - each.less[which], p_hi_kw=p_kw[which] + each.more[which], rows=which,
-        )  # fmt: skip
-        tried = of.possible(Dispatch(p_kw, within(columns, p_kw, dispatch.q_kvar)))
-        points, verdict = of.judged(tried)
-        if verdict.clean:
-            return Repaired(tried, points, verdict, ())
-    return found
+    """The plan after needs that had to yield took what space there is for them."""
+    kept = served(of, Kept(found.dispatch, found.points, found.verdict), rounds=0)
+    return replace(found, dispatch=kept.dispatch, points=kept.points, verdict=kept.verdict)
 
 
 def _tried(
