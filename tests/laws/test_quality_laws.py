@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gridflock.forecast.quality import Kind, Repair, Rule, check, examine, gathered, repaired
-from gridflock.model import History
+from gridflock.forecast.quality import Kind, Repair, Rule, check, examine, gathered, repaired, with_light
+from gridflock.model import History, Weather
 from gridflock.units import DAY_S, HOUR_S, TimeGrid
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -386,3 +386,16 @@ def test_uneven_steps_are_our_own_mistake():
         examine(History(grid, ("a",), np.zeros((1, 2))), {"a": "load"})
     with pytest.raises(ValueError, match="another length"):
         gathered(np.arange(3), {"a": np.zeros(2)})
+
+
+def test_light_of_the_weather_stands_beside_the_series():
+    """A weather's hourly irradiance becomes a series on the history's half hours, absent outside its span."""
+    _, history = clean()
+    hourly = TimeGrid.uniform(history.grid.start_s + DAY_S, HOUR_S, 48)
+    weather = Weather(hourly, {"ghi_w_m2": np.arange(48.0)}, "issued")
+    lit = with_light(history, weather)
+    assert lit.series == (*history.series, "ghi_w_m2")
+    light = row_of(lit, "ghi_w_m2")
+    assert np.array_equal(light[48 : 48 + 96], np.repeat(np.arange(48.0), 2))
+    assert np.isnan(light[:48]).all()
+    assert np.isnan(light[144:]).all()

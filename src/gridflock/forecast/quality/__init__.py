@@ -1,13 +1,14 @@
 """The gate in front of every model: what is wrong with the data, and what is mended.
 
-``gathered`` lays stamps and columns as they came on one grid. ``examine`` finds faults by itself, series by
+``gathered`` lays stamps and columns as they came on one grid, ``with_light`` puts a weather's irradiance
+beside them. ``examine`` finds faults by itself, series by
 series: units, signs, names, clocks beside the sun or beside each other, standstill, levels. ``repaired``
 mends what the evidence settles and leaves the rest named. ``check`` does all three.
 """
 
 from gridflock.forecast.quality._examine import Examination, check, examine
 from gridflock.forecast.quality._finding import Finding, Kind, Repair, Rule
-from gridflock.forecast.quality._gather import gathered
+from gridflock.forecast.quality._gather import gathered, with_light
 from gridflock.forecast.quality._repair import Repaired, repaired
 
 __all__ = [
@@ -21,4 +22,5 @@ __all__ = [
     "examine",
     "gathered",
     "repaired",
+    "with_light",
 ]

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridflock.forecast.quality._finding import Finding, Rule
-from gridflock.model import History
+from gridflock.model import History, Weather
 from gridflock.units import DAY_S, HOUR_S, Seconds, TimeGrid, iso
 
 Floats = NDArray[np.float64]
@@ -58,6 +58,22 @@ def gathered(
         value[row], doubled = _laid(cells, place, n)
         findings += _stamp_findings(name, kept, step, strays, doubled)
     return History(grid, tuple(columns), value), tuple(findings)
+
+
+def with_light(history: History, weather: Weather, column: str = "ghi_w_m2") -> History:
+    """A history with the light of a weather as one more series, named as its column, to be examined with it.
+
+    Each step gets the value of the weather's step that holds its middle; NaN outside the weather's span.
+    """
+    place = np.searchsorted(weather.grid.edges_s, history.grid.middles_s, side="right") - 1
+    inside = (place >= 0) & (place < weather.grid.n)
+    light = np.full(history.grid.n, np.nan)
+    light[inside] = np.asarray(weather.columns[column], dtype=np.float64)[place[inside]]
+    known_s = history.known_s
+    if known_s is not None:
+        known_s = np.concatenate([known_s, history.grid.edges_s[None, 1:]])
+    value = np.concatenate([np.asarray(history.value_kw, dtype=np.float64), light[None]])
+    return History(history.grid, (*history.series, column), value, known_s)
 
 
 def _usable(stamps: Floats) -> tuple[NDArray[np.bool_], int]:
