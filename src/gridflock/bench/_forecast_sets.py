@@ -25,10 +25,10 @@ HAMELN = Site(52.10, 9.36, "Europe/Berlin", "DE-NI")
 NETHERLANDS = Site(52.10, 5.30, "Europe/Amsterdam", "NL")
 _Spans = tuple[str, str, str]
 _FEEDER: _Spans = ("2019-01-01", "2019-01-01", "2019-07-01")
-_HOMES: _Spans = ("2017-04-01T07:00", "2017-04-01T07:00", "2017-08-01T07:00")
+_HOMES: _Spans = ("2017-04-01T07:00", "2017-04-01T07:00", "2017-08-01T06:00")
 _WORKPLACE: _Spans = ("2019-11-01T07:00", "2019-11-01T07:00", "2020-03-01T08:00")
 _HEAT: _Spans = ("2019-08-31T22:00", "2019-08-31T22:00", "2020-01-01")
-_STATIONS: _Spans = ("2021-01-10T17:00", "2021-01-10T17:00", "2021-01-28T09:45")
+_STATIONS: _Spans = ("2021-01-10T17:00", "2021-01-10T17:00", "2021-01-28T10:00")
 """Ends of training, begins and ends of the test, UTC."""
 
 
