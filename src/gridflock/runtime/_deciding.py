@@ -175,18 +175,14 @@ class Deciding:
             self.standing.feedback,
         )
 
-    def answered(self, outcomes: Outcomes, now_s: int) -> None:
-        """Take in what was answered, on the fleet's rows."""
+    def answered(self, outcomes: Outcomes, now_s: int, leapt_s: int = 0) -> None:
+        """Take in what was answered, on the fleet's rows, and how much of the way here nobody lived."""
         rows, standing = outcomes.index.astype(np.int64), self.standing
         self.standing = replace(
             standing,
             response=standing.response.heard(rows, outcomes, now_s),
-            guarded=standing.guarded.heard(rows, outcomes, now_s),
+            guarded=standing.guarded.heard(rows, outcomes, now_s).later(leapt_s),
         )
-
-    def leapt(self, leapt_s: int) -> None:
-        """Take in that the clock was set: what limits by time counts only what was lived."""
-        self.standing = replace(self.standing, guarded=self.standing.guarded.later(leapt_s))
 
     def taken(self, decision: Decision) -> None:
         """Remember a decision: it is recorded, and goes out."""

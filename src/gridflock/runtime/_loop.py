@@ -54,7 +54,7 @@ from gridflock.runtime._heard import Heard, Hearing, to_entry
 from gridflock.runtime._known import FLOW, Known
 from gridflock.runtime._past import Past
 from gridflock.runtime._planning import Planned
-from gridflock.runtime._rules import leap_entry, trial_entries
+from gridflock.runtime._rules import leap_entries, trial_entries
 from gridflock.runtime._settings import Settings
 from gridflock.runtime._steady import Steady
 from gridflock.runtime._suspect import standing, upright
@@ -213,6 +213,7 @@ class Loop:
 
     @rules.setter
     def rules(self, rules: Rules) -> None:
+        """Let them hold from the next tick on."""
         self._rules = rules
 
     @property
@@ -272,15 +273,13 @@ class Loop:
         readings, turned = upright(heard.readings, fleet)
         rejected = (*heard.refused, *turned, *fleet.ingest(readings, now_s))
         outcomes = heard.outcomes
-        deciding.answered(outcomes, now_s)
-        deciding.leapt(heard.leapt_s)
+        deciding.answered(outcomes, now_s, heard.leapt_s)
         seen = replace(self._see(fleet.image(now_s)), directive=heard.directive)
         still = standing(fleet, seen.image, self.response)
         rejected += still
         before = deciding.standing, self._broken, self._troubles
         entries = [to_entry(heard, self._wishes, self._directed), *deciding.replan(self.system, seen)]
-        if heard.leapt_s:
-            entries.append(leap_entry(heard.rules, heard.leapt_s, now_s))
+        entries += leap_entries(heard.rules, heard.leapt_s, now_s)
         sighted, decision = deciding.look(self.system, seen), None
         envelopes = deciding.envelopes(self.system, seen)
         if self._settings.managed:
@@ -312,22 +311,10 @@ class Loop:
             rejected += decision.rejected
         self._remember(seen)
         moment = Moment(
-            now_s,
-            self._tick,
-            seen.image,
-            seen.flow,
-            self._state,
-            seen.violations,
-            decision,
-            deciding.standing.planned,
-            envelopes,
-            outcomes,
-            rejected,
-            self._seq,
-            halted,
-            heard.directive,
+            now_s, self._tick, seen.image, seen.flow, self._state, seen.violations, decision,
+            deciding.standing.planned, envelopes, outcomes, rejected, self._seq, halted, heard.directive,
             sighted,
-        )
+        )  # fmt: skip
         if self.beside is not None:
             self.beside(heard, seen, moment)
         return moment

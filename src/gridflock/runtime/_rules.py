@@ -44,14 +44,16 @@ def guard_said(decision: Decision) -> tuple[dict[str, NDArray[Any]], dict[str, J
     return {"start_kw": start_kw.astype(np.float32)}, head
 
 
-def leap_entry(rules: Rules, leapt_s: int, now_s: int) -> Entry:
-    """A clock that was set ahead and is believed: what that does not end."""
+def leap_entries(rules: Rules, leapt_s: int, now_s: int) -> list[Entry]:
+    """A clock that was set ahead and is believed, and what that does not end; none where it was not set."""
+    if leapt_s == 0:
+        return []
     text = f"the clock was set ahead by {leapt_s} s, which count for no limit and no budget"
     head: dict[str, Json] = {"verb": "leapt", "leapt_s": leapt_s}
     if rules.default is not None:
         text += f"; all to default lasts until {iso(rules.default.until_s)}"
         head["rules"] = rules.said()
-    return Entry(KIND, now_s, head | {"text": text})
+    return [Entry(KIND, now_s, head | {"text": text})]
 
 
 def trial_entries(trials: Mapping[str, bool], now_s: int) -> list[Entry]:

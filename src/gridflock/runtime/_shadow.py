@@ -75,8 +75,7 @@ class Shadow:
             self._deciding = self._of(loop.settings, self._deciding.standing)
         mine = self._deciding
         before = self._before.expired(now_s), mine.standing.response.expired(now_s)
-        mine.answered(self._answers(heard), now_s)
-        mine.leapt(heard.leapt_s)
+        mine.answered(self._answers(heard), now_s, heard.leapt_s)
         self._difference.count(seen, before)
         if self._plans_alike:
             planned = moment.planned if mine.plans else None
