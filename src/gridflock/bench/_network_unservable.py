@@ -18,13 +18,15 @@ from gridflock.grid import Network
 from gridflock.grid._network import Float
 from gridflock.model import Flexibility
 from gridflock.plan.direct._solve import Program, by_simplex
-from gridflock.plan.network._verdict import Limits
+from gridflock.plan.network._verdict import I_COUNTS, V_COUNTS_PU, Limits
 from gridflock.units import Kw, Kwh, Mask, Rows
 
 MOST = 60
 """Devices behind a bus up to which the proof is tried."""
-SURE_KWH = 1e-6
+SURE_KWH = 1e-5
 """A bound is smaller by this than what the solver says."""
+COUNTS = 1.0 + 1.1 * (I_COUNTS + V_COUNTS_PU / 0.9)
+"""By so much plans may go beyond a limit uncounted."""
 FULL = 1.0 - 1e-9
 
 
@@ -68,7 +70,7 @@ def through_kw(network: Network, limits: Limits) -> Kw:
         :, node
     ]
     with np.errstate(invalid="ignore"):
-        kw = np.where(node >= 0, v_high * limits.most_a / 1000.0, 0.0)
+        kw = np.where(node >= 0, COUNTS * v_high * limits.most_a / 1000.0, 0.0)
     bus = np.where(node >= 0, network.node_bus[node], -1)
     most = np.full((len(kw), len(network.buses)), np.inf)
     ends = np.stack([network.branch_from, network.branch_to])
@@ -81,7 +83,11 @@ def through_kw(network: Network, limits: Limits) -> Kw:
         end = here & (child >= 0) & ((bus == child) == at_child)
         np.add.at(sums.T, child[end], kw[:, end].T)
         most = np.minimum(most, sums)
-    most[:, topology.bus_parent < 0] = np.inf
+    fed = np.isin(np.arange(len(network.buses)), child[here & (child >= 0)])
+    most[:, ~fed] = np.inf
+    apart = (bus >= 0) & (bus != ends[0][blocks.owner]) & (bus != ends[1][blocks.owner])
+    if (apart & here).any():
+        most[:] = np.inf
     for one, other in ends[:, in_service & (down < 0)].T.tolist():
         most[:, _loop(topology.bus_parent, one, other)] = np.inf
     return most
@@ -109,6 +115,7 @@ def _least_draw_kw(of: World, limits: Limits) -> Kw:
     node, shares = network.load_nodes[:count], network.load_zip[:count, 0]
     lowest = limits.v_low_pu[:, node[:, 0]] * network.v_base[node[:, 0]]
     holds = (node[:, 1] < 0) & (lowest >= network.load_range[:count, 1] * network.load_v[:count])
+    holds &= network.topology.port_live[:count]
     holds &= np.isnan(network.load_exponent[:count, 0]) & (shares >= 0.0).all(axis=1)
     kw = -of.feeder.load_kva.real
     injects = np.where(shares[:, 0] >= 1.0, kw, -np.inf)
