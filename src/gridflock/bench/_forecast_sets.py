@@ -132,13 +132,13 @@ def _feeder(data: Path) -> ForecastSet:
 
 
 def _homes17(data: Path) -> ForecastSet:
-    history, weather = series.homes(data)
+    history = series.homes(data)
     total = History(history.grid, ("homes",), history.value_kw.sum(axis=0)[None])
-    return _daily("homes17_day_ahead", "homes", (total, weather), FONTANA, _HOMES)
+    return _daily("homes17_day_ahead", "homes", (total, None), FONTANA, _HOMES)
 
 
 def _home(data: Path) -> ForecastSet:
-    return _daily("home_day_ahead", "home", series.homes(data), FONTANA, _HOMES)
+    return _daily("home_day_ahead", "home", (series.homes(data), None), FONTANA, _HOMES)
 
 
 def _pv(data: Path) -> ForecastSet:
