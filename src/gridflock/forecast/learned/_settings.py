@@ -82,10 +82,17 @@ class Settings:
 _HOUR = ("clock", "lags", "level", "recent", "thermal", "sky")
 _HABITS = ("clock", "lags", "around", "level", "habits", "usual", "fade")
 SETTINGS: Mapping[str, Settings] = {
-    "feeder": Settings(),
+    "feeder": Settings(
+        ("clock", "season", "lags", "around", "level", "habits", "thermal", "sky"),
+        members=("ridge", "over"),
+        least=100,
+        columns=0.4,
+        recent_days=30,
+        refit_days=60,
+    ),
     "feeder_hour": Settings(
         ("clock", "season", "lags", "level", "recent", "habits", "thermal", "sky"),
-        members=("ridge", "trees", "over"),
+        members=("ridge", "over"),
         least=60,
         columns=0.5,
         recent_days=30,
@@ -119,6 +126,8 @@ SETTINGS: Mapping[str, Settings] = {
         forest_leaves=100,
         forest_least=15,
         forest_columns=0.2,
+        recent_days=30,
+        calm=5.0,
         scale="sunlit",
         bound="sunlit",
         sunlit=True,

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from gridflock.forecast._sun import Site, clear_sky
 from gridflock.forecast.learned._view import Floats, Index, View
 from gridflock.forecast.sun import clear_power, fit_planes
-from gridflock.units import DAY_S, Seconds
+from gridflock.units import DAY_S, HOUR_S, Seconds
 
 _WEEK_S = 7 * DAY_S
 _FIT_DAYS = 400
@@ -25,6 +25,10 @@ _LEAST_SHARE = 0.01
 """Share of capacity that a clear-sky power is taken as at least, where it is divided by."""
 _HEADROOM = 1.01
 """How far beyond the largest output ever seen under as bright a sky a forecast may reach."""
+_FULL, _FULL_HOURS, _OFFERED_MORE = 0.97, 6, 1.1
+"""An inverter is full that stands above this share of its largest output so long under such an offer."""
+_LATE_S = DAY_S
+"""What is learnt so much later than it was is not used to tell dead days."""
 _DEAD_SHARE = 0.02
 """A day with less than this share of its clear-sky energy was no weather: outage, snow."""
 
@@ -37,7 +41,8 @@ class Sunlit:
         week: (I,) which week each moment lies in.
         plane: (W, S, 4).
         largest_kw: (W, S) largest output known.
-        brightest_kw: (W, S) largest clear-sky power among steps whose output is known; inf before any.
+        brightest_kw: (W, S) largest clear-sky power among steps whose output is known; inf before any, and
+            where the inverter was full.
     """
 
     week: Index
@@ -66,7 +71,7 @@ class Sunlit:
 
     def _limit(self, week: int, offered: Floats) -> Floats:
         largest, brightest = self.largest_kw[week][:, None, None], self.brightest_kw[week][:, None, None]
-        return np.where(largest > 0, largest * np.maximum(offered / brightest, 1.0), np.inf)
+        return np.where(largest > 0, np.maximum(largest, largest * offered / brightest), np.inf)
 
     def capacity(self) -> Floats:
         """Largest output (S, I) to be taken for the size of a series, > 0."""
@@ -97,9 +102,13 @@ def _fitted(view: View, sky: Floats, now_s: int) -> tuple[Floats, Floats, Floats
         power = np.where((learnt >= 0) & (learnt <= now_s), power, np.nan)
     plane = fit_planes(sky[begin:end], power)
     known = np.isfinite(power)
-    largest = np.where(known, power, 0.0).max(axis=1, initial=0.0)
+    power = np.where(known, power, 0.0)
+    largest = power.max(axis=1, initial=0.0)
     brightest = np.where(known, clear_power(sky[begin:end], plane), 0.0).max(axis=1, initial=0.0)
-    return plane, largest, np.where(brightest > 0, brightest, np.inf)
+    # Output that stood near its largest for hours while the plane offered more met a limit.
+    hours = (power >= _FULL * largest[:, None]).sum(axis=1) * view.step_s / HOUR_S
+    full = (hours >= _FULL_HOURS) & (brightest > _OFFERED_MORE * largest)
+    return plane, largest, np.where((brightest > 0) & ~full, brightest, np.inf)
 
 
 def sky_of(view: View, steps: Index) -> Floats:
@@ -143,6 +152,7 @@ def sunlit_learnt(view: View, learnt_s: Seconds, never_s: int) -> Seconds:
     unseen = (known.largest_kw == 0)[known.week].T[:, :, None]
     local = view.local_of(view.target)
     over_s = view.start_s + view.target * view.step_s + DAY_S - local % DAY_S
+    over_s = over_s if view.known_s is None else over_s + _LATE_S
     dark = sky_of(view, view.target)[..., [0, 3]].sum(axis=-1) == 0
     steps = np.arange(view.heard.shape[1], dtype=np.int64)
     dead = _dead(view, sky_of(view, steps)[:, :4])[:, np.minimum(view.target, len(steps) - 1)]
@@ -153,12 +163,16 @@ def sunlit_learnt(view: View, learnt_s: Seconds, never_s: int) -> Seconds:
 def _dead(view: View, sky: Floats) -> NDArray[np.bool_]:
     """Steps (S, T) of local days that brought next to nothing of what all the history says was possible.
 
-    The yardstick of a day is the light on a horizontal plane times the series' best hours so far.
+    A day is held against the best one so far, by what it brought for the light on a horizontal plane. What
+    was learnt more than a day late is left out: which days were dead does not change any more then.
     """
     light = sky[:, 0] + sky[:, 3]
     day = view.local_of(np.arange(len(light))) // DAY_S
     number, of = np.unique(day, return_inverse=True)
     known = np.isfinite(view.heard)
+    if view.known_s is not None:
+        end_s = view.start_s + np.arange(1, len(light) + 1) * view.step_s
+        known &= (view.known_s[:, : len(light)] >= 0) & (view.known_s <= end_s + _LATE_S)
     dead = np.zeros(view.heard.shape, dtype=bool)
     for s, row in enumerate(view.heard):
         energy = np.bincount(of, np.where(known[s], row, 0.0), len(number))

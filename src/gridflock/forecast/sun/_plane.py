@@ -17,8 +17,8 @@ _CLEAR, _CLOUDY = 0.99, 0.01
 """Weights of points above and below the fit: the fit is an upper envelope (an expectile)."""
 _ROUNDS = 10
 _FULL = 0.97
-"""Share of the largest output from which an inverter may be at its limit."""
-_PULL, _RIDGE = 0.3, 0.002
+"""Share of the largest output from which an inverter may be full."""
+_PULL, _RIDGE = 0.02, 1e-4
 """How hard the fit is drawn to a horizontal plane: fixed, so it fades, and per sunshine seen."""
 
 
@@ -42,8 +42,7 @@ def fit_planes(sky: Floats, power: Floats) -> Floats:
 
     Asymmetric least squares: points below the fit (clouds) weigh little, so it settles near the
     upper envelope; a ridge draws it to a horizontal plane while history is short. An inverter that is
-    full says only that the plane offers as much or more: points near the largest output hold the
-    fit up, never down.
+    full tells nothing of the plane: points near the largest output are left out.
 
     Args:
         sky: (N, 4) beam up, north, east and diffuse, as from ``clear_sky``, kW/m².
@@ -64,10 +63,9 @@ def fit_planes(sky: Floats, power: Floats) -> Floats:
     squares = (columns[:, :, None] * columns[:, None, :]).reshape(len(columns), 16)
     pull = np.eye(4) * (_PULL + _RIDGE * offered)[:, None, None]
     plane: Floats = start
-    full = power >= _FULL * power.max(axis=1, initial=0.0)[:, None]
+    told = known & (power < _FULL * power.max(axis=1, initial=0.0)[:, None])
     for _ in range(_ROUNDS):
-        above = power > plane @ columns.T
-        weight = (known & (above | ~full)) * np.where(above, _CLEAR, _CLOUDY)
+        weight = told * np.where(power > plane @ columns.T, _CLEAR, _CLOUDY)
         normal = (weight @ squares).reshape(-1, 4, 4) + pull
         right = (weight * power) @ columns + (pull @ start[:, :, None])[:, :, 0]
         plane = np.linalg.solve(normal, right[:, :, None])[:, :, 0]
