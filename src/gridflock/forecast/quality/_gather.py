@@ -13,8 +13,8 @@ from gridflock.model import History, Weather
 from gridflock.units import DAY_S, HOUR_S, Seconds, TimeGrid, iso
 
 Floats = NDArray[np.float64]
-_MOST_STEPS = 20_000_000
-"""Longest grid worth laying out, 38 years of minutes: a stamp of year 1 must not fill the memory."""
+_LATEST_S = 1e11
+"""A moment of the year 5138: nothing was measured later."""
 
 
 def gathered(
@@ -23,8 +23,8 @@ def gathered(
     """Lay columns out on uniform steps, whatever the order, doubling and spacing of their stamps.
 
     The step is the commonest distance of stamps, taken to the nearest length that divides a day.
-    Values of the same step that differ make their mean; stamps that are not finite, or lie
-    centuries away from the others, are left out.
+    Values of the same step make their mean; stamps that are not finite, or lie farther from 98 in 100
+    others than these among each other, are left out.
 
     Args:
         t_s: (n,) start of each row's step, unix seconds.
@@ -77,10 +77,12 @@ def with_light(history: History, weather: Weather, column: str = "ghi_w_m2") -> 
 
 
 def _usable(stamps: Floats) -> tuple[NDArray[np.bool_], int]:
-    """Stamps that can be laid out, and how many cannot."""
-    usable = np.isfinite(stamps) & (np.abs(stamps) < 1e11)
+    """Stamps that can be laid out, and how many cannot: not finite, or years away from nearly all others."""
+    usable = np.isfinite(stamps) & (np.abs(stamps) < _LATEST_S)
     if usable.any():
-        usable &= np.abs(stamps - np.median(stamps[usable])) < _MOST_STEPS * 60
+        low, high = np.quantile(stamps[usable], [0.01, 0.99])
+        reach = max(high - low, DAY_S)
+        usable &= (stamps >= low - reach) & (stamps <= high + reach)
     return usable, int((~usable).sum())
 
 

@@ -114,7 +114,7 @@ def _alive(cells: Floats, ratio: Floats, odd: Mask) -> bool:
     """
     between = (ratio < -_UNIT_STEP) & (ratio > -_THOUSAND[0])
     varied = np.array([len(np.unique(row[np.isfinite(row)])) for row in cells])
-    return bool(between.sum() <= 0.1 * odd.sum() and np.median(varied[odd]) >= 0.5 * np.median(varied[~odd]))
+    return bool(between.sum() <= max(1, 0.1 * odd.sum()) and np.median(varied[odd]) >= 0.5 * np.median(varied[~odd]))
 
 
 def _commonest(levels: Floats) -> float:
@@ -168,7 +168,7 @@ def standstill(track: Track) -> list[Finding]:
         return []
     if (track.value[track.known] == track.value[track.known][0]).all():
         value = float(track.value[track.known][0])
-        seen = f"{value:.6g} throughout"
+        seen = f"{value + 0.0:.6g} throughout"
         return [track.finding(Rule.STUCK, (0, track.n), seen, {"value": value}, Repair.MASK, safe=False)]
     found = []
     rest = _resting(track)
@@ -178,7 +178,7 @@ def standstill(track: Track) -> list[Finding]:
         if value in rest or not _rare((first, end), standing) or (_sunny(track) and value == 0.0):
             continue
         hours = (end - first) * track.step_s / HOUR_S
-        seen = f"{value:.6g} to the last digit for {hours:.4g} h"
+        seen = f"{value + 0.0:.6g} to the last digit for {hours:.4g} h"
         found.append(_masked(track, Rule.STUCK, (first, end), seen, {"value": value, "hours": hours}))
     return found
 
