@@ -31,8 +31,8 @@ class Settings:
         goals: what is wanted of the plans beside tariff and limits; None keeps what the ledger has.
         goal_costs: say of every plan what each goal costs, which takes one more plan for each.
         feedback: move what is ordered by the voltages and currents that are seen, where ticks are at most
-            10 s apart; else voltages are kept by envelopes. Regulators that act beside it can look like
-            answers the wrong way round, upon which it hands over to local policies.
+            10 s apart; else voltages are kept by envelopes. Regulators answer it: docs/feedback.md has what a
+            day beside them was like.
         managed: False = watch only: no plan, no orders (the mode before trust).
         plans: False = orders without a plan: wishes and limits only.
         name: what a system above calls this one.
