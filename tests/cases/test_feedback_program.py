@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy import sparse
 
+from gridflock.dispatch.feedback import _solve
 from gridflock.dispatch.feedback._solve import CAP, TOP, Program, solve
 
 
@@ -102,3 +103,23 @@ def test_a_warm_start_changes_nothing_but_the_work(seed):
     assert cold.exact
     assert warm.climbs <= cold.climbs
     assert np.abs(warm.x - cold.x).max() <= 1e-6
+
+
+@pytest.mark.parametrize("work", [1.0, 1e5, 1e6])
+@pytest.mark.parametrize("seed", range(4))
+def test_a_program_without_time_is_answered_by_the_best_on_the_way(monkeypatch, seed, work):
+    """Inside all bounds, and never worse than standing still; the more work the less is left broken."""
+    program = _program(np.random.default_rng([seed, 2]), 300, 120, 60, -0.03)
+    still = np.clip(np.zeros(300), program.low, program.high)
+    sums = np.zeros(len(program.effect))
+    np.add.at(sums, program.column, still)
+    at_rest = _solve._harm(program, sums @ program.effect.astype(np.float64))
+    whole = solve(program, np.zeros(len(program.room)))
+    monkeypatch.setattr(_solve, "WORK", work)
+    hasty = solve(program, np.zeros(len(program.room)))
+    assert (hasty.x >= program.low).all()
+    assert (hasty.x <= program.high).all()
+    harm = _solve._harm(program, hasty.growth)
+    assert harm <= at_rest * (1.0 + 1e-9)
+    assert hasty.exact or hasty.eases == (harm < at_rest)
+    assert whole.exact

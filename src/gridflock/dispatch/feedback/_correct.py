@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from gridflock.dispatch.feedback._common import TURNS_S, Common, usual
 from gridflock.dispatch.feedback._level import Levels, Past, between, heard, rebased, weighed
 from gridflock.dispatch.feedback._sight import UNIT_WORDS, Able, Float, Powers, Quantity, Sight, Standing
 from gridflock.dispatch.feedback._solve import Program, Solved, solve
@@ -55,8 +56,8 @@ def correct(
     if len(before.at_s):
         before = rebased(before, *_by_itself(state, doing_p, doing_q, standing, able))
     past = heard(before, doing_p, doing_q, standing.since_s, now_s, tuning.memory_s)
-    levels, watch = _read(state, sight, past, now_s, tuning)
-    level, margin = _ahead(levels, sight, past, now_s, tuning)
+    levels, common, watch = _read(state, sight, past, now_s, tuning)
+    level, margin = _ahead(levels, common, sight, past, now_s, tuning)
     high, low, reference = _limits(state, sight, levels, margin, now_s, tuning)
     free = able.answers & (sight.effects.column >= 0) & np.isfinite(wanted.p_kw)
     kept = _kept(state, now_s, tuning)
@@ -69,9 +70,10 @@ def correct(
     found = _within_discs(program, state.price, able, free, doing_p, doing_q, wanted)
     unit = _units(sight)
     violation = np.fmax(levels.value - sight.high, sight.low - levels.value) / unit
-    watch, alarm = judged(watch, sight, violation, np.isfinite(level), tuning.trust, now_s, exact=found.exact)
+    ended = found.exact or found.eases
+    watch, alarm = judged(watch, sight, violation, np.isfinite(level), tuning.trust, now_s, exact=ended)
     after = replace(
-        state, levels=levels, past=past, reference=reference, watch=watch, now_s=now_s,
+        state, levels=levels, common=common, past=past, reference=reference, watch=watch, now_s=now_s,
         p_lo_kw=able.p_lo_kw, p_hi_kw=able.p_hi_kw,
     )  # fmt: skip
     if watch.mode is Mode.LOCAL:
@@ -175,31 +177,43 @@ def _by_itself(
     return np.where(of_p, grown, doing_p - old), np.where(of_q, 0.0, doing_q - state.past.q_kvar[-1])
 
 
-def _read(state: Feedback, sight: Sight, past: Past, now_s: float, tuning: Tuning) -> tuple[Levels, Watch]:
+def _read(
+    state: Feedback, sight: Sight, past: Past, now_s: float, tuning: Tuning
+) -> tuple[Levels, Common, Watch]:
     """Levels with the readings that are new and believed, and what they say of earlier orders."""
     levels = state.levels
     believed = np.isfinite(sight.value) & (now_s - sight.at_s <= tuning.stale_s) & (sight.at_s <= now_s)
     fresh = believed & (sight.at_s > levels.seen_s)
     by_orders = between(sight, past, levels.seen_s, np.where(fresh, sight.at_s, levels.seen_s))
     dt = now_s - state.now_s if np.isfinite(state.now_s) else 0.0
-    watch = answers(state.watch, sight, levels, by_orders, fresh, dt)
-    return weighed(levels, sight, by_orders, fresh, tuning.doubt), watch
+    whole = replace(levels, slope=levels.slope + state.common.slope)
+    watch = answers(state.watch, sight, whole, by_orders, fresh, dt)
+    return *weighed(levels, state.common, sight, by_orders, fresh, tuning.doubt), watch
 
 
-def _ahead(levels: Levels, sight: Sight, past: Past, now_s: float, tuning: Tuning) -> tuple[Float, Float]:
+def _ahead(
+    levels: Levels, common: Common, sight: Sight, past: Past, now_s: float, tuning: Tuning
+) -> tuple[Float, Float]:
     """Where each quantity will be once the next orders could be followed, and the margin that takes."""
     lead = np.where(np.isfinite(levels.seen_s), now_s + tuning.reach_s - levels.seen_s, 0.0)
     lead = np.where(lead <= tuning.stale_s + tuning.reach_s, lead, np.nan)
     pending = between(sight, past, levels.seen_s, np.full(sight.m, now_s))
-    level = levels.value + levels.gain * pending + levels.slope * lead
+    level = levels.value + levels.gain * pending + (levels.slope + common.slope) * lead
     var = levels.value_var + lead * (2.0 * levels.cross_var + lead * levels.slope_var + sight.drift**2)
     # What orders and jumps make unsure is left to the next readings: a margin for it would order even more.
     step = sight.drift**2
     watched = (np.sqrt(step**2 + 4.0 * step * sight.noise**2) - step) / 2.0
-    var = np.minimum(np.maximum(var, 0.0), MORE * watched + step * lead)
+    var = np.minimum(np.maximum(var, 0.0), MORE * watched + step * lead) + _calm(sight)
     # Of thousands of first readings some are far off: until there are a few, only what is clear counts.
     young = levels.seen_s - levels.first_s < tuning.settle_s
     return level, np.where(young, -_CLEAR * sight.noise, tuning.sigmas * np.sqrt(var))
+
+
+def _calm(sight: Sight) -> Float:
+    """(m,) variance that shapes long watched add to each row."""
+    wander, noise = usual(sight)
+    found: Float = sight.effects.modes**2 @ (noise * np.sqrt(wander**2 + 2.0 * noise * wander / TURNS_S))
+    return found
 
 
 def _limits(

@@ -2,7 +2,9 @@
 
 A quantity moves by our own orders, which are known, and by itself, which is not. What it does by itself
 is followed by a filter of level and slope (Kalman, "A new approach to linear filtering and prediction
-problems", J. Basic Engineering 82, 1960), one per row, its slope fading. Orders that were followed since
+problems", J. Basic Engineering 82, 1960), one per row, its slope fading. What voltages do together is
+followed apart (``_common.py``); beside that each has a level of its own without a slope, slow and therefore
+quiet. Orders that were followed since
 the newest reading are added to it: so delay is no reason to ask for the same twice (Smith, "Closer control
 of loops with dead time", Chemical Engineering Progress 53, 1957); how far they did what they should is
 learnt from the readings after. A reading far from what was expected, a miss that lasts, or a shift of the
@@ -16,26 +18,18 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from gridflock.dispatch.feedback._common import BEGINS_S, FADES_S, TURNS_S, Common, shared
 from gridflock.dispatch.feedback._sight import Sight
 from gridflock.dispatch.feedback._solve import carried
 from gridflock.units import Kvar, Kw, Mask
 
 Float = NDArray[np.float64]
 
-RIDGE = 1e-9
-FADES_S = 120.0
-"""A slope loses most of itself in so long unless readings go on to show it."""
 FORGETS_S, LEAST_GAIN = 30.0, 0.6
 """What has been learnt of a row's sensitivity is doubted again after so long, and never believed beyond: a
 gain learnt far too low, from something else that happened, would have every correction overshoot."""
-TURNS_S = 5.0
-"""A slope as steep as the usual drift may come about in so long."""
-BEGINS_S = 4.0
-"""A jump may be the begin of a slope that would have made it in so long."""
 JUMP = 5.5
 """Standard deviations beyond which one reading of a thousand rows, or a lasting shift of one, is no noise."""
-SHARED = 4.5
-"""The same of a shift along one of the feeder's few modes."""
 LASTING = 0.3
 """Share of the newest reading in the running mean of surprises."""
 _STEADY = np.sqrt(LASTING / (2.0 - LASTING))
@@ -48,7 +42,7 @@ class Levels:
 
     Attributes:
         value: (m,) level at ``seen_s``; NaN before the first reading.
-        slope: (m,) change by itself per second.
+        slope: (m,) change by itself per second, beside what is common.
         value_var: (m,) variance of the level.
         cross_var: (m,) covariance of both.
         slope_var: (m,) variance of the slope.
@@ -162,11 +156,14 @@ def _sums(sight: Sight, p_kw: Kw, q_kvar: Kvar) -> Float:
     return total
 
 
-def weighed(levels: Levels, sight: Sight, by_orders: Float, fresh: Mask, doubt: float) -> Levels:
+def weighed(
+    levels: Levels, common: Common, sight: Sight, by_orders: Float, fresh: Mask, doubt: float
+) -> tuple[Levels, Common]:
     """Levels after this tick's readings.
 
     Args:
         levels: before.
+        common: before.
         sight: rows, their noise and drift.
         by_orders: (m,) what orders did between the reading before and this one.
         fresh: (m,) rows with a new reading that is believed.
@@ -179,15 +176,17 @@ def weighed(levels: Levels, sight: Sight, by_orders: Float, fresh: Mask, doubt: 
     by_orders = np.where(known, by_orders, 0.0)
     gain_var = np.minimum(levels.gain_var + doubt**2 * dt / FORGETS_S, doubt**2)
     usual = 1.0 + (levels.gain - 1.0) * np.exp(-dt / FORGETS_S)
-    value = levels.value + usual * by_orders + levels.slope * dt
+    value = levels.value + usual * by_orders + (levels.slope + common.slope) * dt
+    # What is common has the slopes; the rest of a voltage stays where it is.
+    turns = np.where(sight.effects.modes.any(axis=1), 0.0, sight.drift)
     vv = levels.value_var + dt * (2.0 * levels.cross_var + dt * levels.slope_var + sight.drift**2)
     vs = fade * (levels.cross_var + dt * levels.slope_var)
-    ss = fade**2 * levels.slope_var + (sight.drift / TURNS_S) ** 2 * dt
+    ss = fade**2 * levels.slope_var + (turns / TURNS_S) ** 2 * dt
     whole = vv + gain_var * by_orders**2 + sight.noise**2
     spread = np.sqrt(whole)
     miss = np.where(known, sight.value - value, 0.0)
-    shift = _shared(sight, miss, spread, known)
-    value, miss = value + shift, miss - shift
+    shift, common = _together(levels, common, sight, miss, spread, known, doubt * by_orders)
+    value, miss = value + shift, np.where(known, miss - shift, 0.0)
     z = np.divide(miss, spread, out=np.zeros_like(miss), where=spread > 0.0)
     surprise = np.where(known, (1.0 - LASTING) * levels.surprise + LASTING * z, levels.surprise)
     opened = _opened(miss, z, surprise, spread)
@@ -199,38 +198,31 @@ def weighed(levels: Levels, sight: Sight, by_orders: Float, fresh: Mask, doubt: 
         for part, none in ((vv, 1.0), (vs, 0.0), (gain_var * by_orders, 0.0))
     )
     gain = np.clip(usual + on_gain * miss, LEAST_GAIN, 1.0 / LEAST_GAIN)
-    return replace(
+    found = replace(
         levels,
         value=np.where(first, sight.value, value + on_value * miss),
         slope=np.where(first, 0.0, fade * levels.slope + on_slope * miss),
-        value_var=np.where(first, sight.noise**2, (1.0 - on_value) * vv),
+        value_var=np.where(first, sight.noise**2, np.maximum(1.0 - on_value, 0.0) * vv),
         cross_var=np.where(first, 0.0, (1.0 - on_value) * vs),
-        slope_var=np.where(first, (sight.drift / 2.0) ** 2, np.maximum(ss - on_slope * vs, 0.0)),
+        slope_var=np.where(first, (turns / 2.0) ** 2, np.maximum(ss - on_slope * vs, 0.0)),
         gain=gain,
         gain_var=np.where(first, doubt**2, np.maximum(gain_var - on_gain * gain_var * by_orders, 0.0)),
         surprise=np.where(first, 0.0, surprise),
         first_s=np.where(first, sight.at_s, levels.first_s),
         seen_s=np.where(fresh, sight.at_s, levels.seen_s),
     )
+    return found, common
 
 
-def _shared(sight: Sight, miss: Float, spread: Float, known: Mask) -> Float:
-    """(m,) by how much all rows of the feeder have moved together along its modes.
-
-    A load that jumps moves many voltages by less than one meter's error: together they show it.
-    """
-    modes = sight.effects.modes
-    rows = known & (spread > 0.0) & modes.any(axis=1)
-    if not rows.any():
-        return np.zeros(sight.m)
-    b = modes[rows] / spread[rows, None]
-    whole = b.T @ b
-    whole[np.diag_indices(len(whole))] += RIDGE * np.trace(whole) / len(whole)
-    inverse = np.linalg.inv(whole)
-    size = inverse @ (b.T @ (miss[rows] / spread[rows]))
-    sure = np.abs(size) > SHARED * np.sqrt(np.diag(inverse))
-    shift: Float = modes @ np.where(sure, size, 0.0)
-    return np.where(known, shift, 0.0)
+def _together(
+    levels: Levels, common: Common, sight: Sight, miss: Float, spread: Float, known: Mask, error: Float
+) -> tuple[Float, Common]:
+    """What voltages have done together since the newest readings of the tick before."""
+    if not known.any():
+        return np.zeros(sight.m), common
+    before = levels.seen_s[np.isfinite(levels.seen_s)].max()
+    dt = max(float(sight.at_s[known].max() - before), 0.0)
+    return shared(common, sight, miss, spread, known, error, dt)
 
 
 def _opened(miss: Float, z: Float, surprise: Float, spread: Float) -> Float:

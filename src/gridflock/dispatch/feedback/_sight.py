@@ -16,6 +16,8 @@ Matrix = NDArray[np.float32]
 
 MODES, POWERS = 6, 2
 """Shapes of a feeder's voltages that are told apart, and how sharply they are found."""
+ROWS = 8
+"""Voltages for each shape: of fewer a shape tells no more than they do."""
 
 
 class Quantity(IntEnum):
@@ -42,7 +44,8 @@ class Effects:
     Attributes:
         matrix: float32 (2·C, m) change of each quantity per kW, then per kvar, injected at each port.
         column: int32 (n,) port of each resource; -1 for what stands elsewhere.
-        modes: (m, k) the few shapes in which injections at the ports move voltages; 0 at other quantities.
+        modes: (m, k) the few shapes in which the source and injections at the ports move voltages,
+            orthonormal; 0 at other quantities.
         version: changes with the matrix.
         shifts: (m, K) change of each quantity by a step of each regulator and switched capacitor, which act
             unasked; (m, 0) where there are none.
@@ -97,20 +100,20 @@ def effects(
 
 
 def _modes(matrix: Matrix, quantity: Codes) -> Float:
-    """Leading singular vectors of voltages' sensitivities, by a randomised range finder.
+    """All alike, and leading singular vectors of voltages' sensitivities, by a randomised range finder.
 
     Halko, Martinsson and Tropp, "Finding structure with randomness", SIAM Review 53(2), 2011, algorithm 4.4.
     """
     volts = np.flatnonzero(quantity == Quantity.VOLTAGE)
-    many = min(MODES, len(volts), len(matrix))
-    modes = np.zeros((len(quantity), many))
+    many = min(MODES, len(volts) // ROWS, len(matrix))
+    modes = np.zeros((len(quantity), many + 1 if many else 0))
     if many:
         a = matrix[:, volts].T
         drawn = np.random.default_rng(0).standard_normal((a.shape[1], many)).astype(np.float32)
         basis = np.linalg.qr(a @ drawn)[0]
         for _ in range(POWERS):
             basis = np.linalg.qr(a @ (a.T @ basis))[0]
-        modes[volts] = basis
+        modes[volts] = np.linalg.qr(np.column_stack([np.ones(len(volts)), basis]))[0]
     return modes
 
 

@@ -28,8 +28,12 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 AT_ONCE = 16
 """Broken rows taken in before prices are climbed again."""
 PASSES = 60
-WORK = 1e9
+WORK = 5e8
 """Products that may be spent on curvatures: a program that needs more is late."""
+KEPT = 8
+"""Answers remembered on the way."""
+PARTS = (1.0, 0.75, 0.5, 0.25, 0.1)
+"""Of the way from standing still to an answer that is not the last word."""
 SEARCH = 60
 EXACT, ENDED = 1e-10, 1e-7
 """A row, scaled to unit effect, holds when it misses by no more than this part of what can be moved; where
@@ -88,6 +92,7 @@ class Solved:
         growth: (m,) how much each quantity grows.
         climbs: Newton steps taken.
         exact: whether the end was reached within the steps allowed.
+        eases: whether it leaves less of a violation than standing still; of an exact answer always true.
     """
 
     x: Float
@@ -95,17 +100,48 @@ class Solved:
     growth: Float
     climbs: int
     exact: bool
+    eases: bool
 
 
 def solve(program: Program, price: Float) -> Solved:
-    """Solve a program.
+    """Solve a program, or come as near as the work allowed takes it.
+
+    A program that is not at its end by then is answered by the best that came up on the way: of each answer
+    met, and of standing still, and of parts of the way between, the one with the least squares of violations.
 
     Args:
         program: finite, ``low <= high``.
         price: (2m,) prices to start from, such as the last tick's; where they lead nowhere, from none.
     """
     found = _from(program, price)
-    return found if found.exact or not price.any() else _from(program, np.zeros(len(price)))
+    if found.exact or not price.any():
+        return found
+    anew = _from(program, np.zeros(len(price)))
+    return anew if anew.exact or _harm(program, anew.growth) < _harm(program, found.growth) else found
+
+
+def _harm(of: Program, growth: Float) -> float:
+    """Squares of violations, in units of their quantities; of walls beside those of rooms."""
+    both = np.concatenate([growth, -growth])
+    unit = np.tile(of.unit, 2)
+    over, beyond = (np.maximum(both - edge, 0.0) / unit for edge in (of.room, of.wall))
+    return float(over @ over + beyond @ beyond)
+
+
+def _nearer(of: Program, tried: list[tuple[Float, Float]], climbs: int, found: Float) -> Solved:
+    """The best of the answers met (changes and growth), and of parts of the way to each."""
+    still = np.clip(np.zeros(len(of.anchor)), of.low, of.high)
+    total = np.bincount(of.column, still, minlength=len(of.effect)).astype(np.float64)
+    at_rest = np.zeros(len(of.unit))
+    _grow(of.effect, total, at_rest)
+    least, x, growth, eases = _harm(of, at_rest), still, at_rest, False
+    for there, grown in tried:
+        for part in PARTS:
+            step = at_rest + part * (grown - at_rest)
+            harm = _harm(of, step)
+            if harm < least:
+                least, x, growth, eases = harm, still + part * (there - still), step, True
+    return Solved(x, found, growth, climbs, exact=False, eases=eases)
 
 
 def _from(program: Program, price: Float) -> Solved:
@@ -120,6 +156,7 @@ def _from(program: Program, price: Float) -> Solved:
     whole = np.zeros(len(of.effect))
     np.add.at(whole, of.column, np.where(of.high > of.low, of.ease, 0.0))
     y, exact, climbs, work = price[taken], False, 0, WORK
+    tried: list[tuple[Float, Float]] = []
     for _ in range(PASSES):
         rows = of.effect[:, taken % m] * np.where(taken < m, 1.0, -1.0)
         size = np.sqrt((rows**2 * whole[:, None]).sum(axis=0))
@@ -128,12 +165,13 @@ def _from(program: Program, price: Float) -> Solved:
         count = _climb(
             rows / size, of.room[taken] / size, of.wall[taken] / size, CAP * most, TOP * most, y,
             of.column, of.ease, anchor, of.low, of.high, x, total, EXACT * most, ENDED * most,
-            int(work / (rows.size * (len(taken) + 1) + 1)),
+            max(1, int(work / (rows.size * (len(taken) + 1) + 1))),
         )  # fmt: skip
         y = y / size
         climbs += abs(count)
         work -= abs(count) * (rows.size * (len(taken) + 1.0))
         _grow(of.effect, total, growth)
+        tried = [*tried[1 - KEPT :], (x.copy(), growth.copy())]
         beyond = (np.concatenate([growth, -growth]) - of.room) / unit
         beyond[taken] = 0.0
         beyond[ignored] = 0.0
@@ -149,7 +187,7 @@ def _from(program: Program, price: Float) -> Solved:
         y = np.concatenate([y[kept], np.zeros(len(new))])
     found = np.zeros(2 * m)
     found[taken] = y
-    return Solved(x, found, growth, climbs, exact)
+    return Solved(x, found, growth, climbs, exact, eases=True) if exact else _nearer(of, tried, climbs, found)
 
 
 def _strong(of: Program, spread: Float, rows: NDArray[np.int64]) -> NDArray[np.int64]:

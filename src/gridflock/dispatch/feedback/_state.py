@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
 
+from gridflock.dispatch.feedback._common import Common
 from gridflock.dispatch.feedback._level import Levels, Past
 from gridflock.dispatch.feedback._sight import Float, Sight
 from gridflock.dispatch.feedback._watch import Mode, Trust, Watch
@@ -46,6 +47,7 @@ class Feedback:
     Attributes:
         names: m rows of the last ``Sight``.
         levels: of every quantity in sight.
+        common: what its voltages do together.
         past: what resources did of late.
         price: (2m,) of each limit: from above, then from below.
         by_kw: (n,) correction of the last tick.
@@ -59,6 +61,7 @@ class Feedback:
 
     names: tuple[str, ...]
     levels: Levels
+    common: Common
     past: Past
     price: Float
     by_kw: Kw
@@ -74,8 +77,9 @@ class Feedback:
         """Nothing seen yet of a feeder with n resources."""
         zero = np.zeros(n)
         return cls(
-            names=(), levels=Levels.none(0), past=Past.none(n), price=np.zeros(0), by_kw=zero, by_kvar=zero,
-            p_lo_kw=zero, p_hi_kw=zero, reference=np.zeros(0), watch=Watch.none(), now_s=-np.inf,
+            names=(), levels=Levels.none(0), common=Common.none(0), past=Past.none(n),
+            price=np.zeros(0), by_kw=zero, by_kvar=zero, p_lo_kw=zero, p_hi_kw=zero,
+            reference=np.zeros(0), watch=Watch.none(), now_s=-np.inf,
         )  # fmt: skip
 
     def fitted(self, sight: Sight) -> Feedback:
@@ -91,11 +95,14 @@ class Feedback:
             fresh = getattr(levels, column.name).copy()
             fresh[stays] = getattr(self.levels, column.name)[old[stays]]
             mixed[column.name] = fresh
+        slope = np.zeros(m)
+        slope[stays] = self.common.slope[old[stays]]
         reference[stays] = self.reference[old[stays]]
         price[:, stays] = self.price.reshape(2, -1)[:, old[stays]]
         return replace(
-            self, names=sight.names, levels=Levels(**mixed), reference=reference, price=price.ravel()
-        )
+            self, names=sight.names, levels=Levels(**mixed), common=replace(self.common, slope=slope),
+            reference=reference, price=price.ravel(),
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, eq=False)
