@@ -6,13 +6,15 @@ sensitivities that feedback is given are wrong.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import copy
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
 from gridflock.bench._feedback_point import Point, flow_of
-from gridflock.dispatch.feedback import Able, Powers, Quantity, Sight, Standing, effects
+from gridflock.dispatch.feedback import Able, Effects, Powers, Quantity, Sight, Standing, effects
 from gridflock.grid._network import Float
+from gridflock.plan.network._feeder import Feeder
 from gridflock.units import Kvar, Kw, Rows
 
 REACTIVE = 0.44
@@ -74,6 +76,25 @@ class _Device:
         return cls(*(column.copy() for column in columns))
 
 
+def believed(point: Point, links: Links, seed: int) -> Effects:
+    """The sensitivities that feedback is given: wrong, each by itself and all of them."""
+    rng = np.random.default_rng([seed, 33])
+    wrong = [
+        links.bias * (1.0 + links.wrong * rng.uniform(-1.0, 1.0, point.by_kw.shape).astype(np.float32))
+        for _ in range(2)
+    ]
+    by_kw, by_kvar = (
+        (one * each).astype(np.float32) for one, each in zip(wrong, (point.by_kw, point.by_kvar), strict=True)
+    )
+    return effects(by_kw, by_kvar, point.fleet.place, point.quantity)
+
+
+def lifted(feeder: Feeder, factor: float) -> Feeder:
+    """A feeder with another voltage behind its head."""
+    net = feeder.network
+    return replace(feeder, network=replace(net, source_v=factor * net.source_v))
+
+
 class Plant:
     """Time goes on by ``second``; what is seen of it by ``sight``, ``able`` and ``standing``.
 
@@ -87,8 +108,8 @@ class Plant:
         point: where it began.
     """
 
-    def __init__(self, point: Point, links: Links, seed: int) -> None:
-        self.point, self._links = point, links
+    def __init__(self, point: Point, links: Links, seed: int, given: Effects) -> None:
+        self.point, self._links, self._effects = point, links, given
         self._rng = np.random.default_rng([seed, 32])
         self.t_s = 0
         self.load, self.sun_kw = point.load_kva.copy(), point.fleet.high_kw.copy()
@@ -101,14 +122,21 @@ class Plant:
         self._of = _Device.at(point.fleet.wanted_kw)
         self._orders: list[tuple[int, Rows, Kw, Kvar]] = []
         self._answers: list[tuple[int, Rows, Kw, Kvar, float]] = []
-        wrong = [
-            links.bias * (1.0 + links.wrong * self._rng.uniform(-1.0, 1.0, point.by_kw.shape))
-            for _ in range(2)
-        ]
-        self._effects = effects(
-            (wrong[0] * point.by_kw).astype(np.float32), (wrong[1] * point.by_kvar).astype(np.float32),
-            point.fleet.place, point.quantity,
-        )  # fmt: skip
+
+    def twin(self) -> Plant:
+        """The same at this moment; what happens to one is nothing to the other."""
+        other = copy.copy(self)
+        for name in ("load", "sun_kw", "low", "high", "ramp", "truth", "_suns", "_orders", "_answers"):
+            setattr(other, name, getattr(self, name).copy())
+        devices = _Device(*(getattr(self._of, column.name).copy() for column in fields(_Device)))
+        vars(other).update(_rng=copy.deepcopy(self._rng), _of=devices)
+        return other
+
+    def unasked(self) -> None:
+        """Panels that are not held give all there is; everybody else does as told last."""
+        sun, before = self.sun_kw, self._suns[-1] if self._suns else self.sun_kw
+        all_of_it = self.point.fleet.of("pv") & (self._of.told_p >= before - DEADBAND)
+        self._of.told_p[all_of_it] = sun[all_of_it]
 
     def second(self) -> None:
         """Orders whose time it is are followed and answered; then the flow of this second.
@@ -133,10 +161,16 @@ class Plant:
             of.known_p[rows], of.known_q[rows], of.since_s[rows] = p, q, since_s
         self._answers = [one for one in self._answers if one[0] > self.t_s]
 
+    def now(self) -> Point:
+        """The point as it is now: source, load, sun, limits and flow."""
+        return replace(
+            self.point, feeder=self._feeder, load_kva=self.load, flow=self._flow, low=self.low,
+            high=self.high, fleet=replace(self.point.fleet, high_kw=self.sun_kw),
+        )  # fmt: skip
+
     def lift_source(self, factor: float) -> None:
         """The voltage behind the feeder head changes for good."""
-        net = self._feeder.network
-        self._feeder = replace(self._feeder, network=replace(net, source_v=factor * net.source_v))
+        self._feeder = lifted(self._feeder, factor)
 
     def sight(self) -> Sight:
         """What has been measured, with noise, losses and delay."""
