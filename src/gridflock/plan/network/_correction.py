@@ -213,7 +213,8 @@ def own_space(
     size = np.hypot(amps[0], amps[1]) / most.mean(axis=0)[:, None]
     row, port = np.nonzero(size > LARGE)
     v = points.v[:, beside[row]]
-    now = points.amps[:, rows.at[row]] * np.conj(v) / (np.abs(v) * most[:, row])
+    with np.errstate(invalid="ignore"):  # steps without a solution have no edge
+        now = points.amps[:, rows.at[row]] * np.conj(v) / (np.abs(v) * most[:, row])
     slopes = (amps[0, row, port] + 1j * amps[1, row, port]) / most[:, row]
     np.minimum.at(space.more, port, _to_the_edge(now, slopes).T)
     np.minimum.at(space.less, port, _to_the_edge(now, -slopes).T)
