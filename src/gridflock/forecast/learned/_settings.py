@@ -141,7 +141,7 @@ SETTINGS: Mapping[str, Settings] = {
         rate=0.06,
         penalty=0.002,
         refit_days=7,
-        recent_days=60,
+        recent_days=45,
         calm=5.0,
     ),
     "substation": Settings(
@@ -173,6 +173,7 @@ SETTINGS: Mapping[str, Settings] = {
         penalty=0.3,
         refit_days=7,
         warm_days=35,
+        calm=50.0,
         apart=True,
     ),
 }
