@@ -84,10 +84,12 @@ _HABITS = ("clock", "lags", "around", "level", "habits", "usual", "fade")
 SETTINGS: Mapping[str, Settings] = {
     "feeder": Settings(
         ("clock", "season", "lags", "around", "level", "habits", "thermal", "sky"),
-        members=("ridge", "over"),
+        members=("ridge", "trees", "over"),
         least=100,
         columns=0.4,
         recent_days=30,
+        calm=6.0,
+        wider=1.06,
         refit_days=60,
     ),
     "feeder_hour": Settings(
