@@ -87,6 +87,7 @@ def test_the_share_of_shrinking_is_schaefer_and_strimmers():
     variance = products.var(axis=1).sum() / 24
     assert shrunk(score) == pytest.approx(variance / (products.mean(axis=1) ** 2).sum(), rel=1e-9)
     assert shrunk(score[:1]) == shrunk(score[:, :2]) == 1.0
+    assert shrunk(score, 13) == pytest.approx(2 * shrunk(score), rel=1e-9)
 
 
 def test_what_does_not_belong_together_is_refused():

@@ -178,11 +178,11 @@ def _together(
 ) -> dict[str, Any]:
     groups, middle = sums.shape[0], value[..., 4]
     scored = np.flatnonzero(trial.issues_s >= task.test_start_s)
-    moved, shared, alone = _reconciled(task, sums, value, truth, trial, seed)
+    moved, shift, shared, alone = _reconciled(task, sums, value, truth, trial, seed)
     known = np.isfinite(truth[:, scored]).all(axis=0)
     known &= trial.issues_s[scored, None] + (task.leads + 1) * task.step_s <= task.test_end_s
     base_kw = np.abs(middle - truth)[:, scored][:, known].mean(axis=1)
-    moved_kw = np.abs(moved - truth[:, scored])[:, known].mean(axis=1)
+    moved_kw = np.abs(middle[:, scored] + shift - truth[:, scored])[:, known].mean(axis=1)
     added_kw = np.abs(middle[groups:].sum(axis=0) - truth[0])[scored][known].mean()
     came = truth[0, scored][known]
     return {
@@ -203,17 +203,19 @@ def _together(
 
 def _reconciled(
     task: ForecastSet, sums: csr_array, value: Floats, truth: Floats, trial: Trial, seed: int
-) -> tuple[Floats, Floats, Floats]:
-    """Medians (N, I, L) that add up; quantiles (I, L, 9) of the total with errors shared, and alone."""
-    groups, middle = sums.shape[0], value[..., 4]
-    moved, together, apart = [], [], []
+) -> tuple[Floats, Floats, Floats, Floats]:
+    """Means (N, I, L) that add up, how far they moved; quantiles (I, L, 9) of the total, errors shared or not."""
+    groups, expected = sums.shape[0], value.mean(axis=-1)
+    moved, shifts, together, apart = [], [], [], []
     for k in np.flatnonzero(trial.issues_s >= task.test_start_s).tolist():
         past = _known_before(trial, k, task)
-        error = (truth[:, past] - middle[:, past]).reshape(len(value), -1)
+        error = (truth[:, past] - expected[:, past]).reshape(len(value), -1)
         spread = value[:, k, :, -1] - value[:, k, :, 0]
-        found = Coherence(sums, error).made_coherent(middle[:, k], spread)
+        found = Coherence(sums, error, len(past)).made_coherent(expected[:, k], spread)
+        shift = found - expected[:, k]
         moved.append(found)
-        homes = value[groups:, k] + (found - middle[:, k])[groups:, :, None]
+        shifts.append(shift)
+        homes = value[groups:, k] + shift[groups:, :, None]
         grid = TimeGrid.uniform(int(trial.issues_s[k]), task.step_s, len(task.leads))
         today = Forecast(grid, task.history.series, QUANTILES, homes.transpose(0, 2, 1), grid.start_s)
         ranks = _ranks(truth[groups:, past], value[groups:, past])
@@ -221,7 +223,7 @@ def _reconciled(
         rng = np.random.default_rng(seed + k)
         own = np.stack([rng.permutation(column) for column in ranks.transpose(1, 0, 2)], axis=1)
         apart.append(_total(today, own, seed + k))
-    return np.stack(moved, axis=1), np.stack(together), np.stack(apart)
+    return np.stack(moved, axis=1), np.stack(shifts, axis=1), np.stack(together), np.stack(apart)
 
 
 def _gap(sums: csr_array, found: Floats) -> float:

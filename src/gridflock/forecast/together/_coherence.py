@@ -35,11 +35,13 @@ class Coherence:
     Attributes:
         sums: (A, n) which members a group adds up, 1 or 0.
         error: (A + n, M) past errors of forecasts one made for the same moments, groups first; NaN where
-            unknown.
+            unknown. Forecasts are taken to be of means: medians of skewed members do not add up.
+        independent: how many of the M are independent of each other; None for all.
     """
 
     sums: csr_array
     error: Floats
+    independent: int | None = None
 
     def __post_init__(self) -> None:
         groups, members = self.sums.shape
@@ -58,7 +60,7 @@ class Coherence:
     @cached_property
     def doubt(self) -> float:
         """The share λ by which correlations are drawn to 0."""
-        return max(shrunk(self._score), _LEAST)
+        return max(shrunk(self._score, self.independent), _LEAST)
 
     @cached_property
     def usual(self) -> Floats:
