@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 
@@ -110,8 +110,3 @@ def _nine(three: Floats) -> Floats:
     steps = ndtri(QUANTILES) / _OUTER
     low, middle, high = three[:, :1], three[:, 1:2], three[:, 2:]
     return np.asarray(middle + np.where(steps < 0, middle - low, high - middle) * steps)
-
-
-def kinds(settings: Settings) -> Sequence[str]:
-    """Names of the members, in order."""
-    return settings.members
