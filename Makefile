@@ -4,10 +4,12 @@ BIN := $(VENV)/bin
 UV := $(BIN)/uv
 SYNCED := $(VENV)/.synced
 WEB := $(shell find web -type f -not -path '*/node_modules/*' 2>/dev/null)
+OPENSTEF := .venv-openstef
+SERIES := $(or $(GRIDFLOCK_SHARED),../shared)/data/series/openstef_nl_substations
 FOR ?=
 DEMO_FLAGS ?=
 
-.PHONY: demo test test-all check format bench clean
+.PHONY: demo test test-all check format bench bench-openstef clean
 
 demo: $(SYNCED)  ## a live day on the simulated IEEE 123-bus feeder; FOR=20 stops after 20 s
 	$(BIN)/gridflock demo $(if $(FOR),--for $(FOR)) $(DEMO_FLAGS)
@@ -28,11 +30,18 @@ format: $(SYNCED)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+bench-openstef: $(UV)  ## OpenSTEF 3 on the Dutch substations, in an environment of its own; records its scores
+	$(UV) venv --quiet --python 3.11 --allow-existing $(OPENSTEF)
+	VIRTUAL_ENV=$(OPENSTEF) $(UV) pip sync --quiet tests/rivals/openstef/requirements.txt
+	mkdir -p out
+	OMP_NUM_THREADS=1 $(OPENSTEF)/bin/python tests/rivals/openstef/back_test.py \
+		--data $(SERIES) --out src/gridflock/bench/openstef.json > out/openstef.log
+
 bench: $(SYNCED)  ## ours against rivals, the same work in the same run
 	$(BIN)/gridflock bench powerflow --json
 
 clean:
-	rm -rf $(VENV) out gridflock-data web/node_modules src/gridflock/console/static
+	rm -rf $(VENV) $(OPENSTEF) out gridflock-data web/node_modules src/gridflock/console/static
 
 # The machine's Python makes the environment, pip brings uv into it, uv brings the locked rest.
 $(UV):

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gridflock.bench._forecast_rivals import against_openstef
 from gridflock.bench._forecast_sets import SETS, ForecastSet, data_folder, forecast_set
 from gridflock.forecast import crps, inside, naive
 from gridflock.forecast._sun import clear_sky
@@ -35,10 +36,11 @@ def forecast_protocol(
         progress: told the share that is done.
 
     Returns:
-        ``crps_ratio`` of ours to the baseline's, ``coverage80`` of the 10–90 % band (of generation where
-        the sun is up, since nights are certain), ``mae_kw`` of the median, ``nmae`` in shares of the mean
-        size, the class of ``weather``, ``refit_days``, how many forecasts and steps were scored,
-        ``test_scored``: how often this span had been scored before; the baseline's own figures.
+        ``crps_ratio`` of ours to the baseline's, for substations to OpenSTEF's as recorded (and
+        ``crps_ratio_naive``), ``coverage80`` of the 10–90 % band (of generation where the sun is up, since
+        nights are certain), ``mae_kw`` of the median, ``nmae`` in shares of the mean size, the class of
+        ``weather``, ``refit_days``, how many forecasts and steps were scored, ``test_scored``: how often
+        this span had been scored before; the baseline's own figures.
 
     Raises:
         KeyError: no such set.
@@ -62,7 +64,7 @@ def forecast_protocol(
     baseline = _baseline(task, trial)
     scored = _scored(task, trial, baseline)
     ours, theirs = _figures(task, trial, trial.value_kw, scored), _figures(task, trial, baseline, scored)
-    return {
+    answer = {
         "set": name,
         "crps_ratio": round(ours["crps_kw"] / theirs["crps_kw"], 4),
         "coverage80": ours["coverage80"],
@@ -80,6 +82,10 @@ def forecast_protocol(
         "seed": seed,
         "cpu_s": round(spent, 1),
     }
+    if task.kind != "substation":
+        return answer
+    rival = against_openstef(name, task.history.series, trial.truth_kw, trial.value_kw, baseline, scored)
+    return {**answer, "crps_ratio_naive": answer["crps_ratio"], **rival}
 
 
 def _baseline(task: ForecastSet, trial: Trial) -> Floats:

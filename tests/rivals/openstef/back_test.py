@@ -95,17 +95,25 @@ def seeded(seed: int) -> Iterator[None]:
 
 
 @functools.cache
+def learnable(
+    pid: int, folder: pathlib.Path, before: pd.Timestamp, horizons_h: tuple[float, ...]
+) -> pd.DataFrame:
+    """Load, features and horizon of the rows before a moment, by its own steps."""
+    rows = rows_of(folder, pid)
+    return train_model.train_pipeline_step_compute_features(
+        job(pid), ModelSpecificationDataClass(id=pid), rows[rows.index < before], horizons=list(horizons_h)
+    )
+
+
+@functools.cache
 def trained(
     pid: int, folder: pathlib.Path, before: pd.Timestamp, horizons_h: tuple[float, ...], seed: int
 ) -> tuple[list[str], OpenstfRegressor]:
-    """Names of its features and the model, by its own steps, from the rows before a moment."""
-    rows = rows_of(folder, pid)
-    specification = ModelSpecificationDataClass(id=pid)
-    features = train_model.train_pipeline_step_compute_features(
-        job(pid), specification, rows[rows.index < before], horizons=list(horizons_h)
-    )
+    """Names of its features and a model, by its own steps: split, fit, standard deviation."""
+    features = learnable(pid, folder, before, horizons_h)
     with seeded(seed):
         train, check, _, _ = train_model.train_pipeline_step_split_data(features, job(pid), 0.0)
+    specification = ModelSpecificationDataClass(id=pid)
     model = train_model.train_pipeline_step_train_model(job(pid), specification, train, check)
     return [name for name in features.columns if name not in ("load", "horizon")], model
 
