@@ -204,7 +204,7 @@ def _together(
 def _reconciled(
     task: ForecastSet, sums: csr_array, value: Floats, truth: Floats, trial: Trial, seed: int
 ) -> tuple[Floats, Floats, Floats, Floats]:
-    """Means (N, I, L) that add up, how far they moved; quantiles (I, L, 9) of the total, errors shared or not."""
+    """Means (N, I, L) that add up, how far they moved; quantiles (I, L, 9) of the total, shared or not."""
     groups, expected = sums.shape[0], value.mean(axis=-1)
     moved, shifts, together, apart = [], [], [], []
     for k in np.flatnonzero(trial.issues_s >= task.test_start_s).tolist():

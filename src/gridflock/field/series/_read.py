@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -149,10 +148,12 @@ def _stamps(
 
 
 def _offset_s(text: str) -> int:
+    """Seconds of ``Z``, ``+02``, ``+0200`` or ``+02:00``."""
     if text == "Z":
         return 0
-    hours, minutes = re.fullmatch(r"([+-]\d{2}):?(\d{2})?", text).groups()  # type: ignore[union-attr]
-    return int(hours) * 3600 + (-1 if hours[0] == "-" else 1) * int(minutes or 0) * 60
+    digits = text[1:].replace(":", "").ljust(4, "0")
+    size = int(digits[:2]) * 3600 + int(digits[2:]) * 60
+    return -size if text[0] == "-" else size
 
 
 def _to_utc(local: Floats, timezone: str) -> Floats:
