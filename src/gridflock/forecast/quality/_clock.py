@@ -32,7 +32,7 @@ def beside_sun(track: Track, sun: Daylight, timezone: str) -> list[Finding]:
     The repair moves its stamps by whole steps.
     """
     hours, starts = daily_lags(track, sun)
-    found = pieces(hours, _CHANGE_H * (1 + 1.25 * track.step_s / HOUR_S))
+    found = pieces(hours, _CHANGE_H * (1 + track.step_s / HOUR_S))
     known = [(a, b, lag) for a, b, lag in found if np.isfinite(hours[a:b]).sum() >= _FEWEST_DAYS]
     if not known or _scatter(hours, known) > _STEADY_H:
         return []

@@ -12,8 +12,8 @@ from gridflock.forecast._sun import Site
 from gridflock.forecast.quality._track import Floats, Track, median, quantile
 from gridflock.units import DAY_S, HOUR_S, Mask, Seconds
 
-_UP_SIN = 0.03
-"""Sine of the elevation from which a cloudy sky still moves a panel."""
+_UP_LIGHT = 0.03
+"""Light from which a cloudy sky still moves a panel."""
 _LIT_SHARE = 0.02
 """Share of a series' largest values that counts as light."""
 _DARK_DEG = -3.0
@@ -84,29 +84,42 @@ def daily_lags(track: Track, sun: Daylight) -> tuple[Floats, Seconds]:
         value[-gross:] = np.nan
     elif gross < 0:
         value[:-gross] = np.nan
-    lit = value > _LIT_SHARE * float(quantile(np.abs(track.value), 0.995))
-    up = sun.light > _UP_SIN
+    limit = _LIT_SHARE * float(quantile(np.abs(track.value), 0.995))
     first = (track.start_s - sun.sun_start_s) % DAY_S // track.step_s
     day = (first + np.arange(track.n)) // per_day
     days = int(day[-1]) + 1
     hours = np.full(days, np.nan)
     gaps = np.bincount(day, ~np.isfinite(value), minlength=days)
     full = np.bincount(day, minlength=days) == per_day
-    output, sunlit = _middles(lit, day, days), _middles(up, day, days)
-    enough = np.bincount(day, lit, minlength=days) * track.step_s >= 2 * HOUR_S
+    output, sunlit = _middles(value, limit, day, days), _middles(sun.light, _UP_LIGHT, day, days)
+    enough = np.bincount(day, value > limit, minlength=days) * track.step_s >= 2 * HOUR_S
     usable = full & (gaps == 0) & enough
     hours[usable] = (output - sunlit)[usable] * track.step_s / HOUR_S
     starts = track.start_s + (np.arange(days) * per_day - first) * track.step_s
     return hours + gross * track.step_s / HOUR_S, starts.astype(np.int64)
 
 
-def _middles(lit: Mask, day: NDArray[np.int64], days: int) -> Floats:
-    """Middle (D,) between the first and the last lit step of each day; NaN without any."""
-    steps = np.flatnonzero(lit)
-    first, last = np.full(days, np.nan), np.full(days, np.nan)
+def _middles(value: Floats, limit: float, day: NDArray[np.int64], days: int) -> Floats:
+    """Middle (D,) between where each day first and last crosses a limit, in steps; NaN where it never does.
+
+    Between the step beyond the limit and the one before, the crossing is found on a straight line.
+    """
+    steps = np.flatnonzero(value > limit)
+    first, last = np.full(days, -1), np.full(days, -1)
     first[day[steps[::-1]]] = steps[::-1]
     last[day[steps]] = steps
-    return np.asarray((first + last) / 2)
+    found = np.full(days, np.nan)
+    seen = first >= 0
+    found[seen] = (_crossing(value, limit, first[seen], -1) + _crossing(value, limit, last[seen], 1)) / 2
+    return found
+
+
+def _crossing(value: Floats, limit: float, step: NDArray[np.int64], to: int) -> Floats:
+    """Where values cross a limit between some steps beyond it and the steps before (-1) or after (1)."""
+    beside = np.clip(step + to, 0, len(value) - 1)
+    over, under = value[step] - limit, limit - value[beside]
+    part = np.where(np.isfinite(under) & (under >= 0), over / np.maximum(over + under, 1e-12), 0.0)
+    return np.asarray(step + to * np.minimum(part, 1.0))
 
 
 def pieces(hours: Floats, switch: float) -> list[tuple[int, int, float]]:

@@ -114,7 +114,9 @@ def _alive(cells: Floats, ratio: Floats, odd: Mask) -> bool:
     """
     between = (ratio < -_UNIT_STEP) & (ratio > -_THOUSAND[0])
     varied = np.array([len(np.unique(row[np.isfinite(row)])) for row in cells])
-    return bool(between.sum() <= max(1, 0.1 * odd.sum()) and np.median(varied[odd]) >= 0.5 * np.median(varied[~odd]))
+    return bool(
+        between.sum() <= max(1, 0.1 * odd.sum()) and np.median(varied[odd]) >= 0.5 * np.median(varied[~odd])
+    )
 
 
 def _commonest(levels: Floats) -> float:
