@@ -14,7 +14,8 @@ before `TRAINED_TO`. Its quantiles are its forecast plus the normal quantiles of
 Three ways to train it are measured: `plain`, one model for both horizons, as it is operated; `refitted`, the
 same, trained again every seven days on what was known by then; `alone`, one model for each horizon.
 
-The split draws its validation days at random: the run is repeated over seeds, and means are recorded.
+The split draws its validation days at random: the run is repeated over seeds, and means are recorded. The
+days also come in the order of a Python set: only with PYTHONHASHSEED set does a run repeat to the digit.
 """
 
 import argparse
