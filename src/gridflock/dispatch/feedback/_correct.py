@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from gridflock.dispatch.feedback._common import TURNS_S, Common, usual
 from gridflock.dispatch.feedback._level import Levels, Past, between, heard, rebased, weighed
 from gridflock.dispatch.feedback._sight import UNIT_WORDS, Able, Float, Powers, Quantity, Sight, Standing
 from gridflock.dispatch.feedback._solve import Program, Solved, solve
 from gridflock.dispatch.feedback._state import Correction, Feedback, Tuning
+from gridflock.dispatch.feedback._together import TURNS_S, Common, usual
 from gridflock.dispatch.feedback._watch import Mode, Watch, answers, judged
 from gridflock.units import Kvar, Kw, Mask, Rows
 

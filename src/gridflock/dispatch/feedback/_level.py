@@ -3,7 +3,7 @@
 A quantity moves by our own orders, which are known, and by itself, which is not. What it does by itself
 is followed by a filter of level and slope (Kalman, "A new approach to linear filtering and prediction
 problems", J. Basic Engineering 82, 1960), one per row, its slope fading. What voltages do together is
-followed apart (``_common.py``); beside that each has a level of its own without a slope, slow and therefore
+followed apart (``_together.py``); beside that each has a level of its own without a slope, slow and therefore
 quiet. Orders that were followed since
 the newest reading are added to it: so delay is no reason to ask for the same twice (Smith, "Closer control
 of loops with dead time", Chemical Engineering Progress 53, 1957); how far they did what they should is
@@ -18,9 +18,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from gridflock.dispatch.feedback._common import BEGINS_S, FADES_S, TURNS_S, Common, shared
 from gridflock.dispatch.feedback._sight import Sight
 from gridflock.dispatch.feedback._solve import carried
+from gridflock.dispatch.feedback._together import BEGINS_S, FADES_S, TURNS_S, Common, shared
 from gridflock.units import Kvar, Kw, Mask
 
 Float = NDArray[np.float64]

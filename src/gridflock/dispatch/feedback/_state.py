@@ -6,9 +6,9 @@ from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
 
-from gridflock.dispatch.feedback._common import Common
 from gridflock.dispatch.feedback._level import Levels, Past
 from gridflock.dispatch.feedback._sight import Float, Sight
+from gridflock.dispatch.feedback._together import Common
 from gridflock.dispatch.feedback._watch import Mode, Trust, Watch
 from gridflock.units import Kvar, Kw, Rows
 
