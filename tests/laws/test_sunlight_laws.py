@@ -184,6 +184,18 @@ def test_a_back_test_beats_its_own_climate_and_stays_dark_at_night():
     assert (found[night] == 0).all()
 
 
+def test_an_hour_ahead_is_nearer_than_the_last_step_and_dark_at_night():
+    """Forecasts of the next hour err less than the last known hour repeated; 0 at night."""
+    history, weather = world()
+    issues_s = START_S + HOUR_S * np.arange(24, 24 * DAYS)
+    quick = replace(SETTINGS["pv_hour"], trees=10, forest_trees=15, warm_days=14, least=20)
+    trial = backtest(history, weather, SITE, issues_s, np.array([0]), quick, START_S + 50 * DAY_S)
+    truth, found = trial.truth_kw[0, :, 0], trial.value_kw[0, :, 0]
+    last = history.value_kw[0, (trial.issues_s - START_S) // HOUR_S - 1]
+    assert np.abs(found[:, 4] - truth).mean() < 0.7 * np.abs(last - truth).mean()
+    assert (found[[not lit(int(issue))[0] for issue in trial.issues_s]] == 0).all()
+
+
 def test_dead_days_are_not_learnt_from():
     """A week of outage among the days learnt from leaves the forecast of a sunny week as it was, nearly."""
     history, weather = world()

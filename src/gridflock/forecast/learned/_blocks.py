@@ -16,7 +16,7 @@ from gridflock.forecast.learned._habits import habits
 from gridflock.forecast.learned._heating import heating
 from gridflock.forecast.learned._holidays import rest
 from gridflock.forecast.learned._stations import air, fade, moves, profiles, usual, wind
-from gridflock.forecast.learned._sunlight import sun, sun_air, sun_missed, sun_past, sun_sky
+from gridflock.forecast.learned._sunlight import sun, sun_air, sun_missed, sun_now, sun_past, sun_sky
 from gridflock.forecast.learned._view import Floats, View, mean_known
 from gridflock.units import DAY_S, HOUR_S
 
@@ -214,6 +214,7 @@ BLOCKS: dict[str, Block] = {
     "profiles": profiles,
     "sun": sun,
     "sun_past": sun_past,
+    "sun_now": sun_now,
     "sun_sky": sun_sky,
     "sun_air": sun_air,
     "sun_missed": sun_missed,

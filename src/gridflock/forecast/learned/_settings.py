@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 Mode = Literal["table", "three", "nine"]
@@ -81,6 +81,23 @@ class Settings:
 
 _HOUR = ("clock", "lags", "level", "recent", "thermal", "sky")
 _HABITS = ("clock", "lags", "around", "level", "habits", "usual", "fade")
+_SUN = Settings(
+    ("sun", "sun_past", "sun_sky", "sun_air", "sun_missed"),
+    members=("forest", "trees"),
+    trees=150,
+    leaves=7,
+    least=200,
+    columns=0.5,
+    rows=0.6,
+    forest_leaves=100,
+    forest_least=15,
+    forest_columns=0.2,
+    recent_days=30,
+    calm=5.0,
+    scale="sunlit",
+    bound="sunlit",
+    sunlit=True,
+)
 SETTINGS: Mapping[str, Settings] = {
     "feeder": Settings(
         ("clock", "season", "lags", "around", "level", "habits", "thermal", "sky"),
@@ -117,23 +134,8 @@ SETTINGS: Mapping[str, Settings] = {
     ),
     "home": Settings(_HABITS, mode="three", trees=120, leaves=16, bold=True, rows=0.5, strict=5.0, least=200),
     "meter": Settings(blocks=("clock", "lags", "level"), members=("trees",), mode="table", trees=100),
-    "pv": Settings(
-        ("sun", "sun_past", "sun_sky", "sun_air", "sun_missed"),
-        members=("forest", "trees"),
-        trees=150,
-        leaves=7,
-        least=200,
-        columns=0.5,
-        rows=0.6,
-        forest_leaves=100,
-        forest_least=15,
-        forest_columns=0.2,
-        recent_days=30,
-        calm=5.0,
-        scale="sunlit",
-        bound="sunlit",
-        sunlit=True,
-    ),
+    "pv": _SUN,
+    "pv_hour": replace(_SUN, blocks=("sun", "sun_past", "sun_now", "sun_sky", "sun_air", "sun_missed")),
     "ev": Settings(("clock", "lags", "level", "habits"), anchor="habit", trees=100, leaves=8, rate=0.06),
     "heat_pump": Settings(
         ("clock", "lags", "level", "thermal", "heating"),

@@ -61,6 +61,21 @@ def sun_past(view: View, scale: Floats) -> Columns:
     return found
 
 
+def sun_now(view: View, scale: Floats) -> Columns:
+    """Clear-sky index of each half-hour of the last two hours, and how it has moved: for short leads."""
+    del scale
+    per = max(1, HOUR_S // view.step_s)
+    window = view.at[:, None] - 1 - np.arange(2 * per)
+    power, offered = _heard(view, window)
+    half = max(1, per // 2)
+    found = {
+        f"index_now_{k + 1}": _over(power, offered, k * half, (k + 1) * half)[:, :, None]
+        for k in range(2 * per // half)
+    }
+    found["index_moved"] = found["index_now_1"] - _over(power, offered, 0, 2 * per)[:, :, None]
+    return found
+
+
 def _over(power: Floats, offered: Floats, begin: int, end: int) -> Floats:
     """Index (S, I) over places of a window, NaN where the sky offered nothing."""
     return _ratio(power[..., begin:end].sum(axis=-1), offered[..., begin:end].sum(axis=-1))
