@@ -27,6 +27,7 @@ _BEYOND, _BEYOND_MOST = 2.9, 6.0
 """Six-hour deviations beyond so many times their own 98th, or 90th, percentile."""
 _ABRUPT = 0.5
 """Share of the deviation that comes or goes within an hour: all of a switch's, a third of a heat wave's."""
+_ROUNDS = 3
 _BASE_SPREADS = 8.0
 _BASE_SHARE = 0.25
 """Least change of the daily base against the median level."""
@@ -49,7 +50,7 @@ def level_faults(track: Track) -> list[Finding]:
     if track.kind not in {Kind.LOAD, Kind.NET} or np.isfinite(cells).any(axis=1).sum() < _FEWEST_DAYS:
         return []
     beyond = beside_usual(cells, track.weekend)
-    stretches = joined(sorted(_far(track, beyond) + _base_steps(track, cells, beyond)), track.per_day)
+    stretches = joined(sorted(_stretches(track)), track.per_day)
     scale = max(spread_of(beyond), 1e-12)
     found = []
     for first, end in stretches:
@@ -58,6 +59,22 @@ def level_faults(track: Track) -> list[Finding]:
         seen = f"{change:+.4g} against what is usual around then, {abs(change) / scale:.1f} times its spread"
         evidence = {"change": change, "spread": scale, "level": level}
         found.append(track.finding(Rule.LEVEL, (first, end), seen, evidence, Repair.MASK))
+    return found
+
+
+def _stretches(track: Track) -> list[tuple[int, int]]:
+    """Both kinds of stretches; looked for anew without those found, which widen what seems usual."""
+    found: list[tuple[int, int]] = []
+    for _ in range(_ROUNDS):
+        cells = track.by_day()
+        beyond = beside_usual(cells, track.weekend)
+        more = _far(track, beyond) + _base_steps(track, cells, beyond)
+        if not more:
+            break
+        value = track.value.copy()
+        for first, end in more:
+            value[first:end] = np.nan
+        track, found = track.with_value(value), found + more
     return found
 
 
