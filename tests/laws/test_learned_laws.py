@@ -18,6 +18,7 @@ from gridflock.forecast.learned import (
     to_bytes,
     train,
 )
+from gridflock.forecast.learned._cells import cells_of
 from gridflock.forecast.learned._holidays import COUNTRIES, easter, rest
 from gridflock.model import History, Weather
 from gridflock.units import DAY_S, HOUR_S, TimeGrid, unix_s
@@ -97,6 +98,23 @@ def test_a_changed_future_changes_no_byte_of_a_back_test():
     assert same.sum() > 5
     assert whole.value_kw[:, same].tobytes() == other.value_kw[:, same].tobytes()
     assert whole.value_kw[:, ~same].tobytes() != other.value_kw[:, ~same].tobytes()
+
+
+@pytest.mark.parametrize("kind", sorted(SETTINGS))
+def test_no_block_of_any_class_sees_the_future(kind):
+    """Features, sizes and bounds of every class are the same bytes whatever was learnt after the issue."""
+    history, weather = world()
+    if kind == "pv":
+        sun = np.maximum(weather.columns["ghi_w_m2"], 0)[None] * np.array([[0.01], [0.02]])
+        history = History(history.grid, history.series, sun)
+    now_s = np.array([NOW_S], dtype=np.int64)
+    first = cells_of(history, weather, SITE, now_s, LEADS, SETTINGS[kind])
+    again = cells_of(*scrambled(history, weather, NOW_S, 9), SITE, now_s, LEADS, SETTINGS[kind])
+    assert np.isfinite(first.x).any(axis=0).sum() > 5
+    for name in ("x", "anchor", "scale_kw", "low_kw", "high_kw", "wider"):
+        one, two = getattr(first, name), getattr(again, name)
+        assert np.array_equal(one, two, equal_nan=True), name
+    assert not np.array_equal(first.truth, again.truth, equal_nan=True)
 
 
 def test_late_readings_are_not_used_before_they_were_learnt(trained):
