@@ -221,6 +221,21 @@ def test_the_same_seed_gives_the_same_bytes_and_they_come_back(members):
     assert one.known_at_s == NOW_S
 
 
+@pytest.mark.parametrize("leads", [np.arange(0), np.array([0, 2])])
+def test_leads_follow_each_other(leads):
+    """A horizon without steps, or with holes in it, is refused."""
+    with pytest.raises(ValueError, match="leads"):
+        train(*world(), SITE, ISSUES_S, leads, SMALL, NOW_S)
+
+
+def test_a_history_in_other_steps_is_refused(trained):
+    """A model of hours is not asked with half-hours."""
+    history, weather = world()
+    half = History(TimeGrid.uniform(START_S, 1_800, history.grid.n), history.series, history.value_kw)
+    with pytest.raises(ValueError, match="steps"):
+        trained.forecast(half, weather, SITE, NOW_S)
+
+
 @settings(max_examples=30, deadline=None)
 @given(cut=st.integers(0, 10_000), noise=st.binary(max_size=40))
 def test_other_bytes_are_refused(cut, noise):

@@ -101,8 +101,8 @@ def train(
     Raises:
         ValueError: the history's steps are not uniform or do not divide a day, or leads are not consecutive.
     """
-    if len(leads) and (np.diff(leads) != 1).any():
-        raise ValueError("leads need to follow each other")
+    if not len(leads) or (np.diff(leads) != 1).any():
+        raise ValueError("leads need to follow each other, one at least")
     settings = settings if weather is not None else without_weather(settings)
     issues_s = np.asarray(issues_s, dtype=np.int64)
     issues_s = issues_s[issues_s < now_s]
