@@ -29,7 +29,8 @@ class Stay:
 
     Attributes:
         left_s: (A, 9) when it leaves, never before the moment of asking; NaN without any past session.
-        energy_kwh: (A, 9) what it draws in all, never less than it has drawn.
+        energy_kwh: (A, 9) what it draws in all, never less than it has drawn; NaN where no past session drew
+            so much.
     """
 
     left_s: NDArray[np.float64]
