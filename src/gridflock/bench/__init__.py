@@ -11,6 +11,7 @@ from gridflock.bench._feedback import feedback
 from gridflock.bench._fleet import ImportFailed, fleet
 from gridflock.bench._flexibility import flexibility
 from gridflock.bench._forecast import FORECAST_SETS, forecast_protocol
+from gridflock.bench._forecast_joint import FORECAST_JOINT, forecast_joint
 from gridflock.bench._forecast_speed import forecast_speed
 from gridflock.bench._network_dispatch import network_dispatch
 from gridflock.bench._power_grid_model import against_power_grid_model
@@ -20,6 +21,7 @@ from gridflock.bench._schedule import schedule
 from gridflock.bench._series import series
 
 __all__ = [
+    "FORECAST_JOINT",
     "FORECAST_SETS",
     "WIDE_PU",
     "ImportFailed",
@@ -31,6 +33,7 @@ __all__ = [
     "feedback",
     "fleet",
     "flexibility",
+    "forecast_joint",
     "forecast_protocol",
     "forecast_speed",
     "network_dispatch",

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
+from gridflock.bench._forecast import TIMES_SCORED
 from gridflock.bench._forecast_sets import ForecastSet, data_folder, forecast_set
 from gridflock.forecast import crps, inside
 from gridflock.forecast.learned import SETTINGS, Trial, backtest
@@ -236,3 +237,20 @@ def _total(today: Forecast, ranks: Floats, seed: int) -> Floats:
     """Quantiles (L, 9) of the sum of joint paths."""
     path = joint(today, ranks, _PATHS, seed).sum(axis=1)
     return np.asarray(np.quantile(path, QUANTILES, axis=0).T, dtype=np.float64)
+
+
+_JOINT = {"homes_together": homes_together, "feeder_overload": feeder_overload}
+FORECAST_JOINT = tuple(_JOINT)
+"""What is asked of forecasts together, beside the protocol's sets."""
+
+
+def forecast_joint(
+    name: str, data: Path | None = None, seed: int = 0, progress: Progress | None = None
+) -> dict[str, Any]:
+    """Score forecasts that agree: one of ``FORECAST_JOINT``, as ``forecast_protocol`` does a set.
+
+    Raises:
+        KeyError: no such name.
+        FileNotFoundError: its files are not in the folder.
+    """
+    return {**_JOINT[name](data, seed, progress), "test_scored": TIMES_SCORED.get(name, 0)}

@@ -30,22 +30,26 @@ def backtest(
 ) -> None:
     """Forecast measured series as if each moment were now, beside the naive baseline in the same run.
 
-    CRPS, the share of truths in the 10–90 % band, and errors of the median, one object for each set.
+    CRPS, the share of truths in the 10–90 % band, and errors of the median, one object for each set; then
+    homes whose forecasts agree with their total's (``homes_together``), and the chance of an overload within
+    a day (``feeder_overload``).
     """
-    from gridflock.bench import FORECAST_SETS, forecast_protocol
+    from gridflock.bench import FORECAST_JOINT, FORECAST_SETS, forecast_joint, forecast_protocol
 
     if protocol != "design":
         raise stop(f"protocol: {protocol!r} (rule: design)")
-    names = tuple(one or FORECAST_SETS)
-    unknown = [name for name in names if name not in FORECAST_SETS]
+    known = FORECAST_SETS + FORECAST_JOINT
+    names = tuple(one or known)
+    unknown = [name for name in names if name not in known]
     if unknown:
-        raise stop(f"set: {unknown[0]!r} (rule: one of {', '.join(FORECAST_SETS)})")
+        raise stop(f"set: {unknown[0]!r} (rule: one of {', '.join(known)})")
     found: dict[str, dict[str, Any]] = {}
     with Progress(console=Console(stderr=True)) as bar:
         for name in names:
             task = bar.add_task(name, total=1.0)
             try:
-                found[name] = forecast_protocol(name, data, seed, _onto(bar, task))
+                score = forecast_protocol if name in FORECAST_SETS else forecast_joint
+                found[name] = score(name, data, seed, _onto(bar, task))
             except FileNotFoundError as error:
                 raise stop(f"data: {error}") from error
             bar.update(task, completed=1.0)
@@ -53,7 +57,7 @@ def backtest(
         typer.echo(json.dumps(found, indent=1))
         return
     columns = ("set", "crps_ratio", "coverage80", "mae", "weather", "refit_days", "test_scored", "cpu_s")
-    show({}, as_json=False, rows=[{name: row[name] for name in columns} for row in found.values()])
+    show({}, as_json=False, rows=[{name: row.get(name) for name in columns} for row in found.values()])
     out.print("[dim]mae in kW; crps_ratio against the baseline in the same run[/dim]")
 
 
