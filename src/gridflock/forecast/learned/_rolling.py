@@ -74,12 +74,16 @@ def backtest(
         ValueError: the history's steps are not uniform, or do not divide a day.
     """
     if settings.apart and len(history.series) > 1:
+        n = len(history.series)
         return _side_by_side(
             [
-                backtest(one, weather, site, issues_s, leads, settings, first_s, seed=seed)
-                for one in single(history)
+                backtest(
+                    one, weather, site, issues_s, leads, settings, first_s,
+                    seed=seed, progress=_part_of(progress, k, n),
+                )
+                for k, one in enumerate(single(history))
             ]
-        )
+        )  # fmt: skip
     settings = settings if weather is not None else without_weather(settings)
     cells = cells_of(history, weather, site, issues_s, leads, settings, first_s)
     bounds = _bounds(issues_s, first_s, settings)
@@ -90,6 +94,11 @@ def backtest(
     kilowatts = bounded(value, cells).reshape(*shape, -1)[:, wanted]
     truth = (cells.truth * cells.scale_kw).reshape(shape)[:, wanted]
     return Trial(issues_s[wanted], kilowatts.astype(np.float32), truth, weight[wanted], fits)
+
+
+def _part_of(progress: Progress | None, k: int, n: int) -> Progress | None:
+    """Told of the k-th of n parts, tell of the whole."""
+    return None if progress is None else lambda share: progress((k + share) / n)
 
 
 def single(history: History) -> Iterator[History]:
