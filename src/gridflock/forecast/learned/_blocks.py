@@ -168,7 +168,7 @@ def thermal(view: View, scale: Floats) -> Columns:
         "heating_c": np.maximum(_HEAT_C - day, 0.0),
         "cooling_c": np.maximum(temp - _COOL_C, 0.0),
     }
-    found["temp_since_day_c"] = temp - view.weather("temp_c", _newest_day(view))
+    found["temp_since_day_c"] = temp - view.weather("temp_c", view.newest_day())
     found["temp_since_week_c"] = temp - view.weather("temp_c", view.days_back(_WEEK))
     return found
 
@@ -181,18 +181,10 @@ def sky(view: View, scale: Floats) -> Columns:
         "ghi": sun,
         "ghi_3h": view.weather_mean("ghi_w_m2", view.target + max(1, HOUR_S // view.step_s), 3),
         "ghi_24h": view.weather_mean("ghi_w_m2", view.target, 24),
-        "ghi_since_day": sun - view.weather("ghi_w_m2", _newest_day(view)),
+        "ghi_since_day": sun - view.weather("ghi_w_m2", view.newest_day()),
         "ghi_since_week": sun - view.weather("ghi_w_m2", view.days_back(_WEEK)),
         "wind_m_s": view.weather("wind_m_s", view.target),
     }
-
-
-def _newest_day(view: View) -> NDArray[np.int64]:
-    """(I, L) the same local time on the newest day that is over at the moment of issue."""
-    found = view.days_back(1)
-    for days in range(2, _BASE_DAYS + 1):
-        found = np.where(found >= view.at[:, None], view.days_back(days), found)
-    return found
 
 
 BLOCKS: dict[str, Block] = {

@@ -36,7 +36,7 @@ def heating(view: View, scale: Floats) -> Mapping[str, Floats]:
     newest = _either(now * _mean(ratio, fade), _mean(value, fade))
     week = _either(now * _mean(ratio, np.ones(_DAYS)), _mean(value, np.ones(_DAYS)))
     near, day = (view.weather_mean("temp_c", view.target, hours) for hours in (6, 24))
-    yesterday = _newest_day(view)
+    yesterday = view.newest_day()
     last = np.broadcast_to(view.at[:, None] - 1, view.target.shape)
     return {
         "degrees": now,
@@ -67,12 +67,3 @@ def _mean(values: Floats, weight: Floats) -> Floats:
 
 def _either(value: Floats, other: Floats) -> Floats:
     return np.asarray(np.where(np.isfinite(value), value, other))
-
-
-def _newest_day(view: View) -> Index:
-    """(I, L) the same local time on the newest day that is over at the moment of issue."""
-    ahead = (view.target - view.at[:, None]) // view.per_day
-    found = view.days_back(1)
-    for days in range(2, int(ahead.max(initial=0)) + 2):
-        found = np.where(ahead >= days - 1, view.days_back(days), found)
-    return found

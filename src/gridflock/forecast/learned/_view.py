@@ -80,6 +80,13 @@ class View:
         shift = self._local(self.target) - self._local(plain) - days * DAY_S
         return plain - shift // self.step_s
 
+    def newest_day(self) -> Index:
+        """(I, L) the step at the target's local time on the newest day where it is over at the issue."""
+        found = self.days_back(1)
+        for days in range(2, int(self.leads.max(initial=0)) // self.per_day + 2):
+            found = np.where(found >= self.at[:, None], self.days_back(days), found)
+        return found
+
     def value(self, steps: Index) -> Floats:
         """(S, I, L') values of steps (I, L') as known at each moment of issue."""
         inside = (steps >= 0) & (steps < np.minimum(self.at, self.heard.shape[1])[:, None])
