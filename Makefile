@@ -32,7 +32,7 @@ format: $(SYNCED)
 
 bench-openstef: $(UV)  ## OpenSTEF 3 on the Dutch substations, in an environment of its own; records its scores
 	$(UV) venv --quiet --python 3.11 --allow-existing $(OPENSTEF)
-	VIRTUAL_ENV=$(OPENSTEF) $(UV) pip sync --quiet tests/rivals/openstef/requirements.txt
+	VIRTUAL_ENV=$(OPENSTEF) $(UV) pip sync --quiet --no-config tests/rivals/openstef/requirements.txt
 	mkdir -p out
 	OMP_NUM_THREADS=1 PYTHONHASHSEED=0 $(OPENSTEF)/bin/python tests/rivals/openstef/back_test.py \
 		--data $(SERIES) --out src/gridflock/bench/openstef.json > out/openstef.log
