@@ -89,7 +89,8 @@ def train(
     corrections come from. Then members are fitted on all that is known.
 
     Args:
-        history: S series of one class, house sign; of very many, some are drawn.
+        history: S series of one class, house sign; of very many, some are drawn. Series of a class that is
+            learnt apart (``Settings.apart``) are given one at a time.
         weather: what was expected, or None.
         site: coordinates, clock, holidays.
         issues_s: moments of issue to learn from; those after ``now_s`` are left out.
