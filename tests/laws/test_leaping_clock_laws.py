@@ -1,16 +1,23 @@
 """A clock that leaps ahead: held in doubt, believed when it goes on, and never the end of what protects."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gridflock.dispatch import Response
+from gridflock.dispatch._ramp import Ramp, ramped
+from gridflock.dispatch.feedback import Feedback
 from gridflock.dispatch.guard import GuardLimits, GuardState, Rules
 from gridflock.dispatch.guard._memory import Sent
+from gridflock.model import Priority, Proposal
 from gridflock.runtime import LOCAL, Role, Scope, Settings, UnknownName, rehearse, replay
 from gridflock.runtime._rules import KIND
 from gridflock.runtime._steady import LEAP_S, LEAPT, SURE_S, Steady
 from gridflock.sim import Scenario
+from gridflock.units import NEVER_S
 
 BEGIN_S = 1_800_000_000
 OMAR = Scope("omar", Role.OPERATOR, frozenset({"all"}))
@@ -148,6 +155,74 @@ def test_all_to_default_outlives_a_clock_that_is_set_ahead(tmp_path):
     with pytest.raises(UnknownName):
         derms.end_default(LOCAL)
     assert derms.verify(LOCAL).ok
+    derms.close()
+    found = replay(tmp_path)
+    assert found.identical, found.differs
+
+
+@given(leapt_s=st.integers(1, 10**8), age_s=st.integers(0, 400))
+@settings(max_examples=60)
+def test_what_is_awaited_and_rests_comes_no_nearer_by_setting_a_clock(leapt_s, age_s):
+    """Who is silent, rests, or is judged after a leap is who would be without it; what never was stays so."""
+    now_s = BEGIN_S + age_s
+    rng = np.random.default_rng(age_s)
+    moments = rng.integers(BEGIN_S - 900, BEGIN_S + 900, (5, 20))
+    moments[rng.random(moments.shape) < 0.3] = NEVER_S
+    response = replace(
+        Response.empty(20),
+        asked_s=moments[0], rests_until_s=moments[1], short_until_s=moments[2], since_s=moments[3],
+        lost_s=moments[4], answered=rng.random(20) < 0.5, misses=rng.integers(0, 3, 20).astype(np.int16),
+        told_s=now_s - 60,
+    )  # fmt: skip
+    later = response.later(leapt_s)
+    assert later.told_s == now_s + leapt_s - 60
+    assert ((later.since_s == NEVER_S) == (response.since_s == NEVER_S)).all()
+    assert (later.willing(now_s + leapt_s) == response.willing(now_s)).all()
+    lived, leapt = response.expired(now_s), later.expired(now_s + leapt_s)
+    assert (leapt.answered == lived.answered).all()
+    assert (leapt.misses == lived.misses).all()
+    rests = lived.rests_until_s > now_s
+    assert (leapt.rests_until_s[rests] == lived.rests_until_s[rests] + leapt_s).all()
+    assert response.later(0) is response
+
+
+@given(leapt_s=st.integers(1, 10**6), lived_s=st.integers(0, 300))
+@settings(max_examples=60)
+def test_an_event_comes_in_no_further_by_setting_a_clock(leapt_s, lived_s):
+    """A ramp goes on by what was lived, whether it comes in or goes out, and feedback sees no longer tick."""
+    wish = Proposal("e", "all", Priority.EVENT, "omar", "asked", BEGIN_S - 900, BEGIN_S + 10**7, p_kw=5.0)
+    gone = replace(wish, id="gone")
+    before = (Ramp(wish, 0.25), Ramp(gone, 0.75))
+    response = replace(Response.empty(4), ramps=before, told_s=BEGIN_S).later(leapt_s)
+    now_s = BEGIN_S + leapt_s + lived_s
+    found = ramped(response.ramps, [wish], response.told_s, now_s, 720)
+    levels = {ramp.proposal.id: ramp.level for ramp in found}
+    assert levels == pytest.approx({"e": 0.25 + lived_s / 720, "gone": 0.75 - lived_s / 720})
+    known = replace(Feedback.none(4), now_s=float(BEGIN_S)).later(leapt_s)
+    assert now_s - known.now_s == lived_s
+    assert not np.isfinite(Feedback.none(4).later(leapt_s).now_s)
+
+
+def test_an_event_is_not_stepped_in_by_a_leap_and_the_day_replays(tmp_path):
+    """In the tick that believes an hour more, its ramp goes on by one tick; the record replays exactly."""
+    scenario, settings = Scenario(ders=60, seed=7), Settings(plans=False)
+    derms, _ = rehearse(tmp_path, scenario, settings, join_s=15 * 3_600)
+    derms._clock = Settable(derms.clock.now_s())
+    _minutes(derms, 2)
+    now_s = derms.moment.now_s
+    wish = Proposal("ev", "all", Priority.EVENT, "program", "event", now_s, now_s + 86_400, p_kw=30.0)
+    derms._loop.book.add(wish)
+    _minutes(derms, 2)
+    derms._clock.t_s += 3_600
+    levels, leapt = [], False
+    for _ in range(6):
+        before_s = derms.moment.now_s
+        moment = _minutes(derms, 1)
+        leapt |= moment.now_s > before_s + 3_600
+        levels += [ramp.level for ramp in derms._loop.response.ramps]
+    assert leapt
+    assert len(levels) == 6
+    assert np.diff(levels) == pytest.approx(np.full(5, 60 / 720))
     derms.close()
     found = replay(tmp_path)
     assert found.identical, found.differs

@@ -143,6 +143,21 @@ class Response:
             health=health,
         )
 
+    def later(self, leapt_s: int) -> Response:
+        """The same after a clock was set ahead: nothing that is awaited, rests or ramps has come nearer.
+
+        Orders keep their ends, which devices know: those that are over by the new time are over.
+        """
+        if leapt_s == 0:
+            return self
+        waits = ("asked_s", "rests_until_s", "short_until_s", "since_s", "lost_s")
+        shifted = {name: _later(getattr(self, name), leapt_s) for name in waits}
+        follows = tuple(
+            replace(of, stack=replace(of.stack, start_s=of.stack.start_s + leapt_s)) for of in self.follows
+        )
+        told_s = self.told_s if self.told_s == NEVER_S else self.told_s + leapt_s
+        return replace(self, **shifted, follows=follows, told_s=told_s)
+
     def willing(self, now_s: int) -> Mask:
         """(n,) rows that may be asked now: no rest, no open probe."""
         willing: Mask = (self.rests_until_s <= now_s) & ((self.misses == 0) | self.answered)
@@ -393,6 +408,12 @@ class Response:
         health = Health.of(self.health, copied=True)
         health.learn(rows.astype(np.int32), codes, now_s, kept)
         return health.evidence
+
+
+def _later(at_s: Seconds, leapt_s: int) -> Seconds:
+    """Moments so much later; what never was stays so."""
+    moved: Seconds = np.where(at_s == NEVER_S, NEVER_S, at_s + leapt_s)
+    return moved
 
 
 def _level(present: Kw, capability: Capability, image: Image) -> Kw:

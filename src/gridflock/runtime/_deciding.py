@@ -178,10 +178,12 @@ class Deciding:
     def answered(self, outcomes: Outcomes, now_s: int, leapt_s: int = 0) -> None:
         """Take in what was answered, on the fleet's rows, and how much of the way here nobody lived."""
         rows, standing = outcomes.index.astype(np.int64), self.standing
+        feedback = standing.feedback
         self.standing = replace(
             standing,
-            response=standing.response.heard(rows, outcomes, now_s),
-            guarded=standing.guarded.heard(rows, outcomes, now_s).later(leapt_s),
+            response=standing.response.later(leapt_s).heard(rows, outcomes, now_s),
+            guarded=standing.guarded.later(leapt_s).heard(rows, outcomes, now_s),
+            feedback=None if feedback is None else feedback.later(leapt_s),
         )
 
     def taken(self, decision: Decision) -> None:

@@ -74,7 +74,8 @@ class Shadow:
             self._live = loop.settings
             self._deciding = self._of(loop.settings, self._deciding.standing)
         mine = self._deciding
-        before = self._before.expired(now_s), mine.standing.response.expired(now_s)
+        told = self._before, mine.standing.response
+        before = told[0].later(heard.leapt_s).expired(now_s), told[1].later(heard.leapt_s).expired(now_s)
         mine.answered(self._answers(heard), now_s, heard.leapt_s)
         self._difference.count(seen, before)
         if self._plans_alike:

@@ -82,6 +82,21 @@ class Feedback:
             reference=np.zeros(0), watch=Watch.none(), now_s=-np.inf,
         )  # fmt: skip
 
+    def later(self, leapt_s: int) -> Feedback:
+        """The same after a clock was set ahead: readings, orders and calm are as long ago as was lived."""
+        if leapt_s == 0:
+            return self
+        levels = replace(
+            self.levels, first_s=self.levels.first_s + leapt_s, seen_s=self.levels.seen_s + leapt_s
+        )
+        return replace(
+            self,
+            levels=levels,
+            past=replace(self.past, at_s=self.past.at_s + leapt_s),
+            watch=replace(self.watch, against_s=self.watch.against_s + leapt_s),
+            now_s=self.now_s + leapt_s,
+        )
+
     def fitted(self, sight: Sight) -> Feedback:
         """The same for the rows of a sight: what is known of a row follows its name; new rows start anew."""
         if self.names == sight.names:
