@@ -42,7 +42,8 @@ def homes_together(
     errs with whom.
 
     Returns:
-        ``total_mae_ratio`` and ``home_mae_ratio``: reconciled over base; ``incoherence_kw`` before and
+        ``total_mae_ratio`` and ``home_mae_ratio``: reconciled means, which add up, over base means;
+        ``…_median_…``: medians moved by as much, which do not; ``incoherence_kw`` of means before and
         after; ``coverage80`` and ``crps_kw`` of the total from joint paths, and with homes that know nothing
         of each other; ``bottom_up_mae_ratio`` of adding medians up.
     """
@@ -177,20 +178,25 @@ def _reliability(said: Floats, happened: Floats) -> list[dict[str, float]]:
 def _together(
     task: ForecastSet, sums: csr_array, value: Floats, truth: Floats, trial: Trial, seed: int
 ) -> dict[str, Any]:
-    groups, middle = sums.shape[0], value[..., 4]
+    groups, middle, expected = sums.shape[0], value[..., 4], value.mean(axis=-1)
     scored = np.flatnonzero(trial.issues_s >= task.test_start_s)
     moved, shift, shared, alone = _reconciled(task, sums, value, truth, trial, seed)
     known = np.isfinite(truth[:, scored]).all(axis=0)
     known &= trial.issues_s[scored, None] + (task.leads + 1) * task.step_s <= task.test_end_s
-    base_kw = np.abs(middle - truth)[:, scored][:, known].mean(axis=1)
-    moved_kw = np.abs(middle[:, scored] + shift - truth[:, scored])[:, known].mean(axis=1)
-    added_kw = np.abs(middle[groups:].sum(axis=0) - truth[0])[scored][known].mean()
+    base_kw, median_kw = (
+        np.abs(found - truth)[:, scored][:, known].mean(axis=1) for found in (expected, middle)
+    )
+    moved_kw = np.abs(moved - truth[:, scored])[:, known].mean(axis=1)
+    shifted_kw = np.abs(middle[:, scored] + shift - truth[:, scored])[:, known].mean(axis=1)
+    added_kw = np.abs(expected[groups:].sum(axis=0) - truth[0])[scored][known].mean()
     came = truth[0, scored][known]
     return {
         "total_mae_ratio": round(float(moved_kw[0] / base_kw[0]), 4),
         "home_mae_ratio": round(float(moved_kw[groups:].mean() / base_kw[groups:].mean()), 4),
+        "total_median_mae_ratio": round(float(shifted_kw[0] / median_kw[0]), 4),
+        "home_median_mae_ratio": round(float(shifted_kw[groups:].mean() / median_kw[groups:].mean()), 4),
         "bottom_up_mae_ratio": round(float(added_kw / base_kw[0]), 4),
-        "incoherence_base_kw": round(_gap(sums, middle[:, scored]), 3),
+        "incoherence_base_kw": round(_gap(sums, expected[:, scored]), 3),
         "incoherence_kw": float(f"{_gap(sums, moved):.1g}"),
         "coverage80": round(float(inside(came, shared[known]).mean()), 4),
         "crps_kw": round(float(crps(came, shared[known]).mean()), 4),

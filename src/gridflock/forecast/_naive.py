@@ -26,6 +26,8 @@ def naive(
 ) -> Floats:
     """Quantiles (S, I, L, 9) of the same time last week, of the newest known day, or of the last known step.
 
+    The same time is that of the local clock, over its changes too.
+
     Each value of the past gets the quantiles of its own errors in the training span, by local hour of the
     target and by how far back the value lies.
 
@@ -41,7 +43,8 @@ def naive(
     step_s = int(starts_s[1] - starts_s[0])
     target = at[:, None] + leads
     back = _back(target, at[:, None], rule, DAY_S // step_s)
-    point = _read(value, target - back)
+    moved = _moved(starts_s, timezone, target, back) if rule != "last" else 0
+    point = _read(value, target - back + moved)
     trained = value[:, starts_s < train_end_s]
     hours = (starts_s + utc_offset_s(timezone, starts_s)) % DAY_S // HOUR_S
     hour = hours[np.clip(target, 0, len(hours) - 1)]
@@ -60,6 +63,14 @@ def _back(target: Index, at: Index, rule: str, per_day: int) -> Index:
         return target - at + 1
     ahead = target - at
     return (ahead // per_day + 1) * per_day
+
+
+def _moved(starts_s: Seconds, timezone: str, target: Index, back: Index) -> Index:
+    """Steps by which the local clock was moved between a step and the one that lies ``back`` before it."""
+    step_s = int(starts_s[1] - starts_s[0])
+    late, early = (int(starts_s[0]) + cells * step_s for cells in (target, target - back))
+    apart = utc_offset_s(timezone, early.ravel()) - utc_offset_s(timezone, late.ravel())
+    return -(apart // step_s).reshape(target.shape)
 
 
 def _read(value: Floats, steps: Index) -> Floats:

@@ -19,6 +19,7 @@ STAMPS = ("t_s", "t", "time", "timestamp", "datetime", "utc", "start")
 """Names under which a column of stamps is looked for, in this order, capitals ignored."""
 _LARGEST_BYTES = 2 * 1024**3
 _MOST_ROWS = 20_000_000
+_MEMORY = "4GB"
 _MOST_CELLS = 400_000_000
 _MOST_COLUMNS = 20_000
 _UNITS = {"_kw": 1.0, "_mw": 1000.0, "_w": 0.001}
@@ -69,18 +70,21 @@ def read_series(path: Path, timezone: str = "UTC") -> SeriesColumns:
     source = _source(path)
     with duckdb.connect() as base:
         try:
+            base.execute(f"SET memory_limit = '{_MEMORY}'")
             described = base.execute(f"DESCRIBE {_select('*', source)}").fetchall()
-            rows = int(base.execute(_select("count(*)", source)).fetchall()[0][0])
+            # A table of columns is read once; a file of lines would be read again for each of them.
+            base.execute(f"CREATE TABLE told AS {_select('*', source)} LIMIT {_MOST_ROWS + 1}")
+            rows = int(base.execute(_select("count(*)", "told")).fetchall()[0][0])
         except duckdb.Error as error:
             raise Unreadable("file", str(error).splitlines()[0], path) from error
         names = [str(row[0]) for row in described]
         stamp = _stamp_column(names, path)
         series = [name for name in names if name != stamp]
         _within_bounds(rows, series, path)
-        t_s, rejected = _stamps(base, source, stamp, timezone)
+        t_s, rejected = _stamps(base, "told", stamp, timezone)
         columns: dict[str, Floats] = {}
         for name in series:
-            value, bad = _numbers(base, source, name)
+            value, bad = _numbers(base, "told", name)
             rejected += bad
             plain, factor = _power(name)
             if plain in columns:

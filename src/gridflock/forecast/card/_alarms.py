@@ -49,8 +49,8 @@ def alarms(card: Card) -> tuple[Alarm, ...]:
             both = np.isfinite(ours) & np.isfinite(base)
             if not np.isfinite(ours).any():
                 found.append(Alarm(name, "unmarked", method, float(_DAYS), since_s))
-            elif both.any() and ours[both].sum() > WORSE * base[both].sum():
-                ratio = float(ours[both].sum() / max(base[both].sum(), 1e-12))
+            elif both.any() and ours[both].sum() > WORSE * max(base[both].sum(), _rounding(card, s)):
+                ratio = float(ours[both].sum() / max(base[both].sum(), _rounding(card, s)))
                 found.append(Alarm(name, "worse", method, ratio, since_s))
         if len(card.days_s) >= _COVER_DAYS and np.isfinite(card.coverage[m, s, -_COVER_DAYS:]).any():
             share = float(np.nanmean(card.coverage[m, s, -_COVER_DAYS:]))
@@ -60,3 +60,10 @@ def alarms(card: Card) -> tuple[Alarm, ...]:
             elif share > _MOST and np.nanmean(card.mae_kw[m, s, -_COVER_DAYS:]) > 0:
                 found.append(Alarm(name, "wide", method, share, since_s))
     return tuple(found)
+
+
+def _rounding(card: Card, s: int) -> float:
+    """What is no error beside a series' own size; a watt beside one that is always 0."""
+    size = card.size_kw[s, -_DAYS:]
+    known = size[np.isfinite(size)]
+    return _DAYS * max(1e-3 * float(known.mean()) if len(known) else 0.0, 1e-3)

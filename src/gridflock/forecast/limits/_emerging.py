@@ -58,7 +58,8 @@ class Emerging:
         need_kw: (E,) kW of change that would keep nine paths in ten inside; NaN where all helpers together
             do not suffice, where nobody was named, and beyond the first forty limits.
         helpers: E tuples, the most effective first, as many as are needed or there are.
-        unsolved: share of path steps without a power-flow answer; they count as broken nowhere.
+        unsolved: share of path steps without a power-flow answer. They are counted at no limit: beyond
+            the last point that a network can carry all of them are broken, so add it to any chance.
     """
 
     kind: Codes
@@ -96,7 +97,7 @@ def emerging(
         paths_kw: (K, S, T) joint paths.
         grid: the T steps.
         limits: voltages and the share of rated currents to keep; the others are not looked at.
-        resources: who could help, with their room; None: nobody is named.
+        resources: who could help, with their room, taken to last until then; None: nobody is named.
         least: chance below which a limit is not listed.
         spread: ``map``, or a thread pool's.
 

@@ -15,6 +15,9 @@ from gridflock.units import DAY_S, HOUR_S, Seconds, TimeGrid, iso
 Floats = NDArray[np.float64]
 _LATEST_S = 1e11
 """A moment of the year 5138: nothing was measured later."""
+_MOST_CELLS = 400_000_000
+_SPARSEST, _MOST_STEPS = 200, 100_000
+"""Steps a row may stand for, and a grid that is laid out however few rows there are."""
 
 
 def gathered(
@@ -23,8 +26,8 @@ def gathered(
     """Lay columns out on uniform steps, whatever the order, doubling and spacing of their stamps.
 
     The step is the commonest distance of stamps, taken to the nearest length that divides a day.
-    Values of the same step make their mean; stamps that are not finite, or lie farther from 98 in 100
-    others than these among each other, are left out.
+    Values of the same step make their mean; stamps that are not finite, or lie farther from the middle
+    half of all than twice its length, are left out.
 
     Args:
         t_s: (n,) start of each row's step, unix seconds.
@@ -36,7 +39,8 @@ def gathered(
         ``off grid``, one of each at most and series.
 
     Raises:
-        ValueError: a column has another length than ``t_s``, or the step does not divide a day.
+        ValueError: a column has another length than ``t_s``, the step does not divide a day, or a few stamps
+            lie so far apart that laying them out would fill the memory.
     """
     stamps = np.asarray(t_s, dtype=np.float64)
     wrong = [name for name, column in columns.items() if np.shape(column) != stamps.shape]
@@ -50,6 +54,8 @@ def gathered(
     first = int(kept.min()) // step * step if len(kept) else 0
     place = np.asarray((kept - first) // step, dtype=np.int64)
     n = int(place.max()) + 1 if len(place) else 0
+    if n * max(len(columns), 1) > _MOST_CELLS or n > _MOST_STEPS + _SPARSEST * len(kept):
+        raise ValueError(f"{len(kept)} stamps spread over {n} steps of {step} s are more gap than series")
     grid = TimeGrid.uniform(first, step, n)
     value = np.full((len(columns), n), np.nan)
     findings: list[Finding] = []
@@ -77,11 +83,11 @@ def with_light(history: History, weather: Weather, column: str = "ghi_w_m2") -> 
 
 
 def _usable(stamps: Floats) -> tuple[NDArray[np.bool_], int]:
-    """Stamps that can be laid out, and how many cannot: not finite, or years away from nearly all others."""
+    """Stamps that can be laid out, and how many cannot: not finite, or years away from most others."""
     usable = np.isfinite(stamps) & (np.abs(stamps) < _LATEST_S)
     if usable.any():
-        low, high = np.quantile(stamps[usable], [0.01, 0.99])
-        reach = max(high - low, DAY_S)
+        low, high = np.quantile(stamps[usable], [0.25, 0.75])
+        reach = max(2.0 * (high - low), DAY_S)
         usable &= (stamps >= low - reach) & (stamps <= high + reach)
     return usable, int((~usable).sum())
 
@@ -118,7 +124,8 @@ def _stamp_findings(
 ) -> list[Finding]:
     """What is wrong with the stamps of a series."""
     if not len(stamps):
-        return []
+        seen = f"{strays} stamps, none of them a moment"
+        return [Finding(name, Rule.OFF_GRID, 0, 0, seen, {"count": float(strays)})] if strays else []
     found = []
     first, end = int(stamps.min()), int(stamps.max()) + step
 

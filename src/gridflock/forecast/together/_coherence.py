@@ -54,8 +54,10 @@ class Coherence:
 
     @cached_property
     def _score(self) -> Floats:
-        every = max(1, -(-self.error.shape[1] // _MOST_ERRORS))
-        return standard(np.asarray(self.error[:, ::every], dtype=np.float64))
+        columns = self.error.shape[1]
+        # Not every so many: columns of steps of days would give the same hours of each day.
+        some = np.unique(np.linspace(0, columns - 1, min(columns, _MOST_ERRORS)).astype(np.int64))
+        return standard(np.asarray(self.error[:, some], dtype=np.float64))
 
     @cached_property
     def doubt(self) -> float:

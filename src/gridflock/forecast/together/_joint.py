@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtr, ndtri
+from scipy.special import ndtri
 
 from gridflock.forecast.together._lines import at_scores, scores_of
 from gridflock.model import Forecast
@@ -72,11 +72,6 @@ def joint(
         rank = np.clip(ranks[day[k]] + within[k], 0.5 / (len(ranks) + 1), 1.0 - 0.5 / (len(ranks) + 1))
         path[k] = at_scores(ndtri(rank), forecast.quantiles, values)
     return path
-
-
-def evenness(truth_kw: Kw, quantiles: Floats, forecast_kw: Kw) -> Floats:
-    """The probability that a forecast gave to what happened or less (..., S, T), NaN where unknown."""
-    return np.asarray(ndtr(scores_of(truth_kw, quantiles, forecast_kw)))
 
 
 def _days(of: int, count: int, rng: np.random.Generator, weight: Floats | None) -> NDArray[np.int64]:

@@ -23,6 +23,8 @@ _FEWEST_DAYS = 21
 """Days of history below which nothing is learnt: habits answer."""
 _MANY = 50
 """Series of one kind from which they are taken for meters."""
+_AT_ONCE = 100
+"""Series that are learnt together: their rows stay below a gigabyte."""
 _MOST_LEADS = 400
 
 
@@ -52,7 +54,7 @@ class SeriesAhead:
         card: marks of both methods over the days that were tried; None where history was too short.
         by: method of each series.
         tried: what the marks are of, by kind of series.
-        weather: class of the weather that was used.
+        weather: class of the weather that was used; ``none`` also where it ended too early.
     """
 
     forecast: Forecast
@@ -83,8 +85,9 @@ def series_ahead(
 ) -> SeriesAhead:
     """Forecast every series of a file from the end of its last step on.
 
-    The last days are forecast first, each knowing no more than its moment; series by series the method that
-    missed less makes the forecast.
+    The last days are forecast first, each knowing no more than its moment but for faults of the data, which
+    the gate has found in the whole file; series by series the method that missed less makes the forecast.
+    Weather that does not reach the end of the horizon is left out, in the days that are tried too.
 
     Args:
         file: through the gate.
@@ -108,7 +111,8 @@ def series_ahead(
     solar = frozenset(name for name, kind in file.kinds.items() if kind is Kind.SOLAR)
     ahead = TimeGrid.uniform(now_s, step_s, steps)
     usual = forecast(history, ahead, site, solar, now_s)
-    weather = "none" if file.weather is None else file.weather.kind
+    sky = _reaching(file.weather, ahead)
+    weather = "none" if sky is None else sky.kind
     if (now_s - history.grid.start_s) < _FEWEST_DAYS * DAY_S:
         names = ("habit",) * len(history.series)
         return SeriesAhead(usual, None, names, (), weather)
@@ -117,7 +121,7 @@ def series_ahead(
     parts = _classes(file)
     for k, (settings, rows) in enumerate(parts):
         tell = _share(progress, k, len(parts))
-        tried.append(_tried(history, rows, file.weather, site, settings, steps, days, seed, tell))
+        tried.append(_tried(history, rows, sky, site, settings, steps, days, seed, tell))
     card = _carded(history, tried)
     for of in tried:
         for s, row in enumerate(of.rows):
@@ -140,7 +144,18 @@ def _classes(file: SeriesFile) -> list[tuple[str, list[int]]]:
             found.setdefault("meter", []).append(row)
         else:
             found.setdefault("feeder" if len(plain) == 1 else "homes", []).append(row)
-    return list(found.items())
+    return [
+        (settings, rows[first : first + _AT_ONCE])
+        for settings, rows in found.items()
+        for first in range(0, len(rows), _AT_ONCE)
+    ]
+
+
+def _reaching(weather: Weather | None, ahead: TimeGrid) -> Weather | None:
+    """The weather, if the days ahead have what the days before will be tried with."""
+    if weather is None or weather.known_s is not None or weather.grid.end_s >= ahead.end_s:
+        return weather
+    return None
 
 
 def _tried(

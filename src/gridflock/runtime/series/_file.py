@@ -57,8 +57,10 @@ def series_file(
         otherwise: what all others measure.
         timezone: clock of stamps without offset.
         demand_positive: the file counts consumption as positive; generation series keep their sign.
-        weather: a file of weather columns, instead of the file's own.
-        weather_kind: whether the weather was issued in advance, or stands for a perfect forecast.
+        weather: a file of weather columns, instead of the file's own. What stands in the file itself was
+            measured with the rest: it is known once it is over.
+        weather_kind: whether the weather of that file was issued in advance, or stands for a perfect
+            forecast.
 
     Raises:
         Unreadable: the file as a whole cannot be read.
@@ -77,15 +79,17 @@ def series_file(
         power = {n: -v if labels[n] in {Kind.LOAD, Kind.NET} else v for n, v in power.items()}
     mended, seen = check(told.t_s, power, labels, site)
     sky = told if weather is None else read_series(weather, timezone)
+    measured = weather is None
     return SeriesFile(
-        mended.history, mended.kinds, _weather(sky, weather_kind), seen, mended.done,
+        mended.history, mended.kinds, _weather(sky, weather_kind, measured=measured), seen, mended.done,
         told.rejected if weather is None else (*told.rejected, *sky.rejected),
     )  # fmt: skip
 
 
-def _weather(told: SeriesColumns, kind: Literal["issued", "perfect"]) -> Weather | None:
+def _weather(told: SeriesColumns, kind: Literal["issued", "perfect"], *, measured: bool) -> Weather | None:
     columns = {name: column for name, column in told.columns.items() if name in WEATHER}
     if not columns:
         return None
     laid, _ = gathered(told.t_s, columns)
-    return Weather(laid.grid, dict(zip(laid.series, laid.value_kw, strict=True)), kind)
+    known_s = laid.grid.edges_s[1:] if measured else None
+    return Weather(laid.grid, dict(zip(laid.series, laid.value_kw, strict=True)), kind, known_s)
