@@ -15,7 +15,7 @@ from gridflock.dispatch.guard._memory import Sent
 from gridflock.model import Priority, Proposal
 from gridflock.runtime import LOCAL, Role, Scope, Settings, UnknownName, rehearse, replay
 from gridflock.runtime._rules import KIND
-from gridflock.runtime._steady import LEAP_S, LEAPT, SURE_S, Steady
+from gridflock.runtime._steady import FAR_S, LEAP_S, LEAPT, SURE_S, Steady
 from gridflock.sim import Scenario
 from gridflock.units import NEVER_S
 
@@ -59,6 +59,44 @@ def test_a_leap_is_believed_when_the_clock_goes_on_from_there():
     assert last_s == clock_s
     assert told[0] == (3, LEAPT)
     assert {cause for _, cause in told} == {LEAPT}
+
+
+@pytest.mark.parametrize("tick_s", [1, 2, 3, 4, 5])
+@given(back_s=st.integers(1, 400))
+@settings(max_examples=30)
+def test_ticks_of_any_length_wait_for_a_clock_that_was_set_back(tick_s, back_s):
+    """At half the pace the clock has caught up in about as long again, and no tick ever goes back."""
+    steady, last_s, k = Steady(tick_s), BEGIN_S + back_s, 0
+    astray = ("at first",)
+    while astray:
+        k += 1
+        assert k * tick_s <= 2 * (back_s + tick_s) + 1
+        now_s, astray = steady.moment(BEGIN_S + k * tick_s, last_s)
+        if astray:
+            assert tick_s // 2 <= now_s - last_s <= (tick_s + 1) // 2
+            assert steady.ahead_s == now_s - BEGIN_S - k * tick_s
+        assert now_s >= last_s
+        last_s = now_s
+    assert last_s == BEGIN_S + k * tick_s
+
+
+@given(far_s=st.lists(st.integers(2 * FAR_S, 10**9), min_size=3, max_size=12, unique=True))
+def test_readings_far_ahead_are_believed_when_they_agree(far_s):
+    """Wild ones that follow one another are not; the third that goes on from where it was is."""
+    steady, last_s = Steady(4), BEGIN_S
+    far_s = [s * 100 for s in far_s]
+    for wrong_s in far_s:
+        now_s, troubles = steady.moment(last_s + wrong_s, last_s)
+        assert now_s == last_s + 4
+        assert troubles
+        last_s = now_s
+    for k in range(3):
+        clock_s = BEGIN_S + 10**12 + 4 * k
+        now_s, troubles = steady.moment(clock_s, last_s)
+        assert bool(troubles) == (k < 2)
+        assert now_s == (clock_s if k == 2 else last_s + 4)
+        last_s = now_s
+    assert steady.leapt_s > FAR_S
 
 
 def test_a_loop_that_stood_still_is_no_clock_that_leapt():

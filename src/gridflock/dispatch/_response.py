@@ -150,13 +150,20 @@ class Response:
         """
         if leapt_s == 0:
             return self
-        waits = ("asked_s", "rests_until_s", "short_until_s", "since_s", "lost_s")
-        shifted = {name: _later(getattr(self, name), leapt_s) for name in waits}
         follows = tuple(
             replace(of, stack=replace(of.stack, start_s=of.stack.start_s + leapt_s)) for of in self.follows
         )
         told_s = self.told_s if self.told_s == NEVER_S else self.told_s + leapt_s
-        return replace(self, **shifted, follows=follows, told_s=told_s)
+        return replace(
+            self,
+            asked_s=_later(self.asked_s, leapt_s),
+            rests_until_s=_later(self.rests_until_s, leapt_s),
+            short_until_s=_later(self.short_until_s, leapt_s),
+            since_s=_later(self.since_s, leapt_s),
+            lost_s=_later(self.lost_s, leapt_s),
+            follows=follows,
+            told_s=told_s,
+        )
 
     def willing(self, now_s: int) -> Mask:
         """(n,) rows that may be asked now: no rest, no open probe."""

@@ -38,6 +38,7 @@ class Steady:
     _doubted_s: float = 0.0
     _since_s: float = 0.0
     _told: int = 0
+    _half: int = 1
 
     def moment(self, clock_s: int, last_s: int, lived_s: float | None = None) -> tuple[int, tuple[str, ...]]:
         """The moment of the next tick, and what is wrong with the clock, in words.
@@ -53,20 +54,20 @@ class Steady:
             return clock_s, ()
         if clock_s < last_s:
             self._told, self._adrift_s = 0, 0.0
-            now_s = last_s + max(1, self.tick_s // 2)
+            # A tick of one second goes forward every other time.
+            step_s, self._half = divmod(self.tick_s + self._half, 2)
+            now_s = last_s + step_s
             self.ahead_s = now_s - clock_s
             return now_s, (f"{BACK}: ticks go on at half the pace until it has caught up",)
         if passed_s is None or lived_s is None:
-            return self._unwitnessed(clock_s, last_s)
+            return self._unwitnessed(clock_s, last_s, 0.0 if lived_s is None else lived_s)
         step_s = clock_s - last_s
         adrift_s = max(0.0, self._adrift_s + step_s - passed_s)
         if adrift_s < LEAP_S:
             self._told, self._adrift_s = 0, adrift_s
             return clock_s, ()
         # In doubt ticks go on by what has passed, so that the clock stays as far ahead if it goes on, too.
-        if self._told == 0 or abs(adrift_s - self._doubted_s) >= LEAP_S:
-            self._told, self._since_s = 0, lived_s
-        self._told, self._doubted_s = self._told + 1, adrift_s
+        self._doubt(adrift_s, lived_s, LEAP_S)
         if self._told >= _CONFIRMED and lived_s - self._since_s >= SURE_S:
             self._told, self._adrift_s, self.leapt_s = 0, 0.0, round(adrift_s)
             return clock_s, ()
@@ -74,13 +75,19 @@ class Steady:
         self._adrift_s += now_s - last_s - passed_s
         return now_s, (f"{LEAPT}: by {adrift_s:.0f} s that did not pass, not believed yet",)
 
-    def _unwitnessed(self, clock_s: int, last_s: int) -> tuple[int, tuple[str, ...]]:
-        """The same where nothing tells how much time has passed."""
+    def _unwitnessed(self, clock_s: int, last_s: int, lived_s: float) -> tuple[int, tuple[str, ...]]:
+        """The same where nothing tells how much time has passed: a tick's, more or less."""
+        beyond_s = clock_s - last_s - self.tick_s
         if clock_s > last_s + FAR_S:
-            self._told += 1
+            self._doubt(beyond_s, lived_s, max(LEAP_S, self.tick_s))
             if self._told < _CONFIRMED:
                 return last_s + self.tick_s, (f"{LEAPT}: by more than a day, not believed yet",)
         self._told, self._adrift_s = 0, 0.0
-        beyond_s = clock_s - last_s - self.tick_s
         self.leapt_s = beyond_s if beyond_s >= LEAP_S else 0
         return clock_s, ()
+
+    def _doubt(self, adrift_s: float, lived_s: float, agree_s: float) -> None:
+        """Count a reading in doubt: with those before if it is as far ahead as they were, else anew."""
+        if self._told == 0 or abs(adrift_s - self._doubted_s) >= agree_s:
+            self._told, self._since_s = 0, lived_s
+        self._told, self._doubted_s = self._told + 1, adrift_s
