@@ -20,6 +20,7 @@ from gridflock.forecast.learned import (
 )
 from gridflock.forecast.learned._cells import cells_of
 from gridflock.forecast.learned._holidays import COUNTRIES, easter, rest
+from gridflock.forecast.learned._view import view_of
 from gridflock.model import History, Weather
 from gridflock.units import DAY_S, HOUR_S, TimeGrid, unix_s
 
@@ -257,6 +258,139 @@ def test_a_band_holds_what_it_promises_on_a_steady_world():
     base = naive(history.value_kw, history.grid.starts_s, "Europe/Amsterdam", at, LEADS, "week", end_s)
     ours, theirs = (crps(trial.truth_kw, q)[known].mean() for q in (trial.value_kw, base))
     assert ours < 0.9 * theirs
+
+
+def _moody(days=100):
+    """Loads that follow a temperature nobody could tell from the days before, and the weather."""
+    rng = np.random.default_rng(4)
+    grid = TimeGrid.uniform(START_S, HOUR_S, 24 * days)
+    mood = np.zeros(days + 2)
+    for day in range(1, days + 2):
+        mood[day] = 0.6 * mood[day - 1] + rng.normal(0, 4)
+    hour = np.arange(grid.n)
+    temp = 6 + 2 * np.sin(2 * np.pi * (hour - 9) / 24) + np.interp(hour / 24, np.arange(days + 2), mood)
+    value = -(3 + 0.4 * np.maximum(20 - temp, 0)) * rng.lognormal(0, 0.03, (2, grid.n))
+    return History(grid, ("a", "b"), value), Weather(
+        grid, {"temp_c": temp}, "issued", grid.starts_s - 48 * HOUR_S
+    )
+
+
+def _cut(weather, end_s):
+    """The weather up to a moment."""
+    n = int((end_s - weather.grid.start_s) // HOUR_S)
+    columns = {name: column[:n] for name, column in weather.columns.items()}
+    return Weather(
+        TimeGrid.uniform(weather.grid.start_s, HOUR_S, n), columns, weather.kind, weather.known_s[:n]
+    )
+
+
+@lru_cache(maxsize=1)
+def _moody_model():
+    issues_s = START_S + 12 * HOUR_S + DAY_S * np.arange(60)
+    return train(*_moody(), SITE, issues_s, LEADS, replace(SMALL, warm_days=25), START_S + 60 * DAY_S)
+
+
+def test_a_model_that_lost_its_weather_keeps_the_promise_of_its_bands():
+    """Load that follows temperature, asked without: bands are wider, and still hold four in five truths."""
+    history, weather = _moody()
+    model = _moody_model()
+    held, width, sharp = [], [], []
+    for now_s in range(START_S + 61 * DAY_S + 12 * HOUR_S, START_S + 98 * DAY_S, DAY_S):
+        without, told = (model.forecast(history, given, SITE, now_s).value_kw for given in (None, weather))
+        begin = (now_s - START_S) // HOUR_S
+        truth = history.value_kw[:, begin : begin + len(LEADS)]
+        held.append((without[:, 0] <= truth) & (truth <= without[:, -1]))
+        width.append((without[:, -1] - without[:, 0]).mean())
+        sharp.append((told[:, -1] - told[:, 0]).mean())
+    assert len(held) >= 36
+    assert 0.6 < np.mean(held) < 0.95
+    assert np.mean(width) > 1.5 * np.mean(sharp)
+
+
+@pytest.mark.parametrize("fault", ["ends", "late", "absent", "empty"])
+def test_steps_without_weather_are_answered_and_named_one_by_one(fault):
+    """Where weather ends, is late or lacks a column the model without it answers; other steps are as ever."""
+    history, weather = _moody()
+    model, now_s = _moody_model(), START_S + 70 * DAY_S + 12 * HOUR_S
+    target_s = now_s + HOUR_S * LEADS
+    lost = target_s >= now_s + 10 * HOUR_S
+    if fault == "ends":
+        given = _cut(weather, now_s + 10 * HOUR_S)
+    elif fault == "late":
+        late = weather.grid.starts_s >= now_s + 10 * HOUR_S
+        given = replace(weather, known_s=np.where(late, now_s + 1, weather.known_s))
+    elif fault == "absent":
+        given, lost = replace(weather, columns={}), np.ones(len(LEADS), dtype=bool)
+    else:
+        given, lost = _cut(weather, START_S), np.ones(len(LEADS), dtype=bool)
+    assert model.needs == ("temp_c",)
+    assert (model.blind_steps(history, given, SITE, now_s) == lost).all()
+    assert not model.blind_steps(history, weather, SITE, now_s).any()
+    found, told, none = (model.forecast(history, w, SITE, now_s).value_kw for w in (given, weather, None))
+    assert found[..., lost].tobytes() == none[..., lost].tobytes()
+    assert found[..., ~lost].tobytes() == told[..., ~lost].tobytes()
+
+
+def test_a_back_test_whose_weather_ends_keeps_the_promise_of_its_bands():
+    """From where weather ends a back-test goes on without it: four in five truths lie in its bands."""
+    history, weather = _moody()
+    issues_s = START_S + 12 * HOUR_S + DAY_S * np.arange(98)
+    setting, first_s, end_s = replace(SMALL, warm_days=25), START_S + 60 * DAY_S, START_S + 70 * DAY_S
+    whole, short = (
+        backtest(history, given, SITE, issues_s, LEADS, setting, first_s)
+        for given in (weather, _cut(weather, end_s))
+    )
+    seen = whole.issues_s + HOUR_S * len(LEADS) <= end_s
+    assert seen.sum() > 5
+    assert whole.value_kw[:, seen].tobytes() == short.value_kw[:, seen].tobytes()
+    after = short.issues_s >= end_s
+    known = np.isfinite(short.truth_kw[:, after])
+    assert 0.6 < inside(short.truth_kw, short.value_kw)[:, after][known].mean() < 0.95
+
+
+def test_a_class_that_reads_no_weather_needs_none():
+    """Weather beside blocks that do not read it makes no second model, and no difference."""
+    history, weather = world()
+    plain = replace(SMALL, blocks=("clock", "lags", "level"))
+    given, none = (train(history, w, SITE, ISSUES_S, LEADS, plain, NOW_S) for w in (weather, None))
+    assert given.blind is None
+    assert to_bytes(given) == to_bytes(none)
+
+
+@pytest.mark.parametrize("kind", sorted(SETTINGS))
+@pytest.mark.parametrize("days", [0, 1, 30])
+def test_what_is_appended_changes_no_byte_of_a_feature(kind, days):
+    """Features, sizes and bounds are the same bytes whether the history ends at the issue or goes on."""
+    history, weather = world(days=90)
+    if kind.startswith("pv"):
+        sun = np.maximum(weather.columns["ghi_w_m2"], 0)[None] * np.array([[0.01], [0.02]])
+        history = History(history.grid, history.series, sun)
+    now_s = np.array([NOW_S], dtype=np.int64)
+
+    def seen(end_s):
+        n = int((end_s - START_S) // HOUR_S)
+        grid = TimeGrid.uniform(START_S, HOUR_S, n)
+        short = History(grid, history.series, history.value_kw[:, :n])
+        return cells_of(short, weather, SITE, now_s, LEADS, SETTINGS[kind])
+
+    first, again = seen(NOW_S), seen(NOW_S + days * DAY_S + HOUR_S)
+    for name in ("x", "anchor", "scale_kw", "low_kw", "high_kw", "wider"):
+        assert np.array_equal(getattr(first, name), getattr(again, name), equal_nan=True), name
+
+
+def test_weather_beside_a_step_never_known_is_not_known():
+    """Between a step whose weather is known and one whose never is, nothing is known."""
+    history, weather = world()
+    known_s = weather.known_s.copy()
+    known_s[500] = -1
+    half = TimeGrid.uniform(START_S, HOUR_S // 2, 2 * history.grid.n)
+    fine = History(half, history.series, np.repeat(history.value_kw, 2, axis=1))
+    given = replace(weather, known_s=known_s)
+    for past, per, lost in ((history, 1, [500]), (fine, 2, [999, 1000, 1001, 1002])):
+        issue = np.array([START_S + 20 * DAY_S], dtype=np.int64)
+        view = view_of(past, given, SITE, issue, np.arange(40 * per))
+        found = view.weather("temp_c", view.target)[0, 0]
+        assert view.target[0][np.isnan(found)].tolist() == lost
 
 
 def test_holidays_are_those_of_the_calendar():

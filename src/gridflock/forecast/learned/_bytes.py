@@ -19,7 +19,7 @@ from gridflock.forecast.learned._tables import Table
 from gridflock.forecast.learned._trained import Trained
 from gridflock.forecast.learned._trees import Trees, trees_from
 
-_MAGIC = b"gridflock learned 1\n"
+_MAGIC = b"gridflock learned 2\n"
 _LENGTH = 8
 _PARTS = ("middle", "size", "slope", "slot")
 _GROWN = ("grid", "first", "spread")
@@ -47,17 +47,23 @@ class _Arrays:
 def to_bytes(trained: Trained) -> bytes:
     """All there is to a trained model; the same model gives the same bytes."""
     arrays = _Arrays()
-    header = {
+    header = _model_of(trained, arrays)
+    header["arrays"] = arrays.described
+    text = json.dumps(header, sort_keys=True).encode()
+    return b"".join([_MAGIC, len(text).to_bytes(_LENGTH, "little"), text, *arrays.parts])
+
+
+def _model_of(trained: Trained, arrays: _Arrays) -> dict[str, Any]:
+    return {
         "settings": asdict(trained.settings),
         "step_s": trained.step_s,
         "trained_s": trained.trained_s,
         "leads": arrays.put(trained.leads),
         "members": [_member(member, arrays) for member in trained.members],
         "blend": trained.blend and [arrays.put(trained.blend.weight), arrays.put(trained.blend.shift)],
+        "needs": trained.needs,
+        "blind": trained.blind and _model_of(trained.blind, arrays),
     }
-    header["arrays"] = arrays.described
-    text = json.dumps(header, sort_keys=True).encode()
-    return b"".join([_MAGIC, len(text).to_bytes(_LENGTH, "little"), text, *arrays.parts])
 
 
 def _member(member: Member, arrays: _Arrays) -> dict[str, Any]:
@@ -87,7 +93,7 @@ def from_bytes(data: bytes) -> Trained:
         raise NotTrained("not a trained model of this version")
     try:
         return _read(data[len(_MAGIC) :])
-    except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError) as error:
         raise NotTrained(f"a trained model that cannot be read: {error}") from error
 
 
@@ -101,13 +107,21 @@ def _read(data: bytes) -> Trained:
             raise ValueError("cut off")
         arrays.append(np.frombuffer(data, kind, count, at).reshape(shape).copy())
         at += 8 * count
+    return _trained(header, arrays)
+
+
+def _trained(header: dict[str, Any], arrays: list[NDArray[Any]]) -> Trained:
     fields: dict[str, Any] = {
         k: tuple(v) if isinstance(v, list) else v for k, v in header["settings"].items()
     }
     blend = header["blend"] and Blend(*(arrays[k] for k in header["blend"]))
     members = tuple(_remember(row, arrays) for row in header["members"])
     leads = arrays[header["leads"]].astype(np.int64)
-    return Trained(Settings(**fields), header["step_s"], leads, members, blend, header["trained_s"])
+    blind = header["blind"] and _trained(header["blind"], arrays)
+    needs = tuple(header["needs"])
+    return Trained(
+        Settings(**fields), header["step_s"], leads, members, blend, header["trained_s"], needs, blind
+    )
 
 
 def _remember(row: dict[str, Any], arrays: list[NDArray[Any]]) -> Member:

@@ -20,6 +20,9 @@ from gridflock.units import DAY_S, HOUR_S, Seconds
 
 NOT_YET_S = np.iinfo(np.int64).max
 _SIZE_DAYS = 28
+_PROBED = 8
+"""Moments of issue at which it is looked for what features are made of."""
+_MOSTLY = 0.5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -102,8 +105,60 @@ def cells_of(
 
 
 def without_weather(settings: Settings) -> Settings:
-    """Settings of a class that has never had any: one that loses it keeps its columns, unknown."""
+    """Settings of a class that has no weather, or has lost it."""
     return replace(settings, blocks=tuple(name for name in settings.blocks if name not in OF_WEATHER))
+
+
+def weather_used(
+    history: History,
+    weather: Weather | None,
+    site: Site,
+    issues_s: Seconds,
+    leads: Index,
+    settings: Settings,
+    now_s: int,
+) -> tuple[str, ...]:
+    """Columns of the weather that are known for most targets issued before a moment and that features need.
+
+    Raises:
+        ValueError: the history's steps are not uniform, or do not divide a day.
+    """
+    issues_s = issues_s[issues_s < now_s]
+    if weather is None or not len(issues_s) or not len(history.series):
+        return ()
+    few = issues_s[np.linspace(0, len(issues_s) - 1, min(_PROBED, len(issues_s))).astype(np.int64)]
+    known = None if history.known_s is None else history.known_s[:1]
+    one = History(history.grid, history.series[:1], history.value_kw[:1], known)
+    given = with_clear_sky(weather, site) if settings.sunlit else weather
+    view = view_of(one, given, site, few, leads, now_s)
+    unit = np.ones((*view.shape[:2], 1))
+    whole = columns_of(view, settings.blocks, unit)[1]
+
+    def needed(name: str) -> bool:
+        column = view.weather_columns[name]
+        if np.isfinite(view.weather(name, view.target)).mean() < _MOSTLY:
+            return False
+        without = replace(view, weather_columns={**view.weather_columns, name: np.full_like(column, np.nan)})
+        return not np.array_equal(columns_of(without, settings.blocks, unit)[1], whole, equal_nan=True)
+
+    return tuple(name for name in sorted(weather.columns) if needed(name))
+
+
+def blind_cells(
+    history: History,
+    weather: Weather | None,
+    site: Site,
+    issues_s: Seconds,
+    leads: Index,
+    needs: tuple[str, ...],
+) -> NDArray[np.bool_]:
+    """(I, L) targets for which a column of the weather that is needed is not known at the issue."""
+    if not needs or weather is None:
+        return np.full((len(issues_s), len(leads)), bool(needs))
+    nobody = History(history.grid, (), np.empty((0, history.grid.n)))
+    view = view_of(nobody, weather, site, issues_s, leads)
+    found = np.concatenate([view.weather(name, view.target) for name in needs])
+    return np.asarray(np.isnan(found).any(axis=0))
 
 
 def _bounds(view: View, settings: Settings) -> tuple[Floats, Floats]:

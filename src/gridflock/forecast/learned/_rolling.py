@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +11,13 @@ from numpy.typing import NDArray
 from gridflock.forecast._residual import QUANTILES
 from gridflock.forecast._sun import Site
 from gridflock.forecast.learned._blend import Blend, learn_blend
-from gridflock.forecast.learned._cells import Cells, cells_of, without_weather
+from gridflock.forecast.learned._cells import (
+    Cells,
+    blind_cells,
+    cells_of,
+    weather_used,
+    without_weather,
+)
 from gridflock.forecast.learned._members import Member, fit_members, said, table_for
 from gridflock.forecast.learned._settings import Settings
 from gridflock.model import History, Weather
@@ -30,7 +36,7 @@ class Trial:
         issues_s: (I,) those asked for.
         value_kw: (S, I, L, 9) quantiles 0.1 to 0.9, sorted; NaN before anything could be fitted.
         truth_kw: (S, I, L) what came; NaN where unknown.
-        weight: (I, M) of the members.
+        weight: (I, M) of the members, with weather.
         fits: how often members were fitted.
     """
 
@@ -57,7 +63,7 @@ def backtest(
 
     Moments before ``first_s`` are learnt from. Each forecast uses what was known at its moment alone: of
     the history for features, of earlier forecasts' errors for weights and recalibration, and at the last
-    refit for the members.
+    refit for the members. Steps whose weather is not known are forecast by a second roll that has none.
 
     Args:
         history: S series, house sign.
@@ -84,6 +90,31 @@ def backtest(
                 for k, one in enumerate(single(history))
             ]
         )  # fmt: skip
+    needs = weather_used(history, weather, site, issues_s, leads, settings, first_s)
+    if not needs:
+        return _rolled(history, None, site, issues_s, leads, settings, first_s, seed, progress)
+    missing = blind_cells(history, weather, site, issues_s[issues_s >= first_s], leads, needs)
+    parts = [_part_of(progress, k, 1 + int(missing.any())) for k in range(2)]
+    seeing = _rolled(history, weather, site, issues_s, leads, settings, first_s, seed, parts[0])
+    if not missing.any():
+        return seeing
+    blind = _rolled(history, None, site, issues_s, leads, settings, first_s, seed, parts[1])
+    value = np.where(missing[..., None], blind.value_kw, seeing.value_kw)
+    return replace(seeing, value_kw=value, fits=seeing.fits + blind.fits)
+
+
+def _rolled(
+    history: History,
+    weather: Weather | None,
+    site: Site,
+    issues_s: Seconds,
+    leads: NDArray[np.int64],
+    settings: Settings,
+    first_s: int,
+    seed: int,
+    progress: Progress | None,
+) -> Trial:
+    """One back-test, with weather or without."""
     settings = settings if weather is not None else without_weather(settings)
     cells = cells_of(history, weather, site, issues_s, leads, settings, first_s)
     bounds = _bounds(issues_s, first_s, settings)

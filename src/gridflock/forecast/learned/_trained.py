@@ -12,7 +12,13 @@ from gridflock.forecast._forecast import forecast as by_habit
 from gridflock.forecast._residual import QUANTILES
 from gridflock.forecast._sun import Site
 from gridflock.forecast.learned._blend import Blend
-from gridflock.forecast.learned._cells import Cells, cells_of, without_weather
+from gridflock.forecast.learned._cells import (
+    Cells,
+    blind_cells,
+    cells_of,
+    weather_used,
+    without_weather,
+)
 from gridflock.forecast.learned._members import Member, said
 from gridflock.forecast.learned._rolling import blend_at, bounded, fitted, roll
 from gridflock.forecast.learned._settings import Settings
@@ -35,6 +41,9 @@ class Trained:
         members: fitted; none where there was too little to learn from: habits answer then.
         blend: weights and corrections.
         trained_s: nothing later was learnt from.
+        needs: columns of the weather that were learnt from.
+        blind: learnt from the same without weather: answers for steps whose weather is not known; None where
+            nothing is needed.
     """
 
     settings: Settings
@@ -43,12 +52,15 @@ class Trained:
     members: tuple[Member, ...]
     blend: Blend | None
     trained_s: int
+    needs: tuple[str, ...] = ()
+    blind: Trained | None = None
 
     def forecast(self, history: History, weather: Weather | None, site: Site, now_s: int) -> Forecast:
         """Nine quantiles of each series over the steps ahead.
 
-        Series without a history, or with gaps in the last week, get a wider answer. Of the history and the
-        weather only what was known at ``now_s`` is used.
+        Series without a history, or with gaps in the last week, get a wider answer; so do steps for which
+        weather is missing (``blind_steps``). Of the history and the weather only what was known at
+        ``now_s`` is used.
 
         Raises:
             ValueError: the history's steps are not those that were learnt from.
@@ -57,9 +69,26 @@ class Trained:
         grid = _grid(history, self.leads, now_s, self.step_s)
         if not self.members:
             return by_habit(history, grid, site, (), now_s)
-        found = [self._some(part, weather, site, now_s) for part in _parts(history)]
-        value = np.concatenate(found) if found else np.empty((0, len(QUANTILES), grid.n))
+        missing = self.blind_steps(history, weather, site, now_s)
+        value = np.empty((len(history.series), len(QUANTILES), grid.n))
+        if not missing.all():
+            seen = weather if self.needs else None
+            found = [self._some(part, seen, site, now_s) for part in _parts(history)]
+            value = np.concatenate(found) if found else value
+        if self.blind is not None and missing.any():
+            value = np.where(missing, self.blind.forecast(history, None, site, now_s).value_kw, value)
         return Forecast(grid, history.series, QUANTILES.copy(), value, now_s)
+
+    def blind_steps(
+        self, history: History, weather: Weather | None, site: Site, now_s: int
+    ) -> NDArray[np.bool_]:
+        """(L,) steps that ``forecast`` answers without weather although weather was learnt from.
+
+        At these a column that is needed is absent, ends before, or was published after ``now_s``. None are
+        where no weather was learnt from: all that is answered is without it then.
+        """
+        issue = np.array([now_s], dtype=np.int64)
+        return np.asarray(blind_cells(history, weather, site, issue, self.leads, self.needs)[0])
 
     def _some(self, history: History, weather: Weather | None, site: Site, now_s: int) -> NDArray[np.float64]:
         """Quantiles (S, 9, L) of some series."""
@@ -86,7 +115,8 @@ def train(
     """Learn from what is known at a moment.
 
     The last ``warm_days`` are forecast by members that have not seen them: that is where tables, weights and
-    corrections come from. Then members are fitted on all that is known.
+    corrections come from. Then members are fitted on all that is known. Where weather is learnt from, a
+    second model learns the same without it.
 
     Args:
         history: S series of one class, house sign; of very many, some are drawn. Series of a class that is
@@ -104,11 +134,30 @@ def train(
     """
     if not len(leads) or (np.diff(leads) != 1).any():
         raise ValueError("leads need to follow each other, one at least")
-    settings = settings if weather is not None else without_weather(settings)
     issues_s = np.asarray(issues_s, dtype=np.int64)
     issues_s = issues_s[issues_s < now_s]
+    leads = np.asarray(leads, dtype=np.int64)
+    blind = _learnt(history, None, site, issues_s, leads, without_weather(settings), now_s, seed)
+    needs = weather_used(history, weather, site, issues_s, leads, settings, now_s)
+    if not needs:
+        return blind
+    seeing = _learnt(history, weather, site, issues_s, leads, settings, now_s, seed)
+    return replace(seeing, needs=needs, blind=blind) if seeing.members else blind
+
+
+def _learnt(
+    history: History,
+    weather: Weather | None,
+    site: Site,
+    issues_s: Seconds,
+    leads: NDArray[np.int64],
+    settings: Settings,
+    now_s: int,
+    seed: int,
+) -> Trained:
+    """One model, with weather or without."""
     step_s = int(np.diff(history.grid.edges_s[:2])[0]) if history.grid.n else 0
-    nothing = Trained(settings, step_s, np.asarray(leads, dtype=np.int64), (), None, now_s)
+    nothing = Trained(settings, step_s, leads, (), None, now_s)
     if not len(issues_s) or not len(history.series):
         return nothing
     some = _drawn(history, len(issues_s) * len(leads), settings.most_rows, seed)

@@ -103,7 +103,7 @@ class View:
         end = np.clip(self.at - back, 0, self.heard.shape[1])
         begin = np.maximum(self.at - back - steps, 0)
         begin = np.minimum(begin, end)
-        if self._is_short(steps):
+        if self._one_by_one():
             window = (self.at - back)[:, None] - 1 - np.arange(steps)
             return mean_known(self.value(window))
         known = np.isfinite(self.heard)
@@ -114,7 +114,7 @@ class View:
 
     def share_before(self, steps: int) -> Floats:
         """(S, I) which share of the last steps is known."""
-        if self._is_short(steps):
+        if self._one_by_one():
             window = self.at[:, None] - 1 - np.arange(steps)
             return np.asarray(np.isfinite(self.value(window)).mean(axis=-1))
         end = np.clip(self.at, 0, self.heard.shape[1])
@@ -122,9 +122,12 @@ class View:
         count = _running(np.isfinite(self.heard).astype(np.float64))
         return np.asarray((count[:, end] - count[:, begin]) / steps)
 
-    def _is_short(self, steps: int) -> bool:
-        """Whether windows are read one by one: cells may be late, or there are few windows."""
-        return self.known_s is not None or len(self.at) * steps < self.heard.shape[1]
+    def _one_by_one(self) -> bool:
+        """Whether windows are read one by one: cells may be late, or there is one window.
+
+        The two ways of summing round differently, so nothing that is learnt later may choose between them.
+        """
+        return self.known_s is not None or len(self.at) == 1
 
     def weather(self, name: str, steps: Index) -> Floats:
         """(1, I, L') a column at steps (I, L'); NaN where there is no such column or nothing known."""
@@ -179,7 +182,8 @@ def view_of(
         raise ValueError("history needs uniform steps that divide a day")
     at = (np.asarray(issues_s, dtype=np.int64) - grid.start_s) // step_s
     last = int(at.max(initial=0) + leads.max(initial=0))
-    n = max(grid.n, last + 1)
+    # Columns look up to a day past their target: how far must not depend on the history's length.
+    n = max(grid.n, last + 1 + DAY_S // step_s)
     starts = grid.start_s + step_s * np.arange(n, dtype=np.int64)
     heard = np.where(np.isfinite(history.value_kw), history.value_kw, np.nan).astype(np.float64)
     columns, known = ({}, None) if weather is None else _on_steps(weather, starts, step_s)
@@ -203,19 +207,18 @@ def view_of(
 def _on_steps(weather: Weather, starts: Seconds, step_s: int) -> tuple[dict[str, Floats], Seconds | None]:
     """Columns at the middles of steps, linear between the middles of the weather's own."""
     have, want = weather.grid.middles_s.astype(np.float64), starts + 0.5 * step_s
-    reach = 0.5 * np.diff(weather.grid.edges_s).max(initial=0)
-    far = (want < weather.grid.start_s - reach) | (want > weather.grid.end_s + reach)
+    far = (want < weather.grid.start_s) | (want > weather.grid.end_s)
     columns = {}
     for name, column in weather.columns.items():
         values = np.where(np.isfinite(column), column, np.nan).astype(np.float64)
         read = np.interp(want, have, values) if len(have) else np.full(len(want), np.nan)
         columns[name] = np.where(far, np.nan, read)
-    if weather.known_s is None:
+    if weather.known_s is None or not len(have):
         return columns, None
-    # Both neighbours of a middle must be known.
-    above = np.clip(np.searchsorted(have, want), 0, len(have) - 1)
-    known = np.maximum(weather.known_s[above], weather.known_s[np.maximum(above - 1, 0)])
-    return columns, known
+    # Both neighbours of a middle must be known; a middle of the weather's own is its only neighbour.
+    sides = np.stack([np.searchsorted(have, want), np.searchsorted(have, want, side="right") - 1])
+    told = weather.known_s[np.clip(sides, 0, len(have) - 1)]
+    return columns, np.where((told < 0).any(axis=0), -1, told.max(axis=0))
 
 
 def scale_of(view: View) -> Floats:
