@@ -236,12 +236,13 @@ class World:
         keep = passed.keep
         rows, p = asked.rows[keep], asked.p_kw[keep]
         assert len(np.unique(rows)) == len(rows)
-        self.check_numbers(rows, p, asked.q_kvar[keep])
+        self.check_numbers(rows, p, passed.q_kvar[keep])
         free = np.isnan(p)
         goes = np.where(free, np.where(np.isnan(self.cmd[rows]), self.p[rows], self.own[rows]), p)
         self.check_groups(rows, goes - self.p[rows])
         self.check_turns(rows, p)
-        self.check_reactive(rows, asked.q_kvar[keep])
+        self.check_kept(asked, passed)
+        self.check_reactive(rows, passed.q_kvar[keep])
         self.happen(rows, p, goes, self.account(asked.source[keep]), moved)
         self.ends[rows] = asked.expires_s[keep]
         self.check_accounts(moved)
@@ -317,6 +318,14 @@ class World:
         self.turns.append((self.now, np.bincount(turned, minlength=N)))
         recent = sum(turns for t, turns in self.turns if t > self.now - self.limits.reversal_s)
         assert recent.max() <= self.limits.reversals
+
+    def check_kept(self, asked, passed):
+        """Reactive power is what is asked, or stays as it is in force where active power goes on alone."""
+        rows, keep = asked.rows, passed.keep
+        same = (passed.q_kvar == asked.q_kvar) | (np.isnan(passed.q_kvar) & np.isnan(asked.q_kvar))
+        other = keep & ~same
+        assert np.isfinite(asked.p_kw[other]).all()
+        assert (passed.q_kvar[other] == self.q_cmd[rows[other]].astype(np.float32)).all()
 
     def check_reactive(self, rows, q):
         """Steps and speeds of reactive power, and how often it turns; then it happens.

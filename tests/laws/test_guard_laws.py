@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from gridflock.dispatch import GuardLimits, Policy, Response
-from gridflock.dispatch.guard import Asked, GuardState, Rules, guard
+from gridflock.dispatch.guard import Asked, GuardState, Held, Rules, guard
 from gridflock.fleet import capability
 from gridflock.model import Priority
 from gridflock.schema import Family, Kind
@@ -221,3 +221,31 @@ def test_the_whole_tick_keeps_the_step(seed, p_kw, step_kw):
     assert abs(move.sum()) <= step_kw + 1e-3
     assert decision.passed.implausible == 0
     assert (decision.orders.p_kw <= capability(image).p_hi_kw[rows] + 1e-3).all()
+
+
+@given(st.floats(-5, 5), st.floats(-2, 2), st.sampled_from([30, 200, 290]))
+def test_reactive_power_that_may_not_turn_holds_no_active_power_back(p_kw, last_kw, left_s):
+    """Active power goes with the reactive power in force; an order that says nothing new waits."""
+    rows = np.flatnonzero(IMAGE.kind == Kind.BATTERY_HOME)[:1].astype(np.int32)
+    rated = {**IMAGE.columns, "s_max_kva": np.full(N, 6.0, np.float32)}
+    image = dataclasses.replace(IMAGE, columns=rated)
+    memory = GuardState.empty(N).memory.copied()
+    memory.last_kw[rows], memory.last_kvar[rows] = last_kw, 2.0
+    memory.expires_s[rows], memory.order_id[rows] = world.NOW_S + left_s, 1
+    memory.turn_kvar[rows], memory.turn_kvar_s[rows] = 1, world.NOW_S + 1e6
+    ends, none = np.array([world.NOW_S + 300]), np.array([0], np.int16)
+    wish = (dataclasses.replace(want("w", "all", 0.0), author="local"),)
+
+    def passes(p):
+        asked = Asked(rows, np.array([p]), np.array([-2.0]), ends, none, wish)
+        return guard(asked, image, GuardLimits(reversals=1), Rules(), GuardState(memory), {})
+
+    passed = passes(p_kw)
+    last = float(np.float32(last_kw))
+    says = abs(p_kw - last) > max(0.05, 0.02 * abs(last)) or left_s <= 150
+    assert passed.keep.tolist() == [says]
+    if says:
+        assert passed.q_kvar.tolist() == [2.0]
+        assert passed.state.memory.last_kvar[rows].tolist() == [2.0]
+        assert passed.state.memory.turn_kvar_s[rows].tolist() == [world.NOW_S + 1e6]
+    assert passes(np.nan).why.tolist() == [Held.REVERSAL]

@@ -164,7 +164,7 @@ def step(
     if len(passed.revoke):
         orders = revocation(image, passed.revoke, response.next_id, policy.valid_s)
     else:
-        orders = _orders(image, asked, passed.keep)
+        orders = _orders(image, asked, passed)
     response = response.sent(orders, _present(image, odds))
     return Decision(orders, targets, can, passed, response, tuple(rejected), feedback)
 
@@ -260,8 +260,9 @@ def _off_sum(stays: Mask, targets: Targets, response: Response) -> Mask:
     return rows
 
 
-def _orders(image: Image, asked: Asked, keep: Mask) -> Orders:
+def _orders(image: Image, asked: Asked, passed: Passed) -> Orders:
     """The candidates that passed."""
+    keep = passed.keep
     rows = asked.rows[keep]
     return Orders(
         ids=image.ids,
@@ -272,5 +273,5 @@ def _orders(image: Image, asked: Asked, keep: Mask) -> Orders:
         source=asked.source[keep].astype(np.int16),
         sources=tuple(p.id for p in asked.proposals),
         issued_s=image.now_s,
-        q_kvar=asked.q_kvar[keep].astype(np.float32),
+        q_kvar=passed.q_kvar[keep].astype(np.float32),
     )

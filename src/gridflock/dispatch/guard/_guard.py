@@ -14,7 +14,7 @@ from gridflock.dispatch.guard._budgets import Asking, hold_budgets, hold_unappro
 from gridflock.dispatch.guard._canary import hold_untried
 from gridflock.dispatch.guard._held import Held, Mode
 from gridflock.dispatch.guard._limits import GuardLimits
-from gridflock.dispatch.guard._memory import Sent, turning
+from gridflock.dispatch.guard._memory import Memory, Sent, turning
 from gridflock.dispatch.guard._rules import Rules
 from gridflock.dispatch.guard._state import GuardState
 from gridflock.dispatch.guard._steps import hold_steps
@@ -30,6 +30,8 @@ class Passed:
     Attributes:
         keep: bool (k,) which of the candidates may go.
         why: uint8 (k,) ``Held`` of each.
+        q_kvar: (k,) reactive power that goes with each: what is asked, or, where that would turn it once too
+            often and active power changes, what the order in force asks.
         start_kw: (k,) power that each change is counted from.
         held_kw: injection change that was held back, kW (signed).
         revoke: rows whose order in force is to be revoked; then nothing else goes.
@@ -42,6 +44,7 @@ class Passed:
     keep: Mask
     why: Codes
     source: NDArray[np.integer]
+    q_kvar: Kvar
     start_kw: Kw
     held_kw: float
     revoke: Rows
@@ -107,7 +110,7 @@ def guard(
         order_id=np.arange(asked.next_id, asked.next_id + int(keep.sum()), dtype=np.int64),
         account=seen.account[keep],
         accounts=asking.accounts,
-        q_kvar=np.asarray(asked.q_kvar, dtype=np.float64)[keep],
+        q_kvar=seen.q_kvar[keep],
     )
     revoke, state = state.revoked(rules.default, mode, now_s, asked.next_id)
     plates = image.columns["p_min_kw"], image.columns["p_max_kw"], image.columns["s_max_kva"]
@@ -116,13 +119,14 @@ def guard(
     plausible = (seen.why == Held.NOT) | (seen.why > Held.TWICE)
     held_kw = float(seen.move_kw[plausible].sum() - seen.move_kw[keep].sum())
     return Passed(
-        keep, seen.why, asked.source, seen.start_kw, held_kw, revoke, state, trials, asking.names, moved
-    )
+        keep, seen.why, asked.source, seen.q_kvar, seen.start_kw, held_kw, revoke, state, trials,
+        asking.names, moved,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Seen:
-    """What each candidate is by itself; columns of ``_kernels.look`` and ``look_kvar``, and its account."""
+    """What each candidate is by itself: columns of ``_kernels.look`` and ``look_kvar``, and its account."""
 
     why: Codes
     move_kw: Kw
@@ -130,6 +134,7 @@ class _Seen:
     extra_kw: Kw
     repeats: Mask
     move_kvar: Kvar
+    q_kvar: Kvar
     account: Rows
 
 
@@ -170,12 +175,25 @@ def _look(asked: Asked, image: Image, limits: GuardLimits, state: GuardState, as
         limits.settle_s,
         room_s,
     )
-    why[turns & (why == Held.NOT)] = Held.REVERSAL
-    seen = _Seen(why, move, start, extra, repeats, move_kvar, account)
+    turns &= why == Held.NOT
+    stays = turns & _goes_on(asked, p_kw, repeats, memory, image.now_s)
+    why[turns & ~stays] = Held.REVERSAL
+    q_kvar = np.where(stays, memory.last_kvar[asked.rows], np.asarray(asked.q_kvar, dtype=np.float64))
+    seen = _Seen(why, move, start, extra, repeats, np.where(stays, 0.0, move_kvar), q_kvar, account)
     if not (np.diff(asked.rows) > 0).all():
         _, first, many = np.unique(asked.rows, return_inverse=True, return_counts=True)
         seen.why[many[first] > 1] = Held.TWICE
     return seen
+
+
+def _goes_on(asked: Asked, p_kw: Kw, repeats: Mask, memory: Memory, now_s: int) -> Mask:
+    """(k,) whose active power goes while reactive power may not turn: it changes, or its order runs out.
+
+    One that repeats an order with most of its life ahead says nothing new.
+    """
+    left_s = memory.expires_s[asked.rows] - now_s
+    goes_on: Mask = np.isfinite(p_kw) & (~repeats | (2 * left_s <= asked.expires_s - now_s))
+    return goes_on
 
 
 def _hold_modes(why: Codes, mode: Codes, to_default: bool) -> None:  # noqa: FBT001 - a state passed on
