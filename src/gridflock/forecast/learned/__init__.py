@@ -19,6 +19,11 @@ file of its own, and one line in ``BLOCKS``; it reads the past by ``view.value(s
 (``_bounds.py``): a roof is measured by its capacity and is exactly 0 at night. ``backtest`` tries a
 setting; what it is tried on ends with the training span. ``train`` makes a ``Trained`` that is asked at any
 later moment (``Trained.forecast``) and kept as bytes (``to_bytes``, ``from_bytes``).
+
+Weather that was learnt from may be missing later: it was not delivered, ends before the horizon does, or
+comes late. Members that lost their weather would keep bands that are too narrow, so ``train`` makes a second
+model of the same rows without weather (``Trained.blind``). It answers for the steps that lack a column
+(``Trained.blind_steps`` says which), and so does a second roll in ``backtest``.
 """
 
 from gridflock.forecast.learned._blocks import BLOCKS
