@@ -5,7 +5,7 @@ import pytest
 from scipy import sparse
 
 from gridflock.dispatch.feedback import _solve
-from gridflock.dispatch.feedback._solve import CAP, TOP, Program, solve
+from gridflock.dispatch.feedback._solve import CAP, EASED, TOP, TRIFLE, Program, instead, solve
 
 
 def _program(rng, variables, columns, quantities, shift):
@@ -121,5 +121,23 @@ def test_a_program_without_time_is_answered_by_the_best_on_the_way(monkeypatch, 
     assert (hasty.x <= program.high).all()
     harm = _solve._harm(program, hasty.growth)
     assert harm <= at_rest * (1.0 + 1e-9)
-    assert hasty.exact or hasty.eases == (harm < at_rest)
+    assert hasty.exact or hasty.eases == (harm <= (1.0 - EASED) * at_rest)
     assert whole.exact
+
+
+@pytest.mark.parametrize("left", [1.0, 0.9, 0.5, 0.01, 0.0])
+@pytest.mark.parametrize("seed", range(4))
+def test_an_answer_that_is_clipped_is_worth_what_is_sent(seed, left):
+    """Growth is that of the changes sent; too little of an answer is neither its end nor an easing."""
+    program = _program(np.random.default_rng([seed, 3]), 300, 120, 60, -0.03)
+    still = np.clip(np.zeros(300), program.low, program.high)
+    whole = solve(program, np.zeros(len(program.room)))
+    sent = instead(program, whole, still + left * (whole.x - still))
+    sums = np.bincount(program.column, sent.x, minlength=len(program.effect))
+    assert np.abs(sent.growth - sums @ program.effect.astype(np.float64)).max() < 1e-12
+    at_rest = instead(program, whole, still)
+    harm, worst = (_solve._harm(program, of.growth) for of in (sent, at_rest))
+    assert sent.exact == (harm <= _solve._harm(program, whole.growth) + TRIFLE)
+    assert sent.eases == (sent.exact or harm <= (1.0 - EASED) * worst)
+    assert not at_rest.eases
+    assert whole.eases

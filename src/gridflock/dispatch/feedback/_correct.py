@@ -8,7 +8,7 @@ import numpy as np
 
 from gridflock.dispatch.feedback._level import Levels, Past, between, heard, rebased, weighed
 from gridflock.dispatch.feedback._sight import UNIT_WORDS, Able, Float, Powers, Quantity, Sight, Standing
-from gridflock.dispatch.feedback._solve import Program, Solved, solve
+from gridflock.dispatch.feedback._solve import Program, Solved, instead, solve
 from gridflock.dispatch.feedback._state import Correction, Feedback, Tuning
 from gridflock.dispatch.feedback._together import TURNS_S, Common, usual
 from gridflock.dispatch.feedback._watch import Mode, Watch, answers, judged
@@ -262,7 +262,8 @@ def _within_discs(
         reactive = free & (able.q_most_kvar > 0.0)
         low = np.concatenate([lo - doing_p, np.where(reactive, -most - doing_q, 0.0)])
         high = np.concatenate([hi - doing_p, np.where(reactive, most - doing_q, 0.0)])
-        found = solve(replace(program, low=low, high=high), price)
+        program = replace(program, low=low, high=high)
+        found = solve(program, price)
         p_kw, q_kvar = doing_p + found.x[:n], doing_q + found.x[n:]
         price = found.price
         if (reactive & (np.hypot(p_kw, q_kvar) > able.s_kva * (1.0 + 1e-9))).any():
@@ -272,7 +273,7 @@ def _within_discs(
     most = np.sqrt(np.maximum(able.s_kva**2 - p_kw**2, 0.0))
     x = found.x.copy()
     x[n:] = np.where(reactive, np.clip(q_kvar, -most, most) - doing_q, x[n:])
-    return replace(found, x=x)
+    return instead(program, found, x)
 
 
 def _holders(found: Solved, sight: Sight, by_kw: Kw, by_kvar: Kvar) -> tuple[Rows, Rows]:

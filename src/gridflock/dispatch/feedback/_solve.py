@@ -12,7 +12,7 @@ Newton methods", SIAM J. Control 20(2), 1982, for the step). All sums run in a f
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar, cast
 
 import numpy as np
@@ -40,6 +40,10 @@ EXACT, ENDED = 1e-10, 1e-7
 rounding ends the climb before, the second is enough."""
 ENOUGH = 1e-4
 """Least rise of the dual, as a part of what its slope promises, for which a clipped step is taken whole."""
+EASED = 0.1
+"""Of the harm of standing still, so much must be taken off for an answer without an end to ease it."""
+TRIFLE = 1e-4
+"""Harm of a hundredth of one unit: what clipping adds beyond makes an answer another one."""
 WEAK = 2.0
 """A row that all together cannot move by so much of its unit is left alone: it would command everybody."""
 HOLDS = 1e-9
@@ -92,7 +96,8 @@ class Solved:
         growth: (m,) how much each quantity grows.
         climbs: Newton steps taken.
         exact: whether the end was reached within the steps allowed.
-        eases: whether it leaves less of a violation than standing still; of an exact answer always true.
+        eases: whether it takes a stated share off the violations of standing still; of an exact answer
+            always true.
     """
 
     x: Float
@@ -131,17 +136,44 @@ def _harm(of: Program, growth: Float) -> float:
 def _nearer(of: Program, tried: list[tuple[Float, Float]], climbs: int, found: Float) -> Solved:
     """The best of the answers met (changes and growth), and of parts of the way to each."""
     still = np.clip(np.zeros(len(of.anchor)), of.low, of.high)
-    total = np.bincount(of.column, still, minlength=len(of.effect)).astype(np.float64)
-    at_rest = np.zeros(len(of.unit))
-    _grow(of.effect, total, at_rest)
-    least, x, growth, eases = _harm(of, at_rest), still, at_rest, False
+    at_rest = _growth(of, still)
+    whole = least = _harm(of, at_rest)
+    x, growth = still, at_rest
     for there, grown in tried:
         for part in PARTS:
             step = at_rest + part * (grown - at_rest)
             harm = _harm(of, step)
             if harm < least:
-                least, x, growth, eases = harm, still + part * (there - still), step, True
-    return Solved(x, found, growth, climbs, exact=False, eases=eases)
+                least, x, growth = harm, still + part * (there - still), step
+    return Solved(x, found, growth, climbs, exact=False, eases=_eased(least, whole))
+
+
+def _growth(of: Program, x: Float) -> Float:
+    """(m,) how much each quantity grows with given changes."""
+    total = np.bincount(of.column, x, minlength=len(of.effect)).astype(np.float64)
+    growth = np.zeros(len(of.unit))
+    _grow(of.effect, total, growth)
+    return growth
+
+
+def _eased(harm: float, whole: float) -> bool:
+    """Whether enough was taken off a whole harm."""
+    return whole > 0.0 and harm <= (1.0 - EASED) * whole
+
+
+def instead(of: Program, found: Solved, x: Float) -> Solved:
+    """An answer whose changes were clipped: what it is worth by what is really sent.
+
+    Args:
+        of: the program that was answered.
+        found: its answer.
+        x: (v,) changes that are sent instead.
+    """
+    growth = _growth(of, x)
+    harm, still = _harm(of, growth), np.clip(np.zeros(len(of.anchor)), of.low, of.high)
+    exact = found.exact and harm <= _harm(of, found.growth) + TRIFLE
+    eases = exact or _eased(harm, _harm(of, _growth(of, still)))
+    return replace(found, x=x, growth=growth, exact=exact, eases=eases)
 
 
 def _from(program: Program, price: Float) -> Solved:
