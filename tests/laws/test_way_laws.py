@@ -181,15 +181,15 @@ def test_ticks_catch_up_with_a_clock_that_went_back():
 
 
 def test_a_leap_of_more_than_a_day_is_believed_when_it_stays():
-    """A single wrong word of the clock moves nothing; three in a row do."""
+    """A single wrong word of the clock moves nothing; three do that go on from one another."""
     steady, last_s = Steady(60), 1_000_000
     wrong = last_s + 10 * FAR_S
     now_s, troubles = steady.moment(wrong, last_s)
     assert (now_s, troubles[0].partition(":")[0]) == (last_s + 60, LEAPT)
     assert steady.moment(last_s + 120, now_s) == (last_s + 120, ())
-    for _ in range(3):
-        last_s, troubles = steady.moment(wrong, last_s)
-    assert (last_s, troubles) == (wrong, ())
+    for k in range(3):
+        last_s, troubles = steady.moment(wrong + 60 * k, last_s)
+    assert (last_s, troubles) == (wrong + 120, ())
 
 
 # ---- measurements --------------------------------------------------------------------------------

@@ -22,7 +22,8 @@ class Steady:
     Where the clock goes back, ticks go on from where they were, at half the pace, until the clock has caught
     up. Where it leaps ahead of the time that has passed, they go on by that, until the clock has gone on from
     there for a while in several ticks: what was leapt over has not been lived, and ``leapt_s`` says how much.
-    Without a second source, as at the begin of a life, leaps of up to a day are believed at once.
+    Without a second source, as at the begin of a life, leaps of up to a day are believed at once, and others
+    when three readings go on from one another.
 
     Attributes:
         tick_s: how far a tick goes where nothing says.
