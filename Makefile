@@ -34,7 +34,7 @@ bench-openstef: $(UV)  ## OpenSTEF 3 on the Dutch substations, in an environment
 	$(UV) venv --quiet --python 3.11 --allow-existing $(OPENSTEF)
 	VIRTUAL_ENV=$(OPENSTEF) $(UV) pip sync --quiet --no-config tests/rivals/openstef/requirements.txt
 	mkdir -p out
-	OMP_NUM_THREADS=1 PYTHONHASHSEED=0 $(OPENSTEF)/bin/python tests/rivals/openstef/back_test.py \
+	OMP_NUM_THREADS=1 PYTHONHASHSEED=0 $(OPENSTEF)/bin/python tests/rivals/openstef/backtest.py \
 		--data $(SERIES) --out src/gridflock/bench/openstef.json > out/openstef.log
 
 bench: $(SYNCED)  ## ours against rivals, the same work in the same run
