@@ -31,7 +31,7 @@ TIMES_SCORED: Mapping[str, int] = {
     "heat_pump_day_ahead": 2,
     "substations_36h": 1,
     "substations_1h": 1,
-    "homes_together": 1,
+    "homes_together": 2,
     "feeder_overload": 1,
 }
 """How often a set's test span was scored with learned forecasts until its settings were final.
