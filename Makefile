@@ -9,7 +9,7 @@ SERIES := $(or $(GRIDFLOCK_SHARED),../shared)/data/series/openstef_nl_substation
 FOR ?=
 DEMO_FLAGS ?=
 
-.PHONY: demo test test-all check format bench bench-openstef clean
+.PHONY: demo test test-all check format fuzz bench bench-openstef clean
 
 demo: $(SYNCED)  ## a live day on the simulated IEEE 123-bus feeder; FOR=20 stops after 20 s
 	$(BIN)/gridflock demo $(if $(FOR),--for $(FOR)) $(DEMO_FLAGS)
@@ -37,7 +37,11 @@ bench-openstef: $(UV)  ## OpenSTEF 3 on the Dutch substations, in an environment
 	OMP_NUM_THREADS=1 PYTHONHASHSEED=0 $(OPENSTEF)/bin/python tests/rivals/openstef/backtest.py \
 		--data $(SERIES) --out src/gridflock/bench/openstef.json > out/openstef.log
 
-bench: $(SYNCED)  ## ours against rivals, the same work in the same run
+fuzz: $(SYNCED)  ## foreign bytes and requests for IEEE 2030.5, ten minutes; FOR=30 for half a minute
+	$(BIN)/python tests/fuzz/ieee2030_5_wire.py -max_total_time=$(or $(FOR),600) -verbosity=0
+	$(BIN)/python tests/fuzz/ieee2030_5_requests.py $(if $(FOR),20000,100000)
+
+bench: $(SYNCED) fuzz  ## ours against rivals, the same work in the same run
 	$(BIN)/gridflock bench powerflow --json
 
 clean:

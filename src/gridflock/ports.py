@@ -10,7 +10,8 @@ from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
-from gridflock.model import Entry, Orders, Outcomes, Readings, Verdict
+from gridflock.model import Entry, Orders, Outcomes, Readings, Rejected, Verdict
+from gridflock.model import Weather as Issued
 
 
 class Clock(Protocol):
@@ -38,6 +39,22 @@ class Field(Protocol):
 
     def outcomes(self, now_s: int) -> Outcomes:
         """Answers that have arrived since the last call."""
+        ...
+
+
+class Weather(Protocol):
+    """Where forecasts of the weather come from, for one place. Never blocks longer than its own time-out."""
+
+    def newest(self, now_s: int) -> tuple[Issued | None, tuple[Rejected, ...]]:
+        """The newest forecast that is to be had, and what was wrong with what was delivered.
+
+        A table that is late, broken, empty or of no use is named and left out; nothing is raised. The
+        same table may come again and again: ``known_s`` of its steps says when it was issued.
+
+        Returns:
+            Columns over uniform steps, of kind ``issued``, at least one step of which is yet to come, and
+            none issued after ``now_s``; None where there is none.
+        """
         ...
 
 

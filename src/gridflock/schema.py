@@ -169,6 +169,7 @@ REGISTRY: tuple[Attribute, ...] = (
     Attribute("e_reserve_kwh", "f4", "kWh", 0.0, 1e6, 0.0, "Energy the owner keeps for back-up; never ordered away.", "2030.5 setMinWh"),
     Attribute("eff_charge", "f4", "", 0.3, 1.0, 1.0, "Stored per drawn energy."),
     Attribute("eff_discharge", "f4", "", 0.3, 1.0, 1.0, "Delivered per withdrawn energy."),
+    Attribute("reach_s", "f4", "s", 0.0, 86_400.0, 0.0, "How long it may take until an order has reached the device, and until the device says what it does: how often it asks and reports; 0 = at once.", "2030.5 pollRate, postRate"),
     Attribute("cost_kwh", "f4", "money/kWh", 0.0, 100.0, 0.0, "Own cost per kWh moved: wear, fuel, or the payment for a paused process."),
 )
 """Nameplate and settings: the columns of the registry file, constant until changed."""

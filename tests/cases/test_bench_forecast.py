@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from gridflock.bench import FORECAST_SETS, forecast_speed
+from gridflock.bench import FORECAST_SETS, forecast_joint, forecast_speed
 from gridflock.bench._forecast_sets import forecast_set
 from gridflock.forecast import crps, inside, naive
 from gridflock.units import DAY_S, HOUR_S, utc_offset_s
@@ -12,11 +12,12 @@ WANTED = (
     "feeder_day_ahead", "feeder_hour_ahead", "homes17_day_ahead", "home_day_ahead", "pv_day_ahead",
     "pv_day_ahead_no_weather", "ev_day_ahead", "heat_pump_day_ahead", "substations_36h", "substations_1h",
 )  # fmt: skip
+BESIDE = ("wind_day_ahead", "wind_day_ahead_no_weather", "hourly_price_day_ahead", "auction_price")
 
 
 def test_all_sets_are_there():
-    """The protocol has its ten sets."""
-    assert FORECAST_SETS == WANTED
+    """The protocol has its ten sets, and wind and prices beside them."""
+    assert (*WANTED, *BESIDE) == FORECAST_SETS
 
 
 @pytest.mark.parametrize("name", WANTED)
@@ -98,6 +99,17 @@ def test_scores_are_those_of_the_definition():
     assert np.isnan(crps(truth, point)[2])
     spread = np.tile(np.linspace(-1, 1, 9), (3, 1))
     assert inside(truth, spread).tolist() == [True, False, False]
+
+
+@pytest.mark.slow
+def test_homes_that_have_just_begun_are_forecast_by_their_siblings(shared):
+    """Unknown homes heard for 0, 1 and 7 days: better than habits, near a long past's, bands honest."""
+    found = forecast_joint("homes_new", shared / "data" / "series")["history_days"]
+    assert found["0"]["crps_ratio_habits"] < 0.8
+    assert found["1"]["crps_ratio_habits"] < 0.8
+    assert found["1"]["crps_ratio_all_history"] < 1.1
+    assert found["7"]["crps_ratio_all_history"] < 1.02
+    assert all(0.76 < marks["coverage80"] < 0.85 for marks in found.values())
 
 
 def test_the_bench_of_speed_counts():

@@ -66,6 +66,7 @@ def test_the_referee_follows_the_taps(shared):
     assert wrong.error_pu > 1e-3
 
 
+@pytest.mark.slow
 def test_a_day_without_violations_and_its_figures():
     """From many violations to none in AC and in OpenDSS; needs served; cost between the bounds and 1 %."""
     found = network_dispatch("ieee123", None, 400, 1)

@@ -169,6 +169,7 @@ def test_every_repetition_starts_from_a_batch_of_its_own(small, monkeypatch):
 # ---- older processors ----------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", ["native", "plain_loops"])
 def test_a_process_of_its_own_solves_what_it_is_handed(small, tmp_path, target):
     """Network, positions and scenarios arrive whole: its voltages are those of the float64 truth."""

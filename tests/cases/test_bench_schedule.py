@@ -49,6 +49,7 @@ def ask(code):
     return json.loads(found.stdout)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("short")
 @pytest.mark.filterwarnings("ignore")  # the rivals' own
 def test_both_rivals_find_the_same_optimum():

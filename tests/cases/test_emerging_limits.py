@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -126,3 +127,23 @@ def test_paths_that_do_not_fit_are_refused(world):
     """Paths of other series or steps: refused in words."""
     with pytest.raises(ValueError, match="paths of shape"):
         emerging(*world[:3], world[3][:, :1], GRID, LIMITS)
+
+
+def test_controls_may_move_from_step_to_step(world):
+    """With other taps in one step that step is as with these taps throughout, the others as without."""
+    network, state, placed, paths = world
+    moved = replace(state, taps=state.taps - 2)
+    every = {"least": -1.0}
+    mixed, still, other = (
+        emerging(network, controls, placed, paths, GRID, LIMITS, **every)
+        for controls in ([state, moved, state], state, moved)
+    )
+
+    def chances(found, step):
+        keys = [(int(k), int(r)) for k, r in zip(found.kind, found.row, strict=True)]
+        return {key: share for key, share in zip(keys, found.by_step[:, step], strict=True) if share > 0}
+
+    assert [chances(mixed, t) for t in (0, 1, 2)] == [chances(still, 0), chances(other, 1), chances(still, 2)]
+    assert chances(other, 1) != chances(still, 1)
+    with pytest.raises(ValueError, match="controls of 2 steps for 3"):
+        emerging(network, [state, state], placed, paths, GRID, LIMITS)

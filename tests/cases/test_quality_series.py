@@ -272,6 +272,27 @@ def test_a_roof_dead_for_months_is_found(shared):
     assert sum(f.until_s - f.from_s for f in dead) > 200 * DAY_S
 
 
+def test_the_homes_clock_is_an_hour_early_by_their_roofs(shared):
+    """Roofs lie before the sun all year, the irradiance beside them in summer time only."""
+    folder = shared / "data" / "series" / "citylearn2022_homes"
+    frame, weather = pl.read_parquet(folder / "homes.parquet"), pl.read_parquet(folder / "weather.parquet")
+    columns = {
+        f"roof_{k}": frame.filter(pl.col("building") == k)["pv_w_per_kw"].to_numpy().astype(np.float64)
+        for k in (1, 6, 14)
+    }
+    parts = [weather[f"{name}_solar_irradiance"].to_numpy() for name in ("direct", "diffuse")]
+    columns["light"] = np.sum(parts, axis=0, dtype=np.float64)
+    kinds = {name: "irradiance" if name == "light" else "solar" for name in columns}
+    stamps = homes_wall_s(frame.filter(pl.col("building") == 1))
+    _, seen = check(stamps, columns, kinds, FONTANA)
+    shifts = {f.series: f.evidence["lag_h"] for f in seen.findings if f.rule is Rule.CLOCK_SHIFT}
+    assert sorted(shifts) == ["roof_1", "roof_6"]
+    assert all(-1.3 < lag_h < -0.6 for lag_h in shifts.values())
+    jumps = [f for f in seen.findings if f.rule is Rule.CLOCK_JUMP]
+    assert {f.series for f in jumps} == {"light"}
+    assert [round(f.amount / HOUR_S) for f in jumps] == [1, 1]
+
+
 def test_mending_twice_is_mending_once(shared):
     """What was mended at HFDP shows no fault that could be mended again."""
     t_s, columns = station(shared, "HFDP")

@@ -59,8 +59,9 @@ def _exists(path):
 
 
 def _ours(page, path):
-    """Whether a path on a page means the project; other pages also draw data folders and the like."""
-    return page in STRICT or (_exists(path.split("/")[0]) and "/" in path.rstrip("/"))
+    """Whether a path on a page means the project; others also draw data folders and what commands leave."""
+    first = path.split("/")[0]
+    return page in STRICT or (first != "out" and _exists(first) and "/" in path.rstrip("/"))
 
 
 @pytest.mark.timeout(400)

@@ -44,6 +44,19 @@ COMMAND = {
     "shadow": "shadow show",
     "start_shadow": "shadow start",
     "stop_shadow": "shadow stop",
+    "utility": "devices status",
+    "devices": "devices list",
+    "device": "devices show",
+    "enrol": "devices enrol",
+    "set_access": "devices approve",
+    "set_pin": "devices pin",
+    "rates": "devices rates",
+    "set_rates": "devices rate",
+    "load_points": "devices points",
+    "differs": "devices differs",
+    "deny": "devices deny",
+    "readmit": "devices readmit",
+    "read_revoked": "devices revoked",
 }
 """Where the command is not the verb's own name."""
 

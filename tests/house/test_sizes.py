@@ -16,6 +16,7 @@ WIDE_FACES = {
     "src/gridflock/model/__init__.py": "the vocabulary of all stages: one noun each",
     "src/gridflock/bench/__init__.py": "one measured subject each",
     "src/gridflock/dispatch/feedback/__init__.py": "what a tick sees and answers: one value for each",
+    "src/gridflock/field/ieee2030_5/resources/__init__.py": "the standard's vocabulary: one noun a type",
     "src/gridflock/grid/__init__.py": "each of its verbs answers with a noun of its own",
     "src/gridflock/grid/build/__init__.py": "one part for each kind of element, for three readers",
     "src/gridflock/plan/__init__.py": "plans of groups and devices, and their reasons, each with its value",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -120,3 +122,41 @@ def test_unknown_truth_leaves_no_mark():
     assert np.isnan(card.crps_kw[:, 0]).all()
     assert np.isfinite(card.crps_kw[:, 1]).all()
     assert [(a.series, a.rule) for a in alarms(card)] == [("a", "unmarked")]
+
+
+@pytest.mark.parametrize("unit", [1e-6, 1.0, 1e6])
+@pytest.mark.parametrize("stood", [0, 8])
+def test_what_is_too_much_does_not_depend_on_the_unit(unit, stood):
+    """A price in money per kWh or a region in kW: alarms are the same, also where a week stood at 0."""
+    history, methods = a_world(30, wrong_from=26)
+    value = history.value_kw * unit
+    methods = {name: (unit * middle, unit * spread) for name, (middle, spread) in methods.items()}
+    if stood:
+        value[0, -stood * 24 :] = 0.0
+        methods["usual"][0][0, -stood * 24 :] = 0.0
+        methods["learned"][0][0, -stood * 24 :] = 1e-4 * unit
+        for name in methods:
+            methods[name] = (
+                methods[name][0],
+                np.where(np.arange(2) < 1, 0.0, methods[name][1])[:, None, None],
+            )
+    card = lived(replace(history, value_kw=value), methods, 30)
+    card = replace(card, champion=np.ones(2, np.int64))
+    rules = {(alarm.series, alarm.rule) for alarm in alarms(card)}
+    assert ("b", "worse") in rules
+    assert (("a", "worse") in rules) == (not stood)
+
+
+def test_a_series_that_never_was_anything_is_measured_by_the_others():
+    """Its champion's misses count beside what is usual; where nothing ever was, nothing is too much."""
+    history, methods = a_world(10)
+    still = replace(history, value_kw=np.concatenate([0.0 * history.value_kw[:1], history.value_kw[1:]]))
+    for said_kw, told in ((1e-3, False), (1.0, True)):
+        zeros = np.concatenate([np.zeros_like(methods["usual"][0][:1]), methods["usual"][0][1:]])
+        wrong = np.concatenate([np.full_like(zeros[:1], said_kw), zeros[1:]])
+        card = lived(still, {"usual": (zeros, 0.0), "learned": (wrong, 0.0)}, 9)
+        card = replace(card, champion=np.ones(2, np.int64))
+        assert (("a", "worse") in {(a.series, a.rule) for a in alarms(card)}) == told
+    nothing = replace(history, value_kw=0.0 * history.value_kw)
+    card = lived(nothing, {"usual": (0.0 * zeros, 0.0), "learned": (0.0 * zeros + 5.0, 0.0)}, 9)
+    assert not alarms(replace(card, champion=np.ones(2, np.int64)))

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gridflock.forecast import Score, Site, forecast, score
+from gridflock.forecast import Score, Site, forecast, naive, score
 from gridflock.forecast._sun import clear_sky
 from gridflock.model import Forecast, History
 from gridflock.units import DAY_S, TimeGrid
@@ -223,3 +223,29 @@ def test_a_real_feeder_and_its_solar_farm_beat_the_naive(shared, file, column, s
         naive.append(np.abs(history.value_kw[:, k : k + 48] - history.value_kw[:, past]).mean())
     assert np.mean(ours) < 0.95 * np.mean(naive)
     assert 0.65 < np.mean(inside) < 0.95
+
+
+@pytest.mark.parametrize("rule", ["week", "day", "last"])
+def test_the_baseline_says_the_same_whether_or_not_the_rest_is_known(rule):
+    """Nothing but what was known at the moment of issue counts, and a target's hour is its own."""
+    whole = world(21, ahead_days=7)
+    value, starts = whole.value_kw, whole.grid.starts_s
+    at, leads = np.array([21 * 96]), np.arange(2 * 96)
+    cut = naive(value[:, : at[0]], starts[: at[0]], SITE.timezone, at, leads, rule, NOW_S)
+    assert np.array_equal(cut, naive(value, starts, SITE.timezone, at, leads, rule, NOW_S))
+
+
+def test_the_baseline_says_nothing_of_sun_by_night():
+    """A roof that never gave anything by night is told to give nothing then, with certainty."""
+    whole = world(21, ahead_days=0)
+    now = NOW_S - 4 * 3600  # noon
+    at = np.array([(now - whole.grid.start_s) // QUARTER_S])
+    known = slice(0, int(at[0]))
+    told = naive(
+        whole.value_kw[:1, known], whole.grid.starts_s[known], SITE.timezone, at, np.arange(96), "day", now
+    )[0, 0]
+    dark = clear_sky(SITE, TimeGrid.uniform(now, QUARTER_S, 96).edges_s)[:, 3] <= 0
+    hour = (now + QUARTER_S * np.arange(96)) // 3600 % 24
+    deep = dark & ((hour - 7) % 24 < 4)  # hours of local night on all days
+    assert deep.sum() >= 8
+    assert np.array_equal(told[deep], np.zeros_like(told[deep]))

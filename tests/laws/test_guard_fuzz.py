@@ -1,6 +1,10 @@
-"""Ten thousand sequences of askers that want harm: no budget, step, mode or second person is got round."""
+"""Ten thousand sequences of askers that want harm: no budget, step, mode or second person is got round.
+
+They ask by proposals, and of the plan: by goals, prices and forced flows, whatever a plan makes of these.
+"""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,6 +20,7 @@ from gridflock.dispatch.guard import (
     Rules,
     guard,
 )
+from gridflock.dispatch.guard._diverted import Behind, follow
 from gridflock.fleet import Image
 from gridflock.model import Outcomes, OutcomeStatus, Priority, Proposal
 from gridflock.schema import Family, Kind
@@ -38,12 +43,15 @@ PLATES = {
     "p_min_kw": LOW.astype(np.float32),
     "p_max_kw": HIGH.astype(np.float32),
     "s_max_kva": np.full(N, 8.0, np.float32),
+    "reach_s": np.zeros(N, np.float32),
 }
 NOW_S = 1_750_000_000
 CREDENTIALS, EACH = 3, 3
 """Credentials of a sequence, and proposals of each; the program's own plan asks too."""
 BUDGET_KW, APPROVAL_KW, WINDOW_S = 14.0, 5.0, 300
 SLACK = 1e-3
+ASKING = 60
+"""Sequences in which, in one tick, a credential makes something else of the plan than before."""
 PARTS = {"f": range(8), "g": range(5), "h": range(3, 8)}
 ROWS_OF = {
     f"{name}{s}": np.array([s * MANY + k for k in part], dtype=np.int32)
@@ -88,9 +96,11 @@ class World:
         self.seen, self.heard = self.p.copy(), np.full(N, NOW_S, dtype=np.int64)
         self.q_seen = self.q.copy()
         self.most = np.concatenate(
-            [np.full(SEQUENCES * CREDENTIALS, BUDGET_KW), np.zeros(len(self.proposals))]
+            [np.full(SEQUENCES * CREDENTIALS, BUDGET_KW), np.zeros(len(self.proposals) + SEQUENCES)]
         )
         self.book, self.gross = [], []
+        self.diverts, self.on = np.zeros((SEQUENCES, MANY)), np.full(SEQUENCES, -1)
+        self.shares = []
 
     def limits_of(self):
         """Limits of every feeder and of two parts of it that overlap; some worlds have none."""
@@ -190,14 +200,51 @@ class World:
             self.rules = self.rules.with_approval(Approval(wish.id, wish.author, by, kw, self.now + 400))
             place = SEQUENCES * CREDENTIALS + at
             self.most[place] = max(self.most[place], 2 * kw)
+        for s in rng.choice(SEQUENCES, 20, replace=False).tolist():
+            author, kw = f"s{s}-0", float(rng.uniform(2, 30))
+            by = author if rng.random() < 0.5 else "second"
+            self.rules = self.rules.with_approval(Approval(f"goal{s}", author, by, kw, self.now + 400))
+            if by != author:
+                place = len(self.most) - SEQUENCES + s
+                self.most[place] = max(self.most[place], 2 * kw)
         if rng.random() < 0.06:
             self.rules = self.rules.all_to_default("omar", "drill", self.now, self.now + 200)
+
+    def plans(self, moved):
+        """Credentials ask something else of the plan: what it would make of that is anything at all."""
+        rng, rules, memory = self.rng, self.rules.at(self.now), self.state.memory
+        for s in rng.choice(SEQUENCES, ASKING, replace=False).tolist():
+            wants = rng.normal(0, rng.choice([0.5, 5.0, 500.0]), MANY) * (rng.random(MANY) < 0.7)
+            steps, inside = rng.random(MANY) < 0.3, slice(s * MANY, (s + 1) * MANY)
+
+            def course(share, wants=wants, steps=steps, inside=inside):
+                by_kw = np.zeros(N, dtype=np.float32)
+                by_kw[inside] = np.where(steps, wants * (share > 0.5), share * wants)
+                return by_kw
+
+            behind = Behind(f"s{s}-0", f"goal{s}", float(rng.choice([2.0, 40.0])))
+            followed, memory = follow(course, behind, rules, self.limits, memory, math.inf, self.now)
+            given = rules.approvals.get(behind.id)
+            approved = given is not None and given.by != given.author
+            account = len(self.most) - SEQUENCES + s if approved else s * CREDENTIALS
+            now = course(followed.share)[inside].astype(float)
+            before = self.diverts[s]
+            if self.on[s] not in (-1, account):
+                moved[self.on[s]] += np.abs(before).sum()
+                before = np.zeros(MANY)
+            moved[account] += np.abs(now - before).sum()
+            self.diverts[s], self.on[s] = now, account
+            assert followed.waits == (not approved and behind.kw > self.limits.approval_kw)
+            assert not (followed.waits and now.any())
+            self.shares.append(followed.share)
+        self.state = replace(self.state, memory=memory)
 
     def account(self, source):
         """On whose account proposals move: an approval counts where two persons stand behind it."""
         each = 1 + CREDENTIALS * EACH
         found = (source // each) * CREDENTIALS + (source % each - 1) // EACH
-        for at, wish in ((self.at[name], self.proposals[self.at[name]]) for name in self.rules.approvals):
+        approved = [self.at[name] for name in self.rules.approvals if name in self.at]
+        for at, wish in ((at, self.proposals[at]) for at in approved):
             given = self.rules.approvals[wish.id]
             if given.until_s > self.now and given.by != wish.author:
                 found = np.where(source == at, SEQUENCES * CREDENTIALS + at, found)
@@ -226,6 +273,8 @@ class World:
         ended = self.ends <= self.now
         self.q_cmd[ended], self.q[ended] = np.nan, 0.0
         self.people()
+        self.state = replace(self.state, memory=self.state.memory.released(self.now))
+        self.plans(moved)
         asked = self.asked(tick)
         passed = guard(asked, self.image(), self.limits, self.rules, self.state, ROWS_OF)
         self.state = passed.state
@@ -359,6 +408,8 @@ class World:
         held = np.zeros(len(self.most))
         mine = self.holder >= 0
         np.add.at(held, self.holder[mine], np.abs(self.cmd - self.base)[mine])
+        some = self.on >= 0
+        np.add.at(held, self.on[some], np.abs(self.diverts[some]).sum(axis=1))
         recent = sum(kw for t, kw in self.book if t > self.now - WINDOW_S)
         assert (recent + held <= self.most + SLACK).all()
         if self.limits.approval_kw < math.inf:
@@ -371,12 +422,15 @@ class World:
 def test_nobody_gets_round_the_guard(first):
     """Planner, accounts and markets ask for anything: budgets, limits, modes and approvals hold.
 
-    And every reason to hold an order back has come up, while others went out.
+    And every reason to hold an order back has come up, while others went out; plans were followed to the end,
+    on a part of the way, and not at all.
     """
-    held = np.zeros(len(Held), dtype=int)
+    held, shares = np.zeros(len(Held), dtype=int), []
     for seed in range(first, first + 10):
         world = World(seed)
         for tick in range(TICKS):
             held += np.bincount(world.tick(tick), minlength=len(Held))
+        shares += world.shares
+    assert {0.0, 1.0} < set(shares)
     never = {Held(code) for code in np.flatnonzero(held == 0).tolist()}
     assert never <= {Held.TAKES_NONE, Held.CANARY}

@@ -1,7 +1,7 @@
 """Learned forecasts: no look-ahead, quantiles in order, an answer from any history, the same bytes."""
 
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 import pytest
@@ -20,7 +20,9 @@ from gridflock.forecast.learned import (
 )
 from gridflock.forecast.learned._cells import cells_of
 from gridflock.forecast.learned._holidays import COUNTRIES, easter, rest
+from gridflock.forecast.learned._rolling import single, some_of
 from gridflock.forecast.learned._view import view_of
+from gridflock.forecast.learned._young import as_young, few_days, heard_days
 from gridflock.model import History, Weather
 from gridflock.units import DAY_S, HOUR_S, TimeGrid, unix_s
 
@@ -30,6 +32,7 @@ DAYS = 50
 NOW_S = START_S + 45 * DAY_S + 12 * HOUR_S
 LEADS = np.arange(36)
 SMALL = Settings(blocks=("clock", "lags", "level", "thermal", "sky"), mode="three", trees=12, warm_days=14)
+FULLER = replace(SMALL, trees=30)
 ISSUES_S = START_S + 12 * HOUR_S + DAY_S * np.arange(DAYS)
 
 
@@ -391,6 +394,146 @@ def test_weather_beside_a_step_never_known_is_not_known():
         view = view_of(past, given, SITE, issue, np.arange(40 * per))
         found = view.weather("temp_c", view.target)[0, 0]
         assert view.target[0][np.isnan(found)].tolist() == lost
+
+
+@lru_cache(maxsize=1)
+def _siblings_model():
+    """A model of five loads of very different sizes, and of how such loads begin."""
+    return train(*world(series=5), SITE, ISSUES_S, LEADS, FULLER, NOW_S)
+
+
+def _begun(days, scale=1.0, name="new"):
+    """A load the model never saw, heard for so many days before the moment of issue."""
+    history, _ = world(seed=11, series=1)
+    value = scale * history.value_kw
+    value[:, history.grid.starts_s < NOW_S - round(days * DAY_S)] = np.nan
+    return History(history.grid, (name,), value)
+
+
+@pytest.mark.parametrize("days", [0, 0.5, 3])
+def test_a_series_that_has_just_begun_is_forecast_as_its_siblings_were(days):
+    """With no or little history nine finite quantiles in order come, of the class's shape and size."""
+    model, (history, weather) = _siblings_model(), world(series=5)
+    answer = model.forecast(_begun(days), weather, SITE, NOW_S)
+    assert model.young is not None
+    assert model.young.usual_kw > 0
+    assert np.isfinite(answer.value_kw).all()
+    assert (np.diff(answer.value_kw, axis=1) >= 0).all()
+    middle = answer.value_kw[0, 4]
+    assert 0.3 < np.abs(middle).mean() / model.young.usual_kw < 3.0
+    others = model.forecast(history, weather, SITE, NOW_S).value_kw[:, 4]
+    shape = (others / others.mean(axis=1, keepdims=True)).mean(axis=0)
+    assert np.corrcoef(np.abs(middle), shape)[0, 1] > 0.5
+
+
+def test_what_is_known_of_a_new_series_counts():
+    """A band narrows as days come, and the size follows attributes first and then what was heard."""
+    model, (_, weather) = _siblings_model(), world()
+
+    def asked(days, **more):
+        return model.forecast(_begun(days, 3.0), weather, SITE, NOW_S, **more).value_kw[0]
+
+    width = [(v[-1] - v[0]).mean() / np.abs(v[4]).mean() for v in map(asked, (0, 1, 7, 40))]
+    assert width[0] > 1.5 * width[1] > 1.5 * width[3]
+    told = asked(0, size_kw=np.array([3.0 * model.young.usual_kw]))
+    np.testing.assert_allclose(told, 3.0 * asked(0), rtol=1e-4)
+    assert asked(0, size_kw=np.array([np.nan])).tobytes() == asked(0).tobytes()
+
+
+def test_who_else_is_asked_for_changes_no_answer():
+    """A new series gets the same answer alone and beside others, and changes none of theirs."""
+    model, (history, weather) = _siblings_model(), world()
+    new = _begun(1)
+    both = History(history.grid, (*history.series, "new"), np.concatenate([history.value_kw, new.value_kw]))
+    alone, others, together = (model.forecast(h, weather, SITE, NOW_S).value_kw for h in (new, history, both))
+    assert together[2].tobytes() == alone[0].tobytes()
+    assert together[:2].tobytes() == others.tobytes()
+
+
+def test_a_model_of_siblings_comes_back_from_its_bytes():
+    """Twins and sizes are kept; what came later changes neither."""
+    model, (history, weather) = _siblings_model(), world(series=5)
+    assert model.learnt
+    assert model.few_days == 14.0
+    data = to_bytes(model)
+    again = from_bytes(data)
+    assert to_bytes(again) == data
+    one, two = (m.forecast(_begun(0.5), weather, SITE, NOW_S).value_kw for m in (model, again))
+    assert one.tobytes() == two.tobytes()
+    other = train(*scrambled(history, weather, NOW_S, 5), SITE, ISSUES_S, LEADS, FULLER, NOW_S)
+    assert to_bytes(other) == data
+
+
+def test_where_all_have_just_begun_none_is_a_new_one():
+    """Of series that began together days ago the model itself speaks; of one that came later its twin."""
+    history, weather = world(series=6)
+    value = history.value_kw.copy()
+    value[:, history.grid.starts_s < NOW_S - 10 * DAY_S] = np.nan
+    value[5, history.grid.starts_s < NOW_S - 2 * DAY_S] = np.nan
+    view = view_of(replace(history, value_kw=value), weather, SITE, np.array([NOW_S]), LEADS)
+    assert few_days(view) == pytest.approx(7.5)
+    assert (heard_days(view)[:, 0] < few_days(view)).tolist() == [False] * 5 + [True]
+
+
+@pytest.mark.parametrize("still_days", [30, DAYS])
+def test_a_series_that_stands_at_0_is_forecast_near_it(still_days):
+    """Four weeks of exact zeros: hardly anything, with a band; its siblings learn nothing from it."""
+    history, weather = world(3)
+    still = history.value_kw.copy()
+    still[0, history.grid.edges_s[1:] > NOW_S - still_days * DAY_S] = 0.0
+    model = train(replace(history, value_kw=still), weather, SITE, ISSUES_S, LEADS, SMALL, NOW_S)
+    found = model.forecast(replace(history, value_kw=still), weather, SITE, NOW_S).value_kw
+    usual = np.abs(history.value_kw[1]).mean()
+    assert np.abs(found[0]).max() < 0.1 * usual
+    assert ((found[0, -1] - found[0, 0]) > 0).all()
+    if still_days == DAYS:
+        without = some_of(history, np.array([1]))
+        alone = train(without, weather, SITE, ISSUES_S, LEADS, SMALL, NOW_S)
+        by_itself = alone.forecast(without, weather, SITE, NOW_S).value_kw
+        np.testing.assert_allclose(found[1:], by_itself, rtol=1e-9)
+
+
+def test_rows_cut_short_are_those_of_a_short_history():
+    """What twins learn from is what a history that begins so late gives."""
+    history, weather = world()
+    issues_s = ISSUES_S[20:40]
+    settings = as_young(
+        replace(SMALL, blocks=("clock", "lags", "around", "level", "habits", "usual", "fade"))
+    )
+    cut_s = int(issues_s[-1]) - 5 * DAY_S
+    value = np.where(history.grid.starts_s < cut_s, np.nan, history.value_kw)
+    first = (cut_s - START_S) // HOUR_S
+
+    def seen(values, **fields):
+        given = History(history.grid, history.series, values)
+        fields["usual_kw"] = np.ones((1, 1))
+        return cells_of(given, weather, SITE, issues_s, LEADS, settings, seen_as=partial(replace, **fields))
+
+    since = np.full((2, len(issues_s)), first)
+    one, two = seen(history.value_kw, since=since), seen(value)
+    np.testing.assert_allclose(one.x, two.x, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(one.scale_kw, two.scale_kw, rtol=1e-9)
+
+
+def test_series_learnt_apart_are_trained_as_they_are_tried():
+    """Each gets the model it would get alone, all answer at once, and one that is new the mean of them."""
+    history, weather = world(series=3)
+    setting = replace(SMALL, apart=True)
+    model = train(history, weather, SITE, ISSUES_S, LEADS, setting, NOW_S)
+    assert [name for name, _ in model.each] == list(history.series)
+    assert model.learnt
+    assert model.needs == ("ghi_w_m2", "temp_c")
+    answer = model.forecast(history, weather, SITE, NOW_S)
+    for k, one in enumerate(single(history)):
+        alone = train(one, weather, SITE, ISSUES_S, LEADS, setting, NOW_S)
+        found = alone.forecast(one, weather, SITE, NOW_S).value_kw
+        assert found.tobytes() == answer.value_kw[k : k + 1].tobytes()
+    assert to_bytes(from_bytes(to_bytes(model))) == to_bytes(model)
+    new = History(history.grid, ("new",), history.value_kw[:1])
+    said = [m.forecast(new, weather, SITE, NOW_S).value_kw[0] for _, m in model.each]
+    np.testing.assert_allclose(model.forecast(new, weather, SITE, NOW_S).value_kw[0], np.mean(said, axis=0))
+    assert not model.blind_steps(history, weather, SITE, NOW_S).any()
+    assert model.blind_steps(history, None, SITE, NOW_S).all()
 
 
 def test_holidays_are_those_of_the_calendar():

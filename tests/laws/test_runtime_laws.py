@@ -28,8 +28,9 @@ from gridflock.runtime import (
 )
 from gridflock.runtime._book import Book, from_head, to_head
 from gridflock.runtime._clock import VirtualClock
-from gridflock.runtime._past import OUTSIDE, STEP_S, Past
+from gridflock.runtime._past import STEP_S, Past
 from gridflock.runtime._sites import Sites
+from gridflock.runtime._subjects import OUTSIDE
 from gridflock.sim import Scenario, World, feeder_document
 
 SCENARIO = Scenario(ders=120, seed=7)
@@ -203,7 +204,7 @@ def test_the_peak_is_that_of_the_feeders_own_day(derms):
 
 def _past(system):
     sites = Sites.of(system.charged_sites, system.groups, system.fleet.family)
-    return Past(system.groups, sites, system.fleet.family, system.fleet.columns["kind"])
+    return Past(system.groups, sites, system.fleet.family, system.fleet.columns)
 
 
 def _lived(system, times):
@@ -212,8 +213,8 @@ def _lived(system, times):
     values = {}
     for t_s in times:
         p_kw = np.full(len(fleet.ids), -1.0 - t_s % 7, dtype=np.float32)
-        image = replace(fleet.image(t_s), p_kw=p_kw, p_avail_kw=-2 * p_kw)
-        past.add(image)
+        heard_s = np.full(len(fleet.ids), t_s)
+        past.add(replace(fleet.image(t_s), p_kw=p_kw, p_avail_kw=-2 * p_kw, heard_s=heard_s))
         values[t_s] = p_kw[0]
     return past, values
 
@@ -251,7 +252,8 @@ def test_a_snapshot_of_the_past_is_the_past(system):
     assert back.to_bytes() == half.to_bytes()
     for t_s in times[40:]:
         p_kw = np.full(len(system.fleet.ids), -1.0 - t_s % 7, dtype=np.float32)
-        back.add(replace(system.fleet.image(t_s), p_kw=p_kw, p_avail_kw=-2 * p_kw))
+        heard_s = np.full(len(system.fleet.ids), t_s)
+        back.add(replace(system.fleet.image(t_s), p_kw=p_kw, p_avail_kw=-2 * p_kw, heard_s=heard_s))
     one, other = whole.history(), back.history()
     assert np.array_equal(one.grid.edges_s, other.grid.edges_s)
     assert np.allclose(one.value_kw, other.value_kw, equal_nan=True)

@@ -9,7 +9,15 @@ from hypothesis import strategies as st
 from scipy.sparse import csr_array
 from scipy.special import ndtri
 
-from gridflock.forecast.together import Coherence, chance_beyond, joint, shared_ranks, shrunk
+from gridflock.forecast.together import (
+    Coherence,
+    chance_beyond,
+    expected,
+    joint,
+    leaning,
+    shared_ranks,
+    shrunk,
+)
 from gridflock.forecast.together import _coherence as coherence_room
 from gridflock.forecast.together._lines import at_scores, scores_of
 from gridflock.forecast.together._shrink import standard
@@ -33,10 +41,12 @@ def groups_over_members(draw):
     return csr_array(sums), error, 5.0 * rng.normal(size=(a + n, 3)), rng.uniform(0.0, 2.0, (a + n, 3))
 
 
-def by_the_book(sums, score, doubt, spread, base):
+def by_the_book(sums, score, belief, spread, base):
     """MinT with every matrix written out: S(SᵀW⁻¹S)⁻¹SᵀW⁻¹ŷ."""
     adding = np.concatenate([sums, np.eye(sums.shape[1])])
-    likeness = doubt * np.eye(len(score)) + (1 - doubt) * score @ score.T / score.shape[1]
+    target = np.full((len(score), len(score)), belief.common)
+    np.fill_diagonal(target, 1.0)
+    likeness = belief.doubt * target + (1 - belief.doubt) * score @ score.T / score.shape[1]
     inverse = np.linalg.inv(np.diag(spread) @ likeness @ np.diag(spread))
     return adding @ np.linalg.solve(adding.T @ inverse @ adding, adding.T @ inverse @ base)
 
@@ -49,7 +59,7 @@ def test_reconciled_forecasts_are_those_of_the_book(world):
     found = Coherence(sums, error)
     spread = 0.1 + spread
     expected = [
-        by_the_book(sums.toarray(), standard(error), found.doubt, spread[:, t], base[:, t]) for t in range(3)
+        by_the_book(sums.toarray(), standard(error), found.belief, spread[:, t], base[:, t]) for t in range(3)
     ]
     np.testing.assert_allclose(found.made_coherent(base, spread).T, expected, rtol=1e-6, atol=1e-7)
 
@@ -69,6 +79,69 @@ def test_sums_hold_and_what_is_certain_stays(world, data):
     np.testing.assert_allclose(coherence.made_coherent(found, spread), found, atol=1e-7)
 
 
+@QUICK
+@given(groups_over_members())
+def test_held_groups_keep_their_word_as_far_as_they_agree(world):
+    """One group held keeps its forecast and moves its members; more of them add up and are coherent too."""
+    sums, error, base, spread = world
+    groups = sums.shape[0]
+    spread = 0.1 + spread
+    found = Coherence(sums, error).made_coherent(base, spread, held=True)
+    np.testing.assert_allclose(found[:groups], sums @ found[groups:], atol=1e-9)
+    top, rows = sums[[0]], np.r_[0, groups : len(base)]
+    one = Coherence(top, error[rows])
+    gap = np.abs(base[:1] - top @ base[groups:])
+    for held in (True, False):
+        moved = one.made_coherent(base[rows], spread[rows], held=held)
+        np.testing.assert_allclose(moved[:1], top @ moved[1:], atol=1e-9)
+    kept = one.made_coherent(base[rows], np.ones_like(spread[rows]), held=True)
+    assert (np.abs(kept[:1] - base[:1]) <= 0.05 * gap + 1e-9).all()
+
+
+def two_ways(seed, better, days=60):
+    """Past forecasts with groups held, and moved, of two groups and five members; one way is the better."""
+    rng = np.random.default_rng(seed)
+    truth = rng.normal(size=(7, days, 3))
+    held, moved = (truth + size * rng.normal(size=truth.shape) for size in better)
+    return held, moved, truth, np.arange(days, 0, -1.0)
+
+
+@QUICK
+@given(st.integers(0, 2**31 - 1), st.floats(0.05, 2.0), st.floats(0.05, 2.0))
+def test_groups_are_believed_by_what_was_missed(seed, kept, moved):
+    """The way that missed less is leant to, between both; units of kW and unknown truths change nothing."""
+    held, free, truth, age = two_ways(seed, (kept, moved))
+    share = leaning(held, free, truth, 2, age)
+    assert 0.0 <= share <= 1.0
+    if not 0.8 < kept / moved < 1.25:
+        assert (share < 0.5) == (kept < moved)
+    fades = 0.5 ** (age / 30.0)
+    size = ((truth - held) ** 2).mean(axis=2) @ fades
+    level = np.repeat([1 / 2, 1 / 5], [2, 5]) / size
+
+    def missed(at):
+        return level @ ((truth - held - at * (free - held)) ** 2).mean(axis=2) @ fades
+
+    assert missed(share) <= missed(0.5) + 1e-12
+    times = np.random.default_rng(seed).uniform(0.01, 100.0, (7, 1, 1))
+    assert leaning(times * held, times * free, times * truth, 2, age) == pytest.approx(share, abs=1e-9)
+    unknown = np.concatenate([truth, np.full((7, 9, 3), np.nan)], axis=1)
+    longer = [np.concatenate([way, np.ones((7, 9, 3))], axis=1) for way in (held, free)]
+    ages = np.concatenate([age, np.full(9, 1.0)])
+    assert leaning(*longer, unknown, 2, ages) == pytest.approx(share, abs=1e-12)
+
+
+def test_without_evidence_halves_are_kept():
+    """Nothing known, no past forecast, two ways that say the same: a half; little evidence stays near it."""
+    held, free, truth, age = two_ways(1, (0.1, 2.0))
+    assert leaning(held, free, np.full_like(truth, np.nan), 2, age) == 0.5
+    assert leaning(held, held, truth, 2, age) == 0.5
+    assert leaning(held[:, :0], free[:, :0], truth[:, :0], 2, age[:0]) == 0.5
+    assert 0.4 < leaning(held[:, -1:], free[:, -1:], truth[:, -1:], 2, age[-1:]) < 0.5
+    with pytest.raises(ValueError, match="days"):
+        leaning(held, free, truth, 2, age[:-1])
+
+
 def test_many_groups_are_solved_as_few_are(monkeypatch):
     """The sparse way of thousands of groups gives the answer of the dense one."""
     rng = np.random.default_rng(3)
@@ -79,15 +152,59 @@ def test_many_groups_are_solved_as_few_are(monkeypatch):
     np.testing.assert_allclose(Coherence(sums, error).made_coherent(base), dense, atol=1e-9)
 
 
-def test_the_share_of_shrinking_is_schaefer_and_strimmers():
-    """Over M×M products it is what the sum over all pairs gives."""
-    score = standard(np.random.default_rng(1).normal(size=(7, 25)) + np.linspace(0, 1, 25))
+@pytest.mark.parametrize("steps", [1, 5])
+def test_the_share_of_shrinking_is_schaefer_and_strimmers(steps):
+    """Over products of columns it is what the sum over all pairs gives, blocks of steps counting once."""
+    rng = np.random.default_rng(1)
+    score = standard(rng.normal(size=(7, 25)) + np.linspace(0, 1, 25) + np.repeat(rng.normal(size=5), 5))
     pairs = [(i, j) for i in range(7) for j in range(7) if i != j]
-    products = np.array([score[i] * score[j] for i, j in pairs])
-    variance = products.var(axis=1).sum() / 24
-    assert shrunk(score) == pytest.approx(variance / (products.mean(axis=1) ** 2).sum(), rel=1e-9)
-    assert shrunk(score[:1]) == shrunk(score[:, :2]) == 1.0
-    assert shrunk(score, 13) == pytest.approx(2 * shrunk(score), rel=1e-9)
+    block = np.array([(score[i] * score[j]).reshape(-1, steps).mean(axis=1) for i, j in pairs])
+    seen, common = block.mean(axis=1), block.mean()
+    blocks = block.shape[1]
+    variance = block.var(axis=1, ddof=1).sum() / blocks
+    variance -= len(pairs) * block.mean(axis=0).var(ddof=1) / blocks
+    found = shrunk(score, steps)
+    assert found.common == pytest.approx(common, rel=1e-9)
+    assert found.doubt == pytest.approx(min(1.0, variance / ((seen - common) ** 2).sum()), rel=1e-9)
+    assert 0.0 < found.doubt <= 1.0
+
+
+def test_too_little_is_not_believed():
+    """One row, or two joint observations, say nothing; of one pair the common correlation is its own."""
+    score = standard(np.random.default_rng(2).normal(size=(2, 30)) + np.random.default_rng(3).normal(size=30))
+    assert (shrunk(score[:1]).doubt, shrunk(score[:, :2]).doubt, shrunk(score, 15).doubt) == (1.0, 1.0, 1.0)
+    assert shrunk(score[:1]).common == 0.0
+    assert shrunk(score).doubt == 1.0
+    assert shrunk(score).common == pytest.approx((score[0] * score[1]).mean())
+
+
+def test_a_sum_keeps_what_it_was_seen_to_miss():
+    """Members that err alike: drawn to the common correlation, their sum is as uncertain as before."""
+    rng = np.random.default_rng(5)
+    member = rng.normal(size=40) + rng.normal(size=(50, 40))
+    sums = csr_array(np.ones((1, 50)))
+    error = np.concatenate([2.0 * rng.normal(size=(1, 40)), member])
+    belief = Coherence(sums, error).belief
+    seen = standard(member)
+    target = belief.common + (1 - belief.common) * np.eye(50)
+    likeness = belief.doubt * target + (1 - belief.doubt) * seen @ seen.T / 40
+    assert likeness.sum() == pytest.approx((seen.sum(axis=0) ** 2).mean(), rel=0.15)
+    assert likeness.sum() > 10 * 50 * belief.doubt
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.integers(0, 2**31 - 1), st.sampled_from([-3.0, 0.0, 3.0]))
+def test_means_are_those_of_what_paths_are_drawn_from(seed, middle):
+    """A mean is that of values read off at even ranks, tails and the end at 0 included; means add up."""
+    rng = np.random.default_rng(seed)
+    value = np.sort(middle + rng.normal(size=(2, 9, 3)) * rng.uniform(0.0, 3.0, (2, 1, 3)), axis=1)
+    if middle:
+        value = np.sign(middle) * np.sort(np.abs(value), axis=1)[:, :: int(np.sign(middle))]
+    score = ndtri((np.arange(4_000) + 0.5) / 4_000)
+    drawn = np.stack([at_scores(np.full((2, 3), one), LEVELS, value) for one in score])
+    np.testing.assert_allclose(expected(LEVELS, value), drawn.mean(axis=0), atol=1e-2)
+    shifted = expected(np.array([0.5]), value[:, 4:5])
+    np.testing.assert_array_equal(shifted, value[:, 4])
 
 
 def test_what_does_not_belong_together_is_refused():
@@ -97,6 +214,8 @@ def test_what_does_not_belong_together_is_refused():
         Coherence(sums, np.ones((3, 5)))
     with pytest.raises(ValueError, match="once or not at all"):
         Coherence(csr_array(np.array([[1.0, 2.0, 1.0]])), np.ones((4, 5)))
+    with pytest.raises(ValueError, match="steps"):
+        Coherence(sums, np.ones((4, 5)), steps=2)
     with pytest.raises(ValueError, match="shape"):
         Coherence(sums, np.ones((4, 5))).made_coherent(np.full((4, 2), np.nan))
     with pytest.raises(ValueError, match="spreads"):

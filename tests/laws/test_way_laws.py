@@ -17,6 +17,7 @@ from gridflock.runtime import LOCAL, Rehearsal, Settings, rehearse, replay
 from gridflock.runtime._steady import BACK, FAR_S, LEAPT, Steady
 from gridflock.runtime._suspect import STANDING, standing, upright
 from gridflock.runtime._way import BLOCKED, FAILED, Way
+from gridflock.runtime._ways import Ways
 from gridflock.schema import QUANTITY
 from gridflock.sim import Scenario
 
@@ -136,6 +137,56 @@ def test_an_adapter_that_raises_is_told_of_and_asked_again(moody, verb):
     moody.raising = set()
     assert way.listen(180).troubles == ()
     way.close()
+
+
+class Interrupted:
+    """Names; while they are gone through for the first time, something else happens."""
+
+    def __init__(self, names, then):
+        self.names, self.then = names, [then]
+
+    def __iter__(self):
+        for name in self.names:
+            if self.then:
+                self.then.pop()()
+            yield name
+
+
+def test_who_is_spoken_to_otherwise_while_orders_go_out_is_so_from_the_next_on():
+    """Another sharing in the middle of a tick: that one goes by the former whole, the next by the new."""
+    one, other = Moody(), Moody()
+    ways = Ways(one, PATIENCE_S)
+    ways.join("radio", other, ())
+    ids = Interrupted(IDS, lambda: ways.speak("radio", {"a"}))
+    both = np.array([0, 1], dtype=np.int32)
+    ways.send(replace(_orders(1, 2), ids=ids, index=both), 60)
+    assert (one.sent, other.sent) == ([1, 2], [])
+    ways.send(replace(_orders(3, 4), ids=ids, index=both), 120)
+    assert (one.sent, other.sent) == ([1, 2, 4], [3])
+    ways.close()
+
+
+def test_each_resource_is_spoken_to_by_one_adapter_and_none_stops_another():
+    """Orders go to who speaks with their resource; one that blocks is named, the other goes on."""
+    one, other = Moody(), Moody()
+    ways = Ways(one, PATIENCE_S)
+    ways.join("radio", other, {"b"})
+    both = np.array([0, 1, 0], dtype=np.int32)
+    orders = replace(_orders(1, 2, 3), index=both)
+    ways.send(orders, 60)
+    assert (one.sent, other.sent) == ([1, 3], [2])
+    assert len(ways.listen(60).readings) == 2
+    other.blocked = {"read"}
+    arrived = ways.listen(120)
+    assert [batch.value.tolist() for batch in arrived.readings] == [[120.0]]
+    assert arrived.troubles[0].startswith(f"{BLOCKED} (radio):")
+    ways.send(replace(orders, order_id=orders.order_id + 10), 120)
+    assert one.sent == [1, 3, 11, 13]
+    assert _lost(ways.listen(180)) == [12]
+    with pytest.raises(ValueError, match="spoken to"):
+        ways.join("again", other, {"b"})
+    other.free.set()
+    ways.close()
 
 
 def test_orders_whose_sending_blocks_are_unreachable_once(moody):
@@ -292,10 +343,10 @@ def test_a_loop_lives_through_all_of_it_and_can_be_lived_again(tmp_path, monkeyp
     live("twice", 2)
     live(back_s=240)
     live(ticks=12)
-    monkeypatch.setattr(derms._loop._way, "_patience_s", 0.1)
+    monkeypatch.setattr(derms._loop._ways._ways[0], "_patience_s", 0.1)
     live("blocks", 3)
     Breaking.free.set()
-    monkeypatch.setattr(derms._loop._way, "_patience_s", 30.0)
+    monkeypatch.setattr(derms._loop._ways._ways[0], "_patience_s", 30.0)
     last = live(ticks=3)
     assert last.tick == 26
     assert last.now_s > now_s

@@ -1,24 +1,7 @@
 """The operator's story in a real browser: look at the feeder, preview, send, see it, take it back."""
 
-import re
-import shutil
-import socket
-import subprocess
-import sys
-import time
-from contextlib import contextmanager
-
 import pytest
 
-ARGUMENTS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 COLOURS = """() => {
     const canvas = document.querySelector('#feeder-map');
     const data = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data;
@@ -26,51 +9,17 @@ COLOURS = """() => {
     for (let i = 0; i < data.length; i += 4) seen.add(data[i] << 16 | data[i + 1] << 8 | data[i + 2]);
     return seen.size;
 }"""
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-@contextmanager
-def _demo(folder):
-    """A running demo; its console's address."""
-    port = _free_port()
-    command = [sys.executable, "-c", "from gridflock.console import main; main()"]
-    command += ["demo", "--port", str(port), "--data", str(folder), "--ders", "400", "--speed", "20"]
-    log = folder / "demo.log"
-    with log.open("w") as out, subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT) as process:
-        try:
-            for _ in range(600):
-                found = re.search(r"http://127\.0\.0\.1:\d+/#token=\S+", log.read_text())
-                if found and " pu" in log.read_text():
-                    break
-                assert process.poll() is None, log.read_text()
-                time.sleep(0.1)
-            else:
-                pytest.fail(f"no address after 60 s: {log.read_text()}")
-            yield found.group()
-        finally:
-            process.terminate()
-            process.wait(30)
 
 
 @pytest.mark.timeout(240)
-def test_an_operator_previews_sends_and_takes_back_a_proposal(tmp_path, require):
+def test_an_operator_previews_sends_and_takes_back_a_proposal(tmp_path, demo, browser):
     """The map draws; a proposal is previewed, sent, appears in the event list, and can be withdrawn.
 
     The page logs no error and asks nothing of any other host.
     """
-    require("a Chromium browser", CHROMIUM)
-    from playwright.sync_api import sync_playwright
-
     faults, strangers = [], []
-    with _demo(tmp_path) as address, sync_playwright() as tools:
+    with demo(tmp_path) as address:
         home = address.split("/#")[0]
-        browser = tools.chromium.launch(executable_path=CHROMIUM, args=list(ARGUMENTS))
         page = browser.new_page(viewport={"width": 1440, "height": 900})
         page.on("console", lambda m: faults.append(m.text) if m.type == "error" else None)
         page.on("pageerror", lambda e: faults.append(str(e)))
@@ -104,23 +53,19 @@ def test_an_operator_previews_sends_and_takes_back_a_proposal(tmp_path, require)
         page.wait_for_selector("#active", state="detached")
         page.wait_for_selector("#events li:has-text('withdrawn')")
         page.screenshot(path=str(tmp_path / "after.png"))
-        browser.close()
+        page.close()
     assert not faults
     assert not strangers
 
 
 @pytest.mark.timeout(240)
-def test_an_operator_sets_a_mode_and_the_kill_switch(tmp_path, require):
+def test_an_operator_sets_a_mode_and_the_kill_switch(tmp_path, demo, browser):
     """A feeder becomes advisory with a reason; all to default asks for a word first, and shows until when.
 
     One person alone does not end it.
     """
-    require("a Chromium browser", CHROMIUM)
-    from playwright.sync_api import sync_playwright
-
     faults = []
-    with _demo(tmp_path) as address, sync_playwright() as tools:
-        browser = tools.chromium.launch(executable_path=CHROMIUM, args=list(ARGUMENTS))
+    with demo(tmp_path) as address:
         page = browser.new_page(viewport={"width": 1440, "height": 900})
         page.on("console", lambda m: faults.append(m.text) if m.type == "error" else None)
         page.on("pageerror", lambda e: faults.append(str(e)))
@@ -140,5 +85,5 @@ def test_an_operator_sets_a_mode_and_the_kill_switch(tmp_path, require):
         page.click("#end-default")
         page.wait_for_selector("[data-panel=guard] [role=alert]:has-text('one more person')")
         page.screenshot(path=str(tmp_path / "guard.png"))
-        browser.close()
+        page.close()
     assert not faults

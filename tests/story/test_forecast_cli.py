@@ -77,6 +77,7 @@ def test_a_file_is_forecast_and_marked(meters, tmp_path):
     assert len(found["starts"]) == 24
     for said in found["series"].values():
         assert (np.diff(said["value_kw"], axis=0) >= 0).all()
+        assert said["unit"] == "kW"
     roof = np.array(found["series"]["roof"]["value_kw"])
     assert (roof[:, :2] == 0).all()
     assert np.array(found["series"]["shop"]["value_kw"]).max() < 0
@@ -94,6 +95,28 @@ def test_a_file_is_forecast_and_marked(meters, tmp_path):
     assert sum(r["champion"] for r in rows) == 3
     assert all(0 <= r["coverage"] <= 1 for r in rows)
     assert "<svg" in (tmp_path / "rel.svg").read_text()
+
+
+def test_a_price_is_told_in_its_own_unit(tmp_path):
+    """No figure of a price has kW in its name: forecasts and marks say per MWh, as the file does."""
+    rng = np.random.default_rng(6)
+    hour = np.arange(24 * 26)
+    spot = 60 + 25 * np.sin((hour % 24 - 8) / 24 * 2 * np.pi) + rng.normal(0, 4, len(hour))
+    path = tmp_path / "market.csv"
+    rows = [f"{START_S + 3600 * k},{price:.2f}" for k, price in enumerate(spot)]
+    path.write_text("\n".join(["t_s,spot_eur_mwh", *rows]) + "\n")
+    words = (path, "--kind", "spot_eur_mwh=price", "--hours", 24)
+    answer = told("run", *words, "--json")
+    assert answer.exit_code == 0, answer.output
+    said = json.loads(answer.stdout)["series"]["spot_eur_mwh"]
+    assert said["unit"] == "per MWh"
+    assert np.array(said["price"]).shape == (9, 24)
+    marks = told("report", *words, "--days", 7, "--json")
+    assert marks.exit_code == 0, marks.output
+    (row, *_) = json.loads(marks.stdout)["standing"]
+    assert row["unit"] == "per MWh"
+    assert row["crps_price"] == pytest.approx(2 * row["pinball_price"], abs=2e-6)
+    assert not [name for name in (*said, *row) if "kw" in name]
 
 
 @pytest.mark.parametrize(

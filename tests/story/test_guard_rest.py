@@ -1,6 +1,7 @@
 """The guard over REST and on the command line: who may, what is said, and what is refused."""
 
 import asyncio
+import threading
 from dataclasses import replace
 
 import httpx
@@ -99,6 +100,46 @@ def test_modes_and_the_switch_over_rest(site):
     assert site.ask("DELETE", "guard/default", "alice").status_code == 404
     said = [event.text for event in site.derms.events(LOCAL, 0, 100) if event.kind == "guard"]
     assert any("drill" in text for text in said)
+
+
+class Silent:
+    """A server of devices whose disk hangs until it is let go, and that is given up then."""
+
+    troubles, counted = (), {}
+
+    def __init__(self):
+        self.asked, self.free = threading.Event(), threading.Event()
+
+    def bearing(self, _lfdi):
+        """Nobody's."""
+        return
+
+    def deny(self, *_, **__):
+        """No answer."""
+        self.asked.set()
+        assert self.free.wait(30)
+        raise TimeoutError("the server of devices does not answer")
+
+
+def test_a_silent_server_of_devices_keeps_nobody_from_stopping_the_system(site, monkeypatch):
+    """While a verb waits for its disk, modes are set and the switch is pressed; the verb ends as a 503."""
+    silent, answers = Silent(), []
+    monkeypatch.setattr(site.derms._loop, "server", silent)
+    path = f"utility/denied/{'AB' * 20}"
+    asking = threading.Thread(target=lambda: answers.append(site.ask("PUT", path, "omar")))
+    asking.start()
+    try:
+        assert silent.asked.wait(30)
+        assert site.derms.set_mode(LOCAL, "section/s2", mode="automatic").default is None
+        assert site.derms.all_to_default(LOCAL, minutes=10).default is not None
+        assert answers == []
+    finally:
+        silent.free.set()
+        asking.join(30)
+    assert answers[0].status_code == 503
+    assert "does not answer" in answers[0].json()["detail"][0]["reason"]
+    for who in ("omar", "alice"):
+        site.ask("DELETE", "guard/default", who)
 
 
 def test_wishes_in_waiting_are_counted(site):

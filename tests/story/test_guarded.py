@@ -143,7 +143,9 @@ def test_a_large_wish_waits_even_while_nobody_can_be_asked(derms):
     assert derms.end_default(ALICE).default is None
     derms.set_mode(OMAR, "all", mode="disabled")
     assert waits()
-    derms.set_mode(OMAR, "all", mode="automatic")
+    for who in (OMAR, ALICE):
+        derms.set_mode(who, "all", mode="automatic")
+    assert {view.mode for view in derms.guard(LOCAL).modes} == {"automatic"}
 
 
 def test_a_waiting_wish_is_refused_or_forgotten(derms):

@@ -20,7 +20,7 @@ KEYS = {
     "status": {
         "feeder", "title", "now", "speed", "tick", "mode", "head_kw", "head_kvar", "import_limit_kw",
         "peak_kw", "v_min_pu", "v_max_pu", "violations", "losses_kw", "resources", "online", "refused", "seq",
-        "plan_made_at", "day",
+        "plan_made_at", "day", "served",
     },
     "feeder": {"name", "timezone", "buses", "branches", "sections"},
     "feeder/state": {"now", "v_pu", "loading", "taps", "violations"},

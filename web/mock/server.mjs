@@ -10,6 +10,7 @@ import { readFile } from 'node:fs/promises'
 import { createServer } from 'node:http'
 import { extname, join, normalize } from 'node:path'
 import { parseArgs } from 'node:util'
+import * as ahead from './ahead.mjs'
 
 const { values: flags } = parseArgs({
   options: {
@@ -184,12 +185,12 @@ function band(from, to, step, value) {
 function timeline() {
   const t = []
   for (let ms = DAY; ms <= now(); ms += 300_000) t.push(ms)
-  const ahead = band(Math.floor(now() / 900_000) * 900_000, DAY + 86_400_000, 900_000, net)
+  const to_come = band(Math.floor(now() / 900_000) * 900_000, DAY + 86_400_000, 900_000, net)
   return {
     t: t.map(iso),
     actual_kw: t.map((ms) => net(ms) + 35 * Math.sin(ms / 7e5) + 20 * Math.sin(ms / 2.3e5)),
-    forecast: ahead,
-    plan: { t: ahead.t, net_kw: ahead.q50.map((v) => Math.max(v, -2300)) },
+    forecast: to_come,
+    plan: { t: to_come.t, net_kw: to_come.q50.map((v) => Math.max(v, -2300)) },
     limits: { import_kw: 2600, export_kw: 1500 },
   }
 }
@@ -248,11 +249,18 @@ async function answer(req, url) {
     '/api/timeline': timeline,
     '/api/events': () => events.filter((e) => e.seq > Number(url.searchParams.get('after') ?? 0)),
     '/api/guard': () => ({
-      modes: groupTable.filter((g) => g.id === 'all' || g.id.startsWith('section/')).map((g) => ({ group: g.id, title: g.title, mode: 'automatic' })),
+      modes: groupTable.filter((g) => g.id === 'all' || g.id.startsWith('section/')).map((g) => ({ group: g.id, title: g.title, mode: 'automatic', wanted: '' })),
       default: null, waiting: [], approvals: [], budgets: [], trials: [], held: {}, window_s: 300, step_kw: 150, approval_kw: 1000,
     }),
     '/api/plan': () => ({ made_at: status().plan_made_at, cost: 812, peak_kw: 2300, t: [], price: [], reasons: [], conflicts: [] }),
     '/api/explain': () => ({ id: url.searchParams.get('name'), time: status().now, plan_made_at: status().plan_made_at, text: 'An invented reason.', groups: [] }),
+    '/api/card': () => ahead.card(now()),
+    '/api/emerging': () => ahead.emerging(now(), feeder),
+    '/api/outlook': () => ahead.outlook(url.searchParams.get('group') ?? 'all', now(), net),
+    '/api/flexibility': () =>
+      ahead.flexibility(url.searchParams.get('group'), Number(url.searchParams.get('hours')), Number(url.searchParams.get('notice_s')), now()),
+    '/api/utility': ahead.utility,
+    '/api/devices': () => ahead.devices(now()),
     '/api/resources': () => devices.slice(0, 50).map((d) => deviceState(d, now())),
   }
   if (simple[path]) return [200, simple[path]()]
@@ -267,14 +275,18 @@ async function answer(req, url) {
     if (!active.delete(id)) return [404, { detail: [{ field: 'id', rule: 'active', reason: `${id} is not active` }] }]
     return [200, { seq: record('withdrawal', `${id} withdrawn`, 'operator') }]
   }
+  if (path.startsWith('/api/devices/')) {
+    const found = ahead.oneDevice(path.split('/').at(-1), now())
+    return found ? [200, found] : [404, { detail: 'no such device' }]
+  }
   const group = groupTable.find((g) => path === `/api/groups/${g.id}`)
   if (!group) return [404, { detail: 'no such thing' }]
   const own = groupState(group)
-  const ahead = band(now(), now() + 86_400_000, 900_000, (ms) => own.p_kw * (0.6 + 0.5 * evening(ms)))
+  const forecast = band(now(), now() + 86_400_000, 900_000, (ms) => own.p_kw * (0.6 + 0.5 * evening(ms)))
   return [200, {
     ...own,
     children: groupTable.filter((g) => g.parents.includes(group.id)).map((g) => g.id),
-    forecast: ahead,
+    forecast,
     members_sample: devices.filter(group.of).slice(0, 20).map((d) => deviceState(d, now())),
   }]
 }

@@ -214,7 +214,7 @@ export interface Waiting {
 
 /** What people have set for the guard, and what it does. */
 export interface Guard {
-  modes: { group: string; title: string; mode: string }[]
+  modes: { group: string; title: string; mode: string; wanted: string }[]
   default: { author: string; why: string; since: string; until: string; ending: string[]; open: number } | null
   waiting: Waiting[]
   approvals: { proposal: string; author: string; by: string; kw: number; until: string }[]
@@ -224,6 +224,171 @@ export interface Guard {
   window_s: number
   step_kw: Num
   approval_kw: Num
+}
+
+/** Marks of one method on one series over some days; `coverage` is the share of truths in the 10–90 % band. */
+export interface Marks {
+  series: string
+  method: string
+  champion: boolean
+  days: number
+  mae_kw: Num
+  nmae: Num
+  crps_kw: Num
+  crps_ratio: Num
+  coverage: Num
+}
+
+export interface Drift {
+  series: string
+  rule: string
+  method: string
+  value: Num
+  since: string
+}
+
+export interface Card {
+  learnt_at: string
+  known_days: number
+  needed_days: number
+  weather_until: string
+  models: Record<string, number>
+  failed: string[]
+  marks: Marks[]
+  drift: Drift[]
+  faults: { series: string; rule: string; start: string; until: string; seen: string; repair: string }[]
+  hidden: { id: string; peak_kw: Num; expected_error: Num; correlation: Num; reason: string }[]
+  hidden_looked: number
+  /** An hour ahead, against persistence. */
+  near: { series: string; days: number; crps_kw: Num; crps_ratio: Num; coverage: Num; drift: Num }[]
+}
+
+/** What a group did and is expected to do unasked; `t` are the edges of the steps ahead. */
+export interface Outlook {
+  group: string
+  known_at: string
+  by: 'own' | 'past days' | 'added'
+  step_s: number
+  past_t: string[]
+  past_kw: Num[]
+  t: string[]
+  levels: number[]
+  ahead_kw: Num[][]
+  parts: Part[]
+}
+
+export interface Part {
+  series: string
+  share: number
+  steps: number
+  below: Num[]
+}
+
+export interface Limit {
+  kind: string
+  element: string
+  chance: number
+  start: string
+  excess: Num
+  need_kw: Num
+  by_step: Num[]
+  helpers: Helper[]
+}
+
+export interface Helper {
+  id: string
+  move_kw: Num
+  relief: Num
+}
+
+export interface Emerging {
+  plan_made_at: string
+  t: string[]
+  paths: number
+  by: string
+  unsolved: number
+  limits: Limit[]
+  found: number
+}
+
+export interface Levels {
+  p10: Num[]
+  p50: Num[]
+  p90: Num[]
+}
+
+export interface Way {
+  change_kw: Levels
+  rebound_kwh: Levels
+  recovery_s: Levels
+}
+
+export interface Flexibility {
+  group: string
+  known_at: string
+  notice_s: number
+  paths: number
+  t: string[]
+  runs: { run_s: number; up: Way; down: Way }[]
+  share: Levels
+  available_kw: Levels
+}
+
+/** A device that speaks a protocol to the server of this system. */
+export interface Device {
+  lfdi: string
+  sfdi: number
+  resource: string
+  name: string
+  access: string
+  denied: boolean
+  registered: string
+  since: string
+  aggregator: string
+  profile: string
+  point: string
+  last_contact: string
+  lost_since: string
+  trouble: string
+  poll_s: number
+  post_s: number
+  control: string
+  last_response: string
+}
+
+export interface DevicePage {
+  total: number
+  offset: number
+  devices: Device[]
+}
+
+export interface DeviceDetail {
+  device: Device
+  hosts: string[]
+  connections: number
+  sites: number
+  effective: { mode: string; value: string; control: string; until: string }[]
+  responses: { subject: string; status: string; at: string }[]
+  logs: { at: string; function_set: number; code: number; details: string }[]
+  subscriptions: { resource: string; uri: string; owed_since: string; tries: number; ended: string }[]
+}
+
+export interface Utility {
+  host: string
+  port: number
+  registration: string
+  pending: number
+  enabled: number
+  suspended: number
+  removed: number
+  joined: number
+  lost: number
+  stopped: number
+  not_notified: number
+  owed: number
+  denied: string[]
+  revoked: number
+  counts: Record<string, number>
 }
 
 export interface FeederFigures {
@@ -268,6 +433,8 @@ export class Refused extends Error {
   constructor(
     readonly status: number,
     readonly faults: Fault[],
+    /** Seconds after which to come again; 0 where the server has not said so. */
+    readonly later_s = 0,
   ) {
     super(faults.map((f) => f.reason).join('; '))
   }
@@ -313,7 +480,8 @@ async function request(path: string, init: RequestInit = {}): Promise<Response> 
   if (init.body) headers.set('Content-Type', 'application/json')
   const answer = await fetch(new URL(path, document.baseURI), { ...init, headers, cache: 'no-store' })
   if (answer.ok) return answer
-  throw new Refused(answer.status, faultsOf(await answer.json().catch(() => null), answer.status))
+  const faults = faultsOf(await answer.json().catch(() => null), answer.status)
+  throw new Refused(answer.status, faults, Number(answer.headers.get('Retry-After')) || 0)
 }
 
 async function ask<T>(path: string, init?: RequestInit): Promise<T> {
@@ -353,6 +521,17 @@ export const api = {
   allToDefault: (minutes: number, why: string) =>
     ask<Guard>('api/guard/default', { method: 'POST', body: JSON.stringify({ minutes, why }) }),
   endDefault: (why: string) => ask<Guard>(`api/guard/default?why=${encodeURIComponent(why)}`, { method: 'DELETE' }),
+  card: (signal: AbortSignal) => ask<Card>('api/card', { signal }),
+  outlook: (group: string, signal: AbortSignal) => ask<Outlook>(`api/outlook?group=${encodeURIComponent(group)}`, { signal }),
+  emerging: (signal: AbortSignal) => ask<Emerging>('api/emerging', { signal }),
+  flexibility: (group: string, hours: number, notice_s: number, signal: AbortSignal) =>
+    ask<Flexibility>(`api/flexibility?group=${encodeURIComponent(group)}&hours=${hours}&notice_s=${notice_s}`, { signal }),
+  utility: (signal: AbortSignal) => ask<Utility>('api/utility', { signal }),
+  devices: (access: string, text: string, offset: number, limit: number, signal: AbortSignal) =>
+    ask<DevicePage>(`api/devices?${new URLSearchParams({ access, text, offset: String(offset), limit: String(limit) })}`, { signal }),
+  device: (lfdi: string, signal: AbortSignal) => ask<DeviceDetail>(`api/devices/${encodeURIComponent(lfdi)}`, { signal }),
+  setAccess: (lfdi: string, access: string, why: string) =>
+    ask<unknown>(`api/devices/${encodeURIComponent(lfdi)}/access`, { method: 'PUT', body: JSON.stringify({ access, why }) }),
   withdraw: (id: string) => ask<unknown>(`api/proposals/${inPath(id)}`, { method: 'DELETE' }),
 }
 

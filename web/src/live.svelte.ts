@@ -35,6 +35,21 @@ export interface TrendPoint {
   v_max_pu: number | null
 }
 
+/** What may break ahead and where, to be seen on the map. */
+export interface Mark {
+  bus: string | null
+  branch: string | null
+  chance: number
+}
+
+/** What the form is to be filled with: a change of a group's or resource's power. */
+export interface Draft {
+  group: string
+  move_kw: number
+  minutes: number
+  why: string
+}
+
 class Live {
   link = $state<Link>('connecting')
   /** Wall-clock moment of the last thing heard, ms. */
@@ -56,6 +71,8 @@ class Live {
   delivery = $state.raw<Delivery | null>(null)
   trend = $state.raw<TrendPoint[]>([])
 
+  marks = $state.raw<Mark[]>([])
+  draft = $state.raw<Draft | null>(null)
   group = $state<string | null>(null)
   bus = $state<string | null>(null)
 
@@ -90,6 +107,11 @@ class Live {
     this.group = group
     this.detail = this.detail?.id === group ? this.detail : null
     void this.refreshDetail()
+  }
+
+  propose(draft: Draft): void {
+    this.select(draft.group)
+    this.draft = draft
   }
 
   /** Selects a bus and, if there is one, the group of its section. */

@@ -10,6 +10,7 @@ from gridflock.bench._estimation import estimation
 from gridflock.bench._feedback import feedback
 from gridflock.bench._fleet import ImportFailed, fleet
 from gridflock.bench._flexibility import flexibility
+from gridflock.bench._flexibility_forecast import flexibility_forecast
 from gridflock.bench._forecast import FORECAST_SETS, forecast_protocol
 from gridflock.bench._forecast_joint import FORECAST_JOINT, forecast_joint
 from gridflock.bench._forecast_speed import forecast_speed
@@ -33,6 +34,7 @@ __all__ = [
     "feedback",
     "fleet",
     "flexibility",
+    "flexibility_forecast",
     "forecast_joint",
     "forecast_protocol",
     "forecast_speed",

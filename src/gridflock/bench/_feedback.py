@@ -114,7 +114,7 @@ def _compile() -> None:
     """Have the solver compiled before it is timed."""
     one = np.ones(1)
     solve(
-        Program(np.ones((1, 1), dtype=np.float32), np.array([-1.0, 1.0]), np.array([0.0, 1.0]), one,
+        Program(np.ones((1, 1), dtype=np.float32), np.array([-1.0, 1.0]), np.array([0.0, 1.0]), one, one,
                 np.zeros(1, dtype=np.int32), one, one, -9.0 * one, 9.0 * one), np.zeros(2),
     )  # fmt: skip
 

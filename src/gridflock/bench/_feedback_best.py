@@ -12,7 +12,7 @@ import numpy as np
 from scipy import optimize, sparse
 
 from gridflock.bench._feedback_plant import REACTIVE
-from gridflock.bench._feedback_point import AROUND, SECANT, Point, _sensitivities, flow_of
+from gridflock.bench._feedback_point import AROUND, Point, _sensitivities, flow_of
 from gridflock.dispatch.feedback import Quantity
 from gridflock.grid import Flow
 from gridflock.grid._network import Float
@@ -105,8 +105,6 @@ def _stepped(
     by_kw, by_kvar = (
         np.asarray(each, dtype=np.float64) for each in _sensitivities(of.feeder, flow, of.nodes, of.lines)
     )
-    sizes = slice(len(of.nodes), len(of.nodes) + len(of.lines))
-    by_kvar[sizes] /= SECANT
     value, unit = of.values(flow), _scale(of)
     place, n = fleet.place, len(p)
     most = REACTIVE * fleet.s_kva

@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
-from gridflock.bench._feedback_point import Point, flow_of
+from gridflock.bench._feedback_point import AROUND, INSIDE, Point, flow_of
 from gridflock.dispatch.feedback import Able, Effects, Powers, Quantity, Sight, Standing, effects
 from gridflock.grid._network import Float
 from gridflock.plan.network._feeder import Feeder
@@ -86,7 +86,8 @@ def believed(point: Point, links: Links, seed: int) -> Effects:
     by_kw, by_kvar = (
         (one * each).astype(np.float32) for one, each in zip(wrong, (point.by_kw, point.by_kvar), strict=True)
     )
-    return effects(by_kw, by_kvar, point.fleet.place, point.quantity)
+    seen = point.seen()
+    return effects(by_kw[seen], by_kvar[seen], point.fleet.place, point.quantity[seen])
 
 
 def lifted(feeder: Feeder, factor: float) -> Feeder:
@@ -116,6 +117,8 @@ class Plant:
         self.low, self.high = point.low.copy(), point.high.copy()
         self.ramp = np.full(len(point.names), np.inf)
         self.truth: list[Float] = []
+        self._seen = point.seen()
+        self._names = tuple(point.names[row] for row in self._seen.tolist())
         self.all_answer = np.ones(len(point.fleet.place), dtype=np.bool_)
         self._suns: list[Kw] = []
         self._feeder, self._flow = point.feeder, point.flow
@@ -175,19 +178,22 @@ class Plant:
     def sight(self) -> Sight:
         """What has been measured, with noise, losses and delay."""
         point, at = self.point, max(0, len(self.truth) - 1 - self._links.reading_s)
-        true = self.truth[at]
-        floor = np.where(point.quantity == Quantity.POWER, FLOOR * abs(self.load.sum()), 0.0)
-        for line in range(len(point.lines)):
-            rows = point.of_line(line)
-            floor[rows] = true[rows[0]]
-        size = np.maximum(np.abs(true), floor)
-        value = true + self._links.noise * size * self._rng.standard_normal(len(true))
-        value[self._rng.random(len(true)) < self._links.loss] = np.nan
-        drift = np.where(point.quantity == Quantity.VOLTAGE, USUAL_PU, USUAL * size)
+        seen, noise, loss = self._seen, self._links.noise, self._links.loss
+        true, quantity = self.truth[at][seen], point.quantity[seen]
+        size = np.maximum(
+            np.abs(true), np.where(quantity == Quantity.POWER, FLOOR * abs(self.load.sum()), 0.0)
+        )
+        currents = quantity == Quantity.CURRENT
+        amps = self.truth[at][len(point.nodes) : len(point.nodes) + len(point.lines)]
+        size[currents] = np.tile(amps, len(AROUND))
+        value = true + noise * size * self._rng.standard_normal(len(true))
+        value[self._rng.random(len(true)) < loss] = np.nan
+        drift = np.where(quantity == Quantity.VOLTAGE, USUAL_PU, USUAL * size)
         moment = np.full(len(true), float(self.t_s - (len(self.truth) - 1 - at)))
+        high = np.where(currents, INSIDE, 1.0) * self.high[seen]
         return Sight(
-            point.names, point.quantity, value, moment, self.low.copy(), self.high.copy(),
-            self._links.noise * size, drift, self.ramp.copy(), self._effects,
+            self._names, quantity, value, moment, self.low[seen], high, noise * size, drift, self.ramp[seen],
+            self._effects,
         )  # fmt: skip
 
     def able(self) -> Able:

@@ -35,9 +35,10 @@ SAY = 0.5
 SAY_PU = 0.02
 """The same of a voltage: one that all devices together move by less is the substation's."""
 AROUND = np.exp(2j * np.pi * np.arange(16) / 16.0)
-"""Directions in which a current is watched besides its size: there it follows powers linearly all the way."""
-SECANT = 0.5
-"""Of the slope: reactive power takes less off a current the less of it is left."""
+"""Directions in which feedback sees a current: there it follows powers linearly all the way, while its size
+follows them like a V and may turn round."""
+INSIDE = np.cos(np.pi / len(AROUND))
+"""A current that is so much of its limit in every direction is within it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -102,6 +103,11 @@ class Point:
         turned, head = _turned(flow, self.lines), [flow.head_kva.sum().real]
         parts = (np.conj(AROUND)[:, None] * turned).real.ravel()
         return np.concatenate([flow.v_pu[self.nodes], np.abs(turned), parts, head])
+
+    def seen(self) -> Rows:
+        """Rows that feedback sees: all but the sizes of currents."""
+        first, many = len(self.nodes), len(self.lines)
+        return np.delete(np.arange(len(self.names), dtype=np.int32), slice(first, first + many))
 
     def of_line(self, line: int) -> Rows:
         """Rows that are about a line of ``lines``: its current and all its directions."""
@@ -234,5 +240,5 @@ def _sensitivities(feeder: Feeder, flow: Flow, nodes: Rows, lines: Rows) -> tupl
     head = [-(feeder.spread.T @ by[tail])[None] for by in (gradient.port_kw, gradient.port_kvar)]
     return (
         np.vstack([volts[:, :k], current[:, :k], *(each[:, :k] for each in parts), head[0]]),
-        np.vstack([volts[:, k:], SECANT * current[:, k:], *(each[:, k:] for each in parts), head[1]]),
+        np.vstack([volts[:, k:], current[:, k:], *(each[:, k:] for each in parts), head[1]]),
     )

@@ -13,10 +13,18 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from gridflock.bench._forecast import TIMES_SCORED
+from gridflock.bench._forecast_new import homes_new
 from gridflock.bench._forecast_sets import ForecastSet, data_folder, forecast_set
 from gridflock.forecast import crps, inside
 from gridflock.forecast.learned import SETTINGS, Trial, backtest
-from gridflock.forecast.together import Coherence, chance_beyond, joint, shared_ranks
+from gridflock.forecast.together import (
+    Coherence,
+    chance_beyond,
+    expected,
+    joint,
+    leaning,
+    shared_ranks,
+)
 from gridflock.model import Forecast, History
 from gridflock.units import DAY_S, TimeGrid
 
@@ -26,6 +34,10 @@ Progress = Callable[[float], None]
 QUANTILES = np.round(np.arange(0.1, 0.95, 0.1), 1)
 _BEFORE_S = 120 * DAY_S
 """Days of forecasts before the test span that errors and ranks are learnt from."""
+_ERROR_DAYS = 45
+"""Days whose errors say how forecasts are moved: as far back as the homes' weights and corrections look."""
+_FIRST_DAYS = 14
+"""Days of errors from which on forecasts are made coherent, and both ways of that compared."""
 _PATHS = 1_000
 _GROUPS = 3
 _LIMIT_AT = 0.7
@@ -38,14 +50,17 @@ def homes_together(
 ) -> dict[str, Any]:
     """Seventeen homes, three groups and their total: reconciled forecasts, and the total from joint paths.
 
-    Errors of the days before each moment of issue, and no later ones, say how forecasts are moved and who
-    errs with whom.
+    Errors of the days before each moment of issue, and no later ones, say how forecasts are moved (the newest
+    ones), how far their groups are believed against their members, and who errs with whom.
 
     Returns:
-        ``total_mae_ratio`` and ``home_mae_ratio``: reconciled means, which add up, over base means;
-        ``…_median_…``: medians moved by as much, which do not; ``incoherence_kw`` of means before and
-        after; ``coverage80`` and ``crps_kw`` of the total from joint paths, and with homes that know nothing
-        of each other; ``bottom_up_mae_ratio`` of adding medians up.
+        ``total_mae_ratio`` and ``home_mae_ratio``: reconciled means, which add up, over base means, tails
+        included; ``…_of_nine_…`` over the mean of the nine quantiles, which leaves them out;
+        ``…_square_…`` by squares, which means are made for; ``…_median_…``: medians moved by as much, which
+        do not add up; ``bottom_up_mae_ratio`` of adding the homes' means up; ``incoherence_kw`` of means
+        before and after; ``leaning`` the mean share from groups held to trace minimisation;
+        ``coverage80`` and ``crps_kw`` of the total from joint paths, and with homes that know nothing of each
+        other.
     """
     task = forecast_set("home_day_ahead", data or data_folder())
     homes = len(task.history.series)
@@ -178,30 +193,37 @@ def _reliability(said: Floats, happened: Floats) -> list[dict[str, float]]:
 def _together(
     task: ForecastSet, sums: csr_array, value: Floats, truth: Floats, trial: Trial, seed: int
 ) -> dict[str, Any]:
-    groups, middle, expected = sums.shape[0], value[..., 4], value.mean(axis=-1)
+    groups, middle, mean = sums.shape[0], value[..., 4], _means(value)
     scored = np.flatnonzero(trial.issues_s >= task.test_start_s)
-    moved, shift, shared, alone = _reconciled(task, sums, value, truth, trial, seed)
+    moved, shift, shared, alone, share = _reconciled(task, sums, value, truth, trial, seed)
     known = np.isfinite(truth[:, scored]).all(axis=0)
     known &= trial.issues_s[scored, None] + (task.leads + 1) * task.step_s <= task.test_end_s
-    base_kw, median_kw = (
-        np.abs(found - truth)[:, scored][:, known].mean(axis=1) for found in (expected, middle)
-    )
-    moved_kw = np.abs(moved - truth[:, scored])[:, known].mean(axis=1)
-    shifted_kw = np.abs(middle[:, scored] + shift - truth[:, scored])[:, known].mean(axis=1)
-    added_kw = np.abs(expected[groups:].sum(axis=0) - truth[0])[scored][known].mean()
-    came = truth[0, scored][known]
+    came, total = truth[:, scored], truth[0, scored][known]
+    added_kw = np.abs(mean[groups:].sum(axis=0) - truth[0])[scored][known].mean()
+    base = mean[:, scored]
+    nine = value.mean(axis=-1)[:, scored]
+    marks = {
+        "mae": (np.abs(moved - came), np.abs(base - came)),
+        "mae_of_nine": (np.abs(moved - came), np.abs(nine - came)),
+        "square": ((moved - came) ** 2, (base - came) ** 2),
+        "median_mae": (np.abs(middle[:, scored] + shift - came), np.abs(middle[:, scored] - came)),
+    }
     return {
-        "total_mae_ratio": round(float(moved_kw[0] / base_kw[0]), 4),
-        "home_mae_ratio": round(float(moved_kw[groups:].mean() / base_kw[groups:].mean()), 4),
-        "total_median_mae_ratio": round(float(shifted_kw[0] / median_kw[0]), 4),
-        "home_median_mae_ratio": round(float(shifted_kw[groups:].mean() / median_kw[groups:].mean()), 4),
-        "bottom_up_mae_ratio": round(float(added_kw / base_kw[0]), 4),
-        "incoherence_base_kw": round(_gap(sums, expected[:, scored]), 3),
+        **{
+            f"{who}_{name}_ratio": round(
+                float(after[rows][:, known].mean() / before[rows][:, known].mean()), 4
+            )
+            for name, (after, before) in marks.items()
+            for who, rows in (("total", slice(1)), ("home", slice(groups, None)))
+        },
+        "bottom_up_mae_ratio": round(float(added_kw / np.abs(base - came)[0][known].mean()), 4),
+        "incoherence_base_kw": round(_gap(sums, mean[:, scored]), 3),
+        "leaning": round(share, 3),
         "incoherence_kw": float(f"{_gap(sums, moved):.1g}"),
-        "coverage80": round(float(inside(came, shared[known]).mean()), 4),
-        "crps_kw": round(float(crps(came, shared[known]).mean()), 4),
-        "coverage80_alone": round(float(inside(came, alone[known]).mean()), 4),
-        "crps_kw_alone": round(float(crps(came, alone[known]).mean()), 4),
+        "coverage80": round(float(inside(total, shared[known]).mean()), 4),
+        "crps_kw": round(float(crps(total, shared[known]).mean()), 4),
+        "coverage80_alone": round(float(inside(total, alone[known]).mean()), 4),
+        "crps_kw_alone": round(float(crps(total, alone[known]).mean()), 4),
         "weather": task.weather_kind,
         "days": len(scored),
         "seed": seed,
@@ -210,18 +232,24 @@ def _together(
 
 def _reconciled(
     task: ForecastSet, sums: csr_array, value: Floats, truth: Floats, trial: Trial, seed: int
-) -> tuple[Floats, Floats, Floats, Floats]:
-    """Means (N, I, L) that add up, how far they moved; quantiles (I, L, 9) of the total, shared or not."""
-    groups, expected = sums.shape[0], value.mean(axis=-1)
-    moved, shifts, together, apart = [], [], [], []
+) -> tuple[Floats, Floats, Floats, Floats, float]:
+    """Means (N, I, L) that add up, how far they moved; quantiles (I, L, 9) of the total, shared or not.
+
+    And the mean share by which forecasts lean from their groups to their members.
+    """
+    groups, mean = sums.shape[0], _means(value)
+    held, free = _both_ways(task, sums, value, truth, trial)
+    moved, shifts, together, apart, shares = [], [], [], [], []
     for k in np.flatnonzero(trial.issues_s >= task.test_start_s).tolist():
         past = _known_before(trial, k, task)
-        error = (truth[:, past] - expected[:, past]).reshape(len(value), -1)
-        spread = value[:, k, :, -1] - value[:, k, :, 0]
-        found = Coherence(sums, error, len(past)).made_coherent(expected[:, k], spread)
-        shift = found - expected[:, k]
+        tried = past[np.isfinite(held[:, past]).all(axis=(0, 2))]
+        age_days = (trial.issues_s[k] - trial.issues_s[tried]) / DAY_S
+        share = leaning(held[:, tried], free[:, tried], truth[:, tried], groups, age_days)
+        found = held[:, k] + share * (free[:, k] - held[:, k])
+        shift = found - mean[:, k]
         moved.append(found)
         shifts.append(shift)
+        shares.append(share)
         homes = value[groups:, k] + shift[groups:, :, None]
         grid = TimeGrid.uniform(int(trial.issues_s[k]), task.step_s, len(task.leads))
         today = Forecast(grid, task.history.series, QUANTILES, homes.transpose(0, 2, 1), grid.start_s)
@@ -230,7 +258,32 @@ def _reconciled(
         rng = np.random.default_rng(seed + k)
         own = np.stack([rng.permutation(column) for column in ranks.transpose(1, 0, 2)], axis=1)
         apart.append(_total(today, own, seed + k))
-    return np.stack(moved, axis=1), np.stack(shifts, axis=1), np.stack(together), np.stack(apart)
+    several = np.stack(moved, axis=1), np.stack(shifts, axis=1), np.stack(together), np.stack(apart)
+    return *several, float(np.mean(shares))
+
+
+def _both_ways(
+    task: ForecastSet, sums: csr_array, value: Floats, truth: Floats, trial: Trial
+) -> tuple[Floats, Floats]:
+    """Means (N, I, L) that add up, groups held and not, each by errors known when it was made."""
+    mean = _means(value)
+    held, free = np.full((2, *mean.shape), np.nan)
+    for k in range(len(trial.issues_s)):
+        newest = _known_before(trial, k, task)[-_ERROR_DAYS:]
+        if len(newest) < _FIRST_DAYS or not np.isfinite(mean[:, k]).all():
+            continue
+        error = (truth[:, newest] - mean[:, newest]).reshape(len(value), -1)
+        spread = value[:, k, :, -1] - value[:, k, :, 0]
+        coherence = Coherence(sums, error, len(task.leads))
+        held[:, k] = coherence.made_coherent(mean[:, k], spread, held=True)
+        free[:, k] = coherence.made_coherent(mean[:, k], spread)
+    return held, free
+
+
+def _means(value: Floats) -> Floats:
+    """Means (N, I, L) of forecasts (N, I, L, 9)."""
+    flat = value.reshape(len(value), -1, value.shape[-1]).transpose(0, 2, 1)
+    return np.asarray(expected(QUANTILES, flat).reshape(value.shape[:-1]), dtype=np.float64)
 
 
 def _gap(sums: csr_array, found: Floats) -> float:
@@ -245,15 +298,19 @@ def _total(today: Forecast, ranks: Floats, seed: int) -> Floats:
     return np.asarray(np.quantile(path, QUANTILES, axis=0).T, dtype=np.float64)
 
 
-_JOINT = {"homes_together": homes_together, "feeder_overload": feeder_overload}
+_JOINT = {
+    "homes_together": homes_together,
+    "feeder_overload": feeder_overload,
+    "homes_new": homes_new,
+}
 FORECAST_JOINT = tuple(_JOINT)
-"""What is asked of forecasts together, beside the protocol's sets."""
+"""What is asked of forecasts beside the protocol's sets: together, and of series that have just begun."""
 
 
 def forecast_joint(
     name: str, data: Path | None = None, seed: int = 0, progress: Progress | None = None
 ) -> dict[str, Any]:
-    """Score forecasts that agree: one of ``FORECAST_JOINT``, as ``forecast_protocol`` does a set.
+    """Score one of ``FORECAST_JOINT``, as ``forecast_protocol`` does a set.
 
     Raises:
         KeyError: no such name.

@@ -1,4 +1,4 @@
-"""The ten sets of the forecast protocol: which series, from when, issued how, against which baseline."""
+"""The sets of the forecast protocol: which series, from when, issued how, against which baseline."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridflock.bench import _forecast_series as series
+from gridflock.bench import _forecast_wind_price as markets
 from gridflock.forecast import Site
 from gridflock.model import History, Weather
 from gridflock.units import DAY_S, HOUR_S, Seconds, unix_s, utc_offset_s
@@ -21,6 +22,7 @@ _AHEAD_H = 36
 PLYMOUTH = Site(50.40, -4.09, "Europe/London", "GB-ENG")
 FONTANA = Site(34.10, -117.44, "America/Los_Angeles", "US-CA")
 PASADENA = Site(34.20, -118.17, "America/Los_Angeles", "US-CA")
+TORONTO = Site(43.65, -79.38, "America/Toronto", "CA-ON")
 HAMELN = Site(52.10, 9.36, "Europe/Berlin", "DE-NI")
 NETHERLANDS = Site(52.10, 5.30, "Europe/Amsterdam", "NL")
 _Spans = tuple[str, str, str]
@@ -29,6 +31,9 @@ _HOMES: _Spans = ("2017-04-01T07:00", "2017-04-01T07:00", "2017-08-01T06:00")
 _WORKPLACE: _Spans = ("2019-11-01T07:00", "2019-11-01T07:00", "2020-03-01T08:00")
 _HEAT: _Spans = ("2019-08-31T22:00", "2019-08-31T22:00", "2020-01-01")
 _STATIONS: _Spans = ("2021-01-10T17:00", "2021-01-10T17:00", "2021-01-28T10:00")
+_WIND: _Spans = ("2021-09-30T22:00", "2021-09-30T22:00", "2021-10-31")
+_HOURLY_PRICE: _Spans = ("2016-09-01T04:00", "2016-09-01T04:00", "2017-01-01T05:00")
+_AUCTION: _Spans = ("2020-11-30T23:00", "2020-11-30T23:00", "2020-12-31T23:00")
 """Ends of training, begins and ends of the test, UTC."""
 
 
@@ -38,7 +43,7 @@ class ForecastSet:
 
     Attributes:
         name: of the set.
-        kind: class of the series: feeder, home, homes, pv, ev, heat_pump, substation.
+        kind: class of the series: feeder, home, homes, pv, ev, heat_pump, substation, wind, price.
         history: S series, house sign; NaN where nothing was heard or a value stood still.
         weather: what was expected of the weather; None without any.
         site: coordinates, clock and holidays of the place.
@@ -49,6 +54,7 @@ class ForecastSet:
             that ends an hour later.
         leads: (L,) steps after the one that begins at the moment of issue.
         naive: baseline: the same time last week, the newest known day, or the last known step.
+        published: steps after the moment of issue that are known then, as prices of an auction are.
     """
 
     name: str
@@ -62,6 +68,7 @@ class ForecastSet:
     daily: bool
     leads: NDArray[np.int64]
     naive: Literal["week", "day", "last"]
+    published: int = 0
 
     @property
     def step_s(self) -> int:
@@ -110,7 +117,7 @@ def _daily(
     data: tuple[History, Weather | None],
     site: Site,
     spans: _Spans,
-    naive: Literal["week", "day"] = "week",
+    naive: Literal["week", "day", "last"] = "week",
 ) -> ForecastSet:
     history, weather = data
     steps = _AHEAD_H * HOUR_S // int(history.grid.edges_s[1] - history.grid.edges_s[0])
@@ -161,6 +168,25 @@ def _substations(data: Path) -> ForecastSet:
     return _daily("substations_36h", "substation", series.substations(data), NETHERLANDS, _STATIONS)
 
 
+def _wind(data: Path) -> ForecastSet:
+    return _daily("wind_day_ahead", "wind", markets.wind_parks(data), NETHERLANDS, _WIND, "last")
+
+
+def _wind_blind(data: Path) -> ForecastSet:
+    return replace(_wind(data), name="wind_day_ahead_no_weather", weather=None)
+
+
+def _hourly_price(data: Path) -> ForecastSet:
+    of = (markets.hourly_price(data), None)
+    return _daily("hourly_price_day_ahead", "price", of, TORONTO, _HOURLY_PRICE, "last")
+
+
+def _auction_price(data: Path) -> ForecastSet:
+    """The day after: what is left of the day of issue is published."""
+    of = _daily("auction_price", "price", markets.auction_price(data), NETHERLANDS, _AUCTION, "day")
+    return replace(of, leads=of.leads[_NOON_S // HOUR_S :], published=_NOON_S // HOUR_S)
+
+
 SETS: Mapping[str, Callable[[Path], ForecastSet]] = {
     "feeder_day_ahead": _feeder,
     "feeder_hour_ahead": lambda data: _hourly(_feeder(data), "feeder_hour_ahead"),
@@ -172,5 +198,9 @@ SETS: Mapping[str, Callable[[Path], ForecastSet]] = {
     "heat_pump_day_ahead": _heat_pump,
     "substations_36h": _substations,
     "substations_1h": lambda data: _hourly(_substations(data), "substations_1h"),
+    "wind_day_ahead": _wind,
+    "wind_day_ahead_no_weather": _wind_blind,
+    "hourly_price_day_ahead": _hourly_price,
+    "auction_price": _auction_price,
 }
 """All sets by name, in the protocol's order."""

@@ -266,6 +266,7 @@ def _nameplates(
         "eff_charge": eff,
         "eff_discharge": eff,
         "cost_kwh": np.round(cost * rng.uniform(0.8, 1.2, n), 4),
+        "reach_s": np.zeros(n),
     }
     columns: dict[str, NDArray[Any]] = {name: value.astype(np.float32) for name, value in numbers.items()}
     columns |= {"kind": kind, "on_off": on_off.astype(np.uint8), "customer": customer.astype(np.uint8)}

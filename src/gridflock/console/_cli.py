@@ -10,20 +10,48 @@ from urllib.parse import quote
 import typer
 
 from gridflock.console._above import above
+from gridflock.console._devices import (
+    NotifyHosts,
+    NotifyLab,
+    Pin,
+    Pins,
+    PublishesFile,
+    Registration,
+    ServerPki,
+    ServerPort,
+    TrialStorage,
+    bench_ieee2030_5,
+    serves,
+)
+from gridflock.console._devices import app as devices_app
 from gridflock.console._doctor import doctor
 from gridflock.console._feeder import app as feeder_app
 from gridflock.console._fleet import app as fleet_app
+from gridflock.console._flexibility import bench_flexibility_forecast, flexibility
 from gridflock.console._forecast import app as forecast_app
+from gridflock.console._foresight import card, emerging
+from gridflock.console._foresight_bench import bench_foresight
 from gridflock.console._goals import goals, pursue
 from gridflock.console._groups import app as group_app
 from gridflock.console._groups import claim, claims, release
 from gridflock.console._guard import app as guard_app
+from gridflock.console._outlook import outlook
 from gridflock.console._peer import direct, powers, standing
+from gridflock.console._pki import app as pki_app
 from gridflock.console._plan import explain, plan
+from gridflock.console._publish import publish
 from gridflock.console._remote import Remote
 from gridflock.console._replay import replay
 from gridflock.console._replay import shadow as shadow_app
 from gridflock.console._screen import AsJson, Token, Url, show
+from gridflock.console._upward import (
+    AboveGroups,
+    AboveMembers,
+    AboveName,
+    AbovePin,
+    AboveServer,
+    offer_of,
+)
 from gridflock.console._watch import delivery, watch
 
 app = typer.Typer(
@@ -38,14 +66,24 @@ app.add_typer(feeder_app, name="feeder")
 app.add_typer(users, name="users")
 app.add_typer(bench, name="bench")
 app.add_typer(audit, name="audit")
+app.add_typer(devices_app, name="devices")
 app.add_typer(fleet_app, name="fleet")
 app.add_typer(forecast_app, name="forecast")
 app.add_typer(group_app, name="group")
 app.add_typer(guard_app, name="guard")
+app.add_typer(pki_app, name="pki")
 app.add_typer(shadow_app, name="shadow")
 app.command()(replay)
 app.command()(doctor)
 app.command()(plan)
+app.command()(card)
+app.command()(emerging)
+app.command()(flexibility)
+app.command()(outlook)
+app.command()(publish)
+bench.command("flexibility-forecast")(bench_flexibility_forecast)
+bench.command("foresight")(bench_foresight)
+bench.command("2030.5")(bench_ieee2030_5)
 app.command()(goals)
 app.command()(pursue)
 app.command()(explain)
@@ -61,6 +99,13 @@ Feeder = Annotated[str, typer.Option("--feeder", help="Packed feeder.")]
 Ders = Annotated[int, typer.Option("--ders", min=1, max=20_000, help="How many DERs.")]
 DayText = Annotated[str, typer.Option("--day", help="Local calendar day, YYYY-MM-DD.")]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Of every draw.")]
+Feedback = Annotated[
+    bool, typer.Option("--feedback", help="Correct orders by measured voltages, in ticks of 10 s at most.")
+]
+DefaultKw = Annotated[
+    str | None, typer.Option(help="LOW:HIGH kW at the head while a system above says nothing.")
+]
+Weeks = Annotated[int, typer.Option(min=1, max=26, help="Of meter data before the day, to learn from.")]
 
 
 # ---- starting things -----------------------------------------------------------------------------
@@ -78,11 +123,14 @@ def demo(
     seed: Seed = 1,
     start: Annotated[str, typer.Option(help="Local time of day to join in, HH:MM.")] = "15:00",
     browser: Annotated[bool, typer.Option(help="Open the console in the browser.")] = False,
+    spoken: Annotated[
+        int, typer.Option(min=0, max=1_000, help="DERs that speak IEEE 2030.5 over TLS by themselves.")
+    ] = 50,
 ) -> None:
     """A live day on the simulated IEEE 123-bus feeder, with its console."""
     from gridflock.console import _serve
 
-    _serve.demo(data, port, speed, for_s, ders, seed, start, browser=browser)
+    _serve.demo(data, port, speed, for_s, ders, seed, start, browser=browser, spoken=spoken)
 
 
 @app.command()
@@ -101,32 +149,43 @@ def run(
     ] = None,
     guard: Annotated[Path | None, typer.Option("--guard", help="TOML file of the guard's limits.")] = None,
     name: Annotated[str, typer.Option(help="What a system above calls this one.")] = "",
-    default_kw: Annotated[
-        str | None, typer.Option(help="LOW:HIGH kW at the head while a system above says nothing.")
-    ] = None,
-    feedback: Annotated[
-        bool,
-        typer.Option("--feedback", help="Correct orders by measured voltages, in ticks of 10 s at most."),
-    ] = False,
+    default_kw: DefaultKw = None,
+    feedback: Feedback = False,
     watch_only: Annotated[bool, typer.Option("--watch-only", help="See everything, order nothing.")] = False,
+    weather: Annotated[
+        str, typer.Option(help="none, a table, a folder of them, or a service (.toml); else the world's own.")
+    ] = "",
+    weeks: Weeks = 1,
+    ieee2030_5: ServerPort = None,
+    pki: ServerPki = None,
+    pin: Pin = 111_115,
+    pins: Pins = None,
+    registration: Registration = "closed",
+    notify_hosts: NotifyHosts = "",
+    notify_lab: NotifyLab = False,
+    csip_aus_trial_storage: TrialStorage = False,
+    publishes: PublishesFile = None,
+    above_2030_5: AboveServer = "",
+    above_as: AboveName = "",
+    group: AboveGroups = None,
+    members: AboveMembers = False,
+    above_pin: AbovePin = None,
 ) -> None:
     """Run (or resume) a system in a data folder against its simulated world."""
     from gridflock.console import _offline, _serve
 
     scenario = _offline.scenario(feeder, ders, day, seed)
+    served = serves(
+        ieee2030_5, pki, pin, registration, pins, notify_hosts, notify_lab=notify_lab,
+        trial_storage=csip_aus_trial_storage, publishes=publishes,
+    )  # fmt: skip
     _serve.run(
-        data,
-        scenario,
-        fleet_file,
-        port,
-        tick,
-        speed,
-        managed=not watch_only,
-        feedback=feedback,
-        goals=goals_file,
-        guard=guard,
+        data, scenario, fleet_file, port, tick, speed,
+        managed=not watch_only, feedback=feedback, goals=goals_file, guard=guard,
         border=(name, None if default_kw is None else powers(default_kw, "default-kw")),
-    )
+        weather=weather, weeks=weeks, serves=served,
+        offer=offer_of(above_2030_5, pki, above_as, group, above_pin, members=members),
+    )  # fmt: skip
 
 
 @app.command()
@@ -138,12 +197,13 @@ def simulate(
     out_folder: Annotated[Path, typer.Option("--out", help="Folder of report.html and report.json.")] = Path(
         "out"
     ),
+    weeks: Weeks = 1,
     as_json: AsJson = False,
 ) -> None:
     """Live a day twice, unmanaged and managed, and say what management was worth."""
     from gridflock.console import _offline
 
-    _offline.study(_offline.scenario(feeder, ders, day, seed), out_folder, as_json=as_json)
+    _offline.study(_offline.scenario(feeder, ders, day, seed), out_folder, weeks, as_json=as_json)
 
 
 # ---- the façade's verbs --------------------------------------------------------------------------

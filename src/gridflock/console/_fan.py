@@ -1,7 +1,8 @@
-"""Forecasts as pictures: fans over what was, and how often truths lay below each quantile."""
+"""Forecasts as pictures: fans over what was, and how often came what was said."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +19,8 @@ _MOST = 12
 _WIDE = 3
 
 
-def draw_fans(history: History, forecast: Forecast, target: Path) -> None:
-    """The last days of each series and its quantiles ahead, at most a dozen.
+def draw_fans(history: History, forecast: Forecast, units: Sequence[str], target: Path) -> None:
+    """The last days of each series, with its unit, and its quantiles ahead, at most a dozen.
 
     Raises:
         OSError: the file cannot be written.
@@ -42,7 +43,7 @@ def draw_fans(history: History, forecast: Forecast, target: Path) -> None:
         axes.set_title(name, fontsize=9)
         axes.xaxis.set_major_formatter(ConciseDateFormatter(axes.xaxis.get_major_locator()))
         axes.tick_params(labelsize=7)
-        axes.set_ylabel("kW", fontsize=8)
+        axes.set_ylabel(units[k], fontsize=8)
     figure.savefig(target, dpi=140)
 
 
@@ -62,6 +63,35 @@ def draw_reliability(
         axes.plot(nominal, share, "o-", ms=4, lw=1.2, label=name)
     axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="quantile", ylabel="share of truths below it")
     axes.legend(frameon=False)
+    figure.savefig(target, dpi=140)
+
+
+def draw_chances(bins: Sequence[Mapping[str, float]], title: str, target: Path) -> None:
+    """How often came true what was said, by bins of the chance that was said, each with its days.
+
+    Args:
+        bins: each with ``said`` and ``came``, shares, and ``days``.
+        title: above it.
+        target: file to write.
+
+    Raises:
+        OSError: the file cannot be written.
+        ValueError: a format that matplotlib does not know.
+    """
+    figure = Figure(figsize=(4.6, 4.4), layout="constrained")
+    axes = figure.add_subplot()
+    axes.plot([0, 1], [0, 1], lw=0.8, ls="--", color=_GREY)
+    axes.plot([b["said"] for b in bins], [b["came"] for b in bins], "o-", ms=5, lw=1.2, color=_BLUE)
+    for b in bins:
+        axes.annotate(
+            f"{b['days']:.0f} d",
+            (b["said"], b["came"]),
+            xytext=(6, -10),
+            textcoords="offset points",
+            fontsize=7,
+        )
+    axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), xlabel="chance said", ylabel="share that came true")
+    axes.set_title(title, fontsize=9)
     figure.savefig(target, dpi=140)
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import typer
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import Progress
 
@@ -28,7 +29,7 @@ File = Annotated[
 Kinds = Annotated[
     list[str] | None,
     typer.Option(
-        "--kind", help="What series measure: load, net, solar, wind … or NAME=solar; again for more."
+        "--kind", help="What series measure: load, net, solar, wind, price … or NAME=solar; again for more."
     ),
 ]
 Latitude = Annotated[float | None, typer.Option("--lat", min=-90, max=90, help="Degrees north.")]
@@ -38,6 +39,10 @@ Country = Annotated[str, typer.Option(help="ISO code for holidays, e.g. NL or US
 Weather = Annotated[Path | None, typer.Option(help="A file with weather columns (temp_c, ghi_w_m2 …).")]
 Perfect = Annotated[bool, typer.Option("--perfect-weather", help="The weather was measured, not issued.")]
 Demand = Annotated[bool, typer.Option("--demand-positive", help="The file counts consumption as positive.")]
+
+
+_PRICES = {"_kwh": "per kWh", "_mwh": "per MWh"}
+"""What the name of a price ends in, and its unit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +134,9 @@ def run(
     perfect_weather: Perfect = False,
     demand_positive: Demand = False,
     seed: Annotated[int, typer.Option(min=0, help="Of every draw.")] = 0,
-    output: Annotated[Path | None, typer.Option("--out", help="Write all quantiles here, CSV, kW.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--out", help="Write all quantiles here, CSV, kW; prices as they stand.")
+    ] = None,
     plot: Annotated[Path | None, typer.Option(help="Draw the fans here (.png, .svg, .pdf).")] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -145,38 +152,77 @@ def run(
         if plot is not None:
             from gridflock.console._fan import draw_fans
 
-            draw_fans(got.history, found, plot)
+            draw_fans(got.history, found, [_unit(got, name) for name in found.series], plot)
         if output is not None:
             names = [f"{name} {level:g}" for name in found.series for level in found.quantiles]
             _write(output, found.grid.starts_s, names, found.value_kw.reshape(-1, found.grid.n))
     if as_json:
-        answer: Any = {
-            "known_at": iso(found.known_at_s),
-            "weather": ahead.weather,
-            "quantiles": found.quantiles.tolist(),
-            "starts": [iso(t) for t in found.grid.starts_s.tolist()],
-            "series": {
-                name: {"by": ahead.by[s], "value_kw": np.round(found.value_kw[s], 4).tolist()}
-                for s, name in enumerate(found.series)
-            },
-            "faults": [f.plain() for f in got.examination.findings],
-        }
-        typer.echo(json.dumps(answer))
+        typer.echo(json.dumps(_whole(got, ahead)))
         return
     middle = len(found.quantiles) // 2
     rows = [
         {
             "series": name,
             "by": ahead.by[s],
-            "mean kW": round(float(found.value_kw[s, middle].mean()), 2),
-            "lowest 10 % kW": round(float(found.value_kw[s, 0].min()), 2),
-            "highest 90 % kW": round(float(found.value_kw[s, -1].max()), 2),
+            "unit": _unit(got, name),
+            "mean": _rounded(got, name, found.value_kw[s, middle].mean()),
+            "lowest 10 %": _rounded(got, name, found.value_kw[s, 0].min()),
+            "highest 90 %": _rounded(got, name, found.value_kw[s, -1].max()),
         }
         for s, name in enumerate(found.series)
     ]
     facts = {"from": iso(found.grid.start_s), "hours": hours, "weather": ahead.weather}
     show({**facts, "faults": len(got.examination.findings)}, as_json=False, rows=rows)
     _tell_rejected(got)
+
+
+def _whole(got: SeriesFile, ahead: SeriesAhead) -> dict[str, Any]:
+    """All quantiles of all series, and what was found wrong with them."""
+    found = ahead.forecast
+    return {
+        "known_at": iso(found.known_at_s),
+        "weather": ahead.weather,
+        "quantiles": found.quantiles.tolist(),
+        "starts": [iso(t) for t in found.grid.starts_s.tolist()],
+        "series": {
+            name: {
+                "by": ahead.by[s],
+                "unit": _unit(got, name),
+                _named(got, name, "value_kw"): _digits(got, name, found.value_kw[s]),
+            }
+            for s, name in enumerate(found.series)
+        },
+        "faults": [f.plain() for f in got.examination.findings],
+    }
+
+
+def _priced(got: SeriesFile, name: str) -> bool:
+    return got.kinds[name] == "price"
+
+
+def _unit(got: SeriesFile, name: str) -> str:
+    """A price is told in what it stands in in the file, which its name may say."""
+    if not _priced(got, name):
+        return "kW"
+    said = (unit for ending, unit in _PRICES.items() if name.lower().endswith(ending))
+    return next(said, "as in the file")
+
+
+def _named(got: SeriesFile, name: str, figure: str) -> str:
+    """A figure's name with its unit: a price has no kW in it, its unit stands beside it."""
+    stem = figure.removesuffix("_kw")
+    if not _priced(got, name) or stem == figure:
+        return figure
+    return "price" if stem == "value" else f"{stem}_price"
+
+
+def _digits(got: SeriesFile, name: str, value: NDArray[np.floating[Any]]) -> list[list[float]]:
+    rounded: list[list[float]] = np.round(value, 6 if _priced(got, name) else 4).tolist()
+    return rounded
+
+
+def _rounded(got: SeriesFile, name: str, value: float) -> float:
+    return round(float(value), 5 if _priced(got, name) else 2)
 
 
 def report(
@@ -199,13 +245,10 @@ def report(
     from gridflock.forecast.card import alarms, standing
 
     source = _Source(file, kind, lat, lon, timezone, demand_positive, country, weather, perfect_weather)
-    _, ahead = _ahead(source, hours, seed, days)
+    got, ahead = _ahead(source, hours, seed, days)
     if ahead.card is None:
         raise stop("file: fewer than three weeks: nothing can be marked", 2)
-    rows = [
-        {name: round(cell, 4) if isinstance(cell, float) else cell for name, cell in asdict(row).items()}
-        for row in standing(ahead.card, days)
-    ]
+    rows = [_marks(got, asdict(row)) for row in standing(ahead.card, days)]
     found = [asdict(alarm) for alarm in alarms(ahead.card)]
     if plot is not None:
         from gridflock.console._fan import draw_reliability
@@ -214,18 +257,37 @@ def report(
             draw_reliability(ahead.forecast.quantiles, ahead.reliability(), plot)
     if as_json:
         typer.echo(
-            json.dumps({"standing": _plain(rows), "alarms": found, "weather": ahead.weather}, indent=1)
+            json.dumps(
+                {
+                    "standing": _plain([_by_unit(got, row) for row in rows]),
+                    "alarms": found,
+                    "weather": ahead.weather,
+                },
+                indent=1,
+            )
         )
         return
     show(
         {"days": len(ahead.card.days_s), "weather": ahead.weather, "alarms": len(found)},
         as_json=False,
-        rows=rows,
+        rows=[{name.removesuffix("_kw"): cell for name, cell in row.items()} for row in rows],
     )
     for alarm in found:
         out.print(
             f"[yellow]{alarm['series']}: {alarm['rule']} ({alarm['method']}, {alarm['value']:.2f})[/yellow]"
         )
+
+
+def _marks(got: SeriesFile, row: dict[str, Any]) -> dict[str, Any]:
+    """A row of the card, rounded, with its unit."""
+    digits = 6 if _priced(got, row["series"]) else 4
+    plain = {name: round(cell, digits) if isinstance(cell, float) else cell for name, cell in row.items()}
+    return {"series": plain.pop("series"), "unit": _unit(got, row["series"]), **plain}
+
+
+def _by_unit(got: SeriesFile, row: dict[str, Any]) -> dict[str, Any]:
+    """A row of the card whose figures are named by what they are told in."""
+    return {_named(got, row["series"], name): cell for name, cell in row.items()}
 
 
 def _ahead(source: _Source, hours: int, seed: int, days: int = 28) -> tuple[SeriesFile, SeriesAhead]:

@@ -37,7 +37,15 @@ def _told(answer: dict[str, Any], as_json: bool) -> None:  # noqa: FBT001 - a fl
         show(answer, as_json)
         return
     out.print(f"stated {answer['stated_at'] or 'never'}, plan of {answer['plan_made_at'] or 'none yet'}")
+    if answer["author"]:
+        said = f", approved until {answer['approved_until']}" if answer["approved_until"] else ""
+        part = "not followed yet" if answer["followed"] is None else f"followed to {answer['followed']:.0%}"
+        out.print(f"by {answer['author']}{said}, {part}", highlight=False)
     out.print(goals_table(answer["goals"]))
+    for one in answer["waiting"]:
+        waits = f"{one['id']} waits for a second person until {one['until']}"
+        text = escape(f"{waits}: {one['why']}, {one['moved_kw']:g} kW")
+        out.print(text, highlight=False, soft_wrap=True)
     for fault in answer["rejected"]:
         out.print(f"left out: {escape(fault['field'])}: {escape(fault['reason'])}", highlight=False)
 

@@ -42,7 +42,7 @@ def scenario(feeder: str, ders: int, day: str, seed: int) -> Scenario:
     return found
 
 
-def study(world: Scenario, folder: Path, *, as_json: bool) -> None:
+def study(world: Scenario, folder: Path, weeks: int, *, as_json: bool) -> None:
     """Live the day twice, write both reports, and say the result."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -55,7 +55,7 @@ def study(world: Scenario, folder: Path, *, as_json: bool) -> None:
         def progress(what: str, share: float) -> None:
             bar.update(task, description=what, completed=share)
 
-        found = simulate(world, Path(data), progress)
+        found = simulate(world, Path(data), progress, weeks)
     timezone = str(feeder_document(world.feeder)["timezone"])
     page = _report.write(found, timezone, folder)
     document = _report.as_document(found)

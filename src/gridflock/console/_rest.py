@@ -20,8 +20,13 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from gridflock import __version__
+from gridflock.console._devices_rest import device_routes
+from gridflock.console._flexibility_rest import flexibility_route
+from gridflock.console._foresight_rest import foresight_routes
 from gridflock.console._guard_rest import guard_routes
+from gridflock.console._outlook import outlook_route
 from gridflock.console._peer_rest import peer_routes
+from gridflock.console._publish import publish_route
 from gridflock.record import RecordError
 from gridflock.runtime import AccessDenied, Derms, RequestRejected, Scope, UnknownName, Users, plain
 
@@ -146,6 +151,11 @@ def build(derms: Derms, users: Users) -> FastAPI:
     _regroups(app, derms, authority)
     _compares(app, derms, authority)
     guard_routes(app, derms, authority)
+    device_routes(app, derms, authority)
+    foresight_routes(app, derms, authority)
+    flexibility_route(app, derms, authority)
+    publish_route(app, derms, authority)
+    outlook_route(app, derms, authority)
     peer_routes(app, derms, authority)
     _stream(app, derms, users)
     _pages(app)
@@ -205,12 +215,18 @@ def _refusals(app: FastAPI) -> None:
 
     @app.exception_handler(RequestRejected)
     async def rejected(_: Request, error: RequestRejected) -> Response:
-        return JSONResponse({"detail": [plain(fault) for fault in error.faults]}, 422)
+        faults = {"detail": [plain(fault) for fault in error.faults]}
+        later = {"Retry-After": str(error.later_s)} if error.later_s else None
+        return JSONResponse(faults, 429 if later else 422, later)
 
     @app.exception_handler(RecordError)
     async def unrecorded(_: Request, error: RecordError) -> Response:
         reason = f"{type(error).__name__}: nothing was changed or sent"
         return _fault(503, "record", "recorded before it is sent", reason)
+
+    @app.exception_handler(TimeoutError)
+    async def unanswered(_: Request, error: TimeoutError) -> Response:
+        return _fault(503, "server", "answers in time; what was asked may be done all the same", str(error))
 
 
 def _fault(code: int, field: str, rule: str, reason: str) -> Response:

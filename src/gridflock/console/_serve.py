@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import signal
 import tempfile
 import threading
@@ -10,6 +11,7 @@ import time
 import webbrowser
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 import uvicorn
@@ -19,7 +21,11 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from gridflock.console import _offline
 from gridflock.console._goals import stated_goals, told_faults
 from gridflock.console._rest import build
+from gridflock.console._screen import stop as stop_
+from gridflock.console._upward import Offer, offering
+from gridflock.console._weather import weather_of
 from gridflock.dispatch import GuardLimits
+from gridflock.ports import Weather
 from gridflock.record import RecordError
 from gridflock.runtime import (
     Derms,
@@ -33,11 +39,15 @@ from gridflock.runtime import (
 )
 from gridflock.sim import Scenario
 
+if TYPE_CHECKING:
+    from gridflock.runtime.devices import Serve
+
 _HOST = "127.0.0.1"
 _GRACE_S = 2
 _LINE_EVERY_S = 5.0
 _FIRST_TICK_S = 60.0
 _SHOWN = 20
+_SPEAKING = ("cryptography", "httptools", "lxml")
 
 
 class _Server(uvicorn.Server):
@@ -64,12 +74,14 @@ def demo(
     start: str,
     *,
     browser: bool,
+    spoken: int,
 ) -> None:
     """A day on the IEEE 123-bus feeder, joined at ``start`` local time."""
     with contextlib.ExitStack() as stack:
         if data is None:
             data = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="gridflock-")))
         scenario = _offline.scenario("ieee123", ders, "2026-07-15", seed)
+        scenario = replace(scenario, spoken=_can_speak(min(spoken, ders)))
         typer.echo("preparing the feeder, the fleet and the week before …")
         stop = threading.Event()
         derms = _open(data, scenario, Settings(tick_s=4), speed, stop, None, _offline.clock_time(start))
@@ -79,6 +91,15 @@ def demo(
         if browser:
             webbrowser.open(address)
         _live(derms, Users(data), port, stop, for_s)
+
+
+def _can_speak(many: int) -> int:
+    """As many devices as asked for speak IEEE 2030.5; none without the libraries it needs."""
+    missing = [name for name in _SPEAKING if importlib.util.find_spec(name) is None]
+    if many and missing:
+        typer.echo(f"no device speaks IEEE 2030.5 ({', '.join(missing)} missing: gridflock[ieee2030_5])")
+        return 0
+    return many
 
 
 def run(
@@ -94,6 +115,10 @@ def run(
     goals: Path | None = None,
     guard: Path | None = None,
     border: tuple[str, tuple[float, float] | None] = ("", None),
+    weather: str = "",
+    weeks: int = 1,
+    serves: Serve | None = None,
+    offer: Offer | None = None,
 ) -> None:
     """A system in a data folder, made or resumed."""
     stop = threading.Event()
@@ -102,14 +127,15 @@ def run(
     name, default_kw = border
     settings = Settings(
         tick_s=tick, managed=managed, feedback=feedback, goals=wanted, name=name, default_kw=default_kw
-    )
+    )  # fmt: skip
     if guard is not None:
         settings = replace(settings, policy=replace(settings.policy, guard=_limits(guard)))
-    derms = _open(data, scenario, settings, speed, stop, rows, None)
+    told = weather_of(weather, scenario)
+    derms = _open(data, scenario, settings, speed, stop, rows, None, (told, weeks), serves)
     typer.echo(f"console: http://{_HOST}:{port}/\nstop with Ctrl-C")
     if not _offline.user_names(data):
         typer.echo(f"no users yet: make one with `gridflock users add NAME --data {data}`")
-    _live(derms, Users(data), port, stop, None)
+    _live(derms, Users(data), port, stop, None, offer)
 
 
 def _limits(file: Path) -> GuardLimits:
@@ -127,10 +153,17 @@ def _open(
     stop: threading.Event,
     rows: _offline.RowList | None,
     join_s: int | None,
+    known: tuple[Weather | None, int] = (None, 1),
+    serves: Serve | None = None,
 ) -> Derms:
     try:
         data.mkdir(parents=True, exist_ok=True)
-        derms, _ = rehearse(data, scenario, settings, speed=speed, stop=stop, registry=rows, join_s=join_s)
+        derms, _ = rehearse(
+            data, scenario, settings, speed=speed, stop=stop, registry=rows, join_s=join_s,
+            weather=known[0], weeks=known[1], serves=serves,
+        )  # fmt: skip
+    except ModuleNotFoundError as error:
+        raise stop_(f"{error.name} is not installed: pip install 'gridflock[ieee2030_5]'") from error
     except (FolderMismatch, RecordError, OSError) as error:
         typer.echo(f"data: {error}", err=True)
         raise typer.Exit(1) from error
@@ -158,7 +191,14 @@ def _told(derms: Derms, given: int) -> bool:
     return given > bad
 
 
-def _live(derms: Derms, users: Users, port: int, stop: threading.Event, for_s: float | None) -> None:
+def _live(
+    derms: Derms,
+    users: Users,
+    port: int,
+    stop: threading.Event,
+    for_s: float | None,
+    offer: Offer | None = None,
+) -> None:
     """Loop and server until Ctrl-C, ``for_s`` seconds, or a failure of either."""
     failure: list[BaseException] = []
 
@@ -190,7 +230,8 @@ def _live(derms: Derms, users: Users, port: int, stop: threading.Event, for_s: f
     try:
         with contextlib.suppress(KeyboardInterrupt):
             _first_tick(derms, stop)
-            _Server(config, stop).run()
+            with offering(derms, None if stop.is_set() else offer):
+                _Server(config, stop).run()
     finally:
         stop.set()
         if timer:

@@ -183,10 +183,7 @@ class Desk:
                 brought to what it would do unasked, instead of keeping it until it runs out.
         """
         columns = self._image.columns
-        offered = np.asarray(self._image.p_avail_kw, dtype=np.float64)
-        rest = np.where(np.isin(self._image.family, _STORES), 0.0, self.present)
-        own = np.where(np.isnan(offered), rest, offered)
-        own = np.clip(own, self._able.p_lo_kw, self._able.p_hi_kw)
+        own = unasked_kw(self.present, self._image, self._able)
         free = np.isnan(without.target)
         there = np.where(free, own, without.target)
         mixed = between(there, self.target, share, columns["on_off"] == 1, columns["p_floor_kw"])
@@ -386,6 +383,14 @@ class _Sums:
         if len(self._starts):
             sums[self._some] = np.add.reduceat(values[self._row], self._starts)
         return sums
+
+
+def unasked_kw(present: Kw, image: Image, able: Capability) -> Kw:
+    """(n,) what each row would do if nobody asked: what it tells, else rest for stores, else what it does."""
+    offered = np.asarray(image.p_avail_kw, dtype=np.float64)
+    rest = np.where(np.isin(image.family, _STORES), 0.0, present)
+    own: Kw = np.clip(np.where(np.isnan(offered), rest, offered), able.p_lo_kw, able.p_hi_kw)
+    return own
 
 
 def _idle(present: Kw, image: Image, lapsing: Mask) -> dict[int, Kw]:

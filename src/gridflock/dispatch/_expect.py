@@ -66,7 +66,8 @@ class Odds:
         quiet = (response.since_s != NEVER_S) & image.silent(patience.quiet_s)
         present = believed_kw(image, quiet)
         standing = np.where(np.isfinite(response.ordered_kw) & ~quiet, response.ordered_kw, present)
-        late = 1.0 - (image.heard_s - response.since_s) / max(patience.settle_s, 1)
+        settles_s = np.maximum(patience.settle_s + response.reach_s, 1)
+        late = 1.0 - (image.heard_s - response.since_s) / settles_s
         late = np.where(response.judged, 0.0, np.clip(late, 0.0, 1.0))
         left = late * likely / (late * likely + 1.0 - likely)
         return cls(present, standing, likely, left, late >= 1.0, health, now_s)

@@ -94,6 +94,8 @@ class Response:
         ramps: events that come in or go out, and how far.
         follows: signals that are followed.
         told_s: moment of the last tick; -1 before the first.
+        reach_s: (n,) how long a resource may take to hear an order and to show what came of it; this is
+            waited for beside what ``patience`` says.
     """
 
     ordered_kw: Kw
@@ -116,10 +118,17 @@ class Response:
     ramps: tuple[Ramp, ...] = ()
     follows: tuple[Following, ...] = ()
     told_s: int = NEVER_S
+    reach_s: Seconds | int = 0
 
     @classmethod
     def empty(
-        cls, n: int, next_id: int = 1, *, health: Evidence | None = None, patience: Patience | None = None
+        cls,
+        n: int,
+        next_id: int = 1,
+        *,
+        health: Evidence | None = None,
+        patience: Patience | None = None,
+        reach_s: Seconds | int = 0,
     ) -> Response:
         """Nobody has been asked yet."""
         never = np.full(n, NEVER_S, dtype=np.int64)
@@ -141,6 +150,7 @@ class Response:
             next_id=next_id,
             patience=patience or Patience(),
             health=health,
+            reach_s=reach_s,
         )
 
     def later(self, leapt_s: int) -> Response:
@@ -228,7 +238,7 @@ class Response:
 
         A miss that nobody had reason to probe is forgotten after the longest rest.
         """
-        silent = ~self.answered & (self.asked_s + self.patience.answer_s <= now_s)
+        silent = ~self.answered & (self.asked_s + self.patience.answer_s + self.reach_s <= now_s)
         over = (self.expires_s <= now_s) | silent
         forgotten = self.answered & (self.rests_until_s + self.patience.rest_s <= now_s)
         return replace(
@@ -257,7 +267,7 @@ class Response:
         """
         due = np.isfinite(self.ordered_kw) & (self.short_until_s <= image.now_s)
         due &= (self.since_s != NEVER_S) & (image.ready == 1)
-        due &= image.heard_s >= self.since_s + self.patience.settle_s
+        due &= image.heard_s >= self.since_s + self.patience.settle_s + self.reach_s
         rows = np.flatnonzero(due).astype(np.int32)
         if len(rows) == 0:
             return self
@@ -347,7 +357,7 @@ class Response:
         The target moved, or the order in force ends within ``renew_s`` and the new one, which
         would end at ``expires_s``, lives longer.
         """
-        ends = (self.expires_s - now_s <= renew_s) & (self.expires_s < expires_s)
+        ends = (self.expires_s - now_s <= renew_s + self.reach_s) & (self.expires_s < expires_s)
         return np.isfinite(target_kw) & self.willing(now_s) & (self.moved(target_kw) | ends)
 
     def sent(self, orders: Orders, present_kw: Kw | None = None) -> Response:
@@ -363,7 +373,9 @@ class Response:
         reactive[rows] = np.nan if orders.q_kvar is None else orders.q_kvar
         asked, expires, answered = self.asked_s.copy(), self.expires_s.copy(), self.answered.copy()
         ordered[rows], order_id[rows] = orders.p_kw, orders.order_id
-        awaited = ~answered[rows] & (expires[rows] + self.patience.answer_s > orders.issued_s)
+        awaited = ~answered[rows] & (
+            (expires + self.patience.answer_s + self.reach_s)[rows] > orders.issued_s
+        )
         asked[rows] = np.where(awaited, asked[rows], orders.issued_s)
         expires[rows], answered[rows] = orders.expires_s, False
         # A further change before the last one was seen belongs to it: the device is still under way.

@@ -11,14 +11,16 @@ import numpy as np
 
 from gridflock.dispatch._arbitrate import Grant, Targets, arbitrate
 from gridflock.dispatch._chance import uniform
+from gridflock.dispatch._diverted import Diversion, Followers, Weigh
 from gridflock.dispatch._expect import Odds
 from gridflock.dispatch._held import hold
-from gridflock.dispatch._ramp import ramped
+from gridflock.dispatch._ramp import Ramp, ramped
 from gridflock.dispatch._reactive import reactive_due, reactive_targets
 from gridflock.dispatch._response import Response
-from gridflock.dispatch._wishes import from_grid, from_plan, in_force, planned_now
+from gridflock.dispatch._wishes import PlannedNow, from_grid, from_plan, in_force, planned_now
 from gridflock.dispatch.feedback import Feedback, Powers, Sight, Tuning
 from gridflock.dispatch.guard import Asked, GuardLimits, GuardState, Passed, Rules, guard, revocation
+from gridflock.dispatch.guard._diverted import Behind, Followed
 from gridflock.fleet import Image, capability
 from gridflock.model import BoundSource, Capability, Envelope, Orders, Priority, Proposal, Rejected, Schedule
 from gridflock.units import Kvar, Kw, Mask, Rows, Seconds
@@ -37,8 +39,9 @@ class Policy:
     """How orders are made.
 
     Attributes:
-        valid_s: life of an order; past it the device is on its own default.
-        renew_s: an unchanged order is renewed when it has so little life left.
+        valid_s: life of an order once its device has heard of it (``Response.reach_s``); past it the device
+            is on its own default.
+        renew_s: an unchanged order is renewed when it has so little of that life left.
         deadband_kw: a plan that asks less than this of a group, against what it would do unasked,
             asks nothing.
         deadband_share: the same, as a share of what it would do unasked.
@@ -78,6 +81,7 @@ class Decision:
         response: the conversation's state after sending.
         rejected: wishes and limits that could not be weighed.
         feedback: what feedback knows for the next tick; None where nothing is in sight.
+        followed: how far what outside credentials made of the plan is followed.
     """
 
     orders: Orders
@@ -87,6 +91,7 @@ class Decision:
     response: Response
     rejected: tuple[Rejected, ...]
     feedback: Feedback | None = None
+    followed: tuple[Followed, ...] = ()
 
     @property
     def grants(self) -> tuple[Grant, ...]:
@@ -106,6 +111,7 @@ def step(
     guarded: GuardState | None = None,
     sight: Sight | None = None,
     feedback: Feedback | None = None,
+    diversions: Sequence[Diversion] = (),
 ) -> Decision:
     """Decide the orders of this moment (``image.now_s``). A pure function: a dry run is a call.
 
@@ -122,6 +128,8 @@ def step(
         guarded: what the guard knows; None = nothing yet.
         sight: measured voltages and flows with their limits; None = no feedback from the network.
         feedback: what feedback knows from the last tick; None = nothing yet.
+        diversions: the same schedule, limits and wishes with what outside credentials make of them, each
+            followed as far as its account has room.
 
     Returns:
         Orders with expiry, and the reason of every target.
@@ -133,40 +141,82 @@ def step(
     guarded = GuardState.empty(image.n) if guarded is None else guarded
     can = response.narrowed(able, image, None if odds is None else odds.likely)
     can = rules.narrowed(can, image, rows_of)
-    wishes, rejected = _wishes(image, schedule, envelopes, proposals, rows_of, policy, response.told_s)
-    ramps = ramped(response.ramps, wishes, response.told_s, now_s, policy.ramp_s)
-    planned = planned_now(schedule, image)
-    weigh = partial(
-        arbitrate,
-        wishes,
-        rows_of.__getitem__,
-        image,
-        can,
-        response.ordered_kw,
-        planned.p_kw,
-        odds=odds,
-        ramps=[ramp for ramp in ramps if ramp.proposal.group in rows_of],
-        follows=response.follows,
-    )
-    targets = weigh()
-    q_kvar = reactive_targets(envelopes, rows_of, image, planned.q_kvar)
+    basis = Diversion(_OURS, schedule, envelopes, proposals)
+    lines = [_Line.of(one, image, rows_of, policy, response.told_s) for one in (basis, *diversions)]
+    ramps = ramped(response.ramps, lines[0].wishes, response.told_s, now_s, policy.ramp_s)
+    weigh = [line.weigh(rows_of, image, can, response, odds, ramps) for line in lines]
+    others = [(one.behind, other) for one, other in zip(diversions, weigh[1:], strict=True)]
+    follows = image, can, policy.guard, rules, guarded, rows_of.__getitem__, response.ordered_kw
+    followers = Followers(*follows)
+    rejected = list(dict.fromkeys(fault for line in lines for fault in line.rejected))
+    targets, diverting, followed = followers.targets(weigh[0], others)
+    q_kvar = reactive_targets(envelopes, rows_of, image, _reactive_plan(lines, followed))
     may = (able.hi_source != BoundSource.NOT_READY) & response.willing(now_s)
     if sight is not None:
         wanted, until_s = Powers(targets.p_kw, q_kvar), now_s + policy.valid_s
         held = hold(feedback, sight, wanted, image, can, response, policy.tuning, policy.head_group, until_s)
-        targets = weigh(held=held) if held.wishes else targets
+        if held.wishes:
+            targets, diverting, followed = followers.targets(weigh[0], others, held)
         q_kvar, feedback = np.where(np.isfinite(held.q_kvar), held.q_kvar, q_kvar), held.state
         may &= ~held.left
         rejected += [Rejected("feedback", "sight", (), held.alarm)] if held.alarm else []
     response = replace(response, ramps=ramps, follows=targets.follows, told_s=now_s)
     asked = _asked(image, targets, q_kvar, may, response, policy)
-    passed = guard(asked, image, policy.guard, rules, guarded, rows_of)
+    passed = guard(asked, image, policy.guard, rules, diverting, rows_of)
     if len(passed.revoke):
         orders = revocation(image, passed.revoke, response.next_id, policy.valid_s)
     else:
         orders = _orders(image, asked, passed)
     response = response.sent(orders, _present(image, odds))
-    return Decision(orders, targets, can, passed, response, tuple(rejected), feedback)
+    return Decision(orders, targets, can, passed, response, tuple(rejected), feedback, followed)
+
+
+_OURS = Behind("plan", "plan", 0.0)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Line:
+    """One way to decide this moment: everything that is wanted, and what the plan means row by row."""
+
+    wishes: list[Proposal]
+    rejected: list[Rejected]
+    planned: PlannedNow
+
+    @classmethod
+    def of(
+        cls, one: Diversion, image: Image, rows_of: Mapping[str, Rows], policy: Policy, told_s: int
+    ) -> _Line:
+        found = _wishes(image, one.schedule, one.envelopes, one.proposals, rows_of, policy, told_s)
+        return cls(*found, planned_now(one.schedule, image))
+
+    def weigh(
+        self,
+        rows_of: Mapping[str, Rows],
+        image: Image,
+        can: Capability,
+        response: Response,
+        odds: Odds | None,
+        ramps: Sequence[Ramp],
+    ) -> Weigh:
+        """Arbitration, but for what the network holds."""
+        return partial(
+            arbitrate,
+            self.wishes,
+            rows_of.__getitem__,
+            image,
+            can,
+            response.ordered_kw,
+            self.planned.p_kw,
+            odds=odds,
+            ramps=[ramp for ramp in ramps if ramp.proposal.group in rows_of],
+            follows=response.follows,
+        )
+
+
+def _reactive_plan(lines: Sequence[_Line], followed: Sequence[Followed]) -> Kvar | None:
+    """(n,) reactive power of the last plan that is followed to the end; None where nothing is planned."""
+    last = max((k for k, one in enumerate(followed, start=1) if one.share == 1.0), default=0)
+    return lines[last].planned.q_kvar
 
 
 def _wishes(
@@ -202,7 +252,7 @@ def _asked(
     # Orders of reactive power alone leave the active power to the device.
     alone = volts & (targets.source < 0)
     rows = np.flatnonzero(due | volts).astype(np.int32)
-    expires_s = np.where(targets.source < 0, now_s + policy.valid_s, expires_s)
+    expires_s = np.where(targets.source < 0, now_s + policy.valid_s + response.reach_s, expires_s)
     return Asked(
         rows=rows,
         p_kw=np.where(alone, np.nan, targets.p_kw)[rows],
@@ -221,13 +271,15 @@ def _expiry(targets: Targets, response: Response, now_s: int, policy: Policy) ->
     Orders of an event end one after the other, so that devices return one by one even if nobody can
     tell them to; changed orders of a wish that has just lost something to devices' failing end soon.
     """
-    longest = now_s + policy.valid_s
-    ends = [longest if p.priority == Priority.SCHEDULE else p.until_s + _GRACE_S for p in targets.proposals]
+    n = len(targets.source)
+    longest = np.broadcast_to(now_s + policy.valid_s + response.reach_s, n)
+    latest = int(longest.max(initial=now_s))
+    ends = [latest if p.priority == Priority.SCHEDULE else p.until_s + _GRACE_S for p in targets.proposals]
     # The last entry stands for position -1, where nobody asks.
     by_wish = np.array([*ends, now_s], dtype=np.int64)
     expires = by_wish[targets.source]
     for k, proposal in enumerate(targets.proposals):
-        if proposal.priority == Priority.EVENT and by_wish[k] < longest + policy.ramp_s:
+        if proposal.priority == Priority.EVENT and by_wish[k] < latest + policy.ramp_s:
             mine = targets.source == k
             lot = uniform(len(mine), proposal.id)[mine]
             expires[mine] += np.ceil(policy.ramp_s * lot).astype(np.int64)
@@ -238,8 +290,9 @@ def _expiry(targets: Targets, response: Response, now_s: int, policy: Policy) ->
         recovers[targets.source[lost]] = True
         recovers[-1] = False
         soon = recovers[targets.source] & response.moved(targets.p_kw)
-        expires = np.where(soon, np.minimum(expires, now_s + policy.recovery_s), expires)
-    return expires
+        expires = np.where(soon, np.minimum(expires, now_s + policy.recovery_s + response.reach_s), expires)
+    found: Seconds = expires
+    return found
 
 
 def _present(image: Image, odds: Odds | None) -> Kw:

@@ -81,8 +81,9 @@ class Image:
         return slice(int(first), int(last))
 
     def silent(self, stale_s: int) -> Mask:
-        """Rows never heard, or not within the last ``stale_s`` seconds."""
-        quiet: Mask = (self.heard_s == NEVER_S) | (self.now_s - self.heard_s > stale_s)
+        """Rows never heard, or not for ``stale_s`` seconds more than the ``reach_s`` they may take."""
+        aged = self.now_s - self.heard_s > stale_s + self.columns["reach_s"]
+        quiet: Mask = (self.heard_s == NEVER_S) | aged
         return quiet
 
 

@@ -47,7 +47,9 @@ def naive(
     point = _read(value, target - back + moved)
     trained = value[:, starts_s < train_end_s]
     hours = (starts_s + utc_offset_s(timezone, starts_s)) % DAY_S // HOUR_S
-    hour = hours[np.clip(target, 0, len(hours) - 1)]
+    # Most targets are yet to come: their hour is read off the clock, the past does not reach there.
+    there = (int(starts_s[0]) + target * step_s).ravel()
+    hour = ((there + utc_offset_s(timezone, there)) % DAY_S // HOUR_S).reshape(target.shape)
     found = np.empty((*point.shape, len(QUANTILES)))
     for lag in np.unique(back):
         errors = _errors(trained, int(lag), hours[: trained.shape[1]])

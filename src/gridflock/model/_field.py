@@ -6,13 +6,13 @@ keeps alive and passes again unchanged, so that the receiver resolves it to rows
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gridflock.units import Codes, Kvar, Kw, Rows, Seconds
+from gridflock.units import Codes, Kvar, Kw, Mask, Rows, Seconds
 
 
 class Quality(IntEnum):
@@ -104,6 +104,18 @@ class Orders:
     sources: tuple[str, ...]
     issued_s: int
     q_kvar: Kvar | None = None
+
+    def only(self, mine: Mask) -> Orders:
+        """Some of them; ``mine`` is (n,)."""
+        return replace(
+            self,
+            index=self.index[mine],
+            order_id=self.order_id[mine],
+            p_kw=self.p_kw[mine],
+            expires_s=self.expires_s[mine],
+            source=self.source[mine],
+            q_kvar=None if self.q_kvar is None else self.q_kvar[mine],
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -100,6 +100,7 @@ class Directive:
         allowance: between which bounds the child's connection has to stay.
         want_kw: (T,) what it is asked to inject within them; NaN where it is free.
         price: (T,) worth of a kWh injected at its connection, money/kWh.
+        author: credential it came with, as the child knows it; empty on its way, and for code in its process.
     """
 
     child: str
@@ -109,6 +110,7 @@ class Directive:
     allowance: Allowance
     want_kw: Kw
     price: Money
+    author: str = ""
 
     @property
     def order(self) -> tuple[int, int]:

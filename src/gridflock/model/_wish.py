@@ -162,8 +162,10 @@ class History:
     Attributes:
         grid: T uniform steps, the last one complete.
         series: S ids.
-        value_kw: (S, T) house sign; NaN where nothing was heard.
-        known_s: (S, T) when each cell was learnt; None where that was the end of its step.
+        value_kw: (S, T) house sign; NaN where nothing was heard. A series of prices stands here as it is, in
+            money per kWh.
+        known_s: (S, T) when each cell was learnt; None where that was the end of its step. A price that is
+            published before its hour is known earlier.
     """
 
     grid: TimeGrid
@@ -200,7 +202,7 @@ class Forecast:
         grid: T steps.
         series: S ids.
         quantiles: (Q,) levels, ascending, 0.5 among them.
-        value_kw: (S, Q, T), house sign, never crossing.
+        value_kw: (S, Q, T), house sign, never crossing; of prices money per kWh.
         known_at_s: nothing later than this was used.
     """
 

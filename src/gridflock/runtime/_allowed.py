@@ -7,7 +7,7 @@ feeder's own limits leave, and never widens it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -24,6 +24,7 @@ from gridflock.units import Kw, Money, Rows, TimeGrid
 KIND = "directive"
 """Kind of ledger entries that keep what a system above said, at either end."""
 AUTHOR = "above"
+"""Who asks as a system above, where code in the same process speaks for it."""
 SOURCE = "allowance of the system above"
 SKEW_S = 5
 """By how much the clocks of two systems may differ."""
@@ -71,6 +72,11 @@ def _power(kw: float) -> str:
     return f"{kw:.1f}" if abs(kw) < _LARGEST_SHOWN else "no bound"
 
 
+def id_of(author: str) -> str:
+    """What is asked as a system above by an author is known, approved and booked by: of nobody else."""
+    return f"{AUTHOR}:{author}" if author else AUTHOR
+
+
 # ---- in a tick ---------------------------------------------------------------------------------------
 
 
@@ -88,7 +94,9 @@ def allowance_of(directive: Directive | None, settings: Settings) -> Allowance |
 def narrowed(own: Envelope, directive: Directive | None, settings: Settings, now_s: int) -> Envelope:
     """The feeder's limits of this moment within what is allowed.
 
-    Within two ticks of the edge of two steps the bounds of both hold: orders take a tick to come about.
+    Within two ticks of the edge of two steps the bounds of both hold: orders take a tick to come about. Of
+    what a credential from outside says all that lets less pass the head, either way, holds at once; what
+    forces power through it is told by ``forced``.
 
     Args:
         own: limits of the feeder's own.
@@ -100,6 +108,8 @@ def narrowed(own: Envelope, directive: Directive | None, settings: Settings, now
     if allowance is None:
         return own
     low, high = allowance.at(now_s, max(SKEW_S, 2 * settings.tick_s))
+    if directive is not None and settings.policy.guard.outside(directive.author):
+        low, high = min(low, 0.0), max(high, 0.0)
     tighter = [
         side for side, binds in (("import", low > own.p_lo_kw), ("export", high < own.p_hi_kw)) if binds
     ]
@@ -107,6 +117,45 @@ def narrowed(own: Envelope, directive: Directive | None, settings: Settings, now
         return own
     source = SOURCE if len(tighter) > 1 else f"{tighter[0]}: {SOURCE}; else {own.source}"
     return replace(own, p_lo_kw=max(low, own.p_lo_kw), p_hi_kw=min(high, own.p_hi_kw), source=source)
+
+
+def forced(
+    envelopes: Sequence[Envelope], directive: Directive | None, settings: Settings, now_s: int
+) -> tuple[Envelope, ...]:
+    """The limits of a tick with a flow that an outside credential forces through the head; else none.
+
+    It goes no further than the feeder's own limits.
+
+    Args:
+        envelopes: as ``narrowed`` leaves that of the head.
+        directive: the newest one; None before the first.
+        settings: of the system.
+        now_s: moment, unix seconds.
+    """
+    if directive is None or not settings.policy.guard.outside(directive.author):
+        return ()
+    low, high = directive.allowance.at(now_s, max(SKEW_S, 2 * settings.tick_s))
+    if low <= 0.0 <= high:
+        return ()
+    return tuple(
+        replace(
+            one,
+            p_lo_kw=max(one.p_lo_kw, min(low, one.p_hi_kw)),
+            p_hi_kw=min(one.p_hi_kw, max(high, one.p_lo_kw)),
+            source=SOURCE,
+        )
+        if one.group == settings.policy.head_group
+        else one
+        for one in envelopes
+    )
+
+
+def asks_more(directive: Directive) -> bool:
+    """Whether a directive asks for anything but to let less pass the head."""
+    bounds = directive.allowance
+    forces = (bounds.lo_kw > 0.0).any() or (bounds.hi_kw < 0.0).any()
+    prices = np.nan_to_num(directive.price).any()
+    return bool(forces or prices or np.isfinite(directive.want_kw).any())
 
 
 def measured_kw(image: Image) -> float:
@@ -140,10 +189,10 @@ def asked(directive: Directive | None, image: Image, rows: Rows, head_group: str
         return ()
     return (
         Proposal(
-            id=AUTHOR,
+            id=id_of(directive.author),
             group=head_group,
             priority=Priority.MARKET,
-            author=AUTHOR,
+            author=directive.author or AUTHOR,
             why=f"wanted at the head by the system above: {directive.want_kw[k]:.1f} kW",
             start_s=now_s,
             until_s=until_s,

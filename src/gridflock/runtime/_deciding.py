@@ -7,19 +7,22 @@ same ``Seen``, and what each knows between two ticks is a value.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from gridflock.dispatch import Decision, GuardState, Response, Rules, step
+from gridflock.dispatch._diverted import Diversion
 from gridflock.dispatch.feedback import Feedback, Sight
 from gridflock.fleet import Image
 from gridflock.grid import ControlState, Flow, Violations, head_envelope
 from gridflock.model import Directive, Entry, Envelope, Json, Outcomes, Proposal
 from gridflock.plan.coordination import Status
 from gridflock.plan.network import Round
-from gridflock.runtime._allowed import asked, narrowed
+from gridflock.runtime._allowed import asked, forced, id_of, narrowed
+from gridflock.runtime._behind import behind_directive
 from gridflock.runtime._goals import bounds_now
+from gridflock.runtime._market import Market
 from gridflock.runtime._past import Past
 from gridflock.runtime._planning import Planned, Planning, plan_entry
 from gridflock.runtime._settings import Settings
@@ -43,6 +46,7 @@ class Seen:
         sites: limits of connection points with a demand charge.
         peak_kw: import peak of the feeder's local day before this tick.
         directive: the newest of a system above; None before the first, and for who stands alone.
+        market: what is known of prices.
     """
 
     image: Image
@@ -53,6 +57,7 @@ class Seen:
     sites: tuple[Envelope, ...]
     peak_kw: float
     directive: Directive | None = None
+    market: Market = field(default_factory=Market)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -97,9 +102,8 @@ class Deciding:
         self.planning.watch = watch
 
     def envelopes(self, system: System, seen: Seen) -> tuple[Envelope, ...]:
-        """Limits in force: head, voltages where feedback does not see to them, sites."""
-        near = () if self.standing.watched is not None else seen.near
-        return (self._head_limits(system, seen), *near, *seen.sites)
+        """Limits in force: head, voltages, sites; feedback mends what meters still see outside."""
+        return (self._head_limits(system, seen), *seen.near, *seen.sites)
 
     def look(self, system: System, seen: Seen) -> Sight | None:
         """What feedback sees; what is watched is chosen anew with every slow period."""
@@ -133,18 +137,17 @@ class Deciding:
         now_s, planned = seen.image.now_s, self.standing.planned
         if not self.plan_is_due(now_s):
             return []
-        limit, said = self._own_limits(system, seen), seen.directive
+        limit, said, market = self._own_limits(system, seen), seen.directive, seen.market
         try:
             planned = self.planning.plan(
-                system, seen.image, (seen.flow, seen.state), limit, seen.peak_kw, said
+                system, seen.image, (seen.flow, seen.state), limit, seen.peak_kw, said, market
             )
-            entry = plan_entry(planned)
+            entries = [plan_entry(planned), *([_failed(planned.failed, now_s)] if planned.failed else [])]
         except Exception as error:  # noqa: BLE001 - a mistake of ours in planning must not stop the ticks
             text = f"no new plan, the last one stays in force: {type(error).__name__}: {error}"
-            head: dict[str, Json] = {"cause": "planning failed", "state": "begins", "text": text[:500]}
-            entry = Entry("alarm", now_s, head)
+            entries = [_failed(text, now_s)]
         self.standing = replace(self.standing, planned=planned, planned_s=now_s)
-        return [entry]
+        return entries
 
     def decide(
         self,
@@ -159,13 +162,13 @@ class Deciding:
         """The orders of this moment; nothing is remembered before ``taken``."""
         planned, head = self.standing.planned, self.settings.policy.head_group
         wishes = (*wishes, *asked(directive, image, system.rows_of[head], head))
-        if planned is not None and planned.aim is not None:
-            wishes = (*wishes, *bounds_now(planned.aim.bounds, planned.schedule.grid, image.now_s))
+        own = None if planned is None else planned.chain[0]
+        diversions = self._diversions(system, image, envelopes, wishes, directive)
         return step(
             image,
-            None if planned is None else planned.schedule,
+            None if own is None else own.schedule,
             envelopes,
-            wishes,
+            _with_bounds(wishes, own, image.now_s),
             system.rows_of,
             self.standing.response,
             self.settings.policy,
@@ -173,7 +176,39 @@ class Deciding:
             self.standing.guarded,
             seen,
             self.standing.feedback,
+            diversions,
         )
+
+    def _diversions(
+        self,
+        system: System,
+        image: Image,
+        envelopes: Sequence[Envelope],
+        wishes: Sequence[Proposal],
+        directive: Directive | None,
+    ) -> list[Diversion]:
+        """What credentials ask of this tick, each for itself.
+
+        A plan for what one author asked as a system above goes with the limits that the same author forces.
+        Where another one speaks now, that plan is of the past, and what is forced now stands by itself.
+        """
+        chain = () if self.standing.planned is None else self.standing.planned.chain
+        pressed = forced(envelopes, directive, self.settings, image.now_s)
+        above, found = behind_directive(directive, self.settings, system), list[Diversion]()
+        said_by = None if above is None else (above.author, above.id)
+        plans = [(one.behind, one) for one in chain[1:] if one.behind is not None]
+        if pressed and above is not None and said_by not in {(who.author, who.id) for who, _ in plans}:
+            plain = chain[0] if chain else None
+            asks = _with_bounds(wishes, plain, image.now_s)
+            found = [Diversion(above, None if plain is None else plain.schedule, pressed, asks)]
+        for who, one in plans:
+            now = (who.author, who.id) == said_by
+            if not now and who.id == id_of(who.author):
+                continue
+            limits = pressed or envelopes if now else envelopes
+            asks = _with_bounds(wishes, one, image.now_s)
+            found.append(Diversion(who, one.schedule, limits, asks))
+        return found
 
     def answered(self, outcomes: Outcomes, now_s: int, leapt_s: int = 0) -> None:
         """Take in what was answered, on the fleet's rows, and how much of the way here nobody lived."""
@@ -207,3 +242,15 @@ class Deciding:
         lower = max(head.p_lo_kw, -settings.import_limit_kw)
         upper = min(head.p_hi_kw, settings.export_limit_kw)
         return Envelope("all", lower, upper, head.source, until_s)
+
+
+def _failed(text: str, now_s: int) -> Entry:
+    head: dict[str, Json] = {"cause": "planning failed", "state": "begins", "text": text[:500]}
+    return Entry("alarm", now_s, head)
+
+
+def _with_bounds(wishes: Sequence[Proposal], planned: Planned | None, now_s: int) -> tuple[Proposal, ...]:
+    """Wishes with the limits that every tick keeps for a plan's goals."""
+    if planned is None or planned.aim is None:
+        return tuple(wishes)
+    return (*wishes, *bounds_now(planned.aim.bounds, planned.schedule.grid, now_s))

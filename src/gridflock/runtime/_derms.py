@@ -20,13 +20,15 @@ from gridflock.runtime import _show
 from gridflock.runtime._access import AccessDenied, Scope
 from gridflock.runtime._book import to_head
 from gridflock.runtime._comparing import Comparing
+from gridflock.runtime._foreseeing import Foreseeing
 from gridflock.runtime._goals import entry_of as entry_of_goals
 from gridflock.runtime._goals import stated, strangers, wrong_in_plan
-from gridflock.runtime._guarding import Guarding, Waiting, held_of
+from gridflock.runtime._guarding import held_of
 from gridflock.runtime._life import UnknownName
 from gridflock.runtime._loop import Moment
 from gridflock.runtime._peer import Peering
 from gridflock.runtime._plan_views import GoalsView
+from gridflock.runtime._pricing import Pricing
 from gridflock.runtime._requests import (
     ClaimWords,
     ProposalRejected,
@@ -41,6 +43,7 @@ from gridflock.runtime._requests import (
 )
 from gridflock.runtime._system import RowsOf
 from gridflock.runtime._typed import judged
+from gridflock.runtime._utility_verbs import Serving
 from gridflock.runtime._views import (
     ClaimAnswer,
     ClaimView,
@@ -52,6 +55,7 @@ from gridflock.runtime._views import (
 )
 from gridflock.runtime._virtual import Alteration, Definition, Step, Terms
 from gridflock.runtime._virtual_kept import entry_of
+from gridflock.runtime._waiting import Waiting, waiting_goals
 from gridflock.units import iso
 
 _MOST_OPEN = 200
@@ -60,7 +64,7 @@ _MOST_CLAIMS = 10_000
 
 
 @judged
-class Derms(Guarding, Comparing, Peering):
+class Derms(Comparing, Peering, Pricing, Foreseeing, Serving):
     """One running system, and what people and programs can ask of it. Thread-safe."""
 
     # ---- verbs ------------------------------------------------------------------------------
@@ -152,6 +156,9 @@ class Derms(Guarding, Comparing, Peering):
     def pursue(self, scope: Scope, document: Mapping[str, Any]) -> GoalsView:
         """State the goals of the system anew, all of them; the next tick plans for them.
 
+        Goals that could displace more than one person may wait for a second one (``waiting`` of the answer);
+        until then those before hold. What an owner wants holds beside: it is followed where these are not.
+
         Args:
             scope: authority; operators over the whole system.
             document: ``goals`` and perhaps their ``order``; no goals take back those there are.
@@ -166,10 +173,13 @@ class Derms(Guarding, Comparing, Peering):
         if faults:
             raise RequestRejected(faults)
         with self._writing, self._deciding:
-            settings = replace(self._loop.settings, goals=goals)
-            self._record.append([entry_of_goals(settings, scope.user, self.moment.now_s)])
-            self._loop.obey(settings)
-            self._settings = settings
+            goals = self._behind(goals, scope.user)
+            if self._needs_second(goals):
+                self._let_wait(waiting_goals(goals, moment.now_s + self._settings.policy.guard.waiting_s))
+            else:
+                settings = self._with_goals(goals)
+                self._record.append([entry_of_goals(settings, scope.user, self.moment.now_s)])
+                self._obey(settings)
         self._collect_events()
         return self.goals(scope)
 
@@ -355,11 +365,6 @@ class Derms(Guarding, Comparing, Peering):
             self._collect_events()
             return _show.claim(found)
 
-    def _new_id(self, user: str) -> str:
-        with self._changed:
-            self._proposed += 1
-            return f"{user}-{self.moment.seq}-{self._proposed}"
-
     def _reaches(self, scope: Scope, claim: Claim) -> bool:
         """Whether a scope's authority extends to what a claim lies on."""
         try:
@@ -389,7 +394,8 @@ class Derms(Guarding, Comparing, Peering):
         ends: tuple[Proposal, ...] = (),
     ) -> GroupAnswer:
         """Let another state of the groups hold: judged, recorded, then published as one reference."""
-        faults = (*group_faults(step.rejected), *faults)
+        freed = self._freed(self._virtual.groups, step.after.groups)
+        faults = (*group_faults(step.rejected), *faults, *freed)
         if faults:
             raise RequestRejected(faults)
         before, after, now_s = self._virtual, step.after, self.moment.now_s

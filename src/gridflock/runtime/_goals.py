@@ -117,16 +117,18 @@ def with_goals(settings: Settings, record: Record, system: System, start_s: int)
     """
     kept = remembered(record)
     if settings.goals is None:
-        return settings if kept is None else replace(settings, goals=kept)
+        return settings if kept is None else replace(settings, goals=kept.goals, own_goals=kept.own_goals)
     faults = strangers(settings.goals, system)
     if faults:
         raise RequestRejected(faults)
-    known = kept is not None and kept.document == settings.goals.document
-    return replace(settings, goals=kept if known else settings.goals.called(start_s))
+    before = None if kept is None else kept.goals
+    if before is not None and not before.author and before.document == settings.goals.document:
+        return replace(settings, goals=before)
+    return replace(settings, goals=settings.goals.called(start_s))
 
 
-def remembered(record: Record) -> Stated | None:
-    """The goals of the newest settings in the ledger."""
+def remembered(record: Record) -> Settings | None:
+    """The newest settings in the ledger."""
     newest: Entry | None = None
     for entry in record.entries(0, {CHANGE}):
         if "settings" in entry.columns:
@@ -137,7 +139,7 @@ def remembered(record: Record) -> Stated | None:
         settings = from_bytes(newest.columns["settings"].tobytes())
     except KeptBroken:
         return None  # of another version
-    return settings.goals if isinstance(settings, Settings) else None
+    return settings if isinstance(settings, Settings) else None
 
 
 def entry_of(settings: Settings, author: str, now_s: int) -> Entry:
@@ -420,7 +422,17 @@ def view(goals: Stated | None, moment: Moment) -> GoalsView:
         goals=lines,
         rejected=list(goal_faults(aim.sought.rejected)) if known and aim is not None else [],
         document=dict(goals.document or {"goals": []}),
+        author=goals.author,
+        approved_until="",
+        followed=_followed(goals, moment),
+        waiting=[],
     )
+
+
+def _followed(goals: Stated, moment: Moment) -> float | None:
+    """How far the newest tick followed goals that one person stated."""
+    told = () if moment.decision is None else moment.decision.followed
+    return next((round(one.share, 4) for one in told if one.behind.id == goals.id), None)
 
 
 def wrong_in_plan(goals: Stated, system: System, moment: Moment) -> tuple[Fault, ...]:

@@ -32,6 +32,7 @@ def remembered(
     row = np.array([*(fleet.row_of.get(name, -1) for name in ids), -1], dtype=np.int32)
     plates = fleet.columns["p_min_kw"], fleet.columns["p_max_kw"], fleet.columns["s_max_kva"]
     first_s = start_s - max(limits.window_s, limits.reversal_s, _LONGEST_S)
+    followed: Any = ()
     for entry in record.entries(0, {"tick"}):
         if entry.time_s <= first_s or "start_kw" not in entry.columns:
             continue
@@ -40,7 +41,17 @@ def remembered(
         names = head.get("accounts", [""] * len(head.get("sources", ())))
         start_kw = entry.columns["start_kw"][keep]
         state = state.lived(orders, start_kw, names, plates, limits, head.get("moved_kw", {}))
-    return state
+        followed = head.get("followed", ())
+        state = _booked(state, [(one["account"], one["moved_kw"]) for one in followed], entry.time_s)
+    # Who was diverted by how much is not told: all that was counts as moved back.
+    return _booked(state, [(one["account"], one["held_kw"]) for one in followed], start_s)
+
+
+def _booked(state: GuardState, moves: list[tuple[str, float]], t_s: int) -> GuardState:
+    memory = state.memory
+    for account, kw in moves:
+        memory = memory.moved_by(account, kw, t_s)
+    return dataclasses.replace(state, memory=memory)
 
 
 def _orders(entry: Entry, ids: tuple[str, ...], row: np.ndarray) -> tuple[Orders, np.ndarray]:

@@ -13,11 +13,13 @@ class ModeView:
         group: its id.
         title: for the screen.
         mode: ``"automatic"``, ``"advisory"`` or ``"disabled"``.
+        wanted: what one person wants it to take part in beyond that, and who; empty where nobody does.
     """
 
     group: str
     title: str
     mode: str
+    wanted: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +45,10 @@ class DefaultView:
 
 @dataclass(frozen=True, slots=True)
 class WaitingView:
-    """A proposal that waits for a second person.
+    """A proposal, or goals, or what a system above asks, that waits for a second person.
 
     Attributes:
-        id: of the proposal.
+        id: of it.
         group: group or resource id.
         author: who asked, and so may not approve.
         why: in words.
@@ -83,12 +85,12 @@ class ApprovalView:
 
 @dataclass(frozen=True, slots=True)
 class BudgetView:
-    """An external credential, or an approved proposal.
+    """An external credential, or what was approved.
 
     Attributes:
-        account: the credential, or ``"approved:"`` and the proposal.
+        account: the credential, or ``"approved:"`` and what was approved.
         moved_kw: what it has moved within the window.
-        held_kw: what it holds displaced now, which would come back.
+        held_kw: what it holds displaced now, by orders and by what it asks of the plan; it would come back.
         budget_kw: the most that both may be together; None = no limit.
     """
 

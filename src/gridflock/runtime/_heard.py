@@ -15,9 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridflock.dispatch import Rules
-from gridflock.model import Directive, Entry, Json, Outcomes, Proposal, Readings, Rejected
+from gridflock.model import Directive, Entry, Json, Outcomes, Proposal, Readings, Rejected, Weather
 from gridflock.runtime._book import from_head, to_head
 from gridflock.runtime._kept import from_bytes, to_bytes
+from gridflock.runtime._market import Published
 from gridflock.schema import TELEMETRY
 from gridflock.units import Rows
 
@@ -50,6 +51,9 @@ class Heard:
         rules: what people have set for the guard.
         directive: the newest of a system above; None before the first, and for who stands alone.
         leapt_s: how much of the way from the tick before nobody has lived: the clock was set.
+        sky: a forecast of the weather, where there is a new one.
+        lessons: name of what was learnt, where that is new: a snapshot named by its digest.
+        published: prices that were published since the tick before.
     """
 
     now_s: int
@@ -62,6 +66,9 @@ class Heard:
     rules: Rules = field(default_factory=Rules)
     directive: Directive | None = None
     leapt_s: int = 0
+    sky: Weather | None = None
+    lessons: str = ""
+    published: tuple[Published, ...] = ()
 
 
 class Hearing:
@@ -172,6 +179,12 @@ def to_entry(heard: Heard, before: Sequence[Proposal], directed: Directive | Non
         head["directive"] = list(heard.directive.order)
         if directed is None or directed.order != heard.directive.order:
             columns["directive"] = np.frombuffer(to_bytes(heard.directive), dtype=np.uint8)
+    if heard.sky is not None:
+        columns["sky"] = np.frombuffer(to_bytes(heard.sky), dtype=np.uint8)
+    if heard.lessons:
+        head["lessons"] = heard.lessons
+    if heard.published:
+        columns["published"] = np.frombuffer(to_bytes(heard.published), dtype=np.uint8)
     return Entry(KIND, heard.now_s, head, {name: column for name, column in columns.items() if len(column)})
 
 
@@ -217,7 +230,28 @@ def from_entry(
         Rules.of(head.get("rules", {})),
         _directive_of(entry, directed),
         int(head.get("leapt_s", 0)),
+        _sky_of(entry),
+        str(head.get("lessons", "")),
+        _published_of(entry),
     )
+
+
+def _published_of(entry: Entry) -> tuple[Published, ...]:
+    """The prices of an entry."""
+    column = entry.columns.get("published")
+    found = () if column is None else from_bytes(column.tobytes())
+    if not (isinstance(found, tuple) and all(isinstance(one, Published) for one in found)):
+        raise ValueError(f"entry {entry.seq} says no prices")
+    return found
+
+
+def _sky_of(entry: Entry) -> Weather | None:
+    """The forecast of the weather of an entry."""
+    column = entry.columns.get("sky")
+    found = None if column is None else from_bytes(column.tobytes())
+    if found is not None and not isinstance(found, Weather):
+        raise ValueError(f"entry {entry.seq} says no weather")
+    return found
 
 
 def _directive_of(entry: Entry, directed: Directive | None) -> Directive | None:

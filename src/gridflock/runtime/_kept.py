@@ -7,6 +7,7 @@ Nothing else is read, so that a file of a stranger runs nothing.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import zlib
@@ -20,6 +21,7 @@ _MAGIC = b"GFK1"
 _LARGEST = 2**30
 _PLAIN = (bool, int, float, str)
 _MARKS = 8
+_UNREADABLE = (ValueError, TypeError, KeyError, AttributeError, ImportError, RecursionError)
 _HOLDERS: dict[str, Any] = {"t": tuple, "l": list, "s": frozenset}
 
 
@@ -45,6 +47,33 @@ def from_bytes(data: bytes) -> Any:  # noqa: ANN401 - any value of ours
     Raises:
         KeptBroken: the bytes are no value, or it has other fields by now.
     """
+    tree, blob = _opened(data)
+    try:
+        return _Reader(blob).value(tree)
+    except _UNREADABLE as error:
+        raise _broken(error) from error
+
+
+def fields_from_bytes(data: bytes) -> dict[str, Any]:
+    """Those fields of a kept dataclass that can be read, though the class may be another by now.
+
+    Raises:
+        KeptBroken: the bytes are no kept dataclass.
+    """
+    tree, blob = _opened(data)
+    if not (isinstance(tree, list) and tree[:1] == ["o"]):
+        raise KeptBroken("not a kept dataclass")
+    found, at = {}, 0
+    for name, part in tree[2].items():
+        end = at + _blob_size(part)
+        with contextlib.suppress(*_UNREADABLE):
+            found[name] = _Reader(blob[at:end]).value(part)
+        at = end
+    return found
+
+
+def _opened(data: bytes) -> tuple[Any, memoryview]:
+    """The tree of a kept value, and the bytes of its arrays."""
     start = len(_MAGIC) + _MARKS
     size = int.from_bytes(data[len(_MAGIC) : start], "little")
     if data[: len(_MAGIC)] != _MAGIC or size > _LARGEST:
@@ -52,17 +81,28 @@ def from_bytes(data: bytes) -> Any:  # noqa: ANN401 - any value of ours
     try:
         body = zlib.decompressobj().decompress(memoryview(data)[start:], size + 1)
         end = _MARKS + int.from_bytes(body[:_MARKS], "little")
-        return _Reader(memoryview(body)[end:]).value(json.loads(body[_MARKS:end]))
-    except (
-        zlib.error,
-        ValueError,
-        TypeError,
-        KeyError,
-        AttributeError,
-        ImportError,
-        RecursionError,
-    ) as error:
-        raise KeptBroken(f"a kept value cannot be read: {type(error).__name__}: {error}") from error
+        return json.loads(body[_MARKS:end]), memoryview(body)[end:]
+    except (zlib.error, ValueError, RecursionError) as error:
+        raise _broken(error) from error
+
+
+def _broken(error: BaseException) -> KeptBroken:
+    return KeptBroken(f"a kept value cannot be read: {type(error).__name__}: {error}")
+
+
+def _blob_size(tree: Any) -> int:  # noqa: ANN401 - any value of ours
+    """How many bytes the arrays of a part of a tree take."""
+    if not isinstance(tree, list):
+        return 0
+    mark, *parts = tree
+    if mark in ("a", "v"):
+        return int(np.prod(parts[1], dtype=np.int64)) * np.dtype(parts[0]).itemsize
+    if mark == "b":
+        return int(parts[0])
+    if mark == "d":
+        return sum(_blob_size(item) for pair in parts[0] for item in pair)
+    inner = parts[-1].values() if mark == "o" else [parts[-1]] if mark == "e" else parts[-1]
+    return sum(map(_blob_size, inner))
 
 
 def _tree(value: Any, blobs: list[bytes]) -> Any:  # noqa: ANN401 - any value of ours

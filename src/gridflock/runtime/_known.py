@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from numpy.typing import NDArray
@@ -13,6 +13,9 @@ from gridflock.dispatch.feedback import Feedback
 from gridflock.grid import ControlState
 from gridflock.model import Directive, Outcomes, Proposal
 from gridflock.plan import Prices
+from gridflock.runtime._could_have import CouldHave
+from gridflock.runtime._market import Market
+from gridflock.runtime._near_marks import NearMarks
 from gridflock.runtime._settings import Settings
 
 FLOW = ("state", "load_kva", "inject_kva", "v", "iterations", "residual_kva", "converged")
@@ -40,14 +43,18 @@ class Known:
         wishes: proposals as the last tick saw them.
         groups_seq: newest change of groups that it obeyed.
         readings: the fleet's cells.
-        past: what forecasts learn from.
+        past: what forecasts learn from, and what has been heard of the weather.
         past_s: moment of its last image; -1 for none.
         imaged_s: when the readings were last written to history.
         settings: tempos and limits, and how orders are made.
         unrecorded_s: since when nothing could be recorded; 0 where all was.
         owed: answers heard since then.
         directive: of a system above, as the last tick saw it.
+        lessons: name of what was learnt last, which is a snapshot of its own; empty for nothing.
         feedback: what feedback from the network knows; None where there is none.
+        could_have: what groups could have done, beside what was said of it.
+        market: what is known of prices.
+        near: marks of forecasts an hour ahead.
     """
 
     seq: int
@@ -71,4 +78,8 @@ class Known:
     unrecorded_s: int
     owed: tuple[Outcomes, ...]
     directive: Directive | None = None
+    lessons: str = ""
     feedback: Feedback | None = None
+    could_have: CouldHave = field(default_factory=CouldHave)
+    market: Market = field(default_factory=Market)
+    near: NearMarks = field(default_factory=NearMarks)

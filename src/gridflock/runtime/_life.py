@@ -15,11 +15,14 @@ from gridflock.runtime._allowed import KIND as DIRECTIVE
 from gridflock.runtime._book import Book
 from gridflock.runtime._clock import witnessed
 from gridflock.runtime._loop import Loop, Moment
+from gridflock.runtime._market import KIND as PRICES
 from gridflock.runtime._promises import Promises
 from gridflock.runtime._rules import KIND as GUARD
 from gridflock.runtime._settings import Settings
+from gridflock.runtime._utility_port import KIND as DEVICE
 from gridflock.runtime._views import EventView
 from gridflock.runtime._virtual import VirtualDers
+from gridflock.runtime._worked_out import WorkedOut
 from gridflock.units import iso
 
 EVENT_KINDS = frozenset(
@@ -32,7 +35,9 @@ EVENT_KINDS = frozenset(
         "refusal",
         GUARD,
         "shadow",
+        DEVICE,
         DIRECTIVE,
+        PRICES,
         _virtual_kept.KIND,
         _claims.MADE,
         _claims.REFUSED,
@@ -88,6 +93,8 @@ class Life:
         self._deciding = Lock()
         self._previewing = Lock()
         self._writing = Lock()
+        self._operating = Lock()
+        self._worked_out = WorkedOut()
         self._over = False
         self._events: deque[EventView] = deque(maxlen=2_000)
         self._trail = list(trail)

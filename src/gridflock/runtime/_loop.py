@@ -10,7 +10,7 @@ kept, so that any tick can be lived again.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from zoneinfo import ZoneInfo
@@ -49,19 +49,25 @@ from gridflock.ports import Field, Record
 from gridflock.record import RecordFull
 from gridflock.runtime._alarms import FULL, MISSED, STANDING, begun_and_over
 from gridflock.runtime._book import Book
+from gridflock.runtime._could_have import CouldHave
 from gridflock.runtime._deciding import Deciding, Seen, Standing
 from gridflock.runtime._heard import Heard, Hearing, to_entry
 from gridflock.runtime._known import FLOW, Known
+from gridflock.runtime._market import Market, told_since
+from gridflock.runtime._near_marks import NearMarks
 from gridflock.runtime._past import Past
 from gridflock.runtime._planning import Planned
 from gridflock.runtime._rules import leap_entries, trial_entries
 from gridflock.runtime._settings import Settings
+from gridflock.runtime._sky_way import SkyWay
 from gridflock.runtime._steady import Steady
 from gridflock.runtime._suspect import standing, upright
 from gridflock.runtime._system import PhaseAreas, System
-from gridflock.runtime._way import Way
+from gridflock.runtime._training import Training, remember, take_in, told_of
+from gridflock.runtime._utility_port import Served
+from gridflock.runtime._ways import Ways
 from gridflock.runtime._written import feeder_row, resource_rows, tick_entry
-from gridflock.units import NEVER_S, Kw
+from gridflock.units import DAY_S, NEVER_S, Kw
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -157,8 +163,14 @@ class Loop:
         self.system = system
         self.past = past
         self.book = book
-        self._way = Way(field, settings.patience_s)
+        self._ways = Ways(field, settings.patience_s)
         self._steady = Steady(settings.tick_s)
+        self.sky_way = SkyWay(None, system.site, settings.plan_s, 0.0)
+        """The way to the weather; another holds from the next tick on."""
+        self.training = Training(system.site)
+        """The daily learning."""
+        self.could_have, self.near, self.market = CouldHave(), NearMarks(), Market()
+        """What groups could have done, beside what was said; marks an hour ahead; what is known of prices."""
         self.record = record
         self.groups_seq = 0
         """Ledger position of the newest change of groups that the system obeys."""
@@ -167,8 +179,14 @@ class Loop:
         """The newest of a system above, from the next tick on."""
         self.keep: Callable[[Known, int], None] | None = None
         """Told what was known before a tick that makes a plan, and its moment, once it is recorded."""
+        self.ends: Callable[[], None] | None = None
+        """Called when the loop has let go of the devices."""
+        self.server: Served | None = None
+        """Speaks with devices over IEEE 2030.5; None where nobody does."""
         self.beside: Callable[[Heard, Seen, Moment], None] | None = None
         """Told of every tick once it is over."""
+        self.publish: Callable[[Moment], None] | None = None
+        """Told of every tick that was recorded: what follows from it may be let known beside orders."""
         self.deciding = Deciding(settings, past, system.network.timezone, response)
         self._settings = settings
         self._hearing = Hearing(system.fleet.ids, system.fleet.row_of)
@@ -194,17 +212,26 @@ class Loop:
     @property
     def field(self) -> Field:
         """The devices."""
-        return self._way.field
+        return self._ways.field
 
     @field.setter
     def field(self, field: Field) -> None:
         """Speak with other devices from the next tick on."""
-        self._way.close()
-        self._way = Way(field, self._settings.patience_s)
+        self._ways.field = field
+
+    def join(self, name: str, field: Field, ids: Collection[str]) -> None:
+        """Let another adapter speak with some of the devices from the next tick on."""
+        self._ways.join(name, field, ids)
+
+    def speak(self, name: str, ids: Collection[str]) -> None:
+        """Let the adapter of that name speak with these devices from the next tick on."""
+        self._ways.speak(name, ids)
 
     def close(self) -> None:
-        """Let go of the way to the devices."""
-        self._way.close()
+        """Let go of the ways to the devices."""
+        self._ways.close()
+        if self.ends is not None:
+            self.ends()
 
     @property
     def rules(self) -> Rules:
@@ -271,10 +298,12 @@ class Loop:
         """One tick of what was heard: the whole of it but for the listening."""
         now_s, fleet, deciding = heard.now_s, self.system.fleet, self.deciding
         readings, turned = upright(heard.readings, fleet)
+        take_in(self.past, self.record, heard)
         rejected = (*heard.refused, *turned, *fleet.ingest(readings, now_s))
         outcomes = heard.outcomes
         deciding.answered(outcomes, now_s, heard.leapt_s)
-        seen = replace(self._see(fleet.image(now_s)), directive=heard.directive)
+        self.market = self.market.heard(heard.published, now_s, self._settings.past_days * DAY_S)
+        seen = replace(self._see(fleet.image(now_s)), directive=heard.directive, market=self.market)
         still = standing(fleet, seen.image, self.response)
         rejected += still
         before = deciding.standing, self._broken, self._troubles
@@ -288,6 +317,8 @@ class Loop:
             )
             entries += trial_entries(decision.passed.trials, now_s)
         troubles = (*heard.troubles, *self._missed(now_s), *(f"{STANDING}: {r.count}" for r in still))
+        troubles += (*told_of(self.past, now_s), *self.could_have.troubles, *self.near.troubles())
+        troubles += self.market.troubles(now_s)
         told, (self._broken, self._troubles) = begun_and_over(
             (self._broken, self._troubles), seen.violations, troubles, now_s
         )
@@ -307,9 +338,10 @@ class Loop:
         if decision is not None:
             deciding.taken(decision)
             if len(decision.orders.index):
-                self._way.send(self._on_the_wire(decision.orders), now_s)
+                self._ways.send(self._on_the_wire(decision.orders), now_s)
             rejected += decision.rejected
         self._remember(seen)
+        self._look_back(seen.image)
         moment = Moment(
             now_s, self._tick, seen.image, seen.flow, self._state, seen.violations, decision,
             deciding.standing.planned, envelopes, outcomes, rejected, self._seq, halted, heard.directive,
@@ -317,6 +349,8 @@ class Loop:
         )  # fmt: skip
         if self.beside is not None:
             self.beside(heard, seen, moment)
+        if self.publish is not None and not halted:
+            self.publish(moment)
         return moment
 
     # ---- between ticks ----------------------------------------------------------------------
@@ -347,7 +381,11 @@ class Loop:
             unrecorded_s=self._unrecorded_s,
             owed=tuple(self._owed),
             directive=self._directed,
+            lessons="" if self.past.taught is None else self.past.taught[0],
             feedback=standing.feedback,
+            could_have=self.could_have,
+            market=self.market,
+            near=self.near,
         )
 
     def resume(self, known: Known) -> None:
@@ -359,6 +397,7 @@ class Loop:
         fleet = self.system.fleet
         fleet.refill(known.readings)
         before = None if known.past_s < 0 else fleet.image(known.past_s)
+        remember(self.past, self.record, known)
         if not self.past.restore(known.past, before):
             raise ValueError("what was known is of other groups or sites")
         self._seq, self._tick, self._now_s = known.seq, known.tick, known.now_s
@@ -370,7 +409,8 @@ class Loop:
         self._broken, self._troubles = known.broken, known.troubles
         self._wishes, self.groups_seq, self._imaged_s = known.wishes, known.groups_seq, known.imaged_s
         self._unrecorded_s, self._owed = known.unrecorded_s, list(known.owed)
-        self._directed = known.directive
+        self._directed, self.could_have = known.directive, known.could_have
+        self.market, self.near = known.market, known.near
         self.obey(known.settings)
 
     def regroup(self, groups: Groups, seq: int) -> None:
@@ -384,6 +424,7 @@ class Loop:
     def obey(self, settings: Settings) -> None:
         """Live under other settings from the next tick on."""
         before, self._settings = self.deciding, settings
+        self.past.keep(settings.past_days if settings.learn_days else 0)
         self.deciding = Deciding(settings, self.past, self.system.network.timezone, self.response)
         self.deciding.standing = before.standing
         if settings.goals != before.settings.goals:  # a plan for others is no longer what is wanted
@@ -427,20 +468,27 @@ class Loop:
         on, leapt_s = self.rules.at(self._now_s).default, self._steady.leapt_s
         if on is not None and leapt_s:
             self._late = on.since_s, on.late_s + leapt_s
-        arrived = self._way.listen(now_s)
+        arrived = self._ways.listen(now_s)
+        served = () if self.server is None else self.server.troubles
         readings, many = self._hearing.readings(arrived.readings)
         outcomes, more = self._hearing.outcomes(arrived.outcomes)
+        newest = self.past.skies.newest
+        sky, cloudy = self.sky_way.listen(now_s, newest)
+        lessons, unlearnt = self.training.listen(self.past, self.record, self._settings, now_s)
         return Heard(
             now_s,
             readings,
             outcomes,
             self.book.open(),
             self.groups_seq,
-            (*arrived.troubles, *astray),
+            (*arrived.troubles, *served, *astray, *cloudy, *unlearnt),
             (*many, *more),
             self.rules,
             self.directive,
             leapt_s,
+            sky,
+            lessons,
+            told_since(self.record, self.market.seq),
         )
 
     def _missed(self, now_s: int) -> tuple[str, ...]:
@@ -523,6 +571,13 @@ class Loop:
         day = datetime.fromtimestamp(now_s, self._zone).toordinal()
         so_far = self._peak_kw if day == self._peak_day else 0.0
         self._peak_kw, self._peak_day = max(so_far, -head_kw), day
+
+    def _look_back(self, image: Image) -> None:
+        """What was said before, held against what came."""
+        planned, past = self.deciding.standing.planned, self.past
+        seen = None if planned is None else planned.forecast
+        self.could_have = self.could_have.after(self.system, past, image, seen, self.response)
+        self.near = self.near.after(past, seen, image.now_s, self.system.network.timezone)
 
     def _remember(self, seen: Seen) -> None:
         """The past that the next tick builds on, and history."""

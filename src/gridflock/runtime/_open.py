@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from threading import Event
+from typing import TYPE_CHECKING
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -26,10 +27,12 @@ from threadpoolctl import threadpool_limits
 from gridflock.dispatch import Response
 from gridflock.fleet import Fleet
 from gridflock.fleet._health import Health
+from gridflock.forecast import Site
 from gridflock.model import Entry, Orders, Outcomes, Readings
+from gridflock.model import Weather as Forecasted
 from gridflock.plan.coordination import Status
 from gridflock.plan.network import Round
-from gridflock.ports import Record
+from gridflock.ports import Record, Weather
 from gridflock.record import RecordFull, open_record
 from gridflock.runtime import _allowed, _virtual_kept
 from gridflock.runtime._book import Book
@@ -60,13 +63,23 @@ from gridflock.runtime._rules import KIND as GUARD
 from gridflock.runtime._rules import last_rules
 from gridflock.runtime._settings import Settings
 from gridflock.runtime._sites import Sites
+from gridflock.runtime._skies import NOTICE_S, sound
+from gridflock.runtime._sky_way import SkyWay
 from gridflock.runtime._system import System
+from gridflock.runtime._training import revived
 from gridflock.runtime._virtual import VirtualDers
 from gridflock.sim import Scenario, World, feeder_document
+
+if TYPE_CHECKING:
+    from gridflock.runtime.devices import Serve, Simulated
 
 _SNAPSHOT_EVERY_S = 900
 _WORLD = "world"
 _PAST = "past"
+_SKY_PATIENCE_S = 2.0
+"""So long a tick waits at most for somebody else's weather."""
+_PROGRAMMES = ("all", "section/")
+"""Groups that are programmes of devices that speak for themselves: the feeder and its sections."""
 _TALK_S = 7_200
 """Orders and answers of so long before say who is asked what, and who answers."""
 
@@ -106,6 +119,10 @@ def rehearse(
     join_s: int | None = None,
     wrap: type[Rehearsal] = Rehearsal,
     watch: Callable[[Status | Round], None] | None = None,
+    weeks: int = 1,
+    weather: Weather | None = None,
+    stand_ins: Mapping[str, Simulated] | None = None,
+    serves: Serve | None = None,
 ) -> tuple[Derms, World]:
     """Open a system that lives in a simulated world.
 
@@ -121,6 +138,10 @@ def rehearse(
             unmanaged until then.
         wrap: the adapter around the world; tests listen in with their own.
         watch: told of every round of planning.
+        weeks: of meter data before the day that a new life begins with.
+        weather: who forecasts it; None = the world's own service.
+        stand_ins: what is behind some of the devices that speak for themselves: another system, perhaps.
+        serves: where those of the registry that have an LFDI are spoken to, over IEEE 2030.5.
 
     Returns:
         The façade, before its next tick, and the world it lives in.
@@ -143,34 +164,31 @@ def rehearse(
         base = system_of(record, document, world, registry, start_s)
         settings = with_goals(settings, record, base, start_s)
         system, virtual, promises, told = _remembered(record, base, start_s)
-        book = Book()
-        book.rebuild(record.entries(0, {"proposal", "withdrawal"}))
-        book.expire(start_s)
+        book = _book(record, start_s)
         _still_living(folder, world, start_s)
         wrong_limits(settings.policy.guard, system.rows_of)
         loop, exact = _loop(
-            record, base, (document, settings, book, watch), (world, kept), (start_s, trail, last)
+            record, base, (document, settings, book, watch), (world, kept), (start_s, trail, last), weeks
         )
+        loop.training.waits = speed <= 0
+        loop.sky_way = _sky_way(world, weather, system.site, settings)
         loop.field, loop.system, loop.keep = wrap(world), system, Keeper(record)
+        if world.spoken:
+            _let_speak(loop, world, folder, stand_ins)
+        clock = VirtualClock(start_s, speed, stop)
+        if serves is not None:
+            _serve(loop, folder, serves, clock)
         _bind(loop, record, start_s)
         ticks = _ticks(last)
-        clock = VirtualClock(start_s, speed, stop)
         snapshots = _Snapshots(record, world, loop.past, system.fleet.ids, start_s)
         snapshots.keep(0 if last is None else last.seq)
         derms = Derms(
-            loop,
-            book,
-            virtual,
-            promises,
-            record,
-            settings,
-            clock,
-            (world.start_s, world.end_s),
-            snapshots.after,
-            trail,
-        )
+            loop, book, virtual, promises, record, settings, clock, (world.start_s, world.end_s),
+            snapshots.after, trail,
+        )  # fmt: skip
         what = "resumed" if ticks else "started"
         text = f"{what}: {scenario.feeder}, {len(system.places.der_rows)} resources"
+        text += f"; {loop.past.told}" if loop.past.told else ""
         began = begun(text, start_s, ticks, settings, system.fleet, document, exact=exact)
         seq = record.append([began, *told])
         loop.begin(seq, max((e.seq for e in record.entries(0, {_virtual_kept.KIND})), default=0))
@@ -178,6 +196,37 @@ def rehearse(
         record.close()
         raise
     return derms, world
+
+
+def _book(record: Record, start_s: int) -> Book:
+    """Proposals that are open by a moment."""
+    book = Book()
+    book.rebuild(record.entries(0, {"proposal", "withdrawal"}))
+    book.expire(start_s)
+    return book
+
+
+def _let_speak(loop: Loop, world: World, folder: Path, stand_ins: Mapping[str, Simulated] | None) -> None:
+    """Put those devices that speak for themselves behind a server of their own."""
+    # The protocol's libraries are an extra: they are wanted only where somebody speaks.
+    from gridflock.runtime.devices import speaking  # noqa: PLC0415 - an extra
+
+    rows_of, ids = loop.system.rows_of, loop.system.fleet.ids
+    groups = {
+        name: [ids[row] for row in rows_of[name] if ids[row] in set(world.spoken)]
+        for name in loop.system.groups.ids
+        if name.startswith(_PROGRAMMES)
+    }
+    voices = speaking(world, world.spoken, folder / "ieee2030_5", groups, stand_ins=stand_ins)
+    loop.field, loop.ends = voices, voices.close
+    loop.join("IEEE 2030.5", voices.field, world.spoken)
+
+
+def _serve(loop: Loop, folder: Path, how: Serve, clock: VirtualClock) -> None:
+    """Speak with those that have an LFDI over a server of the system's own."""
+    from gridflock.runtime.devices import attach  # noqa: PLC0415 - an extra
+
+    attach(loop, folder / "ieee2030_5" / "utility", how, clock)
 
 
 def system_of(
@@ -236,6 +285,8 @@ def _claim(folder: Path, scenario: Scenario) -> None:
     except (ValueError, TypeError) as error:
         message = f"{path} cannot be read as the scenario of this folder: {error}"
         raise FolderMismatch(message) from error
+    # What a scenario could not be asked for when the folder was made, it did not have.
+    theirs = json.loads(json.dumps(dataclasses.asdict(Scenario()), default=_text)) | theirs
     differs = sorted(k for k in mine.keys() | theirs.keys() if mine.get(k) != theirs.get(k))
     if differs:
         told = ", ".join(f"{k} is {theirs.get(k)!r}, asked {mine.get(k)!r}" for k in differs)
@@ -308,6 +359,7 @@ def _loop(
     terms: tuple[Mapping[str, object], Settings, Book, Callable[[Status | Round], None] | None],
     lived: tuple[World, _Kept],
     before: tuple[int, list[tuple[int, float]], Entry | None],
+    weeks: int,
 ) -> tuple[Loop, bool]:
     """The loop as the last life left it, or a new one; whether it is the former. The world catches up.
 
@@ -317,6 +369,7 @@ def _loop(
         terms: feeder document, settings, open proposals, who is told of rounds of planning.
         lived: the world, and where it stands.
         before: the present, the ticks so far, and the newest of them.
+        weeks: of meter data that a new life begins with.
     """
     document, settings, book, watch = terms
     world, kept = lived
@@ -330,7 +383,7 @@ def _loop(
         world.advance(start_s)  # what went before the first tick is not for it to wait for
     base.fleet.refill(Fleet(base.fleet.registry).cells())
     response = conversed(record, kept.ids, base.fleet, start_s, last)
-    past = learnt(record, world, base)
+    past = learnt(record, world, base, settings, 7 * weeks)
     loop = Loop(base, Deaf(), record, settings, past, book, response, _ticks(last), trail)
     if watch is not None:
         loop.watch_plans(watch)
@@ -366,10 +419,10 @@ def _lived_on(
         last = entry if "fleet" in entry.head else last
     if known is None or last is None or not marks(base.fleet, document).items() <= last.head.items():
         return None
-    loop, mirror = again(base, known, book)
-    if watch is not None:
-        loop.watch_plans(watch)
     try:
+        loop, mirror = again(base, known, book, record)
+        if watch is not None:
+            loop.watch_plans(watch)
         groups_at = groups_as_of(record, base.groups)
         if known.groups_seq:
             loop.regroup(groups_at(known.groups_seq), known.groups_seq)
@@ -382,15 +435,22 @@ def _lived_on(
     return loop
 
 
-def again(base: System, known: Known, book: Book) -> tuple[Loop, Mirror]:
+def again(base: System, known: Known, book: Book, record: Record) -> tuple[Loop, Mirror]:
     """A loop that stands where one stood, with nobody to speak to.
 
+    Args:
+        base: the system without people's groups.
+        known: what it knew.
+        book: open proposals.
+        record: where what was learnt is kept.
+
     Raises:
-        ValueError: that one was over another fleet, or its past of other groups.
+        ValueError: that one was over another fleet, its past of other groups, or what it had learnt is lost.
     """
     sites = Sites.of(base.charged_sites, base.groups, base.fleet.family)
-    past = Past(base.groups, sites, base.fleet.family, base.fleet.columns["kind"])
-    mirror = Mirror([])
+    days = known.settings.past_days if known.settings.learn_days else 0
+    past = Past(base.groups, sites, base.fleet.family, base.fleet.columns, days)
+    mirror = Mirror([], record)
     nobody = Response.empty(len(base.fleet.ids))
     loop = Loop(base, Deaf(), mirror, known.settings, past, book, nobody)
     loop.resume(known)
@@ -409,7 +469,8 @@ def conversed(
         start_s: the present.
         last: newest tick.
     """
-    response = Response.empty(len(fleet.ids), 1, health=Health(fleet).evidence)
+    reach_s = np.ceil(fleet.columns["reach_s"]).astype(np.int64)
+    response = Response.empty(len(fleet.ids), 1, health=Health(fleet).evidence, reach_s=reach_s)
     if last is None:
         return response
     row = np.array([*(fleet.row_of.get(name, -1) for name in ids), -1], dtype=np.int64)
@@ -488,18 +549,31 @@ def recorded_orders(entry: Entry, ids: tuple[str, ...]) -> Orders:
     )
 
 
-def learnt(record: Record, world: World, system: System) -> Past:
-    """The forecasts' past: from the last snapshot, or from the meter data of the week before."""
+def _sky_way(world: World, weather: Weather | None, site: Site, settings: Settings) -> SkyWay:
+    """The way to the weather: the world's own answers within a tick, for others none waits long."""
+    if weather is None:
+        return SkyWay(world.forecaster(), site, settings.plan_s, settings.patience_s)
+    return SkyWay(weather, site, settings.plan_s, min(_SKY_PATIENCE_S, 0.1 * settings.tick_s))
+
+
+def learnt(record: Record, world: World, system: System, settings: Settings, days: int) -> Past:
+    """The forecasts' past: from the last snapshot, or from the meter data of the days before."""
     sites = Sites.of(system.charged_sites, system.groups, system.fleet.family)
-    past = Past(system.groups, sites, system.fleet.family, system.fleet.columns["kind"])
+    kept = settings.past_days if settings.learn_days else 0
+    past = Past(system.groups, sites, system.fleet.family, system.fleet.columns, kept)
     stored = record.snapshot(_PAST)
-    if stored is not None and past.restore(stored):
+    if stored is not None and revived(past, record, stored):
         return past
-    before = world.history()
+    before = world.history(days)
+    if settings.learn_days and days >= settings.learn_days:
+        first_s = int(before["t_s"][0])
+        for issue in world.forecaster().issues(first_s - NOTICE_S, world.start_s):
+            heard = sound(issue, system.site)
+            if isinstance(heard, Forecasted) and issue.known_s is not None:
+                past.hear(heard, int(issue.known_s[0]))
     ids: Collection[str] = before["ids"]
     rows = np.array([system.fleet.row_of.get(name, -1) for name in ids], dtype=np.int32)
-    columns = {name: before[name] for name in ("p_kw", "p_avail_kw", "need_kw")}
-    past.load(before["t_s"], columns, rows)
+    past.load(before, rows)
     return past
 
 

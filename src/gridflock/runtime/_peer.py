@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
+from gridflock.dispatch.guard._diverted import Followed
 from gridflock.dispatch.hierarchy import Child
 from gridflock.field.peer import directive_from
-from gridflock.model import Rejected, Standing
+from gridflock.model import Directive, Rejected, Standing
 from gridflock.runtime._access import Role, Scope
-from gridflock.runtime._allowed import KIND, entry_of, mean_over, measured_kw, remembered
-from gridflock.runtime._authority import Authority
+from gridflock.runtime._allowed import KIND, asks_more, entry_of, id_of, mean_over, measured_kw, remembered
+from gridflock.runtime._behind import behind_directive
+from gridflock.runtime._guarding import Guarding
 from gridflock.runtime._life import UnknownName
 from gridflock.runtime._loop import Moment
 from gridflock.runtime._requests import RequestRejected
 from gridflock.runtime._views import Fault
+from gridflock.runtime._waiting import waiting_above
 from gridflock.units import Kw, TimeGrid
 
 _RULE = "as docs/hierarchy.md says"
 
 
-class Peering(Authority):
+class Peering(Guarding):
     """Verbs of the border to a system above; what it says is recorded before it is adopted."""
 
     @cached_property
@@ -39,6 +43,10 @@ class Peering(Authority):
 
     def direct(self, scope: Scope, document: Mapping[str, Any]) -> Standing:
         """Say, from above, between which powers this system has to stay; the next tick keeps to it.
+
+        That less may pass the head holds at once. What it asks beyond that (power forced through the head, a
+        want, a price) counts on the budget of the credential it came with; where that could displace more
+        than one person may, a second person must ``approve`` it.
 
         Args:
             scope: authority; operators over the whole system.
@@ -57,6 +65,8 @@ class Peering(Authority):
             raise _refused(found)
         with self._writing:
             before = self._bordering()
+            outside = self._loop.settings.policy.guard.outside(scope.user)
+            found = replace(found, author=scope.user if outside else "")
             child, fault = before.heard(found, self._clock.now_s())
             if fault is not None:
                 raise _refused(fault)
@@ -64,6 +74,7 @@ class Peering(Authority):
                 self._record.append([entry_of(child, scope.user, self.moment.now_s)])
                 self._child = child
                 self._loop.directive = child.adopted
+                self._ask_a_second(found)
         self._collect_events()
         return self.standing(scope)
 
@@ -103,6 +114,19 @@ class Peering(Authority):
             raise RequestRejected((Fault("directive", "a system that stands under another", reason),))
         return self._child
 
+    def _ask_a_second(self, directive: Directive) -> None:
+        """Let what a directive asks beyond narrower bounds wait, where it is more than one person may."""
+        system, settings, now_s = self._loop.system, self._loop.settings, self.moment.now_s
+        behind = behind_directive(directive, settings, system)
+        if behind is None or behind.kw <= settings.policy.guard.approval_kw or not asks_more(directive):
+            return
+        waits = self._waiting.get(behind.id)
+        waits_yet = waits is not None and waits.until_s > now_s
+        if waits_yet or self._rules.approval_of(behind.id, behind.author) is not None:
+            return
+        until_s = now_s + settings.policy.guard.waiting_s
+        self._let_wait(waiting_above(behind.author, settings.policy.head_group, behind.kw, until_s))
+
     def _able_kw(self, moment: Moment) -> tuple[float, float]:
         """Lowest and highest power at the head: what resources can do beside what takes no orders."""
         rows, able = self._loop.system.rows_of[self._settings.policy.head_group], moment.able
@@ -122,10 +146,16 @@ def _settled(child: Child, moment: Moment, head_kw: float, now_s: int) -> Child:
     adopted, obeyed = child.adopted, moment.directive
     if adopted is None or obeyed is None or moment.halted or obeyed.order != adopted.order:
         return child
+    if any(one.behind.id == id_of(adopted.author) and one.share < 1.0 for one in _followed(moment)):
+        return child
     low, high = adopted.allowance.at(now_s)
     if not low <= head_kw <= high:
         return child
     return child.settled(adopted.allowance.lo_kw, adopted.allowance.hi_kw)
+
+
+def _followed(moment: Moment) -> tuple[Followed, ...]:
+    return () if moment.decision is None else moment.decision.followed
 
 
 def _plan_kw(moment: Moment, grid: TimeGrid) -> Kw | None:

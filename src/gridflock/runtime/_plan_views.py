@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from gridflock.runtime._guard_views import WaitingView
 from gridflock.runtime._views import Fault
 
 
@@ -102,18 +103,39 @@ class GoalView:
 
 @dataclass(frozen=True, slots=True)
 class GoalsView:
-    """The goals of the system, and what became of them in the plan in force."""
+    """The goals of the system, and what became of them in the plan in force.
+
+    Attributes:
+        plan_made_at: of the plan in force.
+        stated_at: when they were stated.
+        goals: each with what was reached.
+        rejected: what of them could not be planned for.
+        document: as they were stated.
+        author: the credential that stated them; empty where the owner did.
+        approved_until: so long a second person's word lasts; empty where there is none.
+        followed: how far ticks go from the plan without them to the plan with them, 0 to 1; None where they
+            are the owner's, and nobody's budget holds them.
+        waiting: goals that wait for a second person.
+    """
 
     plan_made_at: str
     stated_at: str
     goals: list[GoalView]
     rejected: list[Fault]
     document: dict[str, Any]
+    author: str
+    approved_until: str
+    followed: float | None
+    waiting: list[WaitingView]
 
 
 @dataclass(frozen=True, slots=True)
 class PlanView:
-    """The plan in force: net load, prices (money per kWh), groups, and why; penalties are no money paid."""
+    """The plan in force: net load, prices (money per kWh), groups, and why; penalties are no money paid.
+
+    What a kWh costs at the head, ``tariff``, is step by step by ``tariff``, ``published`` or ``expected``;
+    P10 and P90 tell how sure what is expected is.
+    """
 
     made_at: str
     t: list[str]
@@ -122,6 +144,9 @@ class PlanView:
     fixed_kw: list[float | None]
     price: list[float | None]
     tariff: list[float | None]
+    tariff_by: list[str]
+    tariff_p10: list[float | None]
+    tariff_p90: list[float | None]
     peak_kw: float | None
     cost: float | None
     penalty: float | None

@@ -11,10 +11,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from gridflock.dispatch.guard._diverted import Behind
 from gridflock.fleet import Image, flexibility
 from gridflock.fleet.flexible import arriving
-from gridflock.forecast import forecast
-from gridflock.forecast.together import paths
 from gridflock.grid import ControlState, Flow
 from gridflock.market import prices, tariffs
 from gridflock.model import Directive, Entry, Envelope, Flexibility, Forecast, Json, Schedule, Shares
@@ -26,10 +25,14 @@ from gridflock.plan.goals.stated import Stated
 from gridflock.plan.network import Held, Round
 from gridflock.plan.scenario import BackedOff, backed_off, futures
 from gridflock.runtime._allowed import head_limits, price_shift
+from gridflock.runtime._behind import behind_directive, own_and_asked
+from gridflock.runtime._expected import drawn, expected
 from gridflock.runtime._goals import Aim
+from gridflock.runtime._market import WORDS, Market, Priced, priced_over
 from gridflock.runtime._on_feeder import on_feeder
-from gridflock.runtime._past import OUTSIDE, Past
+from gridflock.runtime._past import Past
 from gridflock.runtime._settings import Settings
+from gridflock.runtime._subjects import OUTSIDE
 from gridflock.runtime._system import System
 from gridflock.schema import Family
 from gridflock.units import Kw, Money, Rows, TimeGrid
@@ -83,6 +86,8 @@ def _with_goals(schedule: Schedule, aim: Aim, p_kw: Kw) -> Schedule:
 
 
 _FUTURES = 2_000
+_NO_MARKET = Market()
+_TEXT = 500
 MOVED_KW = 0.01
 """Less is not worth telling."""
 _TABLES = ("base_kw", "up_kw", "down_kw", "x_lo_kwh", "x_hi_kwh")
@@ -105,6 +110,11 @@ class Planned:
         moved_kw: (m, T) by how much members were moved for the feeder's own limits.
         caution: by how much limits were lowered for what is uncertain; None where not asked for.
         aim: the goals it was made for; None where none were due.
+        prices: where the next plan starts from.
+        failed: why there is no plan for what somebody asked; empty where there is.
+        behind: who asked for what makes it another than the plan beneath it; None for the plan without.
+        beneath: the plan that would be in force without that.
+        priced: published and expected prices; None where the tariff holds throughout.
     """
 
     schedule: Schedule
@@ -118,6 +128,31 @@ class Planned:
     moved_kw: Kw
     caution: BackedOff | None = None
     aim: Aim | None = None
+    prices: Prices | None = None
+    failed: str = ""
+    behind: Behind | None = None
+    beneath: Planned | None = None
+    priced: Priced | None = None
+
+    @property
+    def chain(self) -> tuple[Planned, ...]:
+        """The plan that nobody outside asked anything of, and those with what somebody did, in turn."""
+        return (self,) if self.beneath is None else (*self.beneath.chain, self)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Basis:
+    """What all plans of one moment are made from, whatever is asked of them."""
+
+    system: System
+    image: Image
+    seen_now: tuple[Flow, ControlState]
+    seen: Forecast
+    members: Members
+    rows: Rows
+    terms: Terms
+    fixed_kw: Kw
+    priced: Priced | None
 
 
 class Planning:
@@ -133,8 +168,6 @@ class Planning:
         self._settings, self._past = settings, past
         self.watch: Callable[[Status | Round], None] = lambda _: None
         """Told of every round of prices and of every round of the repair in AC."""
-        self.goals = settings.goals or Stated()
-        """What is wanted beside tariff and limits; another value holds from the next plan on."""
         self._tariffs = tariffs(timezone)
         self.prices: Prices | None = None
         """Where the next plan starts from."""
@@ -147,6 +180,7 @@ class Planning:
         head: Envelope,
         peak_kw: float,
         directive: Directive | None = None,
+        market: Market = _NO_MARKET,
     ) -> Planned:
         """Forecast, flexibility, plan, and what AC says of it.
 
@@ -157,17 +191,20 @@ class Planning:
             head: what the feeder as a whole may draw and deliver by its own limits.
             peak_kw: import peak of the feeder's local day so far.
             directive: the newest of a system above.
+            market: what is known of prices.
         """
         settings, now_s, past = self._settings, image.now_s, self._past
         grid = horizon(now_s, settings)
-        seen = forecast(past.history(), grid, system.site, past.solar, now_s)
+        seen = expected(past, grid, system.site, now_s)
         members, rows = self._members(system, image, seen, grid)
         buy, sell = prices(self._tariffs[settings.tariff], grid)
-        shift = price_shift(directive, grid)
+        told = priced_over(market, grid, system.site, settings.learn_days, now_s)
+        if told is not None:
+            buy, sell = (np.where(np.isfinite(told.price), told.price, one) for one in (buy, sell))
         most_in, most_out = head_limits(head, directive, settings, grid)
         terms = Terms(
-            import_price=buy + shift,
-            export_price=sell + shift,
+            import_price=buy,
+            export_price=sell,
             peak_price=settings.peak_price,
             ramp_penalty=settings.ramp_penalty,
             peak_so_far_kw=peak_kw,
@@ -175,24 +212,43 @@ class Planning:
             export_limit_kw=most_out,
             premium={group: self._own_price(group, grid) - buy for group in members.names},
         )
-        fixed_kw = seen.median(OUTSIDE)
-        caution = self._caution(members, fixed_kw, terms, seen, now_s)
+        basis = _Basis(system, image, seen_now, seen, members, rows, terms, seen.median(OUTSIDE), told)
+        shift, priced = price_shift(directive, grid), behind_directive(directive, settings, system)
+        ours = shift if priced is None else np.zeros(grid.n)
+        own, asked = own_and_asked(settings)
+        made = self._made(basis, own, ours, self.prices)
+        self.prices = warm = made.prices
+        others = [] if priced is None or not shift.any() else [(priced, own, shift)]
+        others += [] if asked is None else [(*asked, ours)]
+        for behind, goals, price in others:
+            try:
+                found = self._made(basis, goals, price, warm)
+            except Exception as error:  # noqa: BLE001 - what somebody asks must not keep the others from a plan
+                text = f"no plan for what {behind.author} asks: {type(error).__name__}: {error}"
+                made = replace(made, failed=text[:_TEXT])
+            else:
+                made = replace(found, behind=behind, beneath=made, failed=made.failed)
+        return made
+
+    def _made(self, basis: _Basis, goals: Stated, shift: Money, warm: Prices | None) -> Planned:
+        """A plan for some goals, with a kWh at the head worth so much more than the tariff says."""
+        settings, system, image = self._settings, basis.system, basis.image
+        members, rows, fixed_kw, now_s = basis.members, basis.rows, basis.fixed_kw, basis.image.now_s
+        plain = basis.terms
+        terms = replace(
+            plain, import_price=plain.import_price + shift, export_price=plain.export_price + shift
+        )
+        caution = self._caution(members, fixed_kw, terms, basis.seen, now_s)
         weighed = terms if caution is None else caution.terms
-        aim = Aim.of(self.goals, system, image, members, rows, fixed_kw, weighed)
+        aim = Aim.of(goals, system, image, members, rows, fixed_kw, weighed)
         if aim is not None:
             members, weighed = aim.sought.members, aim.sought.terms
         found = planned(
-            members,
-            fixed_kw,
-            weighed,
-            now_s,
-            target=settings.plan_gap,
-            warm=self.prices,
-            progress=self.watch,
+            members, fixed_kw, weighed, now_s, target=settings.plan_gap, warm=warm, progress=self.watch
         )
-        self.prices = found.prices
-        held = self._held(system, image, seen_now, members, rows, found)
-        made = replace(_told(found, held, seen, members, rows, terms, aim), caution=caution)
+        held = self._held(system, image, basis.seen_now, members, rows, found)
+        made = _told(found, held, basis.seen, members, rows, terms, aim)
+        made = replace(made, caution=caution, prices=found.prices, priced=basis.priced)
         if made.aim is None or not settings.goal_costs:
             return made
         return replace(made, aim=made.aim.costs(settings.plan_gap, found.prices))
@@ -205,9 +261,9 @@ class Planning:
         if settings.violation_rate <= 0.0:
             return None
         able = members.together()
-        drawn = futures(seen, OUTSIDE, able, paths(seen, _FUTURES, now_s))
+        joint = futures(seen, OUTSIDE, able, drawn(self._past, seen, _FUTURES, now_s))
         return backed_off(
-            able, fixed_kw, terms, drawn, settings.violation_rate, now_s, steps=settings.fine_steps
+            able, fixed_kw, terms, joint, settings.violation_rate, now_s, steps=settings.fine_steps
         )
 
     def _held(
@@ -250,7 +306,8 @@ class Planning:
         # Arrivals come in spikes, whose median says nothing of their energy; the mean does.
         coming = np.flatnonzero(vehicle)
         inflow = [seen.value_kw[seen.series.index(groups[g])].mean(axis=0) for g in coming]
-        expected = arriving(grid, [f"{groups[g]}/expected" for g in coming], np.array(inflow))
+        stays = [self._past.coming(groups[g], system.site, grid, image.now_s) for g in coming]
+        expected = arriving(grid, [f"{groups[g]}/expected" for g in coming], np.array(inflow), stays)
         group = np.concatenate([group, coming])
         order = np.argsort(group, kind="stable")
         both = _joined(able, expected, order)
@@ -304,6 +361,9 @@ def plan_entry(planned: Planned) -> Entry:
         why["moved_row"], why["moved_step"] = cells[:, 0].copy(), cells[:, 1].copy()
         why["moved_kw"] = planned.moved_kw[tuple(cells.T)].astype(np.float32)
         columns |= why
+    if planned.priced is not None:
+        head["price_by"] = [WORDS[by] for by in planned.priced.by.tolist()]
+        columns["price_said"] = np.asarray(planned.priced.said.value_kw, dtype=np.float32).ravel()
     if planned.aim is not None:
         head["goals"] = [
             {"goal": line.goal, "asked": line.asked, "reached": round(line.reached, 4), "unit": line.unit}

@@ -34,6 +34,7 @@ from gridflock.runtime._retrace import (
 )
 from gridflock.runtime._shadow import Shadow
 from gridflock.runtime._system import System
+from gridflock.runtime._training import LessonsLost
 from gridflock.runtime._views import Fault
 from gridflock.sim import World, feeder_document
 from gridflock.units import iso, unix_s
@@ -171,7 +172,7 @@ class _Replay:
                 yield from self._from(known, first, last)
             except NotReplayable as gap:
                 self._gaps.append(str(gap))
-                known = checkpoint(self._record, after_seq=gap.seq)
+                known = checkpoint(self._record, after_seq=gap.seq, but=known)
                 if known is None or known.seq >= last.seq:
                     return
             else:
@@ -180,7 +181,10 @@ class _Replay:
     def _from(self, known: Known, first: Entry, last: Entry) -> Iterator[Lived]:
         """Ticks of one stretch without a gap."""
         record, base = self._record, self._fleet_of(known)
-        loop, mirror = again(base, known, Book())
+        try:
+            loop, mirror = again(base, known, Book(), record)
+        except LessonsLost as lost:
+            raise NotReplayable(str(lost), known.seq) from lost
         groups_at = groups_as_of(record, base.groups)
         if known.groups_seq:
             loop.regroup(groups_at(known.groups_seq), known.groups_seq)

@@ -38,9 +38,20 @@ _GROUP_RULES: Mapping[str, str] = {
 class RequestRejected(Exception):  # noqa: N818 - bad input as values
     """A request that cannot be taken; ``faults`` names every field and rule."""
 
+    later_s = 0
+    """From when on it can; 0 for one that never can as it is."""
+
     def __init__(self, faults: tuple[Fault, ...]) -> None:
         super().__init__("; ".join(f"{f.field}: {f.reason}" for f in faults))
         self.faults = faults
+
+
+class Busy(RequestRejected):
+    """A request that can be taken later: ``later_s`` from now on."""
+
+    def __init__(self, faults: tuple[Fault, ...], later_s: int) -> None:
+        super().__init__(faults)
+        self.later_s = later_s
 
 
 class ProposalRejected(RequestRejected):

@@ -30,6 +30,7 @@ from gridflock.runtime._kept import KeptBroken, from_bytes, to_bytes
 from gridflock.runtime._known import Known
 from gridflock.runtime._loop import Loop, Moment
 from gridflock.runtime._settings import Settings
+from gridflock.runtime._training import LessonsLost
 
 CHECKPOINT = "checkpoint"
 BEGUN = "change"
@@ -68,18 +69,23 @@ class Keeper:
             self._hour = hour
 
 
-def checkpoint(record: Record, *, by_tick: int | None = None, after_seq: int | None = None) -> Known | None:
+def checkpoint(
+    record: Record, *, by_tick: int | None = None, after_seq: int | None = None, but: Known | None = None
+) -> Known | None:
     """The newest sound checkpoint.
 
     Args:
         record: ledger and snapshots.
         by_tick: only those from which the tick of this number is yet to come.
         after_seq: the oldest one after this entry instead.
+        but: not this one.
     """
     kept = list(record.entries(after_seq or 0, {CHECKPOINT}))
     for entry in kept if after_seq is not None else reversed(kept):
         head: Mapping[str, Any] = entry.head
         if by_tick is not None and head["tick"] >= by_tick:
+            continue
+        if but is not None and (head["seq"], head["tick"]) == (but.seq, but.tick):
             continue
         data = record.snapshot(head["name"])
         if data is None or hashlib.sha256(data).hexdigest() != head["sha256"]:
@@ -160,6 +166,8 @@ class Mirror:
     """A record that only listens."""
 
     entries_: list[Entry]
+    source: Record | None = None
+    """Where snapshots are read."""
 
     def append(self, entries: Sequence[Entry]) -> int:
         """Listen."""
@@ -184,9 +192,8 @@ class Mirror:
         return {}
 
     def snapshot(self, name: str, data: bytes | None = None) -> bytes | None:
-        """Nothing is asked of it."""
-        del name
-        return data
+        """What stands in the source; what comes now is kept nowhere."""
+        return self.source.snapshot(name) if data is None and self.source is not None else data
 
     def close(self) -> None:
         """Nothing is held."""
@@ -280,7 +287,10 @@ def _again(
     if heard.groups_seq != loop.groups_seq:
         loop.regroup(groups_at(heard.groups_seq), heard.groups_seq)
     mirror.entries_.clear()
-    moment = loop.live(heard)
+    try:
+        moment = loop.live(heard)
+    except LessonsLost as lost:
+        raise NotReplayable(f"entry {told.seq}: {lost}", told.seq) from lost
     lived, first = mirror.entries_, window[-1].seq - len(mirror.entries_) + 1
     placed = [dataclasses.replace(entry, seq=first + k) for k, entry in enumerate(lived)]
     return Lived(moment, window, tuple(placed), heard)

@@ -37,6 +37,19 @@ def guard_said(decision: Decision) -> tuple[dict[str, NDArray[Any]], dict[str, J
         head["held"] = held
     if any(passed.accounts):
         head["accounts"] = list(passed.accounts)
+    if decision.followed:
+        head["followed"] = [
+            {
+                "author": one.behind.author,
+                "id": one.behind.id,
+                "account": one.account,
+                "share": one.share,
+                "held_kw": one.held_kw,
+                "moved_kw": one.moved_kw,
+                "waits": one.waits,
+            }
+            for one in decision.followed
+        ]
     if passed.moved:
         head["moved_kw"] = dict(passed.moved)
     if len(passed.revoke):

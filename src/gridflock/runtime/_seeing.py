@@ -7,6 +7,7 @@ import numpy as np
 from gridflock.runtime import _goals, _show, _show_delivery, _show_plan
 from gridflock.runtime._access import Role, Scope
 from gridflock.runtime._doctor import see_life
+from gridflock.runtime._flexibility_ahead import FlexibilityView, look_ahead
 from gridflock.runtime._life import Life, UnknownName
 from gridflock.runtime._loop import Moment
 from gridflock.runtime._plan_views import ExplanationView, GoalsView, PlanView
@@ -65,6 +66,7 @@ class Seeing(Life):
             seq=m.seq,
             plan_made_at=iso(m.schedule.made_at_s) if m.schedule else "",
             day=Day(iso(self._day[0]), iso(self._day[1])),
+            served={} if self._loop.server is None else dict(self._loop.server.counted),
         )
 
     def feeder(self, scope: Scope) -> FeederView:
@@ -102,6 +104,31 @@ class Seeing(Life):
             forecast=_show.outlook(system, moment, system.rows_of[group]),
             members_sample=self.resources(scope, group, _SAMPLE),
             definition=_show.definition(virtual.definition(group)) if group in virtual else None,
+        )
+
+    def flexibility(
+        self, scope: Scope, group: str = "all", hours: int = 6, notice_s: int = 900
+    ) -> FlexibilityView:
+        """How far a group, or one resource, will be able to move its power, up and down, and for how long.
+
+        Args:
+            scope: authority; viewers.
+            group: group or resource id.
+            hours: how far ahead, 1 to 24.
+            notice_s: how soon before its start it is called, s.
+
+        Raises:
+            UnknownName: no such group or resource.
+            RequestRejected: a number out of range, no forecast yet, or too much to be counted.
+            Busy: too much was asked lately.
+        """
+        scope.require(Role.VIEWER)
+        if group not in self._loop.system.rows_of:
+            message = f"no group or resource {group!r}"
+            raise UnknownName(message)
+        loop, moment, budget = self._loop, self.moment, self._worked_out
+        return look_ahead(
+            loop, moment, group, hours, notice_s, lambda *question: budget.ask(scope, *question)
         )
 
     def resources(

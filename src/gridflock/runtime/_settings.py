@@ -29,6 +29,7 @@ class Settings:
             (``fine_steps``): limits are lowered until it is met. 0 plans for what is expected.
         in_ac: hold every plan to the feeder's limits in AC before it is taken.
         goals: what is wanted of the plans beside tariff and limits; None keeps what the ledger has.
+        own_goals: what would be wanted without the goals that one person stated: the owner's.
         goal_costs: say of every plan what each goal costs, which takes one more plan for each.
         feedback: move what is ordered by the voltages and currents that are seen, where ticks are at most
             10 s apart; else voltages are kept by envelopes. Regulators answer it: docs/feedback.md has what a
@@ -40,6 +41,12 @@ class Settings:
             it; None stands alone, and nobody above is heard.
         patience_s: so long a tick waits for the way to the devices; an adapter that owes an answer for
             longer is left alone until it gives it.
+        learn_days: days of history from which forecasts are learnt, anew after every local midnight; with
+            fewer, habits tell. 0 learns nothing.
+        past_days: so much history is kept to learn from; a change holds from the next start on.
+        learn_within_s: learning goes on beside the ticks; what was learnt is taken in by the first tick so
+            long after it began. Where time is paced no tick waits for it: a later one takes it in. Where a
+            life goes as fast as it can that tick waits, so that two such lives are the same.
         policy: how orders are made.
     """
 
@@ -56,6 +63,7 @@ class Settings:
     violation_rate: float = 0.0
     in_ac: bool = True
     goals: Stated | None = None
+    own_goals: Stated | None = None
     goal_costs: bool = False
     feedback: bool = False
     managed: bool = True
@@ -63,4 +71,7 @@ class Settings:
     name: str = ""
     default_kw: tuple[float, float] | None = None
     patience_s: float = 30.0
+    learn_days: int = 21
+    past_days: int = 63
+    learn_within_s: int = 900
     policy: Policy = field(default_factory=guarded_policy)

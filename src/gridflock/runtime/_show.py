@@ -16,7 +16,8 @@ from gridflock.fleet.doctor import Examination
 from gridflock.grid import Flow, Violations
 from gridflock.model import BoundSource, Entry, Forecast, Proposal
 from gridflock.runtime._loop import Moment
-from gridflock.runtime._past import OUTSIDE
+from gridflock.runtime._outlook import shares_of
+from gridflock.runtime._subjects import OUTSIDE
 from gridflock.runtime._system import System
 from gridflock.runtime._views import (
     BranchView,
@@ -210,18 +211,10 @@ def outlook(system: System, moment: Moment, rows: Rows) -> Fan | None:
     Plan groups are forecast; a part of one takes its share by size, and quantiles are added, as if
     all erred together: the band of a mixed group is therefore an outer one.
     """
-    seen, columns = moment.forecast, system.fleet.columns
+    seen = moment.forecast
     if seen is None:
         return None
-    size = np.maximum(columns["p_max_kw"], -columns["p_min_kw"]).astype(np.float64)
-    mine = np.zeros(len(size))
-    mine[rows] = size[rows]
-    total = np.zeros(seen.value_kw.shape[1:])
-    for s, series in enumerate(seen.series):
-        members = system.rows_of["demand" if series == OUTSIDE else series]
-        whole = float(size[members].sum())
-        if whole > 0:
-            total += seen.value_kw[s] * float(mine[members].sum()) / whole
+    total = np.tensordot(shares_of(system, seen.series, rows), seen.value_kw, axes=1)
     return _fan(seen, total)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from itertools import groupby
+from typing import Any
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from gridflock.plan.conflict import Conflict, conflicts
 from gridflock.plan.network import Held
 from gridflock.plan.scenario import BackedOff
 from gridflock.runtime import _goals
+from gridflock.runtime._market import TARIFF, WORDS
 from gridflock.runtime._plan_views import (
     CautionView,
     ClashView,
@@ -42,6 +44,7 @@ def plan(planned: Planned) -> PlanView:
         fixed_kw=numbers(schedule.fixed_kw, 2),
         price=numbers(schedule.price, 5),
         tariff=numbers(terms.import_price, 5),
+        **_priced(planned),
         peak_kw=number(schedule.peak_kw, 2),
         cost=number(schedule.cost - schedule.penalty, 4),
         penalty=number(schedule.penalty, 4),
@@ -57,6 +60,17 @@ def plan(planned: Planned) -> PlanView:
         reasons=list(reasons(schedule)),
         conflicts=[_conflict(found, schedule.grid) for found in clashes(planned)],
     )
+
+
+def _priced(planned: Planned) -> dict[str, Any]:
+    """By what a kWh at the head is priced, and how sure that is."""
+    if planned.priced is None:
+        price = numbers(planned.terms.import_price, 5)
+        return {"tariff_by": [WORDS[TARIFF]] * len(price), "tariff_p10": price, "tariff_p90": price}
+    said = planned.priced.said.value_kw[0]
+    low, high = (np.where(np.isfinite(row), row, planned.terms.import_price) for row in (said[0], said[-1]))
+    by = [WORDS[one] for one in planned.priced.by.tolist()]
+    return {"tariff_by": by, "tariff_p10": numbers(low, 5), "tariff_p90": numbers(high, 5)}
 
 
 def _caution(found: BackedOff) -> CautionView:

@@ -77,14 +77,20 @@ class Sites:
         return cls(names, rows, own, np.full(k, np.inf), np.zeros(k))
 
     def learn(self, p_kw: Kw) -> None:
-        """Take the days before: (n, T) quarter-hour means of every row, whole days."""
+        """Take the days before: (n, T) quarter-hour means of every row, whole days; NaN where not heard.
+
+        A step in which a member is not heard counts for nothing, a day of which half is not known alike.
+        """
         days = p_kw.shape[1] // _DAY
         if days == 0:
             return
         for k, rows in enumerate(self.rows):
-            draw = np.maximum(-p_kw[rows, -days * _DAY :].sum(axis=0), 0.0).reshape(days, _DAY)
-            self.usual_kw[k] = float(np.median(draw.max(axis=1)))
-            self.mean_kw[k] = float(draw.mean())
+            total = -p_kw[rows, -days * _DAY :].sum(axis=0).reshape(days, _DAY)
+            known = np.isfinite(total).sum(axis=1) * 2 > _DAY
+            draw = np.maximum(total[known], 0.0)
+            if len(draw):
+                self.usual_kw[k] = float(np.median(np.nanmax(draw, axis=1)))
+                self.mean_kw[k] = float(np.nanmean(draw))
 
     def envelopes(self, image: Image, until_s: int) -> tuple[Envelope, ...]:
         """What each site may draw now: never less than it draws without anything that takes orders."""

@@ -162,19 +162,20 @@ class _Timed(Rehearsal):
         return answers
 
 
-def simulate(scenario: Scenario, folder: Path, progress: Progress) -> Study:
+def simulate(scenario: Scenario, folder: Path, progress: Progress, weeks: int = 1) -> Study:
     """Live the day twice and compare.
 
     Args:
         scenario: the world; its trace is kept for the replay.
         folder: ledger and history of the managed day; must not hold a life yet.
         progress: called with a name and a share 0..1.
+        weeks: of meter data before the day that the managed day knows.
     """
     begun = time.perf_counter()
     scenario = dataclasses.replace(scenario, trace=True)
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
         alone = pool.submit(_live_alone, scenario)
-        account, conduct = _live_managed(scenario, folder, progress)
+        account, conduct = _live_managed(scenario, folder, progress, weeks)
         managed_s = time.perf_counter() - begun
         progress("unmanaged day", 0.5)
         unmanaged = alone.result()
@@ -200,10 +201,12 @@ def _live_alone(scenario: Scenario) -> Account:
     return _account(world)
 
 
-def _live_managed(scenario: Scenario, folder: Path, progress: Progress) -> tuple[Account, Conduct]:
+def _live_managed(
+    scenario: Scenario, folder: Path, progress: Progress, weeks: int
+) -> tuple[Account, Conduct]:
     """The day under orders, every tick recorded."""
     settings = Settings(tick_s=STEP_S)
-    derms, world = rehearse(folder, scenario, settings, wrap=_Timed)
+    derms, world = rehearse(folder, scenario, settings, wrap=_Timed, weeks=weeks)
     timed = derms.field
     assert isinstance(timed, _Timed)
     conduct = Conduct()

@@ -35,7 +35,7 @@ class Day:
 
 @dataclass(frozen=True, slots=True)
 class StatusView:
-    """The system at a glance."""
+    """The system at a glance; ``served``: devices over IEEE 2030.5 by state, and requests refused to them."""
 
     feeder: str
     title: str
@@ -57,6 +57,7 @@ class StatusView:
     seq: int
     plan_made_at: str
     day: Day
+    served: dict[str, int]
 
 
 @dataclass(frozen=True, slots=True)

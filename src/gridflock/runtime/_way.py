@@ -46,10 +46,13 @@ class Way:
     Args:
         field: the adapter.
         patience_s: so long a tick waits for what it asked.
+        name: of the adapter, told with its troubles where there are several.
     """
 
-    def __init__(self, field: Field, patience_s: float) -> None:
-        self.field = field
+    def __init__(self, field: Field, patience_s: float, name: str = "") -> None:
+        self.field, self.name = field, name
+        of = f" ({name})" if name else ""
+        self._blocked, self._failing = f"{BLOCKED}{of}", f"{FAILED}{of}"
         self._patience_s = patience_s
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
         self._thread: Thread | None = None
@@ -105,7 +108,8 @@ class Way:
             if answer.done():  # it was the adapter's own
                 self._failed(verb, error, outcomes, now_s)
             else:
-                self._troubles[BLOCKED] = f"{BLOCKED}: {verb} is not answered; orders count as unreachable"
+                text = f"{self._blocked}: {verb} is not answered; orders count as unreachable"
+                self._troubles[BLOCKED] = text
                 if self._sent is not None:
                     # Whether they went is not known. Should they come to force, they expire.
                     self._lose(self._sent, now_s)
@@ -120,7 +124,7 @@ class Way:
             outcomes.append(found)
 
     def _failed(self, verb: str, error: BaseException, outcomes: list[Outcomes], now_s: int) -> None:
-        self._troubles[FAILED] = f"{FAILED}: {verb}: {type(error).__name__}: {error}"[:_TEXT]
+        self._troubles[FAILED] = f"{self._failing}: {verb}: {type(error).__name__}: {error}"[:_TEXT]
         if self._sent is not None:
             outcomes.append(_unreachable(self._sent, now_s))
         self._owed = self._sent = None

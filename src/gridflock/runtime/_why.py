@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gridflock.model import Entry
 from gridflock.plan import Explained, Grounds, explain, unpacked
 from gridflock.ports import Record
 from gridflock.runtime._life import UnknownName
+from gridflock.runtime._market import EXPECTED, PUBLISHED, WORDS
 from gridflock.runtime._plan_views import ExplanationView, GroupReasonView, OrderView, PartView, RefusedView
 from gridflock.runtime._system import System
 from gridflock.runtime._views import number
@@ -30,12 +33,14 @@ class Told:
         before: place in the ledger of the plan before it: orders older than that have run out.
         grounds: what its numbers rest on; None where all rested at base.
         moved_kw: by row and step of the grounds, kW by which the feeder's own limits moved a set-point.
+        priced: sentences on published and expected prices; none where the tariff held throughout.
     """
 
     made_at_s: int
     before: int
     grounds: Grounds | None
     moved_kw: Mapping[tuple[int, int], float]
+    priced: tuple[str, ...] = ()
 
 
 def told_at(record: Record, at_s: int) -> Told:
@@ -60,7 +65,32 @@ def told_at(record: Record, at_s: int) -> Told:
     if "moved_kw" in columns:
         cells = zip(columns["moved_row"].tolist(), columns["moved_step"].tolist(), strict=True)
         moved = dict(zip(cells, columns["moved_kw"].tolist(), strict=True))
-    return Told(found.time_s, before, grounds, moved)
+    return Told(found.time_s, before, grounds, moved, tuple(_priced(found, at_s)))
+
+
+def _priced(plan: Entry, at_s: int) -> Iterator[str]:
+    """What the plan took a kWh at the head to cost, where somebody publishes prices."""
+    by: Any = plan.head.get("price_by")
+    if not by:
+        return
+    edges, said = plan.columns["edges_s"], plan.columns["price_said"].reshape(-1, len(by))
+    step = min(max(int(np.searchsorted(edges, at_s, side="right")) - 1, 0), len(by) - 1)
+    if by[step] == WORDS[PUBLISHED]:
+        yield f"A kWh at the head costs {said[4, step]:.4g} then, as published."
+    elif by[step] == WORDS[EXPECTED]:
+        yield f"A kWh at the head is expected to cost {_between(said[:, step : step + 1])} then."
+    guessed = [k for k, one in enumerate(by) if one == WORDS[EXPECTED]]
+    if guessed:
+        first, last = (iso(int(edges[k])) for k in (guessed[0], guessed[-1] + 1))
+        yield (
+            f"No prices are published for {first} to {last}: the plan goes by what they are expected to be, "
+            f"{_between(said[:, guessed])} per kWh."
+        )
+
+
+def _between(said: NDArray[np.floating]) -> str:
+    """The mean over some steps, and the range of their bands."""
+    return f"{said.mean():.4g} on average (80 % bands from {said[0].min():.4g} to {said[-1].max():.4g})"
 
 
 def explanation(record: Record, system: System, name: str, at_s: int) -> ExplanationView:
@@ -79,7 +109,9 @@ def explanation(record: Record, system: System, name: str, at_s: int) -> Explana
         plan_made_at=iso(told.made_at_s),
         order=order,
         groups=groups,
-        text=" ".join(_sentences(system, name, row, order, groups, told)),
+        text=" ".join(
+            (*_sentences(system, name, row, order, groups, told), *told.priced, *_asked(record, told, at_s))
+        ),
     )
 
 
@@ -160,6 +192,23 @@ def _order_in(entry: Entry, k: int, expires_s: int) -> OrderView:
         expires=iso(expires_s),
         source=str(named[source]) if 0 <= source < len(named) else "reactive power alone",
     )
+
+
+def _asked(record: Record, told: Told, at_s: int) -> Iterator[str]:
+    """How far the newest tick followed what outside credentials asked of the plan."""
+    followed: Any = ()
+    for entry in record.entries(told.before, {"tick"}):
+        if entry.time_s > at_s:
+            break
+        followed = entry.head.get("followed", ())
+    for one in followed:
+        asks = f"What {one['author']} asks of the plan"
+        if one["waits"]:
+            yield f"{asks} is not followed: another person has to approve {one['id']}."
+        elif one["share"] < 1.0:
+            yield f"{asks} is followed to {one['share']:.0%}: that is the budget of {one['account']}."
+        else:
+            yield f"{asks} is followed."
 
 
 def _sentences(

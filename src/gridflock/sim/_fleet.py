@@ -17,6 +17,9 @@ from gridflock.sim._scenario import Draw, Scenario, draws
 from gridflock.sim._thermal import Houses, Tanks
 from gridflock.units import PHASES, Codes, Rows, phase_letters
 
+SPOKEN_REACH_S = 300.0
+"""How seldom a DER asks that speaks for itself: the field's usual poll rate."""
+_SPEAK = (Kind.PV_ROOFTOP, Kind.BATTERY_HOME, Kind.EV_V1G, Kind.EV_V2G)
 HEADS = tuple(f"head-{phase}" for phase in PHASES)
 _KW_PER_HOME = 2.6
 """Published peak demand that stands for one home."""
@@ -124,8 +127,17 @@ def fleet(scenario: Scenario, network: Network) -> Fleet:
     )
 
 
-def registry(fleet: Fleet, network: Network) -> list[dict[str, Json]]:
+def speakers(fleet: Fleet, many: int) -> Rows:
+    """So many DERs that could speak for themselves, spread over their kinds; fewer where there are fewer."""
+    able = np.flatnonzero(np.isin(fleet.kind, _SPEAK))
+    chosen = np.linspace(0, len(able) - 1, min(many, len(able))).round().astype(np.int64)
+    return able[np.unique(chosen)].astype(np.int32)
+
+
+def registry(fleet: Fleet, network: Network, spoken: int = 0) -> list[dict[str, Json]]:
     """What the utility's register says: one row per DER, load port and feeder-head phase."""
+    reach_s = np.zeros(fleet.n)
+    reach_s[speakers(fleet, spoken)] = SPOKEN_REACH_S
     numbers = [{name: float(fleet.plate[name][row]) for name in NUMBERS} for row in range(fleet.n)]
     rows: list[dict[str, Json]] = [
         {
@@ -137,6 +149,7 @@ def registry(fleet: Fleet, network: Network) -> list[dict[str, Json]]:
             "program": str(fleet.program[row]),
             "customer": CUSTOMER_CLASSES[fleet.customer[row]],
             **numbers[row],
+            **({"reach_s": float(reach_s[row])} if spoken else {}),
         }
         for row in range(fleet.n)
     ]

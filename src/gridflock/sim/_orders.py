@@ -90,6 +90,14 @@ class OrderBook:
         )
         self._flying = _join(self._flying, _only(table, ~dead))
 
+    def local(self, ids: tuple[str, ...], p_kw: Kw, q_kvar: Kvar, until_s: Seconds) -> None:
+        """What devices' own controllers tell them: it takes force at once, and nobody is answered."""
+        row = self._resolve(ids)
+        here = (row >= 0) & (row < self._n)
+        row = row[here]
+        self._ask_kw[row], self._ask_kvar[row] = p_kw[here], q_kvar[here]
+        self._expires_s[row] = until_s[here]
+
     def _resolve(self, ids: tuple[str, ...]) -> Rows:
         """World row of each id of a vocabulary, -1 for strangers; kept while the vocabulary is the same."""
         if ids is not self._vocabulary:

@@ -12,7 +12,7 @@ from gridflock.schema import Family
 from gridflock.sim._fleet import HEADS, Fleet
 from gridflock.sim._population import Population
 from gridflock.sim._scenario import Scenario
-from gridflock.units import Kw
+from gridflock.units import NEVER_S, Kw
 
 _COARSE_S = 300
 """Step of the devices in the past: shorter than any house or tank notices."""
@@ -33,7 +33,9 @@ def past(scenario: Scenario, network: Network, fleet: Fleet, days: int, step_s: 
     Returns:
         ``t_s`` int64 (T,) start of each step; ``ids``; ``p_kw`` (ids, T) house sign;
         ``p_avail_kw`` (ids, T) what was on offer or would be done unasked; ``need_kw`` (ids, T):
-        energy vehicles lack on plugging in, over the step's hours, negative.
+        energy vehicles lack on plugging in, over the step's hours, negative; and the stays of vehicles
+        that came on these days: ``stay_id`` place in ``ids``, ``stay_plugged_s``, ``stay_left_s`` (-1
+        for who is there when the scenario's day begins), ``stay_kwh`` what each lacked when it came.
 
     Raises:
         ValueError: ``step_s`` is not a multiple of 300 s.
@@ -70,6 +72,22 @@ def past(scenario: Scenario, network: Network, fleet: Fleet, days: int, step_s: 
         "p_kw": p_kw.T.copy(),
         "p_avail_kw": offer_kw.T.copy(),
         "need_kw": _arriving_need(population, len(fleet.ids), t_s[0], step_s, steps),
+        **_stays(population, population.start_s + steps * step_s),
+    }
+
+
+def _stays(population: Population, end_s: int) -> dict[str, Any]:
+    """Stays of vehicles that began before an end, as they are known then."""
+    sessions = population.vehicles.sessions
+    rows = np.arange(population.fleet.n)[population.rows[Family.VEHICLE]]
+    begun = (sessions.arrive_s >= population.start_s) & (sessions.arrive_s < end_s)
+    begun &= sessions.depart_s > sessions.arrive_s
+    left = np.where(sessions.depart_s <= end_s, sessions.depart_s, NEVER_S)
+    return {
+        "stay_id": np.broadcast_to(rows[:, None], begun.shape)[begun],
+        "stay_plugged_s": sessions.arrive_s[begun],
+        "stay_left_s": left[begun],
+        "stay_kwh": (sessions.target_kwh - sessions.arrive_kwh)[begun],
     }
 
 

@@ -23,7 +23,7 @@ from gridflock.sim._vehicles import Vehicles
 from gridflock.sim._weather import Weather, weather
 from gridflock.units import Kvar, Kw, Kwh, Rows
 
-_KM_PER_FT = 0.3048e-3
+KM_PER_FT = 0.3048e-3
 _COOLING_FROM_C = 17.0
 """A day with a warmer mean is one for cooling."""
 _REACTIVE_SHARE = 0.44
@@ -50,7 +50,7 @@ class Population:
         seed = scenario.seed
         site = (network.latitude, network.longitude)
         skies = [
-            weather(seed, day, step_s, network.timezone, site, network.bus_xy * _KM_PER_FT) for day in days
+            weather(seed, day, step_s, network.timezone, site, network.bus_xy * KM_PER_FT) for day in days
         ]
         self.start_s = int(skies[0].t_s[0])
         self.outdoor_c = np.concatenate([sky.outdoor_c for sky in skies])

@@ -39,6 +39,7 @@ class Scenario:
         lost_share: share of messages (readings, orders) that never arrive.
         late_share: share of messages that arrive a minute or more late.
         meter_noise: standard deviation of a power reading, as a share of its value.
+        spoken: how many of the DERs speak for themselves: they ask for orders and report now and then.
         trace: keep what a replay by another power-flow program needs, every tick.
     """
 
@@ -57,6 +58,7 @@ class Scenario:
     lost_share: float = 0.02
     late_share: float = 0.02
     meter_noise: float = 0.01
+    spoken: int = 0
     trace: bool = False
 
 
@@ -90,6 +92,7 @@ class Draw(IntEnum):
     START = 8
     METER = 9
     ORDER = 10
+    FORECAST = 11
 
 
 def draws(seed: int, purpose: Draw, *key: int) -> np.random.Generator:

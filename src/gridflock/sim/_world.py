@@ -14,17 +14,18 @@ from gridflock.grid.build import from_document
 from gridflock.model import Json, Orders, Outcomes, Readings
 from gridflock.schema import Family
 from gridflock.sim._devices import Columns
-from gridflock.sim._fleet import HEADS, fleet, registry
+from gridflock.sim._fleet import HEADS, fleet, registry, speakers
+from gridflock.sim._forecaster import Forecaster
 from gridflock.sim._meters import Meters
 from gridflock.sim._orders import OrderBook
 from gridflock.sim._past import past
 from gridflock.sim._people import people
-from gridflock.sim._population import Population
+from gridflock.sim._population import KM_PER_FT, Population
 from gridflock.sim._scenario import Scenario, feeder_document
 from gridflock.sim._tally import Tally
 from gridflock.sim._weather import local_midnight
 from gridflock.sim._wires import Tick, Wires
-from gridflock.units import NEVER_S, Rows
+from gridflock.units import NEVER_S, Kvar, Kw, Rows, Seconds
 
 STEP_S = 60
 """Longest step of the devices; tables of the day hold one row per step."""
@@ -40,6 +41,7 @@ class World:
         scenario: what it was made from.
         registry: what the utility's register says: rows of ``schema.REGISTRY`` columns.
         ids: DERs, load ports, feeder heads; the vocabulary of readings and outcomes.
+        spoken: those DERs that speak for themselves; orders by ``send`` do not reach them.
         start_s: first moment of the day.
         end_s: last moment, not included.
         now_s: how far it has lived.
@@ -52,8 +54,9 @@ class World:
         network = from_document(feeder_document(scenario.feeder))
         self._network = network
         self._fleet = fleet(scenario, network)
-        self.registry: list[dict[str, Json]] = registry(self._fleet, network)
+        self.registry: list[dict[str, Json]] = registry(self._fleet, network, scenario.spoken)
         self.ids = self._fleet.ids
+        self.spoken = tuple(self.ids[row] for row in speakers(self._fleet, scenario.spoken).tolist())
         self.start_s = local_midnight(scenario.day, network.timezone)
         self.end_s = local_midnight(scenario.day + timedelta(days=1), network.timezone)
         self.now_s = self.start_s
@@ -160,7 +163,22 @@ class World:
 
     def send(self, orders: Orders) -> None:
         """Hand orders over; a repeated ``order_id`` changes nothing."""
+        if self.spoken:
+            silent = set(self.spoken)
+            mine = np.array([orders.ids[row] not in silent for row in orders.index.tolist()], dtype=bool)
+            orders = orders.only(mine)
         self._book.send(orders)
+
+    def local(self, ids: tuple[str, ...], p_kw: Kw, q_kvar: Kvar, until_s: Seconds) -> None:
+        """Let devices' own controllers set them, without a message that could be lost.
+
+        Args:
+            ids: (n,) of DERs.
+            p_kw: (n,) what they do where they can; NaN leaves them alone.
+            q_kvar: (n,) the same of reactive power.
+            until_s: (n,) before these moments.
+        """
+        self._book.local(ids, p_kw, q_kvar, until_s)
 
     def outcomes(self, now_s: int) -> Outcomes:
         """Answers that are back by now, each once."""
@@ -169,6 +187,12 @@ class World:
     def history(self, days: int = 7, step_s: int = 900) -> dict[str, Any]:
         """The unmanaged days before this one, for learning; see ``past``."""
         return past(self.scenario, self._network, self._fleet, days, step_s)
+
+    def forecaster(self) -> Forecaster:
+        """The service that forecasts its weather: a ``ports.Weather``."""
+        network = self._network
+        site = (network.latitude, network.longitude)
+        return Forecaster(self.scenario, network.timezone, site, network.bus_xy * KM_PER_FT)
 
     def snapshot(self) -> bytes:
         """Everything that has changed since midnight, as one ``.npz``; no pickles inside."""

@@ -4,7 +4,8 @@
  */
 
 import type { Branch, Bus, Feeder, FeederState, PhaseVolts } from '../api'
-import { pu } from '../format'
+import { percent, pu } from '../format'
+import type { Mark } from '../live.svelte'
 import { at, type View } from './view'
 
 export const V_LOW = 0.95
@@ -20,6 +21,7 @@ export interface Ink {
   low: string
   alarm: string
   accent: string
+  warn: string
   /** Grey of the lowest and of the highest voltage inside the band, as r g b. */
   gradient: [number[], number[]]
 }
@@ -33,6 +35,7 @@ export interface Scene {
   selectedBus: string | null
   section: string | null
   hovered: string | null
+  marks: readonly Mark[]
 }
 
 /** The phase farthest from 1.0 pu; null without any reading. */
@@ -88,6 +91,7 @@ export function draw(ctx: CanvasRenderingContext2D, scene: Scene, ink: Ink): voi
     if (a && b) device(ctx, branch, [(a[0] + b[0]) / 2, (a[1] + b[1]) / 2], state, ink)
   }
   numbers(ctx, feeder.buses, place, volts, ink)
+  ahead(ctx, scene, place, ink)
 }
 
 function line(
@@ -240,6 +244,39 @@ function numbers(
   for (const { id, v } of [...high, ...low]) {
     const xy = place.get(id)
     if (xy) tag(ctx, xy[0], xy[1] - 17, `${v > 1 ? '▲' : '▼'} ${pu(v)}`, v > 1 ? ink.high : ink.low, ink)
+  }
+}
+
+/** What may break ahead: a hollow diamond round the place; the first of them, as listed, with the chance. */
+function ahead(
+  ctx: CanvasRenderingContext2D,
+  { feeder, marks }: Scene,
+  place: Map<string, [number, number]>,
+  ink: Ink,
+): void {
+  const seen = new Set<string>()
+  const told: [number, number][] = []
+  for (const { bus, branch, chance } of marks) {
+    const line = branch ? feeder.branches.find((b) => b.id === branch) : undefined
+    const ends = (line ? [line.from, line.to] : [bus ?? '']).map((id) => place.get(id)).filter((p) => p != null)
+    const where = line?.id ?? bus ?? ''
+    if (!ends.length || seen.has(where)) continue
+    const x = ends.reduce((sum, [px]) => sum + px, 0) / ends.length
+    const y = ends.reduce((sum, [, py]) => sum + py, 0) / ends.length
+    ctx.beginPath()
+    ctx.moveTo(x, y - 12)
+    ctx.lineTo(x + 12, y)
+    ctx.lineTo(x, y + 12)
+    ctx.lineTo(x - 12, y)
+    ctx.closePath()
+    ctx.lineWidth = 2
+    ctx.strokeStyle = ink.warn
+    ctx.stroke()
+    seen.add(where)
+    // The first keeps its label where two would lie upon each other.
+    if (told.length >= LABELLED || told.some(([tx, ty]) => Math.abs(tx - x) < 52 && Math.abs(ty - y) < 18)) continue
+    tag(ctx, x, y + 21, `◇ ${percent(chance)}`, ink.warn, ink)
+    told.push([x, y])
   }
 }
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from gridflock.dispatch.feedback._level import Levels, Past, between, heard, rebased, weighed
 from gridflock.dispatch.feedback._sight import UNIT_WORDS, Able, Float, Powers, Quantity, Sight, Standing
-from gridflock.dispatch.feedback._solve import Program, Solved, instead, solve
+from gridflock.dispatch.feedback._solve import Program, Solved, growth_of, instead, solve
 from gridflock.dispatch.feedback._state import Correction, Feedback, Tuning
 from gridflock.dispatch.feedback._together import TURNS_S, Common, usual
 from gridflock.dispatch.feedback._watch import Mode, Watch, answers, judged
@@ -21,6 +21,8 @@ _CLEAR = 5.0
 """Standard deviations beyond which a new row's violation is no noise."""
 _LEAST = 0.55
 """What orders do is never taken for less, as a part of what they should."""
+FAR_PU, LEAST_PART = 0.04, 0.2
+"""A feeder's voltages follow powers in proportion so far; the least part of an answer that is not put off."""
 _UNIT_PU, _UNIT = 0.01, 0.01
 """What counts as one of a voltage, and of other quantities as a part of their limit."""
 
@@ -57,7 +59,8 @@ def correct(
         before = rebased(before, *_by_itself(state, doing_p, doing_q, standing, able))
     past = heard(before, doing_p, doing_q, standing.since_s, now_s, tuning.memory_s)
     levels, common, watch = _read(state, sight, past, now_s, tuning)
-    level, margin = _ahead(levels, common, sight, past, now_s, tuning)
+    pending = between(sight, past, levels.seen_s, np.full(sight.m, now_s))
+    level, margin = _ahead(levels, common, sight, pending, now_s, tuning)
     high, low, reference = _limits(state, sight, levels, margin, now_s, tuning)
     free = able.answers & (sight.effects.column >= 0) & np.isfinite(wanted.p_kw)
     kept = _kept(state, now_s, tuning)
@@ -66,8 +69,9 @@ def correct(
         np.nan_to_num(wanted.q_kvar) + kept * state.by_kvar - doing_q,
     )
     room = _rooms(high - level, level - low, levels, state.price)
-    program = _program(sight, levels, room, able, anchor, tuning)
+    program = _program(sight, levels, room, margin, able, anchor, tuning)
     found = _within_discs(program, state.price, able, free, doing_p, doing_q, wanted)
+    found = _tried_out(found, program, levels, pending, sight)
     unit = _units(sight)
     violation = np.fmax(levels.value - sight.high, sight.low - levels.value) / unit
     ended = found.exact or found.eases
@@ -106,14 +110,19 @@ def _left_alone(state: Feedback, level: Float, margin: Float, alarm: str) -> Cor
 
 
 def _program(
-    sight: Sight, levels: Levels, room: Float, able: Able, anchor: tuple[Kw, Kvar], tuning: Tuning
-) -> Program:
-    """The program of changes from what is being done; its bounds come with the discs."""
+    sight: Sight, levels: Levels, room: Float, margin: Float, able: Able, anchor: tuple[Kw, Kvar],
+    tuning: Tuning,
+) -> Program:  # fmt: skip
+    """The program of changes from what is being done; its bounds come with the discs.
+
+    Margins are where prices grow: a limit without one is hard.
+    """
     column = sight.effects.column
     both = np.concatenate([column, column + sight.effects.ports])
     x = np.concatenate(anchor).astype(np.float64)
     return Program(
         sight.effects.matrix, room, np.maximum(room, 0.0), _units(sight) / levels.gain,
+        np.nan_to_num(np.abs(margin)) / levels.gain,
         np.where(np.tile(column, 2) < 0, 0, both).astype(np.int32),
         np.concatenate([able.ease * tuning.active, able.ease]), x, x, x,
     )  # fmt: skip
@@ -192,12 +201,11 @@ def _read(
 
 
 def _ahead(
-    levels: Levels, common: Common, sight: Sight, past: Past, now_s: float, tuning: Tuning
+    levels: Levels, common: Common, sight: Sight, pending: Float, now_s: float, tuning: Tuning
 ) -> tuple[Float, Float]:
     """Where each quantity will be once the next orders could be followed, and the margin that takes."""
     lead = np.where(np.isfinite(levels.seen_s), now_s + tuning.reach_s - levels.seen_s, 0.0)
     lead = np.where(lead <= tuning.stale_s + tuning.reach_s, lead, np.nan)
-    pending = between(sight, past, levels.seen_s, np.full(sight.m, now_s))
     level = levels.value + levels.gain * pending + (levels.slope + common.slope) * lead
     var = levels.value_var + lead * (2.0 * levels.cross_var + lead * levels.slope_var + sight.drift**2)
     # What orders and jumps make unsure is left to the next readings: a margin for it would order even more.
@@ -274,6 +282,25 @@ def _within_discs(
     x = found.x.copy()
     x[n:] = np.where(reactive, np.clip(q_kvar, -most, most) - doing_q, x[n:])
     return instead(program, found, x)
+
+
+def _tried_out(found: Solved, program: Program, levels: Levels, pending: Float, sight: Sight) -> Solved:
+    """Part of an answer that moves voltages further than sensitivities hold: the rest waits for readings.
+
+    Orders that no reading has seen yet are counted in. A part goes on in any case: other limits wait as well.
+    """
+    newest = levels.seen_s >= np.median(levels.seen_s)
+    rows = newest & np.isfinite(levels.seen_s) & (sight.quantity == Quantity.VOLTAGE)
+    under_way = (levels.gain * pending)[rows]
+    after = under_way + (levels.gain * found.growth)[rows]
+    far = np.abs(after) > np.maximum(FAR_PU, np.abs(under_way))
+    if not far.any():
+        return found
+    way, sign = np.abs(after - under_way)[far], np.sign(after[far])
+    part = max(float(((FAR_PU - sign * under_way[far]) / way).min()), LEAST_PART)
+    still = np.clip(np.zeros(len(found.x)), program.low, program.high)
+    x = still + part * (found.x - still)
+    return replace(found, x=x, growth=growth_of(program, x))
 
 
 def _holders(found: Solved, sight: Sight, by_kw: Kw, by_kvar: Kvar) -> tuple[Rows, Rows]:

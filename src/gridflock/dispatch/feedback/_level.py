@@ -20,16 +20,21 @@ from numpy.typing import NDArray
 
 from gridflock.dispatch.feedback._sight import Sight
 from gridflock.dispatch.feedback._solve import carried
-from gridflock.dispatch.feedback._together import BEGINS_S, FADES_S, TURNS_S, Common, shared
+from gridflock.dispatch.feedback._together import (
+    BEGINS_S,
+    DOUBTED_S,
+    FADES_S,
+    LEAST_GAIN,
+    TURNS_S,
+    Common,
+    together,
+)
 from gridflock.units import Kvar, Kw, Mask
 
 Float = NDArray[np.float64]
 
-FORGETS_S, LEAST_GAIN = 30.0, 0.6
-"""What has been learnt of a row's sensitivity is doubted again after so long, and never believed beyond: a
-gain learnt far too low, from something else that happened, would have every correction overshoot."""
-JUMP = 5.5
-"""Standard deviations beyond which one reading of a thousand rows, or a lasting shift of one, is no noise."""
+JUMP, SHIFT = 6.5, 5.5
+"""Standard deviations beyond which one reading of thousands, or a lasting shift of a row, is no noise."""
 LASTING = 0.3
 """Share of the newest reading in the running mean of surprises."""
 _STEADY = np.sqrt(LASTING / (2.0 - LASTING))
@@ -174,25 +179,28 @@ def weighed(
     dt = np.where(known, sight.at_s - levels.seen_s, 0.0)
     fade = np.exp(-dt / FADES_S)
     by_orders = np.where(known, by_orders, 0.0)
-    gain_var = np.minimum(levels.gain_var + doubt**2 * dt / FORGETS_S, doubt**2)
-    usual = 1.0 + (levels.gain - 1.0) * np.exp(-dt / FORGETS_S)
+    gain_var = np.minimum(levels.gain_var + doubt**2 * dt / DOUBTED_S, doubt**2)
+    shaped = sight.effects.modes.any(axis=1)
+    alike = common.gain[sight.quantity]
+    usual = alike + (levels.gain - alike) * np.exp(-dt / DOUBTED_S)
     value = levels.value + usual * by_orders + (levels.slope + common.slope) * dt
     # What is common has the slopes; the rest of a voltage stays where it is.
-    turns = np.where(sight.effects.modes.any(axis=1), 0.0, sight.drift)
+    turns = np.where(shaped, 0.0, sight.drift)
     vv = levels.value_var + dt * (2.0 * levels.cross_var + dt * levels.slope_var + sight.drift**2)
     vs = fade * (levels.cross_var + dt * levels.slope_var)
     ss = fade**2 * levels.slope_var + (turns / TURNS_S) ** 2 * dt
     whole = vv + gain_var * by_orders**2 + sight.noise**2
     spread = np.sqrt(whole)
     miss = np.where(known, sight.value - value, 0.0)
-    shift, common = _together(levels, common, sight, miss, spread, known, doubt * by_orders)
+    shift, common = _together(levels, common, sight, miss, spread, known, by_orders, doubt)
     value, miss = value + shift, np.where(known, miss - shift, 0.0)
+    usual = usual + common.gain[sight.quantity] - alike
     z = np.divide(miss, spread, out=np.zeros_like(miss), where=spread > 0.0)
     surprise = np.where(known, (1.0 - LASTING) * levels.surprise + LASTING * z, levels.surprise)
     opened = _opened(miss, z, surprise, spread)
     surprise = np.where(opened > 0.0, 0.0, surprise)
     whole = whole + opened
-    vv, ss = vv + opened + gain_var * by_orders**2, ss + opened / BEGINS_S**2
+    vv, ss = vv + opened + gain_var * by_orders**2, ss + np.where(shaped, 0.0, opened) / BEGINS_S**2
     on_value, on_slope, on_gain = (
         np.where(known, np.divide(part, whole, out=np.full_like(vv, none), where=whole > 0.0), 0.0)
         for part, none in ((vv, 1.0), (vs, 0.0), (gain_var * by_orders, 0.0))
@@ -215,18 +223,19 @@ def weighed(
 
 
 def _together(
-    levels: Levels, common: Common, sight: Sight, miss: Float, spread: Float, known: Mask, error: Float
-) -> tuple[Float, Common]:
+    levels: Levels, common: Common, sight: Sight, miss: Float, spread: Float, known: Mask, by_orders: Float,
+    doubt: float,
+) -> tuple[Float, Common]:  # fmt: skip
     """What voltages have done together since the newest readings of the tick before."""
     if not known.any():
         return np.zeros(sight.m), common
     before = levels.seen_s[np.isfinite(levels.seen_s)].max()
     dt = max(float(sight.at_s[known].max() - before), 0.0)
-    return shared(common, sight, miss, spread, known, error, dt)
+    return together(common.aged(dt, doubt), sight, miss, spread, known, by_orders, dt, doubt)
 
 
 def _opened(miss: Float, z: Float, surprise: Float, spread: Float) -> Float:
     """(m,) variance to add where readings show that something has happened that nobody foresaw."""
     opened = np.where(np.abs(z) > JUMP, miss**2, 0.0)
-    lasting = np.abs(surprise) > JUMP * _STEADY
+    lasting = np.abs(surprise) > SHIFT * _STEADY
     return np.where(lasting, np.maximum(opened, (surprise * spread) ** 2), opened)

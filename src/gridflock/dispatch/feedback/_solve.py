@@ -1,12 +1,19 @@
 """The small program of one tick: the least weighted change that brings every limit in sight inside.
 
-Minimise ``Σ ½·(x - anchor)²/ease`` over ``low <= x <= high`` with rows ``±g·x <= room``. Rows are soft in
-two steps: beyond ``room`` a unit costs ``cap``, beyond ``wall`` it costs ``top``. Its dual is concave,
-piecewise quadratic and has one price per row; prices are climbed by Newton's method over an active set with
-an exact line search, and rows are taken in as they turn out broken, so that thousands of rows in sight cost
+Minimise ``Σ ½·(x - anchor)²/ease`` over ``low <= x <= high`` with rows ``±g·x <= room``. Rows are soft:
+beyond ``room`` their price grows with the way, to ``FULL`` at the end of ``soft``, at most to ``cap``, and
+beyond ``wall`` to ``top``. A price that grows conditions the program: of hundreds of rows that cannot all
+hold each gives way a little, and noise in one of them turns no others round. Where ``soft`` is 0 a row is
+held exactly as long as that can be.
+
+The dual is concave, piecewise quadratic and has one price per row; prices are climbed by Newton's method.
+Each step goes to the best of the quadratic model over the box of prices' pieces, found by Gauss-Seidel
+sweeps, which tell what prices are at an end, and one factor for all others (after Moré and Toraldo, "On the
+solution of large quadratic programming problems with bound constraints", SIAM J. Optimization 1, 1991), with
+an exact line search. Rows are taken in as they turn out broken, so that thousands of rows in sight cost
 one product and a few dozen prices (Goldfarb and Idnani, "A numerically stable dual method for solving
-strictly convex quadratic programs", Mathematical Programming 27, 1983, for the order; Bertsekas, "Projected
-Newton methods", SIAM J. Control 20(2), 1982, for the step). All sums run in a fixed order.
+strictly convex quadratic programs", Mathematical Programming 27, 1983, for the order). All sums run in a
+fixed order.
 """
 
 from __future__ import annotations
@@ -28,8 +35,12 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 AT_ONCE = 16
 """Broken rows taken in before prices are climbed again."""
 PASSES = 60
-WORK = 5e8
-"""Products that may be spent on curvatures: a program that needs more is late."""
+STEPS = 12
+"""Steps before rows are looked for that have turned out broken."""
+WORK = 1e9
+"""Products that may be spent: a program that needs more is late."""
+TOLD = 4.0
+"""Times that a step goes through rows and resources beside its curvature."""
 KEPT = 8
 """Answers remembered on the way."""
 PARTS = (1.0, 0.75, 0.5, 0.25, 0.1)
@@ -38,18 +49,21 @@ SEARCH = 60
 EXACT, ENDED = 1e-10, 1e-7
 """A row, scaled to unit effect, holds when it misses by no more than this part of what can be moved; where
 rounding ends the climb before, the second is enough."""
-ENOUGH = 1e-4
-"""Least rise of the dual, as a part of what its slope promises, for which a clipped step is taken whole."""
+FACES, SWEEPS = 2, 30
+"""Looks for the prices that end where their piece does, in one step, and sweeps before each."""
 EASED = 0.1
 """Of the harm of standing still, so much must be taken off for an answer without an end to ease it."""
-TRIFLE = 1e-4
-"""Harm of a hundredth of one unit: what clipping adds beyond makes an answer another one."""
+TRIFLE, AS_GOOD = 1e-4, 1.01
+"""Harm of a hundredth of one unit, and a part of what is left in any case: what clipping adds beyond makes an
+answer another one."""
 WEAK = 2.0
 """A row that all together cannot move by so much of its unit is left alone: it would command everybody."""
 HOLDS = 1e-9
 """A row not taken in yet holds when it misses by no more than this part of its unit."""
 RIDGE = 1e-11
 """Keeps twin rows apart."""
+FULL = 1.0
+"""Price of a row at the end of its soft way, as a multiple of what moving everything costs."""
 CAP, TOP = 30.0, 1e3
 """Price of a soft row and of its wall, as multiples of what moving everything costs."""
 
@@ -68,6 +82,7 @@ class Program:
         room: (2m,) by how much it may grow, then fall; infinite where nothing is asked.
         wall: (2m,) >= room, beyond which it costs far more.
         unit: (m,) > 0, what counts as one of a quantity: little, but worth an order.
+        soft: (m,) >= 0, way beyond ``room`` on which the price of a quantity grows to ``FULL``; 0: at once.
         column: int32 (v,) of each variable.
         ease: (v,) > 0, inverse weight.
         anchor: (v,) where each would be.
@@ -79,6 +94,7 @@ class Program:
     room: Float
     wall: Float
     unit: Float
+    soft: Float
     column: Rows
     ease: Float
     anchor: Float
@@ -136,7 +152,7 @@ def _harm(of: Program, growth: Float) -> float:
 def _nearer(of: Program, tried: list[tuple[Float, Float]], climbs: int, found: Float) -> Solved:
     """The best of the answers met (changes and growth), and of parts of the way to each."""
     still = np.clip(np.zeros(len(of.anchor)), of.low, of.high)
-    at_rest = _growth(of, still)
+    at_rest = growth_of(of, still)
     whole = least = _harm(of, at_rest)
     x, growth = still, at_rest
     for there, grown in tried:
@@ -148,7 +164,7 @@ def _nearer(of: Program, tried: list[tuple[Float, Float]], climbs: int, found: F
     return Solved(x, found, growth, climbs, exact=False, eases=_eased(least, whole))
 
 
-def _growth(of: Program, x: Float) -> Float:
+def growth_of(of: Program, x: Float) -> Float:
     """(m,) how much each quantity grows with given changes."""
     total = np.bincount(of.column, x, minlength=len(of.effect)).astype(np.float64)
     growth = np.zeros(len(of.unit))
@@ -169,10 +185,10 @@ def instead(of: Program, found: Solved, x: Float) -> Solved:
         found: its answer.
         x: (v,) changes that are sent instead.
     """
-    growth = _growth(of, x)
+    growth = growth_of(of, x)
     harm, still = _harm(of, growth), np.clip(np.zeros(len(of.anchor)), of.low, of.high)
-    exact = found.exact and harm <= _harm(of, found.growth) + TRIFLE
-    eases = exact or _eased(harm, _harm(of, _growth(of, still)))
+    exact = found.exact and harm <= AS_GOOD * _harm(of, found.growth) + TRIFLE
+    eases = exact or _eased(harm, _harm(of, growth_of(of, still)))
     return replace(found, x=x, growth=growth, exact=exact, eases=eases)
 
 
@@ -187,30 +203,30 @@ def _from(program: Program, price: Float) -> Solved:
     x, total, growth = np.empty(len(anchor)), np.empty(len(of.effect)), np.empty(m)
     whole = np.zeros(len(of.effect))
     np.add.at(whole, of.column, np.where(of.high > of.low, of.ease, 0.0))
-    y, exact, climbs, work = price[taken], False, 0, WORK
+    y, exact, climbs, work = price[taken], False, 0, np.array([WORK])
     tried: list[tuple[Float, Float]] = []
-    for _ in range(PASSES):
+    for turn in range(PASSES):
         rows = of.effect[:, taken % m] * np.where(taken < m, 1.0, -1.0)
         size = np.sqrt((rows**2 * whole[:, None]).sum(axis=0))
         size = np.where(size > 0.0, size, 1.0)
         y = np.clip(y * size, 0.0, TOP * most)
         count = _climb(
-            rows / size, of.room[taken] / size, of.wall[taken] / size, CAP * most, TOP * most, y,
-            of.column, of.ease, anchor, of.low, of.high, x, total, EXACT * most, ENDED * most,
-            max(1, int(work / (rows.size * (len(taken) + 1) + 1))),
+            rows / size, of.room[taken] / size, of.wall[taken] / size,
+            of.soft[taken % m] / (size * FULL * most), CAP * most, TOP * most, y,
+            of.column, of.ease, anchor, of.low, of.high, x, total, EXACT * most, ENDED * most, STEPS, work,
         )  # fmt: skip
         y = y / size
-        climbs += abs(count)
-        work -= abs(count) * (rows.size * (len(taken) + 1.0))
+        climbs += count if count >= 0 else -count - 1
         _grow(of.effect, total, growth)
         tried = [*tried[1 - KEPT :], (x.copy(), growth.copy())]
         beyond = (np.concatenate([growth, -growth]) - of.room) / unit
         beyond[taken] = 0.0
         beyond[ignored] = 0.0
-        broken = np.argpartition(-beyond, min(AT_ONCE, 2 * m - 1))[:AT_ONCE]
+        most_new = min(AT_ONCE << min(turn, 4), 2 * m)
+        broken = np.argpartition(-beyond, most_new - 1)[:most_new]
         broken = np.sort(broken[beyond[broken] > HOLDS])
-        if not len(broken) or count < 0:
-            exact = count >= 0
+        if work[0] <= 0.0 or (count >= 0 and not len(broken)):
+            exact = count >= 0 and not len(broken)
             break
         new = _strong(of, spread, broken)
         ignored[np.setdiff1d(broken, new)] = True
@@ -292,33 +308,43 @@ def _slope(
 
 
 @compiled
-def _curvature(a: Float, give: Float, free: Rows, count: int, h: Float) -> None:
-    """The dual's curvature over free rows, in the lower triangle of ``h``."""
-    for i in range(count):
-        h[i, : i + 1] = 0.0
-        h[i, i] = RIDGE
+def _curvature(a: Float, give: Float, was: Float, curve: Float) -> int:
+    """Bring the dual's curvature over all rows from old ways of giving to new; how many."""
+    count, k = 0, a.shape[1]
     for c in range(len(a)):
-        if give[c] > 0.0:
-            for i in range(count):
-                g = give[c] * a[c, free[i]]
+        more = give[c] - was[c]
+        if more != 0.0:
+            was[c] = give[c]
+            count += 1
+            for i in range(k):
+                g = more * a[c, i]
                 if g != 0.0:
-                    for k in range(i + 1):
-                        h[i, k] += g * a[c, free[k]]
+                    for q in range(i + 1):
+                        curve[i, q] += g * a[c, q]
+    for i in range(k):
+        for q in range(i):
+            curve[q, i] = curve[i, q]
+    return count
 
 
 @compiled
-def _factor(h: Float, count: int) -> None:
-    """Cholesky factor, in place of the lower triangle."""
+def _factor(curve: Float, soft: Float, free: Rows, count: int, h: Float) -> None:
+    """Cholesky factor, lower triangle, of the curvature over free rows (ascending)."""
     for i in range(count):
-        for k in range(i):
-            s = h[i, k]
-            for q in range(k):
-                s -= h[i, q] * h[k, q]
-            h[i, k] = s / h[k, k]
-        s = h[i, i]
-        for q in range(i):
-            s -= h[i, q] * h[i, q]
-        h[i, i] = np.sqrt(max(s, 0.1 * RIDGE))
+        for q in range(i + 1):
+            h[i, q] = curve[free[i], free[q]]
+        h[i, i] += RIDGE + soft[free[i]]
+    below = np.empty(count)
+    for q in range(count):
+        pivot = np.sqrt(max(h[q, q], 0.1 * RIDGE))
+        h[q, q] = pivot
+        for i in range(q + 1, count):
+            below[i] = h[i, q] / pivot
+            h[i, q] = below[i]
+        for i in range(q + 1, count):
+            g = below[i]
+            for k in range(q + 1, i + 1):
+                h[i, k] -= g * below[k]
 
 
 @compiled
@@ -337,7 +363,7 @@ def _back(h: Float, count: int, d: Float) -> None:
 
 @compiled
 def _length(
-    most: float, flat: float, price: Float, step: Float,
+    most: float, flat: float, bend: float, price: Float, step: Float,
     column: Rows, ease: Float, anchor: Float, low: Float, high: Float,
 ) -> float:  # fmt: skip
     """How far along a step the dual rises, at most ``most``; by false position on its falling slope."""
@@ -345,17 +371,17 @@ def _length(
     if fa <= 0.0:
         return 0.0
     b = min(1.0, most)
-    fb = _slope(b, price, step, column, ease, anchor, low, high) - flat
+    fb = _slope(b, price, step, column, ease, anchor, low, high) - flat - b * bend
     while fb > 0.0 and b < most:
         a, fa = b, fb
         b = min(4.0 * b, most)
-        fb = _slope(b, price, step, column, ease, anchor, low, high) - flat
+        fb = _slope(b, price, step, column, ease, anchor, low, high) - flat - b * bend
     if fb >= 0.0:
         return b
     start, side = fa, 0
     for _ in range(SEARCH):
         t = (a * fb - b * fa) / (fb - fa)
-        ft = _slope(t, price, step, column, ease, anchor, low, high) - flat
+        ft = _slope(t, price, step, column, ease, anchor, low, high) - flat - t * bend
         if abs(ft) <= 1e-13 * start:
             return t
         if ft > 0.0:
@@ -373,155 +399,154 @@ def _length(
 
 @compiled
 def _judged(
-    y: Float, act: Float, room: Float, wall: Float, cap: float, top: float,
-    slope: Float, upper: Float, lower: Float, free: Rows,
-) -> int:  # fmt: skip
-    """Slope and reach of each price on its present piece; the rows that may move, and how many."""
-    count = 0
+    y: Float, act: Float, room: Float, wall: Float, soft: Float, cap: float, top: float,
+    slope: Float, upper: Float, lower: Float,
+) -> float:  # fmt: skip
+    """Slope and reach of each price on its present piece; the steepest that may move."""
+    worst = 0.0
     for r in range(len(y)):
-        if y[r] < cap or (y[r] == cap and act[r] < room[r]):
-            lower[r], upper[r], slope[r] = 0.0, cap, act[r] - room[r]
+        left = act[r] - soft[r] * y[r]
+        if y[r] < cap or (y[r] == cap and left < room[r]):
+            lower[r], upper[r], slope[r] = 0.0, cap, left - room[r]
         else:
-            lower[r], upper[r], slope[r] = cap, top, act[r] - wall[r]
+            lower[r], upper[r], slope[r] = cap, top, left - wall[r]
         if (y[r] > lower[r] or slope[r] > 0.0) and (y[r] < upper[r] or slope[r] < 0.0):
-            free[count] = r
+            worst = max(worst, abs(slope[r]))
+    return worst
+
+
+@compiled
+def _swept(curve: Float, soft: Float, low: Float, high: Float, d: Float, left: Float) -> None:
+    """A Gauss-Seidel sweep over the box: each price to its own best, ``left`` the slope that remains."""
+    for i in range(len(d)):
+        own = curve[i, i] + soft[i] + RIDGE
+        there = min(max(d[i] + left[i] / own, low[i]), high[i])
+        step = there - d[i]
+        if step != 0.0:
+            d[i] = there
+            for q in range(len(d)):
+                left[q] -= step * curve[i, q]
+            left[i] -= step * (soft[i] + RIDGE)
+
+
+@compiled
+def _faced(
+    curve: Float, soft: Float, low: Float, high: Float, d: Float, left: Float, free: Rows, h: Float, s: Float
+) -> int:
+    """Solve for all prices at no end of the box at once, as far as it lets them go; how many those were."""
+    count, k = 0, len(d)
+    for i in range(k):
+        if low[i] < d[i] < high[i]:
+            s[count], free[count] = left[i], i
             count += 1
+    _factor(curve, soft, free, count, h)
+    _back(h, count, s)
+    part, at = 1.0, -1
+    for n in range(count):
+        i = free[n]
+        edge = high[i] if s[n] > 0.0 else low[i]
+        if s[n] != 0.0 and (edge - d[i]) / s[n] < part:
+            part, at = (edge - d[i]) / s[n], i
+    for n in range(count):
+        i, step = free[n], part * s[n]
+        if i == at:
+            d[i] = high[i] if step > 0.0 else low[i]
+        else:
+            d[i] = min(max(d[i] + step, low[i]), high[i])
+        for q in range(k):
+            left[q] -= step * curve[i, q]
+        left[i] -= step * (soft[i] + RIDGE)
     return count
 
 
 @compiled
 def _direction(
-    a: Float, give: Float, y: Float, slope: Float, lower: Float, upper: Float,
-    free: Rows, count: int, h: Float, d: Float,
-) -> int:  # fmt: skip
-    """Newton's direction over the free rows without those it would push out; how many are left."""
-    while count > 0:
-        _curvature(a, give, free, count, h)
-        _factor(h, count)
-        for i in range(count):
-            d[i] = slope[free[i]]
-        _back(h, count, d)
-        kept = 0
-        for i in range(count):
-            r = free[i]
-            if not ((y[r] == lower[r] and d[i] < 0.0) or (y[r] == upper[r] and d[i] > 0.0)):
-                free[kept] = r
-                kept += 1
-        if kept == count:
+    curve: Float, soft: Float, y: Float, slope: Float, lower: Float, upper: Float, enough: float,
+    free: Rows, h: Float, d: Float, work: Float,
+) -> None:  # fmt: skip
+    """Newton's direction: the best of the quadratic model over the box of prices' pieces."""
+    k = len(y)
+    low, high, left, s = lower - y, upper - y, slope.copy(), np.empty(k)
+    d[:] = 0.0
+    for _ in range(FACES):
+        for _ in range(SWEEPS):
+            _swept(curve, soft, low, high, d, left)
+        count = _faced(curve, soft, low, high, d, left, free, h, s)
+        work[0] -= (SWEEPS + 1.0) * k * k + count**3 / 6.0
+        worst = 0.0
+        for i in range(k):
+            if (left[i] > 0.0 and d[i] < high[i]) or (left[i] < 0.0 and d[i] > low[i]):
+                worst = max(worst, abs(left[i]))
+        if worst <= enough:
             break
-        count = kept
-    return count
 
 
 @compiled
-def _dual(
-    a: Float, room: Float, wall: Float, cap: float, y: Float, price: Float,
-    column: Rows, ease: Float, anchor: Float, low: Float, high: Float,
-) -> float:  # fmt: skip
-    """Value of the dual at ``y``; the columns' prices are left in ``price``."""
+def _prices(a: Float, y: Float, price: Float) -> None:
+    """The columns' prices."""
     price[:] = 0.0
     for c in range(len(a)):
         for r in range(len(y)):
             price[c] += a[c, r] * y[r]
-    found = 0.0
-    for r in range(len(y)):
-        found -= room[r] * min(y[r], cap) + (wall[r] * (y[r] - cap) if y[r] > cap else 0.0)
-    for j in range(len(column)):
-        p = price[column[j]]
-        x = min(max(anchor[j] - ease[j] * p, low[j]), high[j])
-        found += 0.5 * (x - anchor[j]) ** 2 / ease[j] + p * x
-    return found
 
 
 @compiled
 def _along(
-    a: Float, y: Float, act: Float, slope: Float, upper: Float, lower: Float, free: Rows, many: int, d: Float,
+    a: Float, soft: Float, y: Float, act: Float, slope: Float, upper: Float, lower: Float, d: Float,
     price: Float, step: Float, column: Rows, ease: Float, anchor: Float, low: Float, high: Float,
 ) -> bool:  # fmt: skip
     """Go along a direction while the dual rises and no price leaves its piece; whether that was anywhere."""
-    most, flat = np.inf, 0.0
-    step[:] = 0.0
-    for i in range(many):
-        r = free[i]
-        edge = upper[r] if d[i] > 0.0 else lower[r]
-        if d[i] != 0.0:
-            most = min(most, (edge - y[r]) / d[i])
-        flat += d[i] * (act[r] - slope[r])
-        for c in range(len(a)):
-            step[c] += d[i] * a[c, r]
-    t = _length(most, flat, price, step, column, ease, anchor, low, high)
-    for i in range(many):
-        r = free[i]
-        edge = upper[r] if d[i] > 0.0 else lower[r]
-        y[r] = min(max(y[r] + t * d[i], lower[r]), upper[r])
-        if t == most and d[i] != 0.0 and abs(edge - y[r]) <= 1e-14 * (abs(edge) + abs(y[r])):
+    most, flat, bend = np.inf, 0.0, 0.0
+    for r in range(len(y)):
+        edge = upper[r] if d[r] > 0.0 else lower[r]
+        if d[r] != 0.0:
+            most = min(most, (edge - y[r]) / d[r])
+        flat += d[r] * (act[r] - slope[r])
+        bend += soft[r] * d[r] ** 2
+    _prices(a, d, step)
+    t = _length(most, flat, bend, price, step, column, ease, anchor, low, high)
+    for r in range(len(y)):
+        edge = upper[r] if d[r] > 0.0 else lower[r]
+        y[r] = min(max(y[r] + t * d[r], lower[r]), upper[r])
+        if t == most and d[r] != 0.0 and abs(edge - y[r]) <= 1e-14 * (abs(edge) + abs(y[r])):
             y[r] = edge
     return t > 0.0
 
 
 @compiled
-def _clipped(
-    a: Float, room: Float, wall: Float, cap: float, y: Float, slope: Float, upper: Float, lower: Float,
-    free: Rows, many: int, d: Float, price: Float, tried: Float,
-    column: Rows, ease: Float, anchor: Float, low: Float, high: Float,
-) -> bool:  # fmt: skip
-    """Take a whole step, each price stopped at the end of its piece, if the dual rises; whether it did."""
-    tried[:] = y
-    risen = 0.0
-    for i in range(many):
-        r = free[i]
-        tried[r] = min(max(y[r] + d[i], lower[r]), upper[r])
-        risen += slope[r] * (tried[r] - y[r])
-    if risen <= 0.0:
-        return False
-    value = _dual(a, room, wall, cap, y, price, column, ease, anchor, low, high)
-    if _dual(a, room, wall, cap, tried, price, column, ease, anchor, low, high) - value < ENOUGH * risen:
-        return False
-    y[:] = tried
-    return True
-
-
-@compiled
 def _climb(
-    a: Float, room: Float, wall: Float, cap: float, top: float, y: Float,
+    a: Float, room: Float, wall: Float, soft: Float, cap: float, top: float, y: Float,
     column: Rows, ease: Float, anchor: Float, low: Float, high: Float,
-    x: Float, total: Float, enough: float, ended: float, most: int,
+    x: Float, total: Float, enough: float, ended: float, most: int, work: Float,
 ) -> int:  # fmt: skip
     """Climb the dual over a few rows ``a`` (C, k) of unit effect, from ``y`` in place; ``x`` is its answer.
 
     Returns:
-        Steps taken; negative where they ran out or led nowhere.
+        Steps taken; negative, less one, where that is not the end. What is done is taken off ``work``; none
+        of it is left where a step leads nowhere.
     """
     columns, k = a.shape
     give, price, step = np.empty(columns), np.empty(columns), np.empty(columns)
     act, slope, upper, lower = np.empty(k), np.empty(k), np.empty(k), np.empty(k)
-    free, d, h, tried = np.empty(k, dtype=np.int32), np.empty(k), np.empty((k, k)), np.empty(k)
-    for count in range(most):
-        _dual(a, room, wall, cap, y, price, column, ease, anchor, low, high)
+    free, d, h = np.empty(k, dtype=np.int32), np.empty(k), np.empty((k, k))
+    was, curve, count = np.zeros(columns), np.zeros((k, k)), 0
+    while work[0] > 0.0 and count < most:
+        work[0] -= TOLD * (columns * k + len(x))
+        _prices(a, y, price)
         _respond(price, column, ease, anchor, low, high, x, total, give)
         act[:] = 0.0
         for c in range(columns):
             for r in range(k):
                 act[r] += a[c, r] * total[c]
-        many = _judged(y, act, room, wall, cap, top, slope, upper, lower, free)
-        worst, at = 0.0, 0
-        for i in range(many):
-            if abs(slope[free[i]]) > worst:
-                worst, at = abs(slope[free[i]]), free[i]
+        worst = _judged(y, act, room, wall, soft, cap, top, slope, upper, lower)
         if worst <= enough:
             return count
-        many = _direction(a, give, y, slope, lower, upper, free, many, h, d)
-        if _clipped(
-            a, room, wall, cap, y, slope, upper, lower, free, many, d, step, tried,
-            column, ease, anchor, low, high,
-        ) or _along(
-            a, y, act, slope, upper, lower, free, many, d, price, step, column, ease, anchor, low, high
-        ):  # fmt: skip
-            continue
-        # Rounding between twin rows may leave Newton's direction nowhere to go: the steepest row always has.
-        free[0], d[0] = at, slope[at]
-        if not _along(
-            a, y, act, slope, upper, lower, free, 1, d, price, step, column, ease, anchor, low, high
-        ):
+        count += 1
+        work[0] -= 0.5 * k * k * _curvature(a, give, was, curve)
+        _direction(curve, soft, y, slope, lower, upper, min(enough, 1e-3 * worst), free, h, d, work)
+        if not _along(a, soft, y, act, slope, upper, lower, d, price, step, column, ease, anchor, low, high):
+            work[0] = work[0] if worst <= ended else 0.0
             return count if worst <= ended else -count - 1
-    return -most - 1
+    _prices(a, y, price)
+    _respond(price, column, ease, anchor, low, high, x, total, give)
+    return -count - 1

@@ -21,7 +21,7 @@ REMEMBERS_S = 60.0
 """How orders were answered counts for so long."""
 CLEAR = 100.0
 """Squared effect over noise from which a tick's answer counts in full."""
-ANSWERS, WRONG = 2.0, -0.2
+ANSWERS, WRONG = 2.0, -0.35
 """So many clear answers, on average below this part of what was expected, are answers the wrong way."""
 NEAR = 0.7
 """Currents tell the sign of orders' effects from so much of their limit on."""

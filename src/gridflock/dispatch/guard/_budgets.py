@@ -39,15 +39,10 @@ class Asking:
         places: dict[str, int] = {}
         approvals: list[Approval | None] = []
         account = np.full(len(proposals) + 1, -1, dtype=np.int32)
-        bounded = (
-            bool(limits.budgets) or min(limits.budget_kw, limits.budget_share, limits.approval_kw) < math.inf
-        )
         for k, wish in enumerate(proposals):
-            if not bounded or not limits.external(wish):
+            if not limits.bounds_people or not limits.external(wish):
                 continue
-            given = rules.approvals.get(wish.id)
-            if given is not None and not _counts(given, wish):
-                given = None
+            given = rules.approval_of(wish.id, wish.author)
             name = wish.author if given is None else given.account
             if name not in places:
                 places[name] = len(places)
@@ -59,10 +54,6 @@ class Asking:
     def names(self) -> tuple[str, ...]:
         """Of each proposal, on whose account it moves; empty for the program's own."""
         return tuple(self.accounts[k] if k >= 0 else "" for k in self.account[:-1].tolist())
-
-
-def _counts(given: Approval, wish: Proposal) -> bool:
-    return given.author == wish.author and given.by != wish.author
 
 
 def hold_unapproved(

@@ -38,7 +38,7 @@ def hold_untried(
         state = replace(state, proven=frozenset(), trials={})
     if limits.canary_share >= 1.0:
         return state, {}
-    trials, ended = _judged(state.trials, limits, image.now_s)
+    trials, ended = _judged(state.trials, limits, image)
     proven = state.proven.union(author for author, well in ended.items() if well)
     authors = ["" if wish.priority <= Priority.ENVELOPE else wish.author for wish in asked.proposals]
     names = [author for author in dict.fromkeys(authors) if author]
@@ -56,10 +56,14 @@ def hold_untried(
 
 
 def _judged(
-    trials: Mapping[str, Trial], limits: GuardLimits, now_s: int
+    trials: Mapping[str, Trial], limits: GuardLimits, image: Image
 ) -> tuple[dict[str, Trial], dict[str, bool]]:
-    """Trials that go on, and the authors whose trial has ended: well or not."""
+    """Trials that go on, and the authors whose trial has ended: well or not.
+
+    A device answers once it has heard: a trial lasts longer by what the slowest of its members may take.
+    """
     going, ended = dict[str, Trial](), dict[str, bool]()
+    now_s, reach_s = image.now_s, image.columns["reach_s"]
     for author, trial in trials.items():
         if trial.rests_until_s >= 0:
             if trial.rests_until_s > now_s:
@@ -68,7 +72,9 @@ def _judged(
         needed = math.ceil(limits.canary_good * len(trial.rows))
         if trial.good.sum() >= needed:
             ended[author] = True
-        elif trial.bad.sum() > len(trial.rows) - needed or now_s - trial.since_s >= limits.trial_s:
+            continue
+        lasts_s = limits.trial_s + float(reach_s[trial.rows].max(initial=0.0))
+        if trial.bad.sum() > len(trial.rows) - needed or now_s - trial.since_s >= lasts_s:
             ended[author] = False
             going[author] = replace(trial, rests_until_s=now_s + limits.trial_s)
         else:

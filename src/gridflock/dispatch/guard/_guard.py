@@ -160,6 +160,7 @@ def _look(asked: Asked, image: Image, limits: GuardLimits, state: GuardState, as
             columns["p_max_kw"],
             columns["s_max_kva"],
             image.heard_s,
+            columns["reach_s"],
         ),
         memory.columns,
         image.now_s,
@@ -169,7 +170,7 @@ def _look(asked: Asked, image: Image, limits: GuardLimits, state: GuardState, as
     move_kvar, turns = _kernels.look_kvar(
         asked.rows,
         np.asarray(asked.q_kvar, dtype=np.float64),
-        (image.q_kvar, columns["s_max_kva"], image.heard_s),
+        (image.q_kvar, columns["s_max_kva"], image.heard_s, columns["reach_s"]),
         memory.reactive,
         image.now_s,
         limits.settle_s,

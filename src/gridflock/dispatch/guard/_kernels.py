@@ -110,7 +110,7 @@ def look(
         extra: float64 (k) what it adds to the account of its credential; 0 where it has none.
         repeats: bool (k) whether it repeats the order in force.
     """
-    present, offered, family, low_kw, high_kw, s_kva, heard_s = image
+    present, offered, family, low_kw, high_kw, s_kva, heard_s, reach_s = image
     last_kw, expires_s, issued_s, base_kw, holder, turn, turn_s = memory
     k = len(rows)
     why, repeats = np.zeros(k, np.uint8), np.zeros(k, np.bool_)
@@ -132,7 +132,7 @@ def look(
         if not in_force and heard_s[r] < expires_s[r] and abs(p - free) > abs(p - now_kw):
             # Not heard since its order ended: it may be back at what it does unasked.
             now_kw = free
-        unsettled = heard_s[r] < issued_s[r] + settle_s
+        unsettled = heard_s[r] < issued_s[r] + settle_s + reach_s[r]
         repeats[i] = _repeated(p, last)
         start[i] = _start(p, now_kw, last, unsettled)
         move[i] = p - start[i]
@@ -165,7 +165,7 @@ def look_kvar(
         move: float64 (k) signed change of reactive injection, kvar.
         turns: bool (k) whether it changes direction once too often.
     """
-    present, s_kva, heard_s = image
+    present, s_kva, heard_s, reach_s = image
     last_kvar, expires_s, issued_s, turn, turn_s = memory
     k = len(rows)
     move, too_often = np.zeros(k), np.zeros(k, np.bool_)
@@ -182,7 +182,7 @@ def look_kvar(
             now_kvar = 0.0 if np.isnan(last) else last
         if not in_force and heard_s[r] < expires_s[r] and abs(q) > abs(q - now_kvar):
             now_kvar = 0.0
-        unsettled = heard_s[r] < issued_s[r] + settle_s
+        unsettled = heard_s[r] < issued_s[r] + settle_s + reach_s[r]
         move[i] = q - _start(q, now_kvar, last, unsettled)
         turns = (q - last) * turn[r] < -_TURN_SHARE * 2.0 * s_kva[r]
         too_often[i] = turns and now_s < turn_s[r] - turn_room_s

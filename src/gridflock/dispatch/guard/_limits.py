@@ -74,10 +74,13 @@ class GuardLimits:
         canary_least: and to so many at least.
         canary_from: authors with fewer members at once are not tried out.
         canary_good: share of those that must answer well before the rest is asked; some never answer.
-        trial_s: a trial without enough answers for so long has failed; a failed one rests as long.
-        settle_s: a device's reading tells what an order did when it is younger by so much.
+        trial_s: a trial without enough answers for so long, and as long as its members take to hear
+            (``reach_s``), has failed; after that nothing new goes out for ``trial_s``.
+        settle_s: a device's reading tells what an order did when it is younger by so much, and by its
+            ``reach_s``.
         step_kvar: largest change of the whole reactive injection by orders of one tick, either way.
         rate_kvar_s: the same for each second since the tick before.
+        goals_s: life of an approval of goals, or of what a system above asks; approving again prolongs it.
     """
 
     step_kw: float = 150.0
@@ -102,6 +105,12 @@ class GuardLimits:
     settle_s: int = 15
     step_kvar: float = math.inf
     rate_kvar_s: float = math.inf
+    goals_s: int = 86_400
+
+    @property
+    def bounds_people(self) -> bool:
+        """Whether what one credential moves is limited at all."""
+        return bool(self.budgets) or min(self.budget_kw, self.budget_share, self.approval_kw) < math.inf
 
     @property
     def whole(self) -> GroupLimit:
@@ -122,6 +131,10 @@ class GuardLimits:
         if wish.author in _WISHING:
             return wish.priority not in _OURS
         return wish.author not in OWN
+
+    def outside(self, author: str) -> bool:
+        """Whether what an author asks of the plan, or of a mode, counts as asked by one person alone."""
+        return self.bounds_people and bool(author) and author not in OWN
 
     def fleet_kw(self, image: Image) -> float:
         """Size of the fleet that takes orders: each resource by its larger side, kW."""
@@ -171,6 +184,7 @@ _RANGES: Mapping[str, _Range] = {
     **dict.fromkeys(("step_kvar", "rate_kvar_s"), _POWER),
     **dict.fromkeys(("share", "canary_share", "canary_good"), _SHARE),
     **dict.fromkeys(("window_s", "reversal_s", "approval_s", "waiting_s", "trial_s", "settle_s"), _TIME),
+    "goals_s": _TIME,
     **dict.fromkeys(("reversals", "canary_from", "canary_least"), _COUNT),
 }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,23 @@ from gridflock.dispatch.guard._limits import GuardLimits
 from gridflock.units import NEVER_S, Kvar, Kw, Rows, Seconds
 
 Spent = Mapping[str, tuple[tuple[int, float], ...]]
+
+
+GROUP = "group:"
+"""Of such names are the accounts of groups."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Diverted:
+    """By how much targets are others than they would be, because somebody asked something of the plan.
+
+    Attributes:
+        account: on which it counts.
+        by_kw: float32 (n,).
+    """
+
+    account: str
+    by_kw: Kw
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,6 +55,7 @@ class Memory:
         spent: moments and kW moved, of accounts and of limited groups, within the longest window.
         doubted: ends, accounts and kW of orders that were told to have reached nobody: an answer may have
             been lost and the order be in force, so that what it displaces counts until it would have ended.
+        diverted: by what was asked of the plan, by how much targets are others than without it.
     """
 
     last_kw: Kw
@@ -55,6 +73,7 @@ class Memory:
     held_kw: Kw
     spent: Spent
     doubted: tuple[tuple[int, str, float], ...] = ()
+    diverted: Mapping[str, Diverted] = field(default_factory=dict)
 
     @classmethod
     def empty(cls, n: int) -> Memory:
@@ -124,7 +143,39 @@ class Memory:
                 if name in doubted:
                     doubted[name] += kw
             found = found + np.array([doubted[name] for name in accounts])
+        if self.diverted:
+            found = found + np.array([self.diverted_kw(name) for name in accounts])
         return found
+
+    def diverted_kw(self, account: str) -> float:
+        """How far targets are from where they would be without what an account asks of the plan, kW."""
+        return sum(_sum_kw(one.by_kw) for one in self.diverted.values() if one.account == account)
+
+    def diverting(self, name: str, account: str, by_kw: Kw, now_s: int) -> Memory:
+        """What somebody asked diverts targets by so much from now on, float32 (n,); that is booked.
+
+        On another account than before it goes back on the former one, and away anew on this one.
+        """
+        before, spent = self.diverted.get(name), self.spent
+        moved_kw = _sum_kw(by_kw)
+        if before is not None and before.account == account:
+            moved_kw = _sum_kw(by_kw - before.by_kw)
+        elif before is not None:
+            spent = _booked(spent, [before.account], np.array([_sum_kw(before.by_kw)]), now_s)
+        left = {other: one for other, one in self.diverted.items() if other != name}
+        if by_kw.any():
+            left[name] = Diverted(account, by_kw)
+        return replace(self, diverted=left, spent=_booked(spent, [account], np.array([moved_kw]), now_s))
+
+    def moved_by(self, account: str, kw: float, t_s: int) -> Memory:
+        """An account has moved so much at a moment, as a ledger tells it."""
+        return replace(self, spent=_booked(self.spent, [account], np.array([kw]), t_s))
+
+    @property
+    def movers(self) -> tuple[str, ...]:
+        """Accounts that hold, divert or have moved something."""
+        moved = [name for name in self.spent if not name.startswith(GROUP)]
+        return tuple(dict.fromkeys((*self.accounts, *(d.account for d in self.diverted.values()), *moved)))
 
     def used_kw(self, account: str, now_s: int, window_s: int) -> float:
         """What counts against an account's budget: moved in the window, and displaced now."""
@@ -285,6 +336,10 @@ def turning(limits: GuardLimits) -> tuple[float, float]:
     if many == 1:
         return window_s + 1.0, 0.0
     return 2.0 * window_s / (many - 1), window_s
+
+
+def _sum_kw(kw: Kw) -> float:
+    return float(np.abs(kw).sum(dtype=np.float64))
 
 
 def _booked(spent: Spent, accounts: Sequence[str], kw: Kw, now_s: int) -> Spent:

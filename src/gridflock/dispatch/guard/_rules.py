@@ -39,6 +39,23 @@ class Approval:
 
 
 @dataclass(frozen=True, slots=True)
+class Loosening:
+    """One person wants a feeder or group to take part in more; a second one lets it.
+
+    Attributes:
+        group: which.
+        mode: what it would take part in.
+        by: who wants it.
+        until_s: it is forgotten then.
+    """
+
+    group: str
+    mode: Mode
+    by: str
+    until_s: int
+
+
+@dataclass(frozen=True, slots=True)
 class AllToDefault:
     """The kill switch while it is on: nothing goes out but revocations.
 
@@ -67,11 +84,13 @@ class Rules:
         modes: of feeders and groups that are not automatic.
         approvals: by proposal id.
         default: the kill switch; None = off.
+        loosenings: by group, modes that one person wants loosened.
     """
 
     modes: Mapping[str, Mode] = field(default_factory=dict)
     approvals: Mapping[str, Approval] = field(default_factory=dict)
     default: AllToDefault | None = None
+    loosenings: Mapping[str, Loosening] = field(default_factory=dict)
 
     def said(self) -> dict[str, Json]:
         """The same as JSON, as a ledger keeps it."""
@@ -81,6 +100,9 @@ class Rules:
         }
         if self.default is not None:
             said["default"] = asdict(self.default) | {"ending": sorted(self.default.ending)}
+        if self.loosenings:
+            wanted = [one for _, one in sorted(self.loosenings.items())]
+            said["loosenings"] = [asdict(one) | {"mode": one.mode.name} for one in wanted]
         return said
 
     @classmethod
@@ -92,10 +114,12 @@ class Rules:
         """
         default = said.get("default")
         given = [Approval(**one) for one in said.get("approvals", ())]
+        wanted = [Loosening(**{**one, "mode": Mode[one["mode"]]}) for one in said.get("loosenings", ())]
         return cls(
             {group: Mode[name] for group, name in said.get("modes", {}).items()},
             {one.proposal: one for one in given},
             None if default is None else AllToDefault(**{**default, "ending": frozenset(default["ending"])}),
+            {one.group: one for one in wanted},
         )
 
     def with_mode(self, group: str, mode: Mode) -> Rules:
@@ -103,7 +127,28 @@ class Rules:
         modes = {name: held for name, held in self.modes.items() if name != group}
         if mode is not Mode.AUTOMATIC:
             modes[group] = mode
-        return replace(self, modes=modes)
+        wanted = {name: one for name, one in self.loosenings.items() if name != group}
+        return replace(self, modes=modes, loosenings=wanted)
+
+    def loosened(self, group: str, mode: Mode, by: str, until_s: int) -> Rules:
+        """One person wants a feeder or group to take part in more; with the second it does.
+
+        What is stricter than now, or as strict, holds at once.
+        """
+        if mode >= self.modes.get(group, Mode.AUTOMATIC):
+            return self.with_mode(group, mode)
+        wanted = self.loosenings.get(group)
+        if wanted is not None and wanted.mode is mode and wanted.by != by:
+            return self.with_mode(group, mode)
+        asked = wanted if wanted is not None and wanted.mode is mode else Loosening(group, mode, by, until_s)
+        return replace(self, loosenings={**self.loosenings, group: asked})
+
+    def approval_of(self, proposal: str, author: str) -> Approval | None:
+        """A second person's word for what an author asked; None where there is none, or it is their own."""
+        given = self.approvals.get(proposal)
+        if given is None or given.author != author or given.by == author:
+            return None
+        return given
 
     def with_approval(self, approval: Approval) -> Rules:
         """A second person's word."""
@@ -139,6 +184,9 @@ class Rules:
         if any(given.until_s <= now_s for given in rules.approvals.values()):
             left = {name: given for name, given in rules.approvals.items() if given.until_s > now_s}
             rules = replace(rules, approvals=left)
+        if any(wanted.until_s <= now_s for wanted in rules.loosenings.values()):
+            going = {name: one for name, one in rules.loosenings.items() if one.until_s > now_s}
+            rules = replace(rules, loosenings=going)
         return rules
 
     def mode_of(self, n: int, rows_of: Mapping[str, Rows]) -> Codes:

@@ -13,6 +13,7 @@ from gridflock.dispatch.guard import _fitting
 from gridflock.dispatch.guard._asked import Moves, Places
 from gridflock.dispatch.guard._held import Held
 from gridflock.dispatch.guard._limits import GroupLimit, GuardLimits
+from gridflock.dispatch.guard._memory import GROUP
 from gridflock.dispatch.guard._state import GuardState
 from gridflock.fleet import Image
 from gridflock.units import Codes, Rows
@@ -74,7 +75,7 @@ def hold_steps(
 
 def meter(limit: GroupLimit) -> str:
     """Under which name the moves of a group are remembered."""
-    return f"group:{limit.group}"
+    return f"{GROUP}{limit.group}"
 
 
 @dataclass(slots=True)

@@ -26,6 +26,9 @@ class Known:
         default_kw: the same while nothing is said, as agreed.
         standing: the newest it told; None before the first of the parent's present life.
         under_way: directives that it may still adopt, or keeps without having said so, oldest first.
+        given: bounds of the directive that it says it keeps; None where that was of another life. What it
+            keeps may be wider, where its own load is beside them (``Child.beside``): others make up for that,
+            and it is no right to more.
     """
 
     name: str
@@ -33,6 +36,7 @@ class Known:
     default_kw: tuple[float, float]
     standing: Standing | None = None
     under_way: tuple[Directive, ...] = ()
+    given: Allowance | None = None
 
     def bounds(self, grid: TimeGrid, skew_s: int, unknown_until_s: int) -> _Bounds:
         """What it may be doing in each step, whatever was lost.
@@ -48,7 +52,8 @@ class Known:
             over = grid.starts_s >= unknown_until_s
             low, high = (np.where(over, d, r) for d, r in zip(self.default_kw, (low, high), strict=True))
             return _Bounds(low, high, low, high, low, high)
-        told = (self.standing.kept, *(directive.allowance for directive in self.under_way))
+        given = () if self.given is None else (self.given,)
+        told = (self.standing.kept, *given, *(directive.allowance for directive in self.under_way))
         each = [bounds.over(grid, skew_s) for bounds in told]
         lows, highs = np.array([lo for lo, _ in each]), np.array([hi for _, hi in each])
         return _Bounds(
@@ -120,7 +125,12 @@ class Parent:
             for each in child.under_way
             if each.order > (standing.epoch, standing.number) and each.accept_until_s >= standing.at_s
         )
-        known = replace(child, standing=standing, under_way=left)
+        keeps = (standing.epoch, standing.number)
+        same = child.standing is not None and keeps == (child.standing.epoch, child.standing.number)
+        given = child.given if same else None
+        for each in child.under_way:
+            given = each.allowance if each.order == keeps else given
+        known = replace(child, standing=standing, under_way=left, given=given)
         return replace(self, children=(*self.children[:k], known, *self.children[k + 1 :])), None
 
     def exposure(self, grid: TimeGrid) -> tuple[Kw, Kw]:

@@ -54,7 +54,9 @@ class SeriesColumns:
     rejected: tuple[Rejected, ...]
 
 
-def read_series(path: Path, timezone: str = "UTC") -> SeriesColumns:
+def read_series(
+    path: Path, timezone: str = "UTC", stamps: tuple[str, ...] = STAMPS, moments: tuple[str, ...] = ()
+) -> SeriesColumns:
     """Read a wide table: one column of stamps, every other column a series.
 
     Stamps are unix seconds (also milliseconds), or ISO 8601; those without an offset are taken on the
@@ -63,6 +65,8 @@ def read_series(path: Path, timezone: str = "UTC") -> SeriesColumns:
     Args:
         path: ``.csv`` (also compressed) or ``.parquet``.
         timezone: IANA name.
+        stamps: names under which the column of stamps is looked for, capitals ignored.
+        moments: columns that hold stamps, too: they come as unix seconds.
 
     Raises:
         Unreadable: no such file, too large, no column of stamps, no series, one twice by two units.
@@ -78,12 +82,16 @@ def read_series(path: Path, timezone: str = "UTC") -> SeriesColumns:
         except duckdb.Error as error:
             raise Unreadable("file", str(error).splitlines()[0], path) from error
         names = [str(row[0]) for row in described]
-        stamp = _stamp_column(names, path)
+        stamp = _stamp_column(names, path, stamps)
         series = [name for name in names if name != stamp]
         _within_bounds(rows, series, path)
         t_s, rejected = _stamps(base, "told", stamp, timezone)
         columns: dict[str, Floats] = {}
         for name in series:
+            if name in moments:
+                columns[name], bad = _stamps(base, "told", name, timezone)
+                rejected += bad
+                continue
             value, bad = _numbers(base, "told", name)
             rejected += bad
             plain, factor = _power(name)
@@ -106,12 +114,12 @@ def _source(path: Path) -> str:
     raise Unreadable("file", f"{path.suffix or 'no'} ending; expected .csv, .csv.gz or .parquet", path)
 
 
-def _stamp_column(names: list[str], path: Path) -> str:
+def _stamp_column(names: list[str], path: Path, stamps: tuple[str, ...]) -> str:
     low = {name.lower(): name for name in names}
-    for wanted in STAMPS:
+    for wanted in stamps:
         if wanted in low:
             return low[wanted]
-    raise Unreadable("header", f"no column of stamps; expected one of {', '.join(STAMPS)}", path)
+    raise Unreadable("header", f"no column of stamps; expected one of {', '.join(stamps)}", path)
 
 
 def _within_bounds(rows: int, series: list[str], path: Path) -> None:

@@ -51,6 +51,23 @@ class _Form:
         return cls(np.asarray(base, dtype=np.float64), zero, zero.copy(), band, band.copy())
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Coming:
+    """Vehicles that are not there yet, by the step in which they come.
+
+    Attributes:
+        need_kwh: (T,) mean energy that each lacks, > 0.
+        leaves_s: (T, J) moments at which they leave, equally likely.
+        charger_kw: what each can draw, a magnitude.
+        number: (T,) how many are expected.
+    """
+
+    need_kwh: Kwh
+    leaves_s: _Array
+    charger_kw: float
+    number: _Array
+
+
 class _Members:
     """Columns of the members that take orders now, as float64."""
 
@@ -157,6 +174,24 @@ def _expected(grid: TimeGrid, form: _Form, inflow: Kw) -> None:
     form.down += here @ need * (TYPICAL_CHARGER_KW / TYPICAL_NEED_KWH)
 
 
+def _coming(grid: TimeGrid, form: _Form, inflow: Kw, coming: Coming) -> None:
+    """Needs that appear along the horizon, to be met before each of those who bring them leaves.
+
+    In each step the departures that are told are equally likely; what cannot be reached until one is not
+    promised.
+    """
+    need = np.maximum(-np.asarray(inflow, dtype=np.float64), 0.0) * grid.hours
+    power = need * (coming.charger_kw / coming.need_kwh)
+    parts = coming.leaves_s.shape[1]
+    arrive, leave = grid.edges_s[1:, None], np.maximum(coming.leaves_s, grid.edges_s[1:, None])
+    reached = np.minimum(need[:, None], power[:, None] * form.gain_down * (leave - arrive) / HOUR_S)
+    form.x_hi[1:] += np.cumsum(need)
+    form.x_lo += np.einsum("etj,tj->e", grid.edges_s[:, None, None] >= leave, reached) / parts
+    starts, ends = grid.edges_s[:-1, None, None], grid.edges_s[1:, None, None]
+    here = np.clip((leave - starts) / (ends - starts), 0.0, 1.0) * (starts >= arrive)
+    form.down += here.sum(axis=2) @ power / parts
+
+
 def _generator(members: _Members, base: Kw, _: Kw) -> _Form:
     """Heat-led sets move around their base inside the tank; others only burn fuel.
 
@@ -256,19 +291,26 @@ def flexibility(
     return _stacked(grid, tuple(group_ids), forms)
 
 
-def arriving(grid: TimeGrid, names: Sequence[str], inflow_kw: Kw) -> Flexibility:
+def arriving(
+    grid: TimeGrid, names: Sequence[str], inflow_kw: Kw, coming: Sequence[Coming | None] | None = None
+) -> Flexibility:
     """Bands of vehicles that are not there yet, from the energy need they are expected to bring.
 
     Args:
         grid: T steps.
         names: G rows.
         inflow_kw: (G, T) the need as a negative mean power.
+        coming: of each row, who brings it and when they leave; None: typical vehicles.
     """
     forms = []
-    for inflow in np.asarray(inflow_kw, dtype=np.float64):
+    stays = [None] * len(names) if coming is None else coming
+    for inflow, stay in zip(np.asarray(inflow_kw, dtype=np.float64), stays, strict=True):
         form = _Form.still(np.zeros(grid.n))
         form.gain_down = TYPICAL_GAIN
-        _expected(grid, form, inflow)
+        if stay is None:
+            _expected(grid, form, inflow)
+        else:
+            _coming(grid, form, inflow, stay)
         forms.append(_sane(form, grid.hours))
     return _stacked(grid, tuple(names), forms)
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gridflock.forecast.card._card import Card
 
@@ -13,6 +14,8 @@ WORSE = 1.1
 """Ratio of a champion's misses to the first method's from which the world has changed."""
 _FEWEST, _MOST = 0.65, 0.95
 """Share of truths in the 10–90 % band that two weeks of days leave possible."""
+_NO_ERROR = 1e-3
+"""Share of a series' size that counts as rounding."""
 _DAYS = 7
 _COVER_DAYS = 14
 
@@ -40,6 +43,7 @@ class Alarm:
 def alarms(card: Card) -> tuple[Alarm, ...]:
     """What the last week (bands: the last two) tells, series by series; nothing from fewer days."""
     found: list[Alarm] = []
+    rounding = _rounding(card)
     for s, name in enumerate(card.series):
         m = int(card.champion[s])
         method = card.methods[m]
@@ -49,9 +53,10 @@ def alarms(card: Card) -> tuple[Alarm, ...]:
             both = np.isfinite(ours) & np.isfinite(base)
             if not np.isfinite(ours).any():
                 found.append(Alarm(name, "unmarked", method, float(_DAYS), since_s))
-            elif both.any() and ours[both].sum() > WORSE * max(base[both].sum(), _rounding(card, s)):
-                ratio = float(ours[both].sum() / max(base[both].sum(), _rounding(card, s)))
-                found.append(Alarm(name, "worse", method, ratio, since_s))
+            elif both.any():
+                least = max(base[both].sum(), rounding[s])
+                if ours[both].sum() > WORSE * least:
+                    found.append(Alarm(name, "worse", method, float(ours[both].sum() / least), since_s))
         if len(card.days_s) >= _COVER_DAYS and np.isfinite(card.coverage[m, s, -_COVER_DAYS:]).any():
             share = float(np.nanmean(card.coverage[m, s, -_COVER_DAYS:]))
             since_s = int(card.days_s[-_COVER_DAYS])
@@ -62,8 +67,14 @@ def alarms(card: Card) -> tuple[Alarm, ...]:
     return tuple(found)
 
 
-def _rounding(card: Card, s: int) -> float:
-    """What is no error beside a series' own size; a watt beside one that is always 0."""
-    size = card.size_kw[s, -_DAYS:]
-    known = size[np.isfinite(size)]
-    return _DAYS * max(1e-3 * float(known.mean()) if len(known) else 0.0, 1e-3)
+def _rounding(card: Card) -> NDArray[np.float64]:
+    """What is no error in a week beside a series' own size (S,), in its unit, whatever that is.
+
+    Its size is the mean of the days on the card: a week of nothing does not make it small. One that was 0 on
+    all of them is measured by what is usual among the others; where all were, nothing is too much.
+    """
+    known = np.isfinite(card.size_kw)
+    total = np.where(known, card.size_kw, 0.0).sum(axis=1)
+    size = np.divide(total, known.sum(axis=1), out=np.zeros_like(total), where=total > 0)
+    others = float(np.median(size[size > 0])) if (size > 0).any() else np.inf
+    return _DAYS * _NO_ERROR * np.where(size > 0, size, others)

@@ -24,13 +24,19 @@ Weather that was learnt from may be missing later: it was not delivered, ends be
 comes late. Members that lost their weather would keep bands that are too narrow, so ``train`` makes a second
 model of the same rows without weather (``Trained.blind``). It answers for the steps that lack a column
 (``Trained.blind_steps`` says which), and so does a second roll in ``backtest``.
+
+A series that was not learnt from, or has just begun, is forecast too. With siblings enough, ``train`` makes a
+twin (``Trained.young``) of the same rows with all but the last hours or days of each series taken away; it
+answers for series of which few days are known, none included, in the size that their attributes, the class
+and their own hours let expect.
 """
 
 from gridflock.forecast.learned._blocks import BLOCKS
 from gridflock.forecast.learned._bytes import NotTrained, from_bytes, to_bytes
 from gridflock.forecast.learned._rolling import Trial, backtest
 from gridflock.forecast.learned._settings import SETTINGS, Settings
-from gridflock.forecast.learned._trained import Trained, train
+from gridflock.forecast.learned._trained import Trained
+from gridflock.forecast.learned._training import train
 from gridflock.forecast.learned._view import View
 
 __all__ = [

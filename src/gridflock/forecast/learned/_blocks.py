@@ -15,9 +15,12 @@ from numpy.typing import NDArray
 from gridflock.forecast.learned._habits import habits
 from gridflock.forecast.learned._heating import heating
 from gridflock.forecast.learned._holidays import rest
+from gridflock.forecast.learned._price import price
 from gridflock.forecast.learned._stations import air, fade, moves, profiles, usual, wind
 from gridflock.forecast.learned._sunlight import sun, sun_air, sun_missed, sun_now, sun_past, sun_sky
 from gridflock.forecast.learned._view import Floats, View, mean_known
+from gridflock.forecast.learned._wind import breeze, turbine
+from gridflock.forecast.learned._young import heard
 from gridflock.units import DAY_S, HOUR_S
 
 Columns = Mapping[str, Floats]
@@ -194,6 +197,7 @@ BLOCKS: dict[str, Block] = {
     "around": around,
     "level": level,
     "habits": habits,
+    "heard": heard,
     "recent": recent,
     "thermal": thermal,
     "heating": heating,
@@ -204,6 +208,9 @@ BLOCKS: dict[str, Block] = {
     "wind": wind,
     "air": air,
     "profiles": profiles,
+    "turbine": turbine,
+    "breeze": breeze,
+    "price": price,
     "sun": sun,
     "sun_past": sun_past,
     "sun_now": sun_now,
@@ -212,5 +219,5 @@ BLOCKS: dict[str, Block] = {
     "sun_missed": sun_missed,
 }
 """All blocks by name."""
-OF_WEATHER = ("thermal", "sky", "wind", "air", "profiles", "sun_sky", "sun_air", "sun_missed")
+OF_WEATHER = ("thermal", "sky", "wind", "air", "profiles", "turbine", "sun_sky", "sun_air", "sun_missed")
 """Blocks that say nothing without weather, and are left out then."""

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from gridflock.forecast.learned._price import published_bound
 from gridflock.forecast.learned._sunlit import sunlit_bound, sunlit_scale
+from gridflock.forecast.learned._turbines import turbine_bound, turbine_scale
 from gridflock.forecast.learned._view import Floats, View, scale_of
+from gridflock.forecast.learned._young import young_scale
 
 Bound = Callable[[View], tuple[Floats | float, Floats | float]]
 """Lowest and highest value of each cell, kW, each of a shape that broadcasts to (S, I, L)."""
@@ -19,5 +22,15 @@ def drawn(view: View) -> tuple[float, float]:
     return -float("inf"), 0.0
 
 
-SCALES: dict[str, Scale] = {"mean": scale_of, "sunlit": sunlit_scale}
-BOUNDS: dict[str, Bound] = {"drawn": drawn, "sunlit": sunlit_bound}
+SCALES: dict[str, Scale] = {
+    "mean": scale_of,
+    "sunlit": sunlit_scale,
+    "turbine": turbine_scale,
+    "young": young_scale,
+}
+BOUNDS: dict[str, Bound] = {
+    "drawn": drawn,
+    "sunlit": sunlit_bound,
+    "turbine": turbine_bound,
+    "published": published_bound,
+}

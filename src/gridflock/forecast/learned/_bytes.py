@@ -19,7 +19,7 @@ from gridflock.forecast.learned._tables import Table
 from gridflock.forecast.learned._trained import Trained
 from gridflock.forecast.learned._trees import Trees, trees_from
 
-_MAGIC = b"gridflock learned 2\n"
+_MAGIC = b"gridflock learned 3\n"
 _LENGTH = 8
 _PARTS = ("middle", "size", "slope", "slot")
 _GROWN = ("grid", "first", "spread")
@@ -63,6 +63,10 @@ def _model_of(trained: Trained, arrays: _Arrays) -> dict[str, Any]:
         "blend": trained.blend and [arrays.put(trained.blend.weight), arrays.put(trained.blend.shift)],
         "needs": trained.needs,
         "blind": trained.blind and _model_of(trained.blind, arrays),
+        "young": trained.young and _model_of(trained.young, arrays),
+        "usual_kw": None if np.isnan(trained.usual_kw) else trained.usual_kw,
+        "few_days": trained.few_days,
+        "each": [[name, _model_of(model, arrays)] for name, model in trained.each],
     }
 
 
@@ -117,11 +121,14 @@ def _trained(header: dict[str, Any], arrays: list[NDArray[Any]]) -> Trained:
     blend = header["blend"] and Blend(*(arrays[k] for k in header["blend"]))
     members = tuple(_remember(row, arrays) for row in header["members"])
     leads = arrays[header["leads"]].astype(np.int64)
-    blind = header["blind"] and _trained(header["blind"], arrays)
+    blind, young = (header[name] and _trained(header[name], arrays) for name in ("blind", "young"))
+    usual = np.nan if header["usual_kw"] is None else float(header["usual_kw"])
+    each = tuple((name, _trained(model, arrays)) for name, model in header["each"])
     needs = tuple(header["needs"])
     return Trained(
-        Settings(**fields), header["step_s"], leads, members, blend, header["trained_s"], needs, blind
-    )
+        Settings(**fields), header["step_s"], leads, members, blend, header["trained_s"], needs,
+        blind, young, usual, float(header["few_days"]), each,
+    )  # fmt: skip
 
 
 def _remember(row: dict[str, Any], arrays: list[NDArray[Any]]) -> Member:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,13 +14,21 @@ from gridflock.forecast.learned._blocks import OF_WEATHER, columns_of
 from gridflock.forecast.learned._bounds import BOUNDS, SCALES
 from gridflock.forecast.learned._settings import Settings
 from gridflock.forecast.learned._sunlit import sunlit_learnt
-from gridflock.forecast.learned._view import Floats, Index, View, view_of, wider_of
+from gridflock.forecast.learned._view import (
+    SCALE_DAYS,
+    Floats,
+    Index,
+    View,
+    heard_days,
+    size_before,
+    view_of,
+    wider_of,
+)
 from gridflock.forecast.sun import with_clear_sky
 from gridflock.model import History, Weather
 from gridflock.units import DAY_S, HOUR_S, Seconds
 
 NOT_YET_S = np.iinfo(np.int64).max
-_SIZE_DAYS = 28
 _PROBED = 8
 """Moments of issue at which it is looked for what features are made of."""
 _MOSTLY = 0.5
@@ -70,8 +79,19 @@ def cells_of(
     leads: Index,
     settings: Settings,
     settled_s: int = 0,
+    seen_as: Callable[[View], View] | None = None,
 ) -> Cells:
     """Build all rows; those issued before ``settled_s`` are learnt from only.
+
+    Args:
+        history: S series, house sign.
+        weather: what was expected, or None.
+        site: coordinates, clock, holidays.
+        issues_s: (I,) moments of issue.
+        leads: (L,) steps after the one that begins at the moment of issue.
+        settings: of the class.
+        settled_s: see ``View``.
+        seen_as: what of the view features are made of; None for all of it.
 
     Raises:
         ValueError: the history's steps are not uniform, or do not divide a day.
@@ -79,6 +99,7 @@ def cells_of(
     if weather is not None and settings.sunlit:
         weather = with_clear_sky(weather, site)
     view = view_of(history, weather, site, issues_s, leads, settled_s)
+    view = view if seen_as is None else seen_as(view)
     scale = SCALES[settings.scale](view)
     scale = scale if scale.ndim > 2 else scale[:, :, None]
     names, x = columns_of(view, settings.blocks, scale)
@@ -89,13 +110,16 @@ def cells_of(
     truth, learnt = _came(view)
     if settings.sunlit:
         learnt = sunlit_learnt(view, learnt, NOT_YET_S)
-    # Before a day is known a series' size is a guess, and nothing is learnt from it.
-    sized = view.share_before(_SIZE_DAYS * view.per_day) * _SIZE_DAYS >= 1.0
+    # Before a day is known, and while it stands at 0, a series' size is a guess: nothing is learnt from it.
+    sized = heard_days(view) >= 1.0
+    sized &= (settings.scale != "mean") | (size_before(view, SCALE_DAYS) > 0)
+    sized = np.isfinite(scale[:, :, 0]) if settings.young else sized
     learnt = np.where(sized[:, :, None], learnt, NOT_YET_S)
     hour = np.broadcast_to(view.local_of(view.target) % DAY_S / HOUR_S, shape).ravel()
     lead_h = np.broadcast_to((view.leads + 0.5) * view.step_s / HOUR_S, shape).ravel()
     scale_kw = np.broadcast_to(scale, shape).ravel()
-    wider = np.broadcast_to(settings.wider * wider_of(view)[:, :, None], shape).ravel()
+    gaps = np.ones(shape[:2]) if settings.young else wider_of(view)
+    wider = np.broadcast_to(settings.wider * gaps[:, :, None], shape).ravel()
     issue = np.broadcast_to(view.issues_s[:, None], shape).ravel()
     return Cells(
         shape, names, x, anchor, truth.ravel() / scale_kw, learnt.ravel(), issue, scale_kw, wider,

@@ -62,7 +62,8 @@ def habits(view: View, scale: Floats) -> Mapping[str, Floats]:
 
 
 def _between(view: View, begin: int, end: int) -> View:
-    return replace(view, issues_s=view.issues_s[begin:end], at=view.at[begin:end])
+    since = None if view.since is None else view.since[:, begin:end]
+    return replace(view, issues_s=view.issues_s[begin:end], at=view.at[begin:end], since=since)
 
 
 def _part(view: View) -> dict[str, Floats]:

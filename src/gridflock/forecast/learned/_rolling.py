@@ -134,9 +134,14 @@ def _part_of(progress: Progress | None, k: int, n: int) -> Progress | None:
 
 def single(history: History) -> Iterator[History]:
     """Each series of a history by itself."""
-    for k, name in enumerate(history.series):
-        known = None if history.known_s is None else history.known_s[k : k + 1]
-        yield History(history.grid, (name,), history.value_kw[k : k + 1], known)
+    for k in range(len(history.series)):
+        yield some_of(history, np.array([k]))
+
+
+def some_of(history: History, rows: NDArray[np.int64]) -> History:
+    """Some series of a history."""
+    known = None if history.known_s is None else history.known_s[rows]
+    return History(history.grid, tuple(history.series[k] for k in rows), history.value_kw[rows], known)
 
 
 def _side_by_side(each: Sequence[Trial]) -> Trial:

@@ -46,6 +46,7 @@ class Settings:
         bound: name of ``BOUNDS``: what values never exceed; empty: nothing.
         sunlit: generation by the sun: the clear sky stands beside the weather, nights and dead days are
             not learnt from, and rows count by their size, so that misses weigh in kW.
+        young: of series that have just begun, whose size is a guess and whose bands are wide by themselves.
     """
 
     blocks: tuple[str, ...] = ("clock", "lags", "around", "level", "thermal", "sky")
@@ -77,6 +78,7 @@ class Settings:
     scale: str = "mean"
     bound: str = ""
     sunlit: bool = False
+    young: bool = False
 
 
 _HOUR = ("clock", "lags", "level", "recent", "thermal", "sky")
@@ -136,6 +138,42 @@ SETTINGS: Mapping[str, Settings] = {
     "meter": Settings(blocks=("clock", "lags", "level"), members=("trees",), mode="table", trees=100),
     "pv": _SUN,
     "pv_hour": replace(_SUN, blocks=("sun", "sun_past", "sun_now", "sun_sky", "sun_air", "sun_missed")),
+    "wind": Settings(
+        ("turbine", "breeze", "air"),
+        trees=120,
+        leaves=8,
+        rate=0.05,
+        bold=True,
+        columns=0.6,
+        rows=0.5,
+        strict=5.0,
+        least=100,
+        penalty=1.0,
+        refit_days=7,
+        warm_days=28,
+        recent_days=30,
+        calm=40.0,
+        wider=1.08,
+        scale="turbine",
+        bound="turbine",
+    ),
+    "price": Settings(
+        ("clock", "price", "thermal", "sky", "wind"),
+        anchor="price_usual",
+        trees=120,
+        leaves=8,
+        bold=True,
+        rows=0.5,
+        strict=5.0,
+        least=60,
+        penalty=1.0,
+        refit_days=14,
+        warm_days=42,
+        recent_days=45,
+        calm=20.0,
+        wider=1.08,
+        bound="published",
+    ),
     "ev": Settings(("clock", "lags", "level", "habits"), anchor="habit", trees=100, leaves=8, rate=0.06),
     "heat_pump": Settings(
         ("clock", "lags", "level", "thermal", "heating"),

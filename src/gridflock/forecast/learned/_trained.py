@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,22 +13,16 @@ from gridflock.forecast._forecast import forecast as by_habit
 from gridflock.forecast._residual import QUANTILES
 from gridflock.forecast._sun import Site
 from gridflock.forecast.learned._blend import Blend
-from gridflock.forecast.learned._cells import (
-    Cells,
-    blind_cells,
-    cells_of,
-    weather_used,
-    without_weather,
-)
+from gridflock.forecast.learned._cells import blind_cells, cells_of
 from gridflock.forecast.learned._members import Member, said
-from gridflock.forecast.learned._rolling import blend_at, bounded, fitted, roll
+from gridflock.forecast.learned._rolling import bounded, single, some_of
 from gridflock.forecast.learned._settings import Settings
+from gridflock.forecast.learned._view import View, heard_days, view_of
 from gridflock.model import Forecast, History, Weather
-from gridflock.units import DAY_S, Seconds, TimeGrid
+from gridflock.units import Kw, TimeGrid
 
 _CHUNK = 4_000
 """Series that are forecast at once: what they need stays in a hundred megabytes."""
-_LEAST_ROWS = 200
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,6 +39,11 @@ class Trained:
         needs: columns of the weather that were learnt from.
         blind: learnt from the same without weather: answers for steps whose weather is not known; None where
             nothing is needed.
+        young: learnt from the same as if they had just begun: answers for series of which few days are known;
+            None where there are too few siblings to learn that from.
+        usual_kw: size to expect of a series of which nothing is known; NaN where that is not known either.
+        few_days: ``young`` answers for series of which fewer days are known of the last four weeks.
+        each: models of series that are learnt apart, by name.
     """
 
     settings: Settings
@@ -54,30 +54,63 @@ class Trained:
     trained_s: int
     needs: tuple[str, ...] = ()
     blind: Trained | None = None
+    young: Trained | None = None
+    usual_kw: float = float("nan")
+    few_days: float = 0.0
+    each: tuple[tuple[str, Trained], ...] = ()
 
-    def forecast(self, history: History, weather: Weather | None, site: Site, now_s: int) -> Forecast:
+    def forecast(
+        self, history: History, weather: Weather | None, site: Site, now_s: int, size_kw: Kw | None = None
+    ) -> Forecast:
         """Nine quantiles of each series over the steps ahead.
 
-        Series without a history, or with gaps in the last week, get a wider answer; so do steps for which
-        weather is missing (``blind_steps``). Of the history and the weather only what was known at
-        ``now_s`` is used.
+        Any series of the class may be asked for, learnt from or not. One of which fewer than ``few_days``
+        are known of the last four weeks is forecast as its siblings were when as much was known of them.
+        Series with gaps in the last week get a wider answer; so do steps for which weather is missing
+        (``blind_steps``). Where series are learnt apart, one that was not learnt from gets the mean of what
+        models of the others say of it. Of the history and the weather only what was known at ``now_s`` is
+        used.
+
+        Args:
+            history: of the series asked for.
+            weather: what is expected, or None.
+            site: coordinates, clock, holidays.
+            now_s: moment of issue.
+            size_kw: (S,) the mean size that a series' attributes let expect (a contract, a nameplate, a count
+                of homes), > 0, NaN where they do not; counts as long as little of it is known.
 
         Raises:
             ValueError: the history's steps are not those that were learnt from.
         """
         _check_step(history, self.step_s)
         grid = _grid(history, self.leads, now_s, self.step_s)
+        if self.each:
+            return Forecast(
+                grid, history.series, QUANTILES.copy(), self._apart(history, weather, site, now_s), now_s
+            )
         if not self.members:
             return by_habit(history, grid, site, (), now_s)
         missing = self.blind_steps(history, weather, site, now_s)
         value = np.empty((len(history.series), len(QUANTILES), grid.n))
+        sizes = (
+            np.full(len(history.series), np.nan) if size_kw is None else np.asarray(size_kw, dtype=np.float64)
+        )
         if not missing.all():
             seen = weather if self.needs else None
-            found = [self._some(part, seen, site, now_s) for part in _parts(history)]
+            found = [
+                self._some(some_of(history, rows), seen, site, now_s, sizes[rows]) for rows in _parts(history)
+            ]
             value = np.concatenate(found) if found else value
         if self.blind is not None and missing.any():
-            value = np.where(missing, self.blind.forecast(history, None, site, now_s).value_kw, value)
+            value = np.where(
+                missing, self.blind.forecast(history, None, site, now_s, size_kw).value_kw, value
+            )
         return Forecast(grid, history.series, QUANTILES.copy(), value, now_s)
+
+    @property
+    def learnt(self) -> bool:
+        """Whether anything was learnt; otherwise habits answer."""
+        return bool(self.members) or any(model.learnt for _, model in self.each)
 
     def blind_steps(
         self, history: History, weather: Weather | None, site: Site, now_s: int
@@ -90,114 +123,41 @@ class Trained:
         issue = np.array([now_s], dtype=np.int64)
         return np.asarray(blind_cells(history, weather, site, issue, self.leads, self.needs)[0])
 
-    def _some(self, history: History, weather: Weather | None, site: Site, now_s: int) -> NDArray[np.float64]:
-        """Quantiles (S, 9, L) of some series."""
-        issue = np.array([now_s], dtype=np.int64)
-        cells = cells_of(history, weather, site, issue, self.leads, self.settings)
-        rows = np.arange(len(cells.issue_s))
-        nine = [m.quantiles(said(m.model, cells, rows), cells.hour) for m in self.members]
-        assert self.blend is not None
-        value = bounded(self.blend.apply(np.stack(nine), cells.bins), cells)
-        return value.reshape(len(history.series), len(self.leads), -1).transpose(0, 2, 1)
+    def _apart(
+        self, history: History, weather: Weather | None, site: Site, now_s: int
+    ) -> NDArray[np.float64]:
+        """Quantiles (S, 9, L), each series by its own model; one without by the mean of all."""
+        own = dict(self.each)
+        found = np.empty((len(history.series), len(QUANTILES), len(self.leads)))
+        for k, one in enumerate(single(history)):
+            name = one.series[0]
+            asked = [own[name]] if name in own else list(own.values())
+            found[k] = np.mean([by.forecast(one, weather, site, now_s).value_kw[0] for by in asked], axis=0)
+        return found
+
+    def _some(
+        self, history: History, weather: Weather | None, site: Site, now_s: int, size_kw: Kw
+    ) -> NDArray[np.float64]:
+        """Quantiles (S, 9, L) of some series; those that have just begun by the twin that knows such."""
+        if self.young is None:
+            return _said(self, history, weather, site, now_s)
+        usual = np.where(size_kw > 0, size_kw, self.young.usual_kw)[:, None]
+        view = view_of(history, None, site, np.array([now_s], dtype=np.int64), self.leads)
+        few = heard_days(view)[:, 0] < self.few_days
+        found = np.empty((len(few), len(QUANTILES), len(self.leads)))
+        if few.any():
+            rows, seen_as = np.flatnonzero(few), partial(replace, usual_kw=usual[few])
+            found[few] = _said(self.young, some_of(history, rows), weather, site, now_s, seen_as)
+        if not few.all():
+            rows, seen_as = np.flatnonzero(~few), partial(replace, usual_kw=usual[~few])
+            found[~few] = _said(self, some_of(history, rows), weather, site, now_s, seen_as)
+        return found
 
 
-def train(
-    history: History,
-    weather: Weather | None,
-    site: Site,
-    issues_s: Seconds,
-    leads: NDArray[np.int64],
-    settings: Settings,
-    now_s: int,
-    *,
-    seed: int = 0,
-) -> Trained:
-    """Learn from what is known at a moment.
-
-    The last ``warm_days`` are forecast by members that have not seen them: that is where tables, weights and
-    corrections come from. Then members are fitted on all that is known. Where weather is learnt from, a
-    second model learns the same without it.
-
-    Args:
-        history: S series of one class, house sign; of very many, some are drawn. Series of a class that is
-            learnt apart (``Settings.apart``) are given one at a time.
-        weather: what was expected, or None.
-        site: coordinates, clock, holidays.
-        issues_s: moments of issue to learn from; those after ``now_s`` are left out.
-        leads: (L,) consecutive steps after the one that begins at the moment of issue.
-        settings: of the class.
-        now_s: nothing learnt later is used.
-        seed: of draws.
-
-    Raises:
-        ValueError: the history's steps are not uniform or do not divide a day, or leads are not consecutive.
-    """
-    if not len(leads) or (np.diff(leads) != 1).any():
-        raise ValueError("leads need to follow each other, one at least")
-    issues_s = np.asarray(issues_s, dtype=np.int64)
-    issues_s = issues_s[issues_s < now_s]
-    leads = np.asarray(leads, dtype=np.int64)
-    blind = _learnt(history, None, site, issues_s, leads, without_weather(settings), now_s, seed)
-    needs = weather_used(history, weather, site, issues_s, leads, settings, now_s)
-    if not needs:
-        return blind
-    seeing = _learnt(history, weather, site, issues_s, leads, settings, now_s, seed)
-    return replace(seeing, needs=needs, blind=blind) if seeing.members else blind
-
-
-def _learnt(
-    history: History,
-    weather: Weather | None,
-    site: Site,
-    issues_s: Seconds,
-    leads: NDArray[np.int64],
-    settings: Settings,
-    now_s: int,
-    seed: int,
-) -> Trained:
-    """One model, with weather or without."""
-    step_s = int(np.diff(history.grid.edges_s[:2])[0]) if history.grid.n else 0
-    nothing = Trained(settings, step_s, leads, (), None, now_s)
-    if not len(issues_s) or not len(history.series):
-        return nothing
-    some = _drawn(history, len(issues_s) * len(leads), settings.most_rows, seed)
-    cells = cells_of(some, weather, site, issues_s, leads, settings, now_s)
-    known = np.flatnonzero(cells.learnt_s <= now_s)
-    if len(known) < _LEAST_ROWS:
-        return nothing
-    said_before = _tried(cells, now_s, settings, seed)
-    point = said_before[:, :, len(QUANTILES) // 2].astype(np.float64)
-    members = fitted(cells, known, point, now_s, settings, seed)
-    blend = blend_at(cells, said_before, now_s, settings)
-    return replace(nothing, members=members, blend=blend)
-
-
-def _tried(cells: Cells, now_s: int, settings: Settings, seed: int) -> NDArray[np.float32]:
-    """What members said (M, N, 9) of the last days without having seen them."""
-    first, warm = int(cells.issue_s.min()), settings.warm_days * DAY_S
-    start = max(now_s - warm, (first + now_s) // 2)
-    every = max(DAY_S, min(settings.refit_days * DAY_S, (now_s - start) // 2 + 1))
-    return roll(cells, range(start, now_s, every), settings, seed)[0]
-
-
-def _drawn(history: History, rows_each: int, most: int, seed: int) -> History:
-    """As many of the series as make up the rows to learn from."""
-    n = max(1, most // max(rows_each, 1))
-    if n >= len(history.series):
-        return history
-    rows = np.sort(np.random.default_rng(seed).choice(len(history.series), n, replace=False))
-    return _of(history, rows)
-
-
-def _of(history: History, rows: NDArray[np.int64]) -> History:
-    known = None if history.known_s is None else history.known_s[rows]
-    return History(history.grid, tuple(history.series[k] for k in rows), history.value_kw[rows], known)
-
-
-def _parts(history: History) -> Iterator[History]:
+def _parts(history: History) -> Iterator[NDArray[np.int64]]:
     n = len(history.series)
     for first in range(0, n, _CHUNK):
-        yield history if n <= _CHUNK else _of(history, np.arange(first, min(n, first + _CHUNK)))
+        yield np.arange(first, min(n, first + _CHUNK))
 
 
 def _check_step(history: History, step_s: int) -> None:
@@ -209,3 +169,21 @@ def _grid(history: History, leads: NDArray[np.int64], now_s: int, step_s: int) -
     start = history.grid.start_s
     first = start + ((now_s - start) // step_s + int(leads[0])) * step_s
     return TimeGrid.uniform(first, step_s, len(leads))
+
+
+def _said(
+    by: Trained,
+    history: History,
+    weather: Weather | None,
+    site: Site,
+    now_s: int,
+    seen_as: Callable[[View], View] | None = None,
+) -> NDArray[np.float64]:
+    """What a model's members say together (S, 9, L)."""
+    issue = np.array([now_s], dtype=np.int64)
+    cells = cells_of(history, weather, site, issue, by.leads, by.settings, seen_as=seen_as)
+    rows = np.arange(len(cells.issue_s))
+    nine = [m.quantiles(said(m.model, cells, rows), cells.hour) for m in by.members]
+    assert by.blend is not None
+    value = bounded(by.blend.apply(np.stack(nine), cells.bins), cells)
+    return value.reshape(len(history.series), len(by.leads), -1).transpose(0, 2, 1)

@@ -16,7 +16,10 @@ from gridflock.units import DAY_S, HOUR_S, Seconds, utc_offset_s
 Floats = NDArray[np.float64]
 Index = NDArray[np.int64]
 
-_SCALE_DAYS = 28
+SCALE_DAYS = 28
+"""Days whose mean is a series' size."""
+_PRIOR_H = 12.0
+"""Hours of its own that count as much for a series' size as what is usual in its class."""
 _WEEK_DAYS = 7
 _MOST_WIDER = 1.5
 
@@ -43,6 +46,9 @@ class View:
         weather_known_s: (N,) when published; None where always known.
         settled_s: moments of issue before this one are learnt from only; what they are measured by (a plane
             under the sun) may be what was known at this one.
+        since: (S, I) first step that counts as heard of a series at a moment of issue; None for all.
+        usual_kw: size to expect of a series of which nothing is known, of a shape that broadcasts to (S, I);
+            None where that is not asked.
     """
 
     series: tuple[str, ...]
@@ -58,6 +64,8 @@ class View:
     weather_columns: Mapping[str, Floats]
     weather_known_s: Seconds | None
     settled_s: int = 0
+    since: Index | None = None
+    usual_kw: Floats | None = None
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -96,6 +104,8 @@ class View:
         if self.known_s is not None:
             learnt = self.known_s[:, place]
             allowed = allowed & (learnt >= 0) & (learnt <= self.issues_s[:, None])
+        if self.since is not None:
+            allowed = allowed & (steps >= self.since[:, :, None])
         return np.where(allowed, found, np.nan)
 
     def mean_before(self, steps: int, back: int = 0) -> Floats:
@@ -123,11 +133,11 @@ class View:
         return np.asarray((count[:, end] - count[:, begin]) / steps)
 
     def _one_by_one(self) -> bool:
-        """Whether windows are read one by one: cells may be late, or there is one window.
+        """Whether windows are read one by one: cells may be late or not count, or there is one window.
 
         The two ways of summing round differently, so nothing that is learnt later may choose between them.
         """
-        return self.known_s is not None or len(self.at) == 1
+        return self.known_s is not None or self.since is not None or len(self.at) == 1
 
     def weather(self, name: str, steps: Index) -> Floats:
         """(1, I, L') a column at steps (I, L'); NaN where there is no such column or nothing known."""
@@ -222,11 +232,33 @@ def _on_steps(weather: Weather, starts: Seconds, step_s: int) -> tuple[dict[str,
 
 
 def scale_of(view: View) -> Floats:
-    """(S, I) how large each series is: its mean size over 28 days; of the others where unheard; never 0."""
-    size = replace(view, heard=np.abs(view.heard)).mean_before(_SCALE_DAYS * view.per_day)
+    """(S, I) how large each series is: its mean size over 28 days; never 0.
+
+    Where unheard it is what is usual: as the view says, else that of the others. A series that stood at 0
+    for all that was heard of it is as small beside that as so many hours of nothing let expect: four weeks,
+    1/57.
+    """
+    size = size_before(view, SCALE_DAYS)
     positive = np.where(size > 0, size, np.nan)
-    others = _median(positive)
-    return np.where(np.isfinite(positive), positive, others[None, :])
+    usual = np.broadcast_to(_median(positive) if view.usual_kw is None else view.usual_kw, size.shape)
+    return np.where(np.isfinite(positive), positive, with_usual(view, size, usual))
+
+
+def with_usual(view: View, own: Floats, usual: Floats) -> Floats:
+    """(S, I) between a series' own size and what is usual in its class, by hours heard in 28 days."""
+    hours = heard_days(view) * DAY_S / HOUR_S
+    known = np.where(np.isfinite(own), own, 0.0)
+    return (hours * known + _PRIOR_H * usual) / (hours + _PRIOR_H)
+
+
+def heard_days(view: View) -> Floats:
+    """(S, I) how many days are known of the last four weeks."""
+    return SCALE_DAYS * view.share_before(SCALE_DAYS * view.per_day)
+
+
+def size_before(view: View, days: int) -> Floats:
+    """(S, I) mean size of what is known of the last days; NaN where nothing is."""
+    return replace(view, heard=np.abs(view.heard)).mean_before(days * view.per_day)
 
 
 def wider_of(view: View) -> Floats:

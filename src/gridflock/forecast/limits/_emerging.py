@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,7 +76,7 @@ class Emerging:
 
 def emerging(
     network: Network,
-    state: ControlState,
+    state: ControlState | Sequence[ControlState],
     placed: Placed,
     paths_kw: Kw,
     grid: TimeGrid,
@@ -88,11 +88,11 @@ def emerging(
 ) -> Emerging:
     """Solve every step of joint paths and count what breaks.
 
-    Taps and capacitors stay where they are: a regulator would answer part of what is found.
+    Taps and capacitors stay where they are told to be: they answer no path of its own.
 
     Args:
         network: the feeder.
-        state: its controls, held.
+        state: its controls: held throughout, or where they will be in each of the T steps.
         placed: where the series flow in.
         paths_kw: (K, S, T) joint paths.
         grid: the T steps.
@@ -102,24 +102,32 @@ def emerging(
         spread: ``map``, or a thread pool's.
 
     Raises:
-        ValueError: paths of other series or steps, or none.
+        ValueError: paths of other series or steps, or none; controls of other steps.
     """
     if paths_kw.ndim != 3 or paths_kw.shape[1:] != (len(placed.series), grid.n) or not paths_kw.size:
         raise ValueError(
             f"paths of shape {paths_kw.shape} for {len(placed.series)} series over {grid.n} steps"
         )
-    tally = _Tally(network, state, limits, len(paths_kw), grid.n)
+    states = [state] * grid.n if isinstance(state, ControlState) else list(state)
+    if len(states) != grid.n:
+        raise ValueError(f"controls of {len(states)} steps for {grid.n}")
+    stretches = _stretches(states)
+    tally = _Tally(network, stretches, limits, len(paths_kw), grid.n)
     mean = placed.powers(paths_kw.mean(axis=(0, 2))[None])[0][0]
-    batch = Batch(network, state, mean, placed.nodes)
+    batches = [Batch(network, one, mean, placed.nodes) for one, _ in stretches]
     per = max(1, _CELLS // (network.n * grid.n))
     nodes = np.arange(network.n, dtype=np.int32)
     for first in range(0, len(paths_kw), per):
         part = paths_kw[first : first + per]
-        loads, inject = placed.powers(part.transpose(0, 2, 1).reshape(-1, part.shape[1]))
-        tally.add(first, batch.solve(loads, inject, nodes=nodes, spread=spread).v, len(part))
+        volts = []
+        for batch, (_, steps) in zip(batches, stretches, strict=True):
+            some = part[:, :, steps]
+            loads, inject = placed.powers(some.transpose(0, 2, 1).reshape(-1, part.shape[1]))
+            volts.append(batch.solve(loads, inject, nodes=nodes, spread=spread).v)
+        tally.add(first, volts, len(part))
     rows = tally.listed(least)
     prevented = [
-        _prevented(network, state, placed, paths_kw, tally, row, limits, resources)
+        _prevented(network, states, placed, paths_kw, tally, row, limits, resources)
         if k < _MOST
         else (np.nan, ())
         for k, row in enumerate(rows.tolist())
@@ -138,10 +146,24 @@ def emerging(
     )
 
 
+_Stretch = tuple[ControlState, NDArray[np.int64]]
+
+
+def _stretches(states: Sequence[ControlState]) -> list[_Stretch]:
+    """The steps of each state of the controls."""
+    found: dict[bytes, tuple[ControlState, list[int]]] = {}
+    for step, state in enumerate(states):
+        mark = state.taps.tobytes() + state.cap_on.tobytes()
+        found.setdefault(mark, (state, []))[1].append(step)
+    return [(state, np.array(steps, dtype=np.int64)) for state, steps in found.values()]
+
+
 class _Tally:
     """What breaks, path by path: low and high voltages of every live phase node, every rated conductor."""
 
-    def __init__(self, network: Network, state: ControlState, limits: Limits, paths: int, steps: int) -> None:
+    def __init__(
+        self, network: Network, stretches: Sequence[_Stretch], limits: Limits, paths: int, steps: int
+    ) -> None:
         self.network, self.paths, self.unsolved = network, paths, 0
         phase = np.flatnonzero(network.topology.live & (network.node_phase < 3)).astype(np.int32)
         rated = conductor_ratings(network) * limits.loading
@@ -152,23 +174,19 @@ class _Tally:
         self.kind = np.repeat(np.array(codes, dtype=np.uint8), sizes)
         self.row = np.concatenate([phase, phase, wires[self._wire]]).astype(np.int32)
         self._phase, self._most_a, self._limits = phase, rated[wires], limits
-        self._through = admittance(network, state).to_currents[wires]
+        self._stretches = [
+            (admittance(network, state).to_currents[wires], steps) for state, steps in stretches
+        ]
         self.broken = np.zeros((steps, len(self.row)), dtype=np.int64)
         self._first = np.zeros((steps, len(self.row)), dtype=np.int64)
         self._worst = np.full((paths, len(self.row)), -np.inf, dtype=np.float32)
         self._worst_at = np.zeros((paths, len(self.row)), dtype=np.int32)
 
-    def add(self, first: int, v: Complex, count: int) -> None:
-        """Count paths ``first`` and after, with voltages (count·T, n) of their steps."""
-        steps = len(self.broken)
-        pu = np.abs(v[:, self._phase]) / self.network.v_base[self._phase]
-        amps = np.abs((self._through @ np.ascontiguousarray(v.T)).T)
-        low, high = self._limits.v_low_pu - pu, pu - self._limits.v_high_pu
-        hot = np.maximum.reduceat(amps - self._most_a, self._wire, axis=1) if len(self._wire) else amps
-        beyond = np.concatenate([low, high, hot], axis=1)
-        solved = np.isfinite(beyond[:, 0]) if beyond.shape[1] else np.ones(len(v), dtype=np.bool_)
-        self.unsolved += int((~solved).sum())
-        beyond = np.where(solved[:, None], beyond, -np.inf).reshape(count, steps, -1)
+    def add(self, first: int, volts: Sequence[Complex], count: int) -> None:
+        """Count paths ``first`` and after, with voltages (count·t, n) of the t steps of each stretch."""
+        beyond = np.empty((count, len(self.broken), len(self.row)))
+        for v, (through, steps) in zip(volts, self._stretches, strict=True):
+            beyond[:, steps] = self._beyond(v, through).reshape(count, len(steps), -1)
         broken = beyond > 0.0
         self.broken += broken.sum(axis=0)
         ever = broken.any(axis=1)
@@ -177,6 +195,17 @@ class _Tally:
         np.add.at(self._first, (start[path, limit], limit), 1)
         self._worst[first : first + count] = beyond.max(axis=1)
         self._worst_at[first : first + count] = beyond.argmax(axis=1)
+
+    def _beyond(self, v: Complex, through: Any) -> Floats:  # noqa: ANN401 - a sparse matrix
+        """By how much each limit is broken at voltages (N, n); -inf where there are none."""
+        pu = np.abs(v[:, self._phase]) / self.network.v_base[self._phase]
+        amps = np.abs((through @ np.ascontiguousarray(v.T)).T)
+        low, high = self._limits.v_low_pu - pu, pu - self._limits.v_high_pu
+        hot = np.maximum.reduceat(amps - self._most_a, self._wire, axis=1) if len(self._wire) else amps
+        beyond = np.concatenate([low, high, hot], axis=1)
+        solved = np.isfinite(beyond[:, 0]) if beyond.shape[1] else np.ones(len(v), dtype=np.bool_)
+        self.unsolved += int((~solved).sum())
+        return np.where(solved[:, None], beyond, -np.inf)
 
     @property
     def chance(self) -> Floats:
@@ -241,7 +270,7 @@ def _bundled(network: Network, wires: NDArray[np.int64]) -> tuple[NDArray[np.int
 
 def _prevented(
     network: Network,
-    state: ControlState,
+    states: Sequence[ControlState],
     placed: Placed,
     paths_kw: Kw,
     tally: _Tally,
@@ -256,7 +285,7 @@ def _prevented(
     loads, inject = placed.powers(paths_kw[path, :, step][None])
     still = np.zeros(network.n, dtype=np.complex128)
     np.add.at(still, placed.nodes, inject[0])
-    flow = solve(network, loads[0], still, state)
+    flow = solve(network, loads[0], still, states[step])
     if not flow.converged:
         return np.nan, ()
     found = violations(network, flow, limits)

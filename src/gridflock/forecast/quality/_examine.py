@@ -117,7 +117,8 @@ def _alone(track: Track, found: list[Finding]) -> Track:
     """A series after the rules that need nothing but itself; what they found is added."""
     found += _own.absent(track)
     few = any(finding.rule in {Rule.EMPTY, Rule.SHORT} for finding in found)
-    for rule in (_own.not_finite, _own.unit_jumps, _own.outliers, _own.standstill, _label.wrong_sign):
+    rules = (_own.not_finite, _own.unit_jumps, _own.outliers, _own.standstill, _label.wrong_sign)
+    for rule in rules[:1] if track.kind is Kind.PRICE else rules:
         findings = rule(track)
         found += findings
         track = _after(track, findings)

@@ -20,6 +20,8 @@ class Kind(StrEnum):
     WIND = "wind"
     IRRADIANCE = "irradiance"
     """Light on a horizontal plane, W/m² or any multiple of it."""
+    PRICE = "price"
+    """Money per energy: it may stand still for hours, fall below 0, and spike."""
     OTHER = "other"
     """Nothing is expected of it but that it moves."""
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtri
+from scipy.special import ndtr, ndtri
 
-from gridflock.units import Kw
+from gridflock.units import Kw, Mask
 
 Floats = NDArray[np.float64]
 
@@ -56,3 +56,37 @@ def scores_of(truth_kw: Kw, quantiles: Floats, value_kw: Kw) -> Floats:
     score = np.where(upto > below, on, between)
     # Beyond a point forecast there is no line to continue: as far out as the outermost quantile twice.
     return np.where(np.isfinite(truth[..., 0]), np.clip(score, 2.0 * knots[0], 2.0 * knots[-1]), np.nan)
+
+
+def expected(quantiles: Floats, value_kw: Kw) -> Kw:
+    """Means (S, T) of the distributions that ``at_scores`` draws from: what adds up, where medians do not.
+
+    The mean of the quantiles alone leaves the tails out, of which skewed series (homes) have one only.
+
+    Args:
+        quantiles: (Q,) levels, ascending.
+        value_kw: (S, Q, T) never crossing.
+    """
+    knots = ndtri(np.asarray(quantiles, dtype=np.float64))
+    value = np.asarray(value_kw, dtype=np.float64)
+    if len(knots) < 2:
+        return np.asarray(value[:, 0])
+    mass, moment = np.diff(ndtr(knots)), -np.diff(_density(knots))
+    rise = np.diff(value, axis=1) / np.diff(knots)[:, None]
+    within = (value[:, :-1] - rise * knots[:-1, None]) * mass[:, None] + rise * moment[:, None]
+    never_below, never_above = (np.asarray((sign * value >= 0).all(axis=(1, 2)))[:, None] for sign in (1, -1))
+    low = _tail(knots[0], value[:, 0], rise[:, 0], never_below)
+    high = _tail(-knots[-1], -value[:, -1], rise[:, -1], never_above)
+    return np.asarray(within.sum(axis=1) + low - high)
+
+
+def _tail(knot: float, value: Kw, rise: Kw, ends_at_0: Mask) -> Kw:
+    """What lies below a knot adds to the mean: a line that falls, to 0 at most where it is to end there."""
+    steep = np.where(rise > 0, rise, 1.0)
+    start = np.where(ends_at_0 & (rise > 0), knot - value / steep, -np.inf)
+    mass = ndtr(knot) - ndtr(start)
+    return np.asarray((value - rise * knot) * mass + rise * (_density(start) - _density(np.array(knot))))
+
+
+def _density(score: Floats) -> Floats:
+    return np.asarray(np.exp(-0.5 * score**2) / np.sqrt(2.0 * np.pi))

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+_MOST_COMMON = 0.99
+_NOTHING = 1e-12
+"""Mean square distance from the common correlation that is rounding."""
 
 
 def standard(error: Floats) -> Floats:
@@ -20,28 +25,50 @@ def standard(error: Floats) -> Floats:
     return scaled
 
 
-def shrunk(score: Floats, independent: int | None = None) -> float:
-    """Share λ in [0, 1] by which correlations are drawn to 0: Schäfer and Strimmer, SAGMB 4, 2005, table 1 D.
+@dataclass(frozen=True, slots=True)
+class Belief:
+    """How far correlations seen in few errors are believed.
 
-    The sums over all pairs of N rows are taken over M×M products, so that a million rows cost no more than
-    their reading.
+    Attributes:
+        doubt: share λ in [0, 1] by which each is drawn to the common one.
+        common: the common correlation, their mean; from 0 on.
+    """
+
+    doubt: float
+    common: float
+
+
+def shrunk(score: Floats, steps: int = 1) -> Belief:
+    """Shrinkage to a common correlation: Ledoit and Wolf, J. Portfolio Management 30 (4), 2004.
+
+    Sums of many members keep what they were seen to miss, which they lose where correlations are drawn to 0.
+    The share is Schäfer and Strimmer's (SAGMB 4, 2005, target F): how uncertain correlations beside their
+    mean are, over how far they lie from it. Uncertainty is how they differ from block to block: errors of
+    one forecast's steps are one bad day, not many. The sums over all pairs of N rows are taken over products
+    of columns, so that a million rows cost no more than their reading.
 
     Args:
         score: (N, M) standardised errors, one column a joint observation.
-        independent: how many of the observations are independent of each other: errors of one day's steps
-            are one bad day, not many. None: all.
+        steps: how many successive columns make a block; M is a multiple of it.
 
     Returns:
-        λ; 1 with fewer than three observations or nothing that correlates.
+        A doubt of 1 where nothing lies beside the mean; no belief at all with fewer than three blocks.
     """
     n, m = score.shape
-    many = m if independent is None else min(m, independent)
-    if many < 3 or n < 2:
-        return 1.0
-    gram = score.T @ score
-    own = (score**2).sum(axis=1) / m
-    squares = float((gram**2).sum()) / m**2 - float((own**2).sum())
-    fourth = float(((score**2).sum(axis=0) ** 2).sum() - (score**4).sum())
-    # Σ_pairs Var(r) with r = mean of the products z_i·z_j over so many independent observations.
-    variance = (fourth / m - squares) / (many - 1)
-    return 1.0 if squares <= 0 else float(np.clip(variance / squares, 0.0, 1.0))
+    blocks = m // steps
+    if blocks < 3 or n < 2:
+        return Belief(1.0, 0.0)
+    pairs = n * (n - 1)
+    whole = float(((score.T @ score) ** 2).sum()) / m**2 - float((((score**2).sum(axis=1) / m) ** 2).sum())
+    apart, likeness = 0.0, np.empty(blocks)
+    for k in range(blocks):
+        own = score[:, k * steps : (k + 1) * steps]
+        square = (own**2).sum(axis=1) / steps
+        apart += float(((own.T @ own) ** 2).sum()) / steps**2 - float((square**2).sum())
+        likeness[k] = (float((own.sum(axis=0) ** 2).sum()) / steps - float(square.sum())) / pairs
+    common = float(likeness.mean())
+    variance = (apart - blocks * whole) / (blocks * (blocks - 1))
+    variance -= pairs * float(likeness.var(ddof=1)) / blocks
+    beside = whole - pairs * common**2
+    doubt = 1.0 if beside <= _NOTHING * pairs else float(np.clip(variance / beside, 0.0, 1.0))
+    return Belief(doubt, float(np.clip(common, 0.0, _MOST_COMMON)))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -26,6 +26,10 @@ _MANY = 50
 _AT_ONCE = 100
 """Series that are learnt together: their rows stay below a gigabyte."""
 _MOST_LEADS = 400
+_OF_KIND = {Kind.SOLAR: "pv", Kind.WIND: "wind", Kind.PRICE: "price"}
+"""Settings of kinds that have a class of their own."""
+_RULES: Mapping[str, Literal["day", "last", "week"]] = {"pv": "day", "wind": "last"}
+"""What of the past stands for last week's: yesterday's sun, the last wind."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -110,7 +114,7 @@ def series_ahead(
     now_s = history.grid.end_s
     solar = frozenset(name for name, kind in file.kinds.items() if kind is Kind.SOLAR)
     ahead = TimeGrid.uniform(now_s, step_s, steps)
-    usual = forecast(history, ahead, site, solar, now_s)
+    usual = _no_draw(forecast(history, ahead, site, solar, now_s), file.kinds)
     sky = _reaching(file.weather, ahead)
     weather = "none" if sky is None else sky.kind
     if (now_s - history.grid.start_s) < _FEWEST_DAYS * DAY_S:
@@ -133,13 +137,20 @@ def series_ahead(
     return SeriesAhead(found, card, tuple(by), tuple(tried), weather)
 
 
+def _no_draw(usual: Forecast, kinds: Mapping[str, Kind]) -> Forecast:
+    """Turbines give nothing less than 0, which habits do not know."""
+    wind = np.array([kinds.get(name) is Kind.WIND for name in usual.series])[:, None, None]
+    return replace(usual, value_kw=np.where(wind, np.maximum(usual.value_kw, 0.0), usual.value_kw))
+
+
 def _classes(file: SeriesFile) -> list[tuple[str, list[int]]]:
     """Rows by the settings they are learnt with."""
     found: dict[str, list[int]] = {}
-    plain = [name for name in file.history.series if file.kinds.get(name) is not Kind.SOLAR]
+    plain = [name for name in file.history.series if file.kinds.get(name) not in _OF_KIND]
     for row, name in enumerate(file.history.series):
-        if file.kinds.get(name) is Kind.SOLAR:
-            found.setdefault("pv", []).append(row)
+        own = _OF_KIND.get(file.kinds.get(name, Kind.OTHER))
+        if own is not None:
+            found.setdefault(own, []).append(row)
         elif len(plain) > _MANY:
             found.setdefault("meter", []).append(row)
         else:
@@ -179,14 +190,13 @@ def _tried(
         part, weather, site, issues, leads, SETTINGS[settings], first_s, seed=seed, progress=progress
     )
     at = (trial.issues_s - part.grid.start_s) // step_s
-    rule: Literal["day", "week"] = "day" if settings == "pv" else "week"
     usual = naive(
         np.asarray(part.value_kw, dtype=np.float64),
         part.grid.starts_s,
         site.timezone,
         at,
         leads,
-        rule,
+        _RULES.get(settings, "week"),
         first_s,
     )
     return Tried(tuple(rows), settings, trial, (usual, trial.value_kw))

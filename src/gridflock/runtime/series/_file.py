@@ -12,7 +12,9 @@ from gridflock.forecast import Site
 from gridflock.forecast.quality import Examination, Finding, Kind, check, gathered
 from gridflock.model import History, Rejected, Weather
 
-WEATHER = ("temp_c", "ghi_w_m2", "wind_m_s", "cloud", "humidity")
+WEATHER = (
+    "temp_c", "ghi_w_m2", "wind_m_s", "wind_100m_m_s", "wind_deg", "pressure_pa", "cloud", "humidity",
+)  # fmt: skip
 """Columns that tell of the weather, whatever file they stand in."""
 
 
@@ -21,7 +23,7 @@ class SeriesFile:
     """What a file holds once the gate has seen it.
 
     Attributes:
-        history: mended, house sign, kW.
+        history: mended, house sign, kW; prices as they stand in the file.
         kinds: what each series measures.
         weather: of the file's own weather columns, or of a file of its own; None without any.
         examination: everything that was found.

@@ -121,12 +121,18 @@ class Stated:
         order: names by rank, first before next; empty where all are weighed by their own prices.
         document: what was read, as values.
         called_s: when it was stated, unix seconds.
+        author: credential that stated it; empty where the owner did.
+        id: what a second person approves it by; empty where none is needed.
+        moves_kw: the most that it could displace.
     """
 
     goals: tuple[StatedGoal, ...] = ()
     order: tuple[tuple[str, ...], ...] = ()
     document: Mapping[str, Any] | None = None
     called_s: float = np.nan
+    author: str = ""
+    id: str = ""
+    moves_kw: float = 0.0
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -1,0 +1,407 @@
+"""A client from its first request on: one device, or an aggregator with many behind it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from enum import Enum
+
+from gridflock.field.ieee2030_5.device._plant import Plant
+from gridflock.field.ieee2030_5.device._programs import Programs
+from gridflock.field.ieee2030_5.device._reports import Reports
+from gridflock.field.ieee2030_5.device._responses import Responses
+from gridflock.field.ieee2030_5.device._session import Line, Refused, Session, href, wait_s
+from gridflock.field.ieee2030_5.events import Standing, standing
+from gridflock.field.ieee2030_5.events._standing import concerns
+from gridflock.field.ieee2030_5.resources import (
+    ConnectionPoint,
+    DeviceCapability,
+    EndDevice,
+    EndDeviceList,
+    Profile,
+    Registration,
+)
+
+_LOG = logging.getLogger(__name__)
+_NEVER_S = 2**62
+_FORBIDDEN = 403
+
+
+class State(Enum):
+    """How far a client has come with its server."""
+
+    UNKNOWN = "not registered yet"
+    REGISTERED = "registered"
+    WRONG_PIN = "the server's PIN is not ours"
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who a device is towards its server.
+
+    Attributes:
+        lfdi: of its certificate; of a site behind an aggregator, its own.
+        sfdi: short form of it.
+        pin: which the server must name; None = it is not looked at.
+        category: bits of ``DeviceCategory``; None = not said.
+        connection_point: where its site meets the network; empty = not said.
+    """
+
+    lfdi: str
+    sfdi: int
+    pin: int | None = None
+    category: int | None = None
+    connection_point: str = ""
+
+
+@dataclass(slots=True)
+class Site:
+    """One end device: what it is offered, does, says and reports.
+
+    Attributes:
+        identity: who it is.
+        plant: the device behind it.
+        state: how far its registration has come.
+        standing: what it is under; None before anything was heard, or all of it was asked for once.
+        missed: visits in a row that brought nothing.
+        trouble: why the last one did not, or what the plant raised; empty where all went well.
+    """
+
+    identity: Identity
+    plant: Plant
+    session: Session
+    programs: Programs = field(init=False)
+    reports: Reports = field(init=False)
+    responses: Responses = field(init=False)
+    state: State = State.UNKNOWN
+    standing: Standing | None = None
+    missed: int = 0
+    trouble: str = ""
+    _device: EndDevice | None = None
+    _located: str | None = None
+    _retry_s: int = 0
+
+    def __post_init__(self) -> None:
+        self.programs = Programs(self.session)
+        self.reports = Reports(self.session, self.plant, self.identity.lfdi)
+        self.responses = Responses(self.identity.lfdi)
+
+    async def known_as(self, device: EndDevice, now_s: int) -> None:
+        """Take what the server says of it.
+
+        Raises:
+            Refused: its registration cannot be read.
+            OSError: nothing came back.
+        """
+        self._device = device
+        self.reports.power = href(device.power_status_link)
+        if device.post_rate:
+            self.reports.rate(device.post_rate, now_s)
+        pin = self.identity.pin
+        if pin is not None and self.state is not State.REGISTERED:
+            link = device.registration_link
+            told = None if link is None else await self.session.fetch(link.href, Registration)
+            if told is None or told.pin != pin:
+                self.state = State.WRONG_PIN
+                return
+        self.state = State.REGISTERED
+        if device.function_set_assignments_list_link is not None:
+            self.programs.found_at(device.function_set_assignments_list_link.href)
+
+    async def say_where(self) -> None:
+        """Tell the server once where its site meets the network, if it asks.
+
+        Raises:
+            Refused: the server does not take it for now.
+            OSError: nothing came back.
+        """
+        point = self.identity.connection_point
+        at = None if self._device is None else href(self._device.connection_point_link)
+        if at is None or not point or at == self._located:
+            return
+        try:
+            await self.session.send("PUT", at, ConnectionPoint(connection_point_id=point))
+        except Refused as refused:
+            if not refused.for_good and refused.status != _FORBIDDEN:
+                raise
+            self.reports.dropped += 1  # it knows better, or leaves it to its operator
+        self._located = at
+
+    def obey(self, now_s: int) -> None:
+        """Do what has changed by itself since the last visit: a control has begun, or has ended.
+
+        Args:
+            now_s: the client's own clock.
+        """
+        until_s = None if self.standing is None else self.standing.until_s
+        if until_s is not None and until_s <= self.session.server_s(now_s):
+            self.trouble = self._of_plant(self._obey, now_s) or self.trouble
+
+    async def visit(self, mirrors: str | None, now_s: int, clock: Callable[[], int] | None = None) -> None:
+        """Ask, obey, answer and report what is due; whatever comes back, what is known is obeyed.
+
+        Args:
+            mirrors: where metered places are made.
+            now_s: the client's own clock.
+            clock: tells it again, after a server has let one wait; None = it stands still.
+        """
+        clock = clock or (lambda: now_s)
+        if self._retry_s <= now_s and self.state is State.REGISTERED:
+            await self._try(self._ask(now_s), clock)
+        now_s = clock()
+        fault = self._of_plant(self._obey, now_s)
+        if self.state is State.REGISTERED:
+            fault = self._of_plant(self.reports.measure, now_s) or fault
+        if self._retry_s <= now_s and self.state is State.REGISTERED:
+            await self._try(self._tell(mirrors, now_s), clock)
+        self.trouble = fault or self.trouble
+
+    def due_s(self, now_s: int) -> int:
+        """When it wants to be visited next, by the client's own clock."""
+        until_s = None if self.standing is None else self.standing.until_s
+        changes_s = _NEVER_S if until_s is None else until_s - self.session.ahead_s
+        if self.state is not State.REGISTERED:
+            return max(changes_s, now_s + 1)
+        talks_s = max(self.programs.due_s(), self._retry_s)
+        return max(min(changes_s, talks_s, self.reports.due_s()), now_s + 1)
+
+    async def _ask(self, now_s: int) -> None:
+        await self.programs.renew(now_s)
+
+    async def _tell(self, mirrors: str | None, now_s: int) -> None:
+        for owed in self.responses.owed:
+            try:
+                await self.session.send("POST", owed.path, owed.response)
+            except Refused as refused:
+                if not refused.for_good:
+                    raise
+            self.responses.sent(1)
+        device = self._device
+        assert device is not None, "it is registered"
+        await self.reports.make(href(device.der_list_link), mirrors, href(device.log_event_list_link), now_s)
+        self.missed, self.trouble = 0, ""
+
+    def _of_plant(self, step: Callable[[int], None], now_s: int) -> str:
+        """Do something that the plant has a part in; what it raised, which stops nobody else."""
+        try:
+            step(now_s)
+        except Exception as error:  # noqa: BLE001 - whatever a plant raises is its own trouble
+            return f"{type(error).__name__}: {error}"
+        return ""
+
+    async def _try(self, talk: Awaitable[None], clock: Callable[[], int]) -> None:
+        """Talk; where contact is lost, or the plant fails, come again soon and go on from there."""
+        try:
+            await talk
+        except Exception as error:  # noqa: BLE001 - of the server, the network, or a plant: others go on
+            self.missed, self.trouble = self.missed + 1, str(error)
+            own_s = wait_s(self.missed, self.programs.rate_s(), self.identity.lfdi)
+            self._retry_s = clock() + max(own_s, getattr(error, "retry_s", 0))
+
+    def _obey(self, now_s: int) -> None:
+        """Do what stands; while not all programs were seen once, that nothing stands is not known."""
+        server_s = self.session.server_s(now_s)
+        identity = self.identity
+        found = standing(self.programs.offers, server_s, identity.lfdi, identity.category)
+        if not self.programs.known and not found.by_mode:
+            return
+        self.standing = found
+        cannot = self.plant.obey(found, server_s)
+        mine = [each for each in self.programs.controls if concerns(each, identity.category)]
+        self.responses.note(mine, found, server_s, cannot)
+
+
+class Client:
+    """A certificate's conversation with its server: for one device of its own, or for many sites.
+
+    Nothing here waits: ``visit`` does what is due at a moment, ``due_s`` says when there is something to do
+    again. So a thousand clients live in one loop, and by any clock.
+
+    Args:
+        line: the way to the server.
+        identity: of the certificate.
+        entry: the one path it is told.
+        profile: what is spoken.
+        plant: its own device; None = an aggregator, which is only there for its sites.
+        register: post what the server does not list; else wait to be listed.
+    """
+
+    def __init__(
+        self,
+        line: Line,
+        identity: Identity,
+        *,
+        entry: str = "/dcap",
+        profile: Profile = Profile.SEP2018,
+        plant: Plant | None = None,
+        register: bool = True,
+    ) -> None:
+        self.session = Session(line, profile)
+        self.identity, self._entry, self._register = identity, entry, register
+        self.sites: dict[str, Site] = {}
+        self._found: DeviceCapability | None = None
+        self._entry_due_s, self._clock_due_s, self._list_due_s, self._retry_s = 0, 0, 0, 0
+        self.missed, self.trouble = 0, ""
+        if plant is not None:
+            self.add(identity, plant)
+
+    def add(self, identity: Identity, plant: Plant) -> Site:
+        """A device behind this client, from the next visit on."""
+        self.sites[identity.lfdi] = site = Site(identity, plant, self.session)
+        self._list_due_s = 0
+        return site
+
+    def stale(self) -> None:
+        """Ask for everything at the next visit: the server has notified of a change."""
+        self._entry_due_s = self._list_due_s = 0
+        for site in self.sites.values():
+            site.programs.stale()
+
+    def due_s(self, now_s: int) -> int:
+        """When it wants to be visited next, by its own clock."""
+        own_s = max(self._looks_s(), self._retry_s)
+        return max(min([own_s, *(site.due_s(now_s) for site in self.sites.values())]), now_s + 1)
+
+    def _looks_s(self) -> int:
+        """When the first page, the clock or the list of devices wants to be asked for next."""
+        found = self._found
+        if found is None:
+            return self._entry_due_s
+        clock_s = _NEVER_S if found.time_link is None else self._clock_due_s
+        list_s = _NEVER_S if found.end_device_list_link is None else self._list_due_s
+        return min(self._entry_due_s, clock_s, list_s)
+
+    def obey(self, now_s: int) -> None:
+        """Let every site do what has changed by itself, without a word to the server.
+
+        Args:
+            now_s: the client's own clock, unix seconds.
+        """
+        for site in self.sites.values():
+            site.obey(now_s)
+
+    async def visit(self, now_s: int, clock: Callable[[], int] | None = None) -> None:
+        """Do what is due now. Never raises for what the server, the network or a plant does.
+
+        All sites obey before anybody talks: a server that lets one wait holds up no control.
+
+        Args:
+            now_s: the client's own clock, unix seconds.
+            clock: tells it again, after a server has let one wait; None = it stands still.
+        """
+        clock = clock or (lambda: now_s)
+        self.obey(now_s)
+        if max(self._looks_s(), self._retry_s) <= now_s:
+            try:
+                await self._discover(now_s, clock)
+                self.missed, self.trouble = 0, ""
+            except Exception as error:  # noqa: BLE001 - whatever a server sends, the sites obey
+                if not isinstance(error, Refused | OSError):
+                    _LOG.warning("%s: unforeseen", self._entry, exc_info=error)
+                self.missed, self.trouble = self.missed + 1, str(error) or type(error).__name__
+                rate_s = _NEVER_S if self._found is None else self._found.poll_rate
+                own_s = wait_s(self.missed, rate_s, self.identity.lfdi)
+                self._retry_s = clock() + max(own_s, getattr(error, "retry_s", 0))
+        mirrors = None if self._found is None else href(self._found.mirror_usage_point_list_link)
+        for site in self.sites.values():
+            await site.visit(mirrors, clock(), clock)
+
+    async def _discover(self, now_s: int, clock: Callable[[], int]) -> None:
+        """First page, time, and the devices listed, each as it is due; who is missing registers."""
+        session, found = self.session, self._found
+        if found is None or self._entry_due_s <= now_s:
+            found = self._found = await session.fetch(self._entry, DeviceCapability)
+            self._entry_due_s = now_s + found.poll_rate
+        if found.time_link is not None and self._clock_due_s <= now_s:
+            self._clock_due_s = now_s + await session.set_clock(found.time_link.href, clock)
+        if found.end_device_list_link is not None and self._list_due_s <= now_s:
+            rate_s = await self._take_all(found.end_device_list_link.href, now_s)
+            self._list_due_s = now_s + rate_s
+
+    async def _take_all(self, path: str, now_s: int) -> int:
+        """Find every site in the list, or register it; how often the list wants to be asked for, seconds.
+
+        Raises:
+            Refused: the server refuses.
+            OSError: nothing came back.
+        """
+        rate_s, listed = await self._listed_at(path)
+        own = self.identity
+        if self._register and own.lfdi not in listed and own.lfdi not in self.sites:
+            await self._register_at(path, own, now_s)
+        sites = list(self.sites.values())
+        made = [
+            site
+            for site in sites
+            if not await self._try_take(site, listed.get(site.identity.lfdi), path, now_s)
+        ]
+        if made:  # and not said where
+            _, listed = await self._listed_at(path)
+        for site in made:
+            device = listed.get(site.identity.lfdi)
+            if device is None:
+                site.missed, site.trouble = site.missed + 1, f"POST {path}: made, and not listed"
+            else:
+                await self._try_take(site, device, path, now_s)
+        return rate_s
+
+    async def _listed_at(self, path: str) -> tuple[int, dict[str | None, EndDevice]]:
+        """How often the list wants to be asked for, and its devices by LFDI.
+
+        It is empty where the server knows nobody of this certificate yet.
+
+        Raises:
+            Refused: the server refuses, or knows nobody and nobody is to be registered.
+            OSError: nothing came back.
+        """
+        try:
+            page, devices = await self.session.fetch_all(path, EndDeviceList, "end_device")
+        except Refused as refused:
+            if refused.status != 404 or not self._register:
+                raise
+            return EndDeviceList(href=path).poll_rate, {}
+        return page.poll_rate, {device.lfdi: device for device in devices}
+
+    async def _try_take(self, site: Site, device: EndDevice | None, path: str, now_s: int) -> bool:
+        """As of ``_take``; of many sites one that is refused keeps its trouble to itself.
+
+        Raises:
+            Refused: the server wants to be left alone, or the only device is refused.
+            OSError: nothing came back.
+        """
+        try:
+            return await self._take(site, device, path, now_s)
+        except Refused as refused:
+            site.missed, site.trouble = site.missed + 1, str(refused)
+            if refused.retry_s or len(self.sites) == 1:
+                raise
+            return True
+
+    async def _take(self, site: Site, device: EndDevice | None, path: str, now_s: int) -> bool:
+        """Know a site as it is listed, or register it; False where the server does not say where."""
+        if device is None and not self._register:
+            site.state = State.UNKNOWN
+            return True
+        device = device or await self._register_at(path, site.identity, now_s)
+        if device is None:
+            return False
+        await site.known_as(device, now_s)
+        await site.say_where()
+        return True
+
+    async def _register_at(self, path: str, who: Identity, now_s: int) -> EndDevice | None:
+        """Post somebody to the list of devices; how the server shows it, None where it does not say where.
+
+        Raises:
+            Refused: the server does not take it.
+            OSError: nothing came back.
+        """
+        new = EndDevice(
+            device_category=who.category,
+            lfdi=who.lfdi,
+            sfdi=who.sfdi,
+            changed_time=self.session.server_s(now_s),
+        )
+        at = await self.session.send("POST", path, new)
+        return await self.session.fetch(at, EndDevice) if at else None
