@@ -6,6 +6,8 @@ SYNCED := $(VENV)/.synced
 WEB := $(shell find web -type f -not -path '*/node_modules/*' 2>/dev/null)
 OPENSTEF := .venv-openstef
 SERIES := $(or $(GRIDFLOCK_SHARED),../shared)/data/series/openstef_nl_substations
+# Two at a time, a file's tests in order in one process: a story's chapters follow each other.
+TWO := -n 2 --dist loadfile
 FOR ?=
 DEMO_FLAGS ?=
 
@@ -15,10 +17,10 @@ demo: $(SYNCED)  ## a live day on the simulated IEEE 123-bus feeder; FOR=20 stop
 	$(BIN)/gridflock demo $(if $(FOR),--for $(FOR)) $(DEMO_FLAGS)
 
 test: $(SYNCED)  ## the whole suite but what is marked slow
-	$(BIN)/python -m pytest -m "not slow" -n 2
+	$(BIN)/python -m pytest -m "not slow" $(TWO)
 
 test-all: $(SYNCED)
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest $(TWO)
 
 check: $(SYNCED)  ## format, lint, types, floors
 	$(BIN)/ruff format --check .
