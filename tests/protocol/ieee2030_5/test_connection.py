@@ -139,6 +139,59 @@ def test_who_lets_in_and_says_nothing_is_left_alone(serving, caller):
     assert asyncio.run(_run()) == pytest.approx([50, 100, 0, 50], abs=5)
 
 
+@pytest.mark.parametrize("ends", ["hang_up", "abort"])
+def test_who_closes_without_an_answer_is_left_alone(serving, caller, network, ends):
+    """Each handshake that ends in no answer makes the next one rarer; an answer makes all good again.
+
+    Meanwhile nobody connects, however often something is asked for, and what is told names the cause.
+    """
+    lfdi = network.people["device-1"].lfdi
+
+    async def _run():
+        def _answers(request):
+            if request.path == "/closed":
+                for conversation in list(listener._of[lfdi]):
+                    getattr(conversation, ends)()
+            return Answer(200, b"")
+
+        async with serving(_answers) as (listener, _):
+            patience = Patience(connect_s=20.0, answer_s=20.0, first_s=100.0, most_s=300.0)
+            connection, waits = caller(listener, patience=patience), []
+            for path in ("/closed", "/closed", "/closed", "/closed", "/open", "/closed"):
+                with contextlib.suppress(NoAnswer):
+                    await connection.ask("GET", path)
+                waits.append(connection.wait_s)
+                for _ in range(3 if waits[-1] else 0):
+                    with pytest.raises(NoAnswer, match="localhost.*; not tried again for"):
+                        await connection.ask("GET", path)
+                connection._not_before_s = 0.0  # time passes
+            return waits, connection.counts, listener.counts
+
+    waits, mine, theirs = asyncio.run(_run())
+    assert waits == pytest.approx([50, 100, 150, 150, 0, 50], abs=5)
+    # The last one found its kept connection closed, which is no failure, and its own closed again.
+    assert mine["failures"] == 5
+    assert theirs["handshakes full"] + theirs.get("handshakes resumed", 0) == 6
+
+
+def test_an_idle_connection_may_be_ended_at_any_time(serving, caller, network):
+    """A server that drops kept connections is no failing one: nothing waits, also after a POST."""
+
+    async def _run():
+        async with serving(_echo) as (listener, _):
+            connection = caller(listener)
+            for method in ("GET", "POST", "GET", "POST"):
+                await connection.ask("GET", "/x")
+                listener.drop(network.people["device-1"].lfdi)
+                with contextlib.suppress(NoAnswer):
+                    await connection.ask(method, "/y", b"")
+                assert connection.wait_s == 0.0
+            await connection.close()
+            return connection.counts
+
+    assert "failures" not in asyncio.run(_run())
+
+
 @pytest.mark.parametrize("whole", ["https://LOCALHOST:{}/edev/7?s=0", "http://127.0.0.1:{}/edev/7?s=0"])
 def test_a_server_may_name_its_own_places_whole(serving, caller, whole):
     """Its own host in a URI is left away; what stands on another is not asked for."""

@@ -109,7 +109,7 @@ class Connection:
         self._call: _Call | None = None
         self._turn = asyncio.Lock()
         self._failures = 0
-        self._not_before_s = 0.0
+        self._not_before_s, self._why = 0.0, ""
         self._counts: Counter[str] = Counter()
 
     @property
@@ -153,16 +153,23 @@ class Connection:
             self._call = None
 
     async def _ask(self, what: str, data: bytes) -> Reply:
-        call = self._call
+        """One request; who lets one in and gives no answer is as good as away."""
+        call, kept = self._call, True
         if call is None or call.closing:
-            call = self._call = await self._connect()
+            call, kept = await self._connect(), False
+            self._call = call
         self._counts["requests"] += 1
         try:
             async with asyncio.timeout(self._patience.answer_s):
                 reply = await call.ask(data)
         except TimeoutError as error:
-            self._failed(call)  # who lets one in and says nothing is as good as away
-            raise NoAnswer(f"{what}: no answer in {self._patience.answer_s:g} s") from error
+            why = f"{what}: no answer in {self._patience.answer_s:g} s"
+            self._failed(call, why)
+            raise NoAnswer(why) from error
+        except NoAnswer as error:
+            if not (kept and isinstance(error, _Ended)):  # an idle connection may be ended at any time
+                self._failed(call, str(error))
+            raise
         finally:
             if call.asking:
                 call.abort()  # an answer that comes later must not be taken for the next one's
@@ -171,7 +178,7 @@ class Connection:
 
     async def _connect(self) -> _Call:
         if self.wait_s > 0.0:
-            raise NoAnswer(f"{self.server.host}: not tried again for {self.wait_s:.1f} s")
+            raise NoAnswer(f"{self._why}; not tried again for {self.wait_s:.1f} s")
         loop = asyncio.get_running_loop()
         call = _Call(self.server, self._context, self._trust, self._session, self._patience.answer_bytes)
         try:
@@ -180,11 +187,13 @@ class Connection:
                 await loop.create_connection(lambda: call, address, self.server.port)
                 await call.ready
         except (OSError, TimeoutError) as error:
-            self._failed(call)
-            if isinstance(error, NoAnswer):
-                raise
+            known = isinstance(error, NoAnswer)
             why = str(error) or "no connection in time"
-            raise NoAnswer(f"{self.server.host}:{self.server.port}: {why}") from error
+            why = why if known else f"{self.server.host}:{self.server.port}: {why}"
+            self._failed(call, why)
+            if known:
+                raise
+            raise NoAnswer(why) from error
         except asyncio.CancelledError:
             call.abort()  # whoever asked is no longer there
             raise
@@ -193,10 +202,10 @@ class Connection:
             self._session = call.session
         return call
 
-    def _failed(self, call: _Call) -> None:
+    def _failed(self, call: _Call, why: str) -> None:
         """Wait longer each time, and not as long as others do; a session that failed is not tried again."""
         self._counts["failures"] += 1
-        self._session = None
+        self._session, self._why = None, why
         call.abort()
         span_s = min(self._patience.first_s * 2.0**self._failures, self._patience.most_s)
         self._not_before_s = time.monotonic() + span_s * (0.5 + 0.5 * self._jitter())
