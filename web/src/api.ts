@@ -274,6 +274,7 @@ export interface Outlook {
   t: string[]
   levels: number[]
   ahead_kw: Num[][]
+  mean_kw: Num[]
   parts: Part[]
 }
 

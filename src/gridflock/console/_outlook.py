@@ -24,12 +24,14 @@ def outlook(
 ) -> None:
     """What a group is expected to do unasked: what nine futures in ten exceed, half of them, and one, kW.
 
-    With --json also what was counted, all quantiles, and how reliable they have been.
+    Means, which add up from group to group, stand beside them. With --json also what was counted, all quantiles, and how reliable they have been.
     """
     answer = Remote(url, token).ask("GET", "/api/outlook", params={"group": group, "days": days})
     at = {level: answer["levels"].index(level) for level in _SHOWN}
     rows = [
-        {"from": moment} | {f"p{level * 100:.0f} kW": answer["ahead_kw"][q][k] for level, q in at.items()}
+        {"from": moment}
+        | {f"p{level * 100:.0f} kW": answer["ahead_kw"][q][k] for level, q in at.items()}
+        | {"mean kW": answer["mean_kw"][k]}
         for k, moment in enumerate(answer["t"][:-1])
     ]
     facts = {name: answer[name] for name in ("group", "known_at", "by")}

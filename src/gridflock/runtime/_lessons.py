@@ -2,7 +2,9 @@
 
 ``learn`` is a function of values, so that it may run on any thread; what it returns enters a tick as
 something heard. A day is marked by what each method would have said at its first moment, knowing no more
-than was known then: habits, the same time last week (sun: yesterday), and the models of the day before.
+than was known then: habits, the same time last week (sun: yesterday), and the models of the day before. The
+gate, too, has seen no more then, and no more than that day when what came is held against what was said: days
+that are marked at once have the marks that they would have had one by one.
 """
 
 from __future__ import annotations
@@ -38,7 +40,8 @@ MARKED_DAYS = 21
 _ISSUE_EVERY_S = 7 * HOUR_S
 """Moments of issue that are learnt from; of all hours of the day in turn."""
 _WEEK_DAYS = 7
-_PER_DAY = 96
+_LONGEST_DAY = 100
+"""Quarter-hours of the day on which clocks go back: models that look less far could not be marked on it."""
 
 Floats = NDArray[np.float64]
 
@@ -120,13 +123,11 @@ def learn(
         before: the lessons of the day before.
         site: where the feeder stands.
         solar: series whose shape is the sun's.
-        leads: how many quarter-hours ahead plans look.
+        leads: how many quarter-hours ahead plans look; models look a day ahead at least.
         now_s: the moment.
         points: connection points, to be looked through for generation that nobody has registered.
     """
-    findings = _faults(history, site)
-    mended = repaired(history, findings).history
-    of = _Class(mended, archive, site, solar, leads)
+    of = _Class(history, archive, site, solar, max(leads, _LONGEST_DAY))
     days = _days(history, before, site.timezone, now_s)
     card = new_card(history.series, METHODS) if before is None else _with_methods(before.card)
     models = () if before is None else before.models
@@ -137,9 +138,12 @@ def learn(
         unseen = _unseen(day_s, before, _step_s(history))
         behind = before.behind if before is not None and unseen else None
         said = of.said(models if unseen else (), day_s, behind)
-        _place(score, history, of.mended, _by_champion(said, card.champion), day_s)
-        card = marked(card, day_s, newest(until(mended, day_s + DAY_S), 2), said)
+        end_s = _day_end(day_s, site.timezone)
+        came = of.known(end_s)
+        _place(score, came, _by_champion(said, card.champion), day_s)
+        card = marked(card, day_s, newest(came, 2), said, end_s)
     models, failed = of.models(models, now_s)
+    mended, findings = of.known(now_s), of.findings(now_s)
     behind = None if points is None else look_behind(points, mended, solar, archive)
     return Lessons(now_s, measured, findings, models, card, score, failed, points, behind)
 
@@ -177,22 +181,40 @@ def _faults(history: History, site: Site) -> tuple[Finding, ...]:
 
 
 class _Class:
-    """One day's learning: a mended history, and how every method speaks of it."""
+    """One day's learning: a history as it was known at any moment, and how every method speaks of it."""
 
     def __init__(
-        self, mended: History, archive: Weather | None, site: Site, solar: frozenset[str], leads: int
+        self, history: History, archive: Weather | None, site: Site, solar: frozenset[str], leads: int
     ) -> None:
-        self.mended, self._archive, self._site, self._solar = mended, archive, site, solar
+        self._history, self._archive, self._site, self._solar = history, archive, site, solar
         self._leads = np.arange(leads, dtype=np.int64)
+        self._seen: tuple[int, History, tuple[Finding, ...]] | None = None
+
+    def known(self, now_s: int) -> History:
+        """What was over at a moment, mended as far as its faults could be found then."""
+        return self._gate(now_s)[0]
+
+    def findings(self, now_s: int) -> tuple[Finding, ...]:
+        """Faults that could be found at a moment."""
+        return self._gate(now_s)[1]
+
+    def _gate(self, now_s: int) -> tuple[History, tuple[Finding, ...]]:
+        """Both; the end of a day is the beginning of the next, so that the last ones are kept."""
+        if self._seen is None or self._seen[0] != now_s:
+            over = until(self._history, now_s)
+            faults = _faults(over, self._site)
+            self._seen = now_s, repaired(over, faults).history, faults
+        return self._seen[1:]
 
     def models(self, before: Sequence[Model], now_s: int) -> tuple[tuple[Model, ...], tuple[str, ...]]:
         """Models of every subject from what is known at a moment, and which of them are former ones."""
         found: list[Model] = []
         failed: list[str] = []
-        first_s = self.mended.grid.start_s + _WEEK_DAYS * DAY_S
+        known = self.known(now_s)
+        first_s = known.grid.start_s + _WEEK_DAYS * DAY_S
         issues = np.arange(first_s, now_s, _ISSUE_EVERY_S, dtype=np.int64)
-        for subject, rows in subjects_of(self.mended.series).items():
-            part = only(self.mended, rows)
+        for subject, rows in subjects_of(known.series).items():
+            part = only(known, rows)
             try:
                 trained = train(
                     part, self._archive, self._site, issues, self._leads, SUBJECTS[subject], now_s
@@ -209,8 +231,8 @@ class _Class:
         self, models: Sequence[Model], day_s: int, behind: BehindMeters | None = None
     ) -> dict[str, Forecast]:
         """What each method says of the day that begins at a moment."""
-        site, known = self._site, until(self.mended, day_s)
-        steps = min((_day_end(day_s, site.timezone) - day_s) // _step_s(known), _PER_DAY)
+        site, known = self._site, self.known(day_s)
+        steps = (_day_end(day_s, site.timezone) - day_s) // _step_s(known)
         grid = TimeGrid.uniform(day_s, _step_s(known), steps)
         habit = forecast(newest(known, HABIT_DAYS), grid, site, self._solar, day_s)
         said = {
@@ -304,17 +326,17 @@ def _unseen(day_s: int, before: Lessons | None, step_s: int) -> bool:
 
 
 def _by_champion(said: dict[str, Forecast], champion: NDArray[np.int64]) -> Forecast:
-    """One forecast of all series: each by its champion, by habit where that said nothing."""
+    """One forecast of all series: each by its champion, by habit where and when that said nothing."""
     habit = said[HABITS]
     value = habit.value_kw.copy()
     for m, method in enumerate(METHODS[1:], 1):
         other = said.get(method)
-        if other is None or other.grid.n != habit.grid.n:
+        if other is None:
             continue
         place = {name: row for row, name in enumerate(other.series)}
         for row in np.flatnonzero(champion == m).tolist():
             if habit.series[row] in place:
-                value[row] = other.value_kw[place[habit.series[row]]]
+                value[row, :, : other.grid.n] = other.value_kw[place[habit.series[row]]]
     return replace(habit, value_kw=value)
 
 
@@ -331,9 +353,9 @@ def _carried(history: History, before: Lessons | None) -> NDArray[np.float32]:
     return score
 
 
-def _place(score: NDArray[np.float32], history: History, mended: History, said: Forecast, day_s: int) -> None:
+def _place(score: NDArray[np.float32], came: History, said: Forecast, day_s: int) -> None:
     """Set the scores of one day."""
-    k = (day_s - history.grid.start_s) // _step_s(history)
-    truth: Any = mended.value_kw[:, k : k + said.grid.n]
+    k = (day_s - came.grid.start_s) // _step_s(came)
+    truth: Any = came.value_kw[:, k : k + said.grid.n]
     if truth.shape[1] == said.grid.n:
         score[:, k : k + said.grid.n] = scores_of(truth, said.quantiles, said.value_kw)

@@ -1,7 +1,8 @@
 """What a group, or all that hangs at the head, would do unasked: as counted, and as expected.
 
 Forecasts are made of plan groups and of what takes no orders. A group made of several of these, or of parts
-of them, takes its share of each by size.
+of them, takes its share of each by size: so means add up, whatever groups are made of which, and quantiles of
+sums are those of joint paths.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
+from gridflock.forecast.together import expected
 from gridflock.model import Forecast, History
 from gridflock.runtime._expected import by_past_days, drawn
 from gridflock.runtime._lessons import Lessons, newest
@@ -60,6 +62,7 @@ class OutlookView:
         t: edges of the steps ahead, one more than these.
         levels: of the quantiles.
         ahead_kw: by level, then by step.
+        mean_kw: by step; those of a group's members add up to it, to the rounding.
         parts: the series it is made of, the largest share of power first.
     """
 
@@ -72,6 +75,7 @@ class OutlookView:
     t: list[str]
     levels: list[float]
     ahead_kw: list[list[float | None]]
+    mean_kw: list[float | None]
     parts: list[PartView]
 
 
@@ -94,6 +98,16 @@ def shares_of(system: System, series: tuple[str, ...], rows: Rows) -> Floats:
         whole = float(size[members].sum())
         found[s] = float(mine[members].sum()) / whole if whole > 0 else 0.0
     return found
+
+
+def mean_of(seen: Forecast, share: Floats) -> Floats:
+    """Mean (T,) of a weighted sum of series, tails of their quantiles included.
+
+    Args:
+        seen: the forecast.
+        share: (S,) from ``shares_of``.
+    """
+    return np.asarray(share @ expected(seen.quantiles, seen.value_kw))
 
 
 def paths_of(past: Past, seen: Forecast) -> Kw | None:
@@ -138,6 +152,7 @@ def outlook_of(
         t=[iso(int(t)) for t in seen.grid.edges_s],
         levels=[round(float(q), 3) for q in seen.quantiles],
         ahead_kw=[numbers(row, 2) for row in ahead_kw],
+        mean_kw=numbers(mean_of(seen, share), 2),
         parts=[
             _part(lessons, seen, s, float(share[s])) for s in sorted(mine, key=lambda s: -float(width[s]))
         ],

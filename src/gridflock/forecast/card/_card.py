@@ -71,7 +71,13 @@ def new_card(series: tuple[str, ...], methods: tuple[str, ...]) -> Card:
     )  # fmt: skip
 
 
-def marked(card: Card, day_s: int, history: History, forecasts: Mapping[str, Forecast]) -> Card:
+def marked(
+    card: Card,
+    day_s: int,
+    history: History,
+    forecasts: Mapping[str, Forecast],
+    end_s: int | None = None,
+) -> Card:
     """The card with one more day, and the champions it makes.
 
     A champion is deposed where another method missed less over the last days, as marks fade, on the days on
@@ -84,6 +90,7 @@ def marked(card: Card, day_s: int, history: History, forecasts: Mapping[str, For
         history: what happened, series of the card among it.
         forecasts: by method, of the steps that lie in the day; others are ignored. A method may be missing,
             and a forecast may lack series.
+        end_s: end of the day; None: 24 hours after its start. A local day may have 23 or 25.
 
     Raises:
         KeyError: a method that the card does not know.
@@ -91,13 +98,15 @@ def marked(card: Card, day_s: int, history: History, forecasts: Mapping[str, For
     strange = set(forecasts) - set(card.methods)
     if strange:
         raise KeyError(min(strange))
+    end_s = day_s + DAY_S if end_s is None else end_s
     kept = card.days_s != day_s
     shape = (len(card.methods), len(card.series))
     crps, mae, cover = (np.full(shape, np.nan) for _ in range(3))
     for m, method in enumerate(card.methods):
         if method in forecasts:
-            crps[m], mae[m], cover[m] = _marks(card.series, history, _of_day(forecasts[method], day_s))
-    size = _size(card.series, history, day_s)
+            said = _of_day(forecasts[method], day_s, end_s)
+            crps[m], mae[m], cover[m] = _marks(card.series, history, said)
+    size = _size(card.series, history, day_s, end_s)
     days = np.append(card.days_s[kept], day_s)
     order = np.argsort(days, kind="stable")[-KEPT_DAYS:]
 
@@ -129,10 +138,10 @@ def _champions(card: Card) -> NDArray[np.int64]:
     return champion
 
 
-def _of_day(forecast: Forecast, day_s: int) -> Forecast:
+def _of_day(forecast: Forecast, day_s: int, end_s: int) -> Forecast:
     """The steps that begin and end in the day; they must follow each other."""
     grid = forecast.grid
-    inside = np.flatnonzero((grid.starts_s >= day_s) & (grid.edges_s[1:] <= day_s + DAY_S))
+    inside = np.flatnonzero((grid.starts_s >= day_s) & (grid.edges_s[1:] <= end_s))
     if not len(inside):
         return replace(forecast, grid=type(grid)(grid.edges_s[:1]), value_kw=forecast.value_kw[:, :, :0])
     first, last = int(inside[0]), int(inside[-1]) + 1
@@ -157,9 +166,9 @@ def _marks(series: tuple[str, ...], history: History, forecast: Forecast) -> tup
     return crps, mae, cover
 
 
-def _size(series: tuple[str, ...], history: History, day_s: int) -> Floats:
+def _size(series: tuple[str, ...], history: History, day_s: int, end_s: int) -> Floats:
     place = {name: k for k, name in enumerate(history.series)}
-    inside = (history.grid.starts_s >= day_s) & (history.grid.edges_s[1:] <= day_s + DAY_S)
+    inside = (history.grid.starts_s >= day_s) & (history.grid.edges_s[1:] <= end_s)
     size = np.full(len(series), np.nan)
     for s, name in enumerate(series):
         if name in place:
