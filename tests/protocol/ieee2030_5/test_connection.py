@@ -162,7 +162,7 @@ def test_who_closes_without_an_answer_is_left_alone(serving, caller, network, en
                     await connection.ask("GET", path)
                 waits.append(connection.wait_s)
                 for _ in range(3 if waits[-1] else 0):
-                    with pytest.raises(NoAnswer, match="localhost.*; not tried again for"):
+                    with pytest.raises(NoAnswer, match=r"localhost.*; not tried again for"):
                         await connection.ask("GET", path)
                 connection._not_before_s = 0.0  # time passes
             return waits, connection.counts, listener.counts

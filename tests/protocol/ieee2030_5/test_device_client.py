@@ -1,6 +1,7 @@
 """A device's client against a server of a few pages: what it asks, obeys, answers and reports, and when."""
 
 import asyncio
+import itertools
 from dataclasses import replace
 
 import pytest
@@ -524,7 +525,10 @@ def test_where_the_site_is_is_told_once_however_a_visit_ends(server):
 
 
 def test_a_program_that_goes_between_two_pages_stops_nobody(server):
-    """Its controls are gone when they are asked for: the other program holds, the list is asked for again."""
+    """Its controls are gone when they are asked for: the other program holds, the list is asked for again.
+
+    Where it still lists them they are a trouble, until it does so no more.
+    """
     gone = DERProgram(mrid="0B", primacy=1, der_control_list_link=ListLink(href="/nowhere", all=1))
     known = server.pages["/derp"]
     server.pages["/derp"] = replace(known, all=2, results=2, der_program=(gone, *known.der_program))
@@ -532,10 +536,11 @@ def test_a_program_that_goes_between_two_pages_stops_nobody(server):
     client = Client(server, WHO, plant=roof)
     lived(client, server, 290)
     assert roof.limits[0] == (T0, 10_000)
-    assert client.sites[WHO.lfdi].trouble == ""
+    assert "/nowhere" in client.sites[WHO.lfdi].trouble
     assert server.asked.count(("GET", "/derp")) == 2
     server.pages["/derp"] = known
     lived(client, server, 500)
+    assert client.sites[WHO.lfdi].trouble == ""
     assert roof.limits[-1][1] == 2_500
     assert server.asked.count(("GET", "/nowhere")) <= 3
 
@@ -582,3 +587,116 @@ def test_a_server_that_wants_no_connection_point_is_not_asked_again(server, stat
     lived(client, server, 1_800)
     assert len(tried) == 1
     assert (client.trouble, client.sites[WHO.lfdi].trouble) == ("", "")
+
+
+@pytest.fixture
+def crowded(server):
+    """The same with a second list of programs, whose one control is of another mode."""
+    own = server.pages["/fsa"].function_set_assignments[0]
+    other = replace(own, mrid="1F", der_program_list_link=ListLink(href="/derp2", all=1))
+    server.pages["/fsa"] = replace(
+        server.pages["/fsa"], all=2, results=2, function_set_assignments=(own, other)
+    )
+    (program,) = server.pages["/derp"].der_program
+    second = replace(
+        program, mrid="1A", primacy=9,
+        default_der_control_link=Link(href="/dderc2"), der_control_list_link=ListLink(href="/derc2", all=1),
+    )  # fmt: skip
+    server.pages["/derp2"] = replace(server.pages["/derp"], der_program=(second,))
+    server.pages["/dderc2"] = replace(
+        DEFAULT, mrid="1D", der_control_base=DERControlBase(op_mod_connect=True)
+    )
+    off = replace(CONTROL, mrid="1C", der_control_base=DERControlBase(op_mod_connect=False))
+    server.pages["/derc2"] = DERControlList(all=1, results=1, der_control=(off,))
+    server.refused, ask, server.tries = {}, server.ask, []
+
+    async def refusing(method, path, body=b""):
+        bare = path.partition("?")[0]
+        if bare not in server.refused or not server.reached:
+            return await ask(method, path, body)
+        server.tries.append(server.now_s)
+        status = server.refused[bare]
+        return Reply(status) if status else Reply(200, b"<DERProgramList")
+
+    server.ask = refusing
+    return server
+
+
+@pytest.mark.parametrize("status", [403, 404, 500, 503, 0])
+@pytest.mark.parametrize("path", ["/tm", "/derp2", "/derc2", "/dderc2", "/der", "/mup"])
+def test_one_page_that_is_refused_from_the_first_day_holds_up_no_other(crowded, path, status):
+    """The other program is obeyed and answered, readings go on, it is told, and tried as is due."""
+    crowded.refused[path] = status
+    roof = _Roof()
+    client = Client(crowded, WHO, plant=roof)
+    lived(client, crowded, 2_400)
+    limits = dict(roof.limits)
+    assert [limits[T0 + at_s] for at_s in (600, 1_500)] == [2_500, 10_000]
+    told = [each for each in _statuses(crowded) if each[0] == "0C"]
+    assert told == [("0C", "RECEIVED"), ("0C", "STARTED"), ("0C", "COMPLETED")]
+    assert len(crowded.sent_to("/mup/1")) == (0 if path == "/mup" else 41)
+    assert len(crowded.sent_to("/ders")) == (0 if path == "/der" else 41)
+    quiet = path == "/dderc2" and status == 404  # a program may have no default
+    assert (path in client.trouble + client.sites[WHO.lfdi].trouble) == (not quiet)
+    each_s = {"/der": 60, "/mup": 20}.get(path, 300)  # three requests of metered places
+    assert len(crowded.tries) <= 2_400 // each_s + 10
+    del crowded.refused[path]
+    lived(client, crowded, 3_700)
+    assert (client.trouble, client.sites[WHO.lfdi].trouble) == ("", "")
+    assert client.sites[WHO.lfdi].reports.kept == 0
+
+
+@pytest.mark.parametrize("status", [403, 404, 500, 503, 0])
+@pytest.mark.parametrize("path", ["/dcap", "/tm", "/fsa", "/derp", "/derp2", "/derc2", "/dderc2", "/rsp"])
+def test_one_page_that_is_refused_later_takes_nothing_away(crowded, path, status):
+    """What is known of it is followed to its end; the rest goes on, and when it is back all is well again."""
+    roof = _Roof()
+    client = Client(crowded, WHO, plant=roof)
+    lived(client, crowded, 400)
+    crowded.refused[path] = status
+    lived(client, crowded, 1_600)
+    limits = dict(roof.limits)
+    assert [limits[T0 + at_s] for at_s in (600, 1_500)] == [2_500, 10_000]
+    assert len(crowded.sent_to("/mup/1")) >= 33
+    quiet = path == "/dderc2" and status == 404
+    quiet |= path == "/dcap"  # asked for every hour
+    quiet |= path == "/rsp" and status in (0, 404)  # taken, and refused for good
+    assert (path in client.trouble + client.sites[WHO.lfdi].trouble) == (not quiet)
+    del crowded.refused[path]
+    lived(client, crowded, 1_000)
+    assert (client.trouble, client.sites[WHO.lfdi].trouble) == ("", "")
+    said = _statuses(crowded)
+    for subject in ("0C", "1C"):
+        mine = [status for each, status in said if each == subject]
+        if path != "/rsp" or status in (403, 500, 503):
+            assert mine == ["RECEIVED", "STARTED", "COMPLETED"]
+
+
+def test_a_server_that_is_asked_too_often_is_left_alone_altogether(crowded):
+    """A wish to wait, of one page, is of all of them: nothing is asked for so long, and all is obeyed."""
+    ask = crowded.ask
+
+    async def busy(method, path, body=b""):
+        if path.startswith("/derp2"):
+            crowded.tries.append(crowded.now_s)
+            return Reply(503, retry_s=250)
+        return await ask(method, path, body)
+
+    crowded.ask = busy
+    roof = _Roof()
+    client = Client(crowded, WHO, plant=roof)
+    lived(client, crowded, 1_700)
+    assert {b - a for a, b in itertools.pairwise(crowded.tries)} == {250}
+    assert dict(roof.limits)[T0 + 600] == 2_500
+
+
+def test_what_stood_ends_although_a_list_was_never_seen(crowded):
+    """Without any default, beside a list that is refused: at its end a control lets go."""
+    for path in ("/dderc", "/dderc2"):
+        del crowded.pages[path]
+    crowded.refused["/derp2"] = 500
+    roof = _Roof()
+    lived(Client(crowded, WHO, plant=roof), crowded, 2_000)
+    limits = dict(roof.limits)
+    assert [limits[T0 + at_s] for at_s in (600, 1_500)] == [2_500, None]
+    assert len(roof.limits) < 60

@@ -9,6 +9,7 @@ from enum import Enum
 
 from gridflock.field.ieee2030_5.device._plant import Plant
 from gridflock.field.ieee2030_5.device._programs import Programs
+from gridflock.field.ieee2030_5.device._refusals import Refusals
 from gridflock.field.ieee2030_5.device._reports import Reports
 from gridflock.field.ieee2030_5.device._responses import Responses
 from gridflock.field.ieee2030_5.device._session import Line, Refused, Session, href, wait_s
@@ -25,6 +26,7 @@ from gridflock.field.ieee2030_5.resources import (
 
 _LOG = logging.getLogger(__name__)
 _NEVER_S = 2**62
+_USUAL_S = 900
 _FORBIDDEN = 403
 
 
@@ -65,7 +67,8 @@ class Site:
         state: how far its registration has come.
         standing: what it is under; None before anything was heard, or all of it was asked for once.
         missed: visits in a row that brought nothing.
-        trouble: why the last one did not, or what the plant raised; empty where all went well.
+        trouble: why the last one did not, what the plant raised, or what the server refuses; empty where all
+            went well.
     """
 
     identity: Identity
@@ -83,7 +86,7 @@ class Site:
     _retry_s: int = 0
 
     def __post_init__(self) -> None:
-        self.programs = Programs(self.session)
+        self.programs = Programs(self.session, self.identity.lfdi)
         self.reports = Reports(self.session, self.plant, self.identity.lfdi)
         self.responses = Responses(self.identity.lfdi)
 
@@ -155,7 +158,8 @@ class Site:
             fault = self._of_plant(self.reports.measure, now_s) or fault
         if self._retry_s <= now_s and self.state is State.REGISTERED:
             await self._try(self._tell(mirrors, now_s), clock)
-        self.trouble = fault or self.trouble
+        refused = self.programs.refusals.trouble or self.reports.refusals.trouble
+        self.trouble = fault or self.trouble or refused
 
     def due_s(self, now_s: int) -> int:
         """When it wants to be visited next, by the client's own clock."""
@@ -170,6 +174,14 @@ class Site:
         await self.programs.renew(now_s)
 
     async def _tell(self, mirrors: str | None, now_s: int) -> None:
+        await self.reports.alone("responses", self._respond, now_s)
+        device = self._device
+        assert device is not None, "it is registered"
+        await self.reports.make(href(device.der_list_link), mirrors, href(device.log_event_list_link), now_s)
+        self.missed, self.trouble = 0, ""
+
+    async def _respond(self) -> None:
+        """Send what is owed, oldest first; what is refused for good is not sent again."""
         for owed in self.responses.owed:
             try:
                 await self.session.send("POST", owed.path, owed.response)
@@ -177,10 +189,6 @@ class Site:
                 if not refused.for_good:
                     raise
             self.responses.sent(1)
-        device = self._device
-        assert device is not None, "it is registered"
-        await self.reports.make(href(device.der_list_link), mirrors, href(device.log_event_list_link), now_s)
-        self.missed, self.trouble = 0, ""
 
     def _of_plant(self, step: Callable[[int], None], now_s: int) -> str:
         """Do something that the plant has a part in; what it raised, which stops nobody else."""
@@ -200,11 +208,14 @@ class Site:
             self._retry_s = clock() + max(own_s, getattr(error, "retry_s", 0))
 
     def _obey(self, now_s: int) -> None:
-        """Do what stands; while not all programs were seen once, that nothing stands is not known."""
+        """Do what stands; while not all programs were seen once, that nothing stands is not known.
+
+        What stood before ends all the same.
+        """
         server_s = self.session.server_s(now_s)
         identity = self.identity
         found = standing(self.programs.offers, server_s, identity.lfdi, identity.category)
-        if not self.programs.known and not found.by_mode:
+        if self.standing is None and not self.programs.known and not found.by_mode:
             return
         self.standing = found
         cannot = self.plant.obey(found, server_s)
@@ -240,8 +251,11 @@ class Client:
         self.session = Session(line, profile)
         self.identity, self._entry, self._register = identity, entry, register
         self.sites: dict[str, Site] = {}
+        self.refusals = Refusals(identity.lfdi)
+        """Pages of its own that the server does not give, by their paths."""
         self._found: DeviceCapability | None = None
         self._entry_due_s, self._clock_due_s, self._list_due_s, self._retry_s = 0, 0, 0, 0
+        self._clock_rate_s = _USUAL_S
         self.missed, self.trouble = 0, ""
         if plant is not None:
             self.add(identity, plant)
@@ -295,7 +309,7 @@ class Client:
         if max(self._looks_s(), self._retry_s) <= now_s:
             try:
                 await self._discover(now_s, clock)
-                self.missed, self.trouble = 0, ""
+                self.missed, self.trouble = 0, self.refusals.trouble
             except Exception as error:  # noqa: BLE001 - whatever a server sends, the sites obey
                 if not isinstance(error, Refused | OSError):
                     _LOG.warning("%s: unforeseen", self._entry, exc_info=error)
@@ -308,16 +322,41 @@ class Client:
             await site.visit(mirrors, clock(), clock)
 
     async def _discover(self, now_s: int, clock: Callable[[], int]) -> None:
-        """First page, time, and the devices listed, each as it is due; who is missing registers."""
+        """First page, time, and the devices listed, each as it is due; who is missing registers.
+
+        Without the server's time events go by the client's own, corrected as it was last.
+
+        Raises:
+            Refused: the first page was never seen, or the list of devices is refused.
+            OSError: nothing came back.
+        """
         session, found = self.session, self._found
         if found is None or self._entry_due_s <= now_s:
-            found = self._found = await session.fetch(self._entry, DeviceCapability)
-            self._entry_due_s = now_s + found.poll_rate
+            rate_s = _USUAL_S if found is None else found.poll_rate
+            page = await self.refusals.ask(
+                self._entry, session.fetch(self._entry, DeviceCapability), now_s, rate_s
+            )
+            if not isinstance(page, Refused):
+                found, self._entry_due_s = page, now_s + (page.poll_rate or _USUAL_S)
+            elif found is None:
+                raise page
+            else:
+                self._entry_due_s = self.refusals.again_s(self._entry)
+            self._found = found
         if found.time_link is not None and self._clock_due_s <= now_s:
-            self._clock_due_s = now_s + await session.set_clock(found.time_link.href, clock)
+            await self._set_clock(found.time_link.href, now_s, clock)
         if found.end_device_list_link is not None and self._list_due_s <= now_s:
             rate_s = await self._take_all(found.end_device_list_link.href, now_s)
-            self._list_due_s = now_s + rate_s
+            self._list_due_s = now_s + (rate_s or _USUAL_S)
+
+    async def _set_clock(self, path: str, now_s: int, clock: Callable[[], int]) -> None:
+        talk = self.session.set_clock(path, clock)
+        rate_s = await self.refusals.ask(path, talk, now_s, self._clock_rate_s)
+        if isinstance(rate_s, Refused):
+            self._clock_due_s = self.refusals.again_s(path)
+            return
+        self._clock_rate_s = rate_s or _USUAL_S
+        self._clock_due_s = now_s + self._clock_rate_s
 
     async def _take_all(self, path: str, now_s: int) -> int:
         """Find every site in the list, or register it; how often the list wants to be asked for, seconds.

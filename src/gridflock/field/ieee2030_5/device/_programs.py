@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from gridflock.field.ieee2030_5.device._refusals import Refusals
 from gridflock.field.ieee2030_5.device._session import Refused, Session
 from gridflock.field.ieee2030_5.events import Offer
 from gridflock.field.ieee2030_5.resources import (
@@ -15,7 +17,6 @@ from gridflock.field.ieee2030_5.resources import (
     FunctionSetAssignmentsList,
 )
 
-_GONE = 404
 _CONTROLS, _DEFAULT = "controls", "default"
 _BOTH = frozenset({_DEFAULT, _CONTROLS})
 _USUAL_S = 300
@@ -39,10 +40,19 @@ class _Followed:
 
     @property
     def offer(self) -> Offer | None:
-        """What it offers; None until all of it was seen once."""
-        if self.controls is None:
+        """What it offers; None until all of it was asked for once.
+
+        Where its controls are refused and were never seen, the default holds, as it does without contact.
+        """
+        if self.controls is None and (_CONTROLS in self.open or self.default is None):
             return None
-        return Offer(self.program.primacy, self.program.mrid, self.controls, self.default)
+        return Offer(self.program.primacy, self.program.mrid, self.controls or (), self.default)
+
+    @property
+    def places(self) -> set[str]:
+        """Where what it offers stands."""
+        links = (self.program.default_der_control_link, self.program.der_control_list_link)
+        return {link.href for link in links if link is not None}
 
 
 @dataclass(slots=True)
@@ -55,7 +65,7 @@ class _Listed:
     vanished: bool = False
     """A program's controls were not there when they were asked for, and the list was asked for once more."""
 
-    def take(self, programs: tuple[DERProgram, ...]) -> None:
+    def take(self, programs: Iterable[DERProgram]) -> None:
         """A new state of the list; what hangs on its programs is to be asked for."""
         before = {each.program.mrid: each for each in self.programs}
         found = []
@@ -70,16 +80,20 @@ class Programs:
 
     What was seen last holds until something else is seen: a device that loses its server follows the controls
     it knows to their end, and then their programs' defaults. Where contact is lost in the middle, what has
-    come is kept, and the rest is asked for as soon as there is contact.
+    come is kept, and the rest is asked for as soon as there is contact. A list that is refused holds up no
+    others: what is known of it stays, and it is asked for again in its turn.
 
     Args:
         session: the way to the server.
+        lfdi: of the device.
     """
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, lfdi: str) -> None:
         self._session = session
+        self.refusals = Refusals(lfdi)
+        """Lists and defaults that the server does not give, by their paths."""
         self._path: str | None = None
-        self._due_s = 0
+        self._rate_s, self._due_s = 0, 0
         self._lists: dict[str, _Listed] = {}
         self.known = False
         """Whether everything was seen once."""
@@ -120,64 +134,103 @@ class Programs:
         """Ask for what is due.
 
         Raises:
-            Refused: the server refuses; what is known stays.
+            Refused: the server wants to be left alone altogether; what is known stays.
             OSError: nothing came back; what is known stays, and what had come before.
         """
         if self._path is not None and self._due_s <= now_s:
-            told, assigned = await self._session.fetch_all(
-                self._path, FunctionSetAssignmentsList, "function_set_assignments"
-            )
-            paths = {each.der_program_list_link.href for each in assigned if each.der_program_list_link}
-            kept = {path: self._lists[path] for path in paths & self._lists.keys()}
-            self._lists = {path: kept.get(path, _Listed()) for path in sorted(paths)}
-            self._due_s = now_s + told.poll_rate
+            await self._assign(self._path, now_s)
         for path, listed in self._lists.items():
             if listed.due_s <= now_s:
-                page, programs = await self._session.fetch_all(path, DERProgramList, "der_program")
-                listed.take(programs)
-                listed.rate_s, listed.due_s = page.poll_rate, now_s + page.poll_rate
-            asked = [each for each in listed.programs if each.open]
-            gone = [each for each in asked if not await self._follow(each)]
-            if gone and not listed.vanished:
-                listed.due_s = 0  # the list was read before they went
-            listed.vanished = bool(gone) if asked else listed.vanished
-        self.known = self.known or self._path is not None
+                await self._list(path, listed, now_s)
+            await self._follow_all(listed, now_s)
+        self.refusals.only(self._places())
+        self.known = self.known or self._all_seen()
 
-    async def _follow(self, each: _Followed) -> bool:
+    def _places(self) -> set[str]:
+        """Everything that is asked for."""
+        programs = (each for listed in self._lists.values() for each in listed.programs)
+        return {self._path or "", *self._lists}.union(*(each.places for each in programs))
+
+    def _all_seen(self) -> bool:
+        lists = self._lists.values()
+        programs = (each for listed in lists for each in listed.programs)
+        return (
+            self._rate_s > 0
+            and all(listed.rate_s for listed in lists)
+            and all(each.controls is not None for each in programs)
+        )
+
+    async def _assign(self, path: str, now_s: int) -> None:
+        """The assignments, and with them the lists of programs."""
+        talk = self._session.fetch_all(path, FunctionSetAssignmentsList, "function_set_assignments")
+        told = await self.refusals.ask(path, talk, now_s, self._rate_s or _USUAL_S)
+        if isinstance(told, Refused):
+            self._due_s = self.refusals.again_s(path)
+            return
+        page, assigned = told
+        paths = {each.der_program_list_link.href for each in assigned if each.der_program_list_link}
+        kept = {path: self._lists[path] for path in paths & self._lists.keys()}
+        self._lists = {path: kept.get(path, _Listed()) for path in sorted(paths)}
+        self._rate_s = page.poll_rate or _USUAL_S
+        self._due_s = now_s + self._rate_s
+
+    async def _list(self, path: str, listed: _Listed, now_s: int) -> None:
+        """One list of programs; refused or not, what hangs on those that are known is due."""
+        talk = self._session.fetch_all(path, DERProgramList, "der_program")
+        told = await self.refusals.ask(path, talk, now_s, listed.rate_s or self.rate_s())
+        if isinstance(told, Refused):
+            if told.gone and self.refusals.times(path) == 1:
+                self._due_s = 0  # the assignments were read before it went
+            listed.due_s = self.refusals.again_s(path)
+            listed.take([each.program for each in listed.programs])
+            return
+        page, programs = told
+        listed.take(programs)
+        listed.rate_s = page.poll_rate or _USUAL_S
+        listed.due_s = now_s + listed.rate_s
+
+    async def _follow_all(self, listed: _Listed, now_s: int) -> None:
+        """Ask for what is open of the programs of a list."""
+        asked = [each for each in listed.programs if each.open]
+        gone = [each for each in asked if not await self._follow(each, listed, now_s)]
+        if gone and not listed.vanished:
+            listed.due_s = 0  # the list was read before they went
+        listed.vanished = bool(gone) if asked else listed.vanished
+        again = [self.refusals.again_s(path) for each in asked for path in each.places]
+        listed.due_s = min([listed.due_s, *(moment for moment in again if moment)])
+
+    async def _follow(self, each: _Followed, listed: _Listed, now_s: int) -> bool:
         """Ask for what is open of a program: its default first, so that controls never stand without one.
 
-        False where its controls are not there any more.
+        False where the list of its controls is not there any more; those that are known stand to their end
+        while the program is listed.
         """
         there = True
-        program = each.program
+        program, rate_s = each.program, listed.rate_s or self.rate_s()
         if _DEFAULT in each.open:
             link = program.default_der_control_link
-            each.default = None if link is None else await self._default(link.href)
+            each.default = None if link is None else await self._default(each, link.href, now_s, rate_s)
             each.open -= {_DEFAULT}
         if _CONTROLS in each.open:
-            listed = program.der_control_list_link
-            if listed is None:
+            link = program.der_control_list_link
+            if link is None:
                 each.controls = ()
             else:
-                there = await self._controls(each, listed.href)
+                talk = self._session.fetch_all(link.href, DERControlList, "der_control")
+                told = await self.refusals.ask(
+                    link.href, talk, now_s, rate_s, may_be_gone=not listed.vanished
+                )
+                if not isinstance(told, Refused):
+                    each.controls = told[1]
+                elif told.gone:
+                    each.controls, there = each.controls or (), False
             each.open -= {_CONTROLS}
         return there
 
-    async def _controls(self, each: _Followed, path: str) -> bool:
-        """Take over a program's controls; none where the list of them is gone, which is told by False."""
-        try:
-            _, each.controls = await self._session.fetch_all(path, DERControlList, "der_control")
-        except Refused as refused:
-            if refused.status != _GONE:
-                raise
-            each.controls = ()
-            return False
-        return True
-
-    async def _default(self, path: str) -> DefaultDERControl | None:
-        try:
-            return await self._session.fetch(path, DefaultDERControl)
-        except Refused as refused:
-            if refused.status != _GONE:
-                raise
-            return None
+    async def _default(self, each: _Followed, path: str, now_s: int, rate_s: int) -> DefaultDERControl | None:
+        """A program's default; None where there is none, the one that is known where it is refused."""
+        talk = self._session.fetch(path, DefaultDERControl)
+        told = await self.refusals.ask(path, talk, now_s, rate_s, may_be_gone=True)
+        if not isinstance(told, Refused):
+            return told
+        return None if told.gone else each.default

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import groupby
 
 from gridflock.field.ieee2030_5.device._plant import Plant
+from gridflock.field.ieee2030_5.device._refusals import Refusals
 from gridflock.field.ieee2030_5.device._session import Refused, Session, href
 from gridflock.field.ieee2030_5.resources import (
     DER,
@@ -23,7 +25,6 @@ from gridflock.field.ieee2030_5.resources import (
 
 _MOST_KEPT = 2_000
 _AT_ONCE = 100
-_GONE = 404
 _STATUS, _AVAILABILITY, _POWER = "status", "availability", "power"
 """What is told anew at the post rate."""
 
@@ -40,6 +41,7 @@ class Reports:
     """The reports of one device.
 
     What could not be sent for want of contact is kept, the oldest forgotten first, and sent when it is back.
+    What the server refuses for now holds up nothing else.
 
     Args:
         session: the way to the server.
@@ -51,8 +53,10 @@ class Reports:
         self._session, self._plant, self._lfdi = session, plant, lfdi
         self._der: DER | None = None
         self._told = _Told()
-        self._place_of: dict[str, str] = {}
+        self._place_of: dict[str, str] | None = None
         self._rate_s, self._due_s, self._rates_due_s = 300, 0, 0
+        self.refusals = Refusals(lfdi)
+        """What the server does not take for now, in words."""
         self._open: set[str] = set()
         self._kept: deque[MirrorMeterReading] = deque(maxlen=_MOST_KEPT)
         self.power: str | None = None
@@ -93,16 +97,24 @@ class Reports:
             now_s: the client's own clock.
 
         Raises:
-            Refused: the server refuses for now.
+            Refused: the server wants to be left alone altogether.
             OSError: nothing came back.
         """
         if self._open:
-            await self._equipment(ders, self._session.server_s(now_s))
+            await self._equipment(ders, now_s)
         if mirrors is not None:
-            await self._readings(mirrors, now_s)
-        while self._log and log is not None:
-            await self._say("POST", log, self._log[0])
-            self._log.popleft()
+            await self._metered(mirrors, now_s)
+        if self._log and log is not None:
+            await self.alone("log events", partial(self._events, log), now_s)
+
+    async def alone(self, what: str, talk: Callable[[], Awaitable[None]], now_s: int) -> None:
+        """Say one of many things, which holds up no others where it is refused.
+
+        Raises:
+            Refused: the server wants to be left alone altogether.
+            OSError: nothing came back.
+        """
+        await self.refusals.alone(what, talk, now_s, self._rate_s)
 
     async def _say(self, method: str, path: str, said: Resource) -> str:
         """Send something once; empty where it is refused for good."""
@@ -114,25 +126,33 @@ class Reports:
             self.dropped += 1
             return ""
 
-    async def _equipment(self, path: str | None, server_s: int) -> None:
+    async def _equipment(self, path: str | None, now_s: int) -> None:
         """Tell how the device is built, set and is; what has arrived is not told again with the rest."""
+        server_s = self._session.server_s(now_s)
         if self._der is None and path is not None:
-            _, found = await self._session.fetch_all(path, DERList, "der")
-            self._der = found[0] if found else None
+            await self.alone("DERs", partial(self._find, path), now_s)
         der, plant = self._der, self._plant
         if der is not None:
-            await self._nameplate(der, server_s)
+            await self.alone("capability and settings", partial(self._nameplate, der, server_s), now_s)
         states: dict[str, tuple[str | None, Callable[[int], Resource | None]]] = {
             _STATUS: (None if der is None else href(der.der_status_link), plant.status),
             _AVAILABILITY: (None if der is None else href(der.der_availability_link), plant.availability),
             _POWER: (self.power, plant.power),
         }
         for what in [each for each in states if each in self._open]:
-            place, of = states[what]
-            said = None if place is None else of(server_s)
-            if place is not None and said is not None:
-                await self._say("PUT", place, said)
-            self._open.discard(what)
+            await self.alone(what, partial(self._state, what, *states[what], server_s), now_s)
+
+    async def _find(self, path: str) -> None:
+        _, found = await self._session.fetch_all(path, DERList, "der")
+        self._der = found[0] if found else None
+
+    async def _state(
+        self, what: str, place: str | None, of: Callable[[int], Resource | None], server_s: int
+    ) -> None:
+        said = None if place is None else of(server_s)
+        if place is not None and said is not None:
+            await self._say("PUT", place, said)
+        self._open.discard(what)
 
     async def _nameplate(self, der: DER, server_s: int) -> None:
         """Capability and settings, where they have changed."""
@@ -148,14 +168,26 @@ class Reports:
             await self._say("PUT", der.der_settings_link.href, settings)
             told.settings = settings
 
-    async def _readings(self, mirrors: str, now_s: int) -> None:
-        if not self._place_of:
-            self._place_of = await self._places(mirrors)
+    async def _metered(self, mirrors: str, now_s: int) -> None:
+        """Make the metered places, look how often they are to be heard of, and say what they have read."""
+        if self._place_of is None:
+            await self.alone("metered places", partial(self._make_places, mirrors), now_s)
         if self._rates_due_s <= now_s:
-            page, places = await self._session.fetch_all(mirrors, MirrorUsagePointList, "mirror_usage_point")
-            self._rates_due_s = now_s + page.poll_rate
-            rates = [each.post_rate for each in places if each.device_lfdi == self._lfdi and each.post_rate]
-            self.rate(min(rates, default=0), now_s)
+            await self.alone("post rates", partial(self._rates, mirrors, now_s), now_s)
+        if self._place_of is not None:
+            await self.alone("readings", self._readings, now_s)
+
+    async def _make_places(self, mirrors: str) -> None:
+        self._place_of = await self._places(mirrors)
+
+    async def _rates(self, mirrors: str, now_s: int) -> None:
+        """How often the server wants to hear of the device's places."""
+        page, places = await self._session.fetch_all(mirrors, MirrorUsagePointList, "mirror_usage_point")
+        self._rates_due_s = now_s + (page.poll_rate or self._rate_s)
+        rates = [each.post_rate for each in places if each.device_lfdi == self._lfdi and each.post_rate]
+        self.rate(min(rates, default=0), now_s)
+
+    async def _readings(self) -> None:
         while self._kept:
             at, batch = next((at, list(each)) for at, each in groupby(self._kept, self._place))
             batch = batch[:_AT_ONCE]
@@ -163,6 +195,11 @@ class Reports:
                 await self._post(at, batch)
             for _ in batch:
                 self._kept.popleft()
+
+    async def _events(self, path: str) -> None:
+        while self._log:
+            await self._say("POST", path, self._log[0])
+            self._log.popleft()
 
     async def _places(self, mirrors: str) -> dict[str, str]:
         """Make the metered places; where readings of each series go, empty where they are not wanted."""
@@ -177,16 +214,16 @@ class Reports:
         return made
 
     def _place(self, reading: MirrorMeterReading) -> str:
-        return self._place_of.get(reading.mrid, "")
+        return (self._place_of or {}).get(reading.mrid, "")
 
     async def _post(self, place: str, batch: list[MirrorMeterReading]) -> None:
         """Post readings; of a batch that is refused each by itself, so that one holds up no others."""
         try:
             await self._session.send("POST", place, batch[0] if len(batch) == 1 else _together(batch))
         except Refused as refused:
-            if refused.status == _GONE:  # the place is gone: it is made again
-                self._place_of = {}
-            if refused.status == _GONE or not refused.for_good:
+            if refused.gone:  # the place is gone: it is made again
+                self._place_of = None
+            if refused.gone or not refused.for_good:
                 raise
             if len(batch) == 1:
                 self.dropped += 1

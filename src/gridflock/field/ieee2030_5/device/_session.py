@@ -67,6 +67,11 @@ class Refused(Exception):  # noqa: N818 - what the server said, not a mistake of
         """Whether the same again would bring the same: the server has understood, and does not want it."""
         return 400 <= self.status < 500 and self.status not in (403, 408, 429)
 
+    @property
+    def gone(self) -> bool:
+        """Whether there is no such thing, or no more."""
+        return self.status in (404, 410)
+
 
 class Session:
     """Requests of one client to one server.
