@@ -1,4 +1,4 @@
-"""Laws of what a running system expects of groups of groups: means add up, quantiles are those of joint paths."""
+"""Laws of what a running system expects of groups: means add up, quantiles are those of joint paths."""
 
 import numpy as np
 import pytest
@@ -75,7 +75,7 @@ def test_series_add_up_to_the_head(derms):
 
 
 def test_quantiles_of_groups_are_those_of_joint_paths(derms):
-    """Path by path the parts of a group are added, then the quantiles taken; of one series they are its own."""
+    """Path by path the parts of a group are added, then quantiles taken; of one series they are its own."""
     loop, seen = derms._loop, derms.moment.forecast
     path = drawn(loop.past, seen, 500, seen.known_at_s).astype(np.float64)
     several = 0
