@@ -24,8 +24,8 @@ def outlook(
 ) -> None:
     """What a group is expected to do unasked: what nine futures in ten exceed, half of them, and one, kW.
 
-    Means, which add up from group to group, stand beside them. With --json also what was counted, all quantiles,
-    and how reliable they have been.
+    Means, which add up from group to group, stand beside them. With --json also what was counted, all
+    quantiles, and how reliable they have been.
     """
     answer = Remote(url, token).ask("GET", "/api/outlook", params={"group": group, "days": days})
     at = {level: answer["levels"].index(level) for level in _SHOWN}
