@@ -7,7 +7,7 @@ WEB := $(shell find web -type f -not -path '*/node_modules/*' 2>/dev/null)
 OPENSTEF := .venv-openstef
 SERIES := $(or $(GRIDFLOCK_SHARED),../shared)/data/series/openstef_nl_substations
 # Two at a time, a file's tests in order in one process: a story's chapters follow each other.
-TWO := -n 2 --dist loadfile
+TWO := -n 2 --dist loadfile --no-loadscope-reorder
 FOR ?=
 DEMO_FLAGS ?=
 

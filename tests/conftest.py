@@ -41,6 +41,11 @@ def shared():
     return folder
 
 
+def pytest_collection_modifyitems(items):
+    """Stories first: they take longest, and what is left for the end should be short."""
+    items.sort(key=lambda item: "story" not in item.path.parts)
+
+
 # ---- closing lines -------------------------------------------------------------------------------
 
 
