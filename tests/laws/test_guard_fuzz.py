@@ -50,6 +50,8 @@ CREDENTIALS, EACH = 3, 3
 """Credentials of a sequence, and proposals of each; the program's own plan asks too."""
 BUDGET_KW, APPROVAL_KW, WINDOW_S = 14.0, 5.0, 300
 SLACK = 1e-3
+CANARY_SHARE, CANARY_LEAST, CANARY_FROM = 0.25, 2, 4
+"""In every fifth world whoever asks is tried out first."""
 ASKING = 60
 """Sequences in which, in one tick, a credential makes something else of the plan than before."""
 PARTS = {"f": range(8), "g": range(5), "h": range(3, 8)}
@@ -81,7 +83,7 @@ class World:
     """
 
     def __init__(self, seed):
-        self.rng = np.random.default_rng(seed)
+        self.rng, self.canary = np.random.default_rng(seed), seed % 5 == 1
         self.own = (LOW + self.rng.random(N) * (HIGH - LOW)).astype(np.float32).astype(float)
         self.p = self.own.copy()
         self.cmd, self.ends = np.full(N, np.nan), np.zeros(N, dtype=np.int64)
@@ -101,6 +103,10 @@ class World:
         self.book, self.gross = [], []
         self.diverts, self.on = np.zeros((SEQUENCES, MANY)), np.full(SEQUENCES, -1)
         self.shares = []
+        self.tried = np.zeros((SEQUENCES * CREDENTIALS, MANY), dtype=bool)
+        self.yes = np.zeros_like(self.tried)
+        self.proven = np.zeros(SEQUENCES * CREDENTIALS, dtype=bool)
+        self.verdicts = []
 
     def limits_of(self):
         """Limits of every feeder and of two parts of it that overlap; some worlds have none."""
@@ -126,6 +132,10 @@ class World:
             budget_kw=BUDGET_KW,
             approval_kw=float(rng.choice([APPROVAL_KW, np.inf])),
             reversals=int(rng.choice([1, 3, 1_000])),
+            canary_share=CANARY_SHARE if self.canary else 1.0,
+            canary_least=CANARY_LEAST,
+            canary_from=CANARY_FROM,
+            trial_s=90,
         )
 
     def image(self):
@@ -162,9 +172,10 @@ class World:
         return np.where(rng.random(N) < 0.05, np.nan, np.choose(way, ways)).astype(np.float32).astype(float)
 
     def asked(self, tick):
-        """Candidates: everybody at once, or some; a credential splits what it wants over its proposals."""
+        """Candidates: everybody, some, or a trickle; a credential splits what it wants over its proposals."""
         rng, each = self.rng, 1 + CREDENTIALS * EACH
-        rows = np.flatnonzero(rng.random(N) < rng.choice([0.5, 1.0])).astype(np.int32)
+        part = rng.choice([0.08, 0.15, 0.5, 1.0, 1.0], SEQUENCES)[FEEDER]
+        rows = np.flatnonzero(rng.random(N) < part).astype(np.int32)
         # Now and then one proposal, or one credential, wants it all.
         alone = rng.random(SEQUENCES)[FEEDER[rows]] < 0.4
         who = np.where(alone, 1 + tick % 3, rng.integers(0, each, len(rows)))
@@ -279,6 +290,7 @@ class World:
         passed = guard(asked, self.image(), self.limits, self.rules, self.state, ROWS_OF)
         self.state = passed.state
         self.check_modes(asked, passed)
+        self.check_canary(asked, passed)
         self.let_go(passed.revoke, moved)
         self.cmd[passed.revoke], self.p[passed.revoke] = np.nan, self.own[passed.revoke]
         self.q_cmd[passed.revoke], self.q[passed.revoke] = np.nan, 0.0
@@ -297,6 +309,7 @@ class World:
         self.check_accounts(moved)
         if tick % 3 == 0:
             self.answer(rows, 1 + N * tick)
+            self.yes[self.author(asked.source[keep]), rows % MANY] = True
         return passed.why
 
     def happen(self, rows, p, goes, account, moved):
@@ -329,6 +342,29 @@ class World:
             assert not passed.keep.any()
         else:
             assert len(passed.revoke) == 0
+
+    def author(self, source):
+        """Whose proposals they are; that of the plan, and of nobody, is the last one of all."""
+        each = 1 + CREDENTIALS * EACH
+        found = (source // each) * CREDENTIALS + (source % each - 1) // EACH
+        return np.where((source < 0) | (source % each == 0), -1, found)
+
+    def check_canary(self, asked, passed):
+        """Who was not answered well yet has asked few in all, however few at a time."""
+        if not self.canary:
+            return
+        number = {f"s{a // CREDENTIALS}-{a % CREDENTIALS}": a for a in range(SEQUENCES * CREDENTIALS)}
+        for name, well in passed.trials.items():
+            if name in number:
+                at = number[name]
+                assert not well or (self.tried[at] & self.yes[at]).sum() >= CANARY_LEAST / 2
+                self.tried[at], self.yes[at], self.proven[at] = False, False, well
+                self.verdicts.append(well)
+        rows, p = asked.rows[passed.keep], asked.p_kw[passed.keep]
+        whose = self.author(asked.source[passed.keep])
+        new = (whose >= 0) & (np.isnan(self.cmd[rows]) | (np.abs(p - self.cmd[rows]) > 2e-3)) & np.isfinite(p)
+        self.tried[whose[new], rows[new] % MANY] = True
+        assert (self.tried.sum(axis=1)[~self.proven] < CANARY_FROM).all()
 
     def check_numbers(self, rows, p, q):
         """Every order is a number that its device can follow."""
@@ -425,12 +461,14 @@ def test_nobody_gets_round_the_guard(first):
     And every reason to hold an order back has come up, while others went out; plans were followed to the end,
     on a part of the way, and not at all.
     """
-    held, shares = np.zeros(len(Held), dtype=int), []
+    held, shares, verdicts = np.zeros(len(Held), dtype=int), [], []
     for seed in range(first, first + 10):
         world = World(seed)
         for tick in range(TICKS):
             held += np.bincount(world.tick(tick), minlength=len(Held))
         shares += world.shares
+        verdicts += world.verdicts
     assert {0.0, 1.0} < set(shares)
+    assert set(verdicts) == {True, False}
     never = {Held(code) for code in np.flatnonzero(held == 0).tolist()}
-    assert never <= {Held.TAKES_NONE, Held.CANARY}
+    assert never <= {Held.TAKES_NONE}

@@ -19,6 +19,7 @@ ENGINEERED = GuardLimits(
     approval_kw=1_000.0,
     reversals=60,
     canary_share=0.01,
+    canary_kw=500.0,
 )
 """What a running system holds to unless its owner says otherwise."""
 

@@ -90,7 +90,7 @@ class Guarding(Authority):
                 for given in rules.approvals.values()
             ],
             budgets=self._budgets(rules, moment),
-            trials=sorted(state.trials),
+            trials=sorted(name for name, one in state.trials.items() if one.on(moment.now_s)),
             held={reason.name.lower(): count for reason, count in held.items()},
             window_s=limits.window_s,
             step_kw=number(limits.step_kw, 3),

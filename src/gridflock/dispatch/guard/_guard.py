@@ -97,11 +97,12 @@ def guard(
     seen = _look(asked, image, limits, state, asking)
     _hold_modes(seen.why, mode[asked.rows], rules.default is not None)
     moves = Moves.of(asked, seen.move_kw, seen.extra_kw, seen.repeats, seen.move_kvar)
-    state, trials = hold_untried(seen.why, moves, asked, image, limits, state)
+    tried = hold_untried(seen.why, moves, asked, image, limits, state)
     hold_unapproved(seen.why, moves, asking, seen.account, limits, state)
     hold_budgets(seen.why, moves, asking, seen.account, image, limits, state)
     moved = hold_steps(seen.why, moves, image, limits, state, rows_of)
     keep = seen.why == Held.NOT
+    state = tried.sent(keep, asked, moves, now_s)
     sent = Sent(
         rows=asked.rows[keep],
         p_kw=np.asarray(asked.p_kw, dtype=np.float64)[keep],
@@ -119,7 +120,7 @@ def guard(
     plausible = (seen.why == Held.NOT) | (seen.why > Held.TWICE)
     held_kw = float(seen.move_kw[plausible].sum() - seen.move_kw[keep].sum())
     return Passed(
-        keep, seen.why, asked.source, seen.q_kvar, seen.start_kw, held_kw, revoke, state, trials,
+        keep, seen.why, asked.source, seen.q_kvar, seen.start_kw, held_kw, revoke, state, tried.ended,
         asking.names, moved,
     )  # fmt: skip
 

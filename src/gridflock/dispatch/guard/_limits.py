@@ -72,10 +72,14 @@ class GuardLimits:
         reversal_s: the window of reversals.
         canary_share: share of its members that the first orders of an author go to.
         canary_least: and to so many at least.
-        canary_from: authors with fewer members at once are not tried out.
+        canary_from: authors who have asked fewer members within ``canary_window_s`` are not tried out.
+        canary_kw: authors who move more than this within ``canary_window_s`` are tried out all the same, on
+            no more than this, or on one resource.
+        canary_window_s: so far back it counts whom an author has asked, few at a time or all at once.
         canary_good: share of those that must answer well before the rest is asked; some never answer.
-        trial_s: a trial without enough answers for so long, and as long as its members take to hear
-            (``reach_s``), has failed; after that nothing new goes out for ``trial_s``.
+        trial_s: who has not answered for so long, and as long as it takes to hear (``reach_s``), is silent;
+            after a failed trial nothing new goes out for ``trial_s`` and as long as the slowest of those that
+            were asked takes, an hour at most.
         settle_s: a device's reading tells what an order did when it is younger by so much, and by its
             ``reach_s``.
         step_kvar: largest change of the whole reactive injection by orders of one tick, either way.
@@ -101,6 +105,8 @@ class GuardLimits:
     canary_from: int = 100
     canary_least: int = 5
     canary_good: float = 0.5
+    canary_kw: float = math.inf
+    canary_window_s: int = 86_400
     trial_s: int = 300
     settle_s: int = 15
     step_kvar: float = math.inf
@@ -180,10 +186,14 @@ _POWER: _Range = (0.0, math.inf, "at least 0 (inf: no limit)")
 _SHARE: _Range = (0.0, 1.0, "from 0 to 1")
 _TIME: _Range = (1.0, 86_400.0, "from 1 s to a day")
 _RANGES: Mapping[str, _Range] = {
-    **dict.fromkeys(("step_kw", "rate_kw_s", "moved_kw", "budget_kw", "budget_share", "approval_kw"), _POWER),
+    **dict.fromkeys(
+        ("step_kw", "rate_kw_s", "moved_kw", "budget_kw", "budget_share", "approval_kw", "canary_kw"), _POWER
+    ),
     **dict.fromkeys(("step_kvar", "rate_kvar_s"), _POWER),
     **dict.fromkeys(("share", "canary_share", "canary_good"), _SHARE),
-    **dict.fromkeys(("window_s", "reversal_s", "approval_s", "waiting_s", "trial_s", "settle_s"), _TIME),
+    **dict.fromkeys(
+        ("window_s", "reversal_s", "approval_s", "waiting_s", "trial_s", "settle_s", "canary_window_s"), _TIME
+    ),
     "goals_s": _TIME,
     **dict.fromkeys(("reversals", "canary_from", "canary_least"), _COUNT),
 }

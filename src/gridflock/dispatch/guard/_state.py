@@ -12,32 +12,12 @@ from gridflock.dispatch.guard._held import Mode
 from gridflock.dispatch.guard._limits import GuardLimits
 from gridflock.dispatch.guard._memory import Memory, Sent
 from gridflock.dispatch.guard._rules import AllToDefault
+from gridflock.dispatch.guard._trial import Trial
 from gridflock.model import Orders, Outcomes, OutcomeStatus
-from gridflock.units import NEVER_S, Codes, Kw, Mask, Rows
+from gridflock.units import NEVER_S, Codes, Kw, Rows
 
 _RESEND_S = 30
 """A revocation that was not answered goes out again after this."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Trial:
-    """An author who is being tried out.
-
-    Attributes:
-        rows: members that are asked, ascending.
-        first_id: answers to orders from this id on count.
-        since_s: since when.
-        good: which have answered well.
-        bad: which have refused or were not reached.
-        rests_until_s: after a failed trial nothing of this author goes out before.
-    """
-
-    rows: Rows
-    first_id: int
-    since_s: int
-    good: Mask
-    bad: Mask
-    rests_until_s: int = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +42,7 @@ class GuardState:
     Attributes:
         memory: orders that went out, and what moved.
         proven: authors whose first orders were answered well, under this policy.
-        trials: authors who are being tried out.
+        trials: authors who are not proven: watched, tried out, or at rest.
         policy: mark of the policy that ``proven`` speaks of.
         revoking: how far "all to default" has got.
         now_s: moment of the last pass; -1 before the first.
@@ -93,23 +73,16 @@ class GuardState:
         memory = memory.unheard(np.unique(at[lost & newest]), now_s)
         if revoking.since_s != NEVER_S:
             memory = memory.ended(np.unique(at[good & (order_id >= revoking.first_id)]), now_s)
-        trials = {name: _answered(trial, at, order_id, good) for name, trial in self.trials.items()}
+        trials = {name: trial.answered(at, order_id, good) for name, trial in self.trials.items()}
         return replace(self, memory=memory, trials=trials)
 
     def later(self, leapt_s: int) -> GuardState:
         """The same after a clock was set ahead: what nobody lived empties no window and ends no rest."""
         if leapt_s == 0:
             return self
-        rests = {
-            name: replace(
-                trial,
-                since_s=trial.since_s + leapt_s,
-                rests_until_s=trial.rests_until_s + leapt_s * (trial.rests_until_s >= 0),
-            )
-            for name, trial in self.trials.items()
-        }
+        trials = {name: trial.later(leapt_s) for name, trial in self.trials.items()}
         now_s = self.now_s + leapt_s * (self.now_s >= 0)
-        return replace(self, memory=self.memory.later(leapt_s), trials=rests, now_s=now_s)
+        return replace(self, memory=self.memory.later(leapt_s), trials=trials, now_s=now_s)
 
     def lived(
         self,
@@ -157,16 +130,3 @@ class GuardState:
         rows = np.flatnonzero((self.memory.expires_s > now_s) & (mode == Mode.AUTOMATIC)).astype(np.int32)
         revoking = Revoking(default.since_s, now_s, next_id if begins else revoking.first_id)
         return rows, replace(self, revoking=revoking, memory=self.memory.revoked(rows, now_s))
-
-
-def _answered(trial: Trial, rows: Rows, order_id: NDArray[np.int64], good: Mask) -> Trial:
-    """A trial with further answers."""
-    place = np.searchsorted(trial.rows, rows)
-    inside = place < len(trial.rows)
-    place, rows, order_id, good = place[inside], rows[inside], order_id[inside], good[inside]
-    mine = (trial.rows[place] == rows) & (order_id >= trial.first_id)
-    if not mine.any():
-        return trial
-    well, badly = trial.good.copy(), trial.bad.copy()
-    well[place[mine & good]], badly[place[mine & ~good]] = True, True
-    return replace(trial, good=well, bad=badly & ~well)
