@@ -24,6 +24,7 @@ LIFE = {
     "day": "what the progress bar spans",
     "refused_rows": "told once on start",
     "summary": "the line in the owner's terminal",
+    "speak_above": "the client of a server above lets itself be asked",
 }
 """Public members that are not verbs, and who may call them without a scope."""
 
@@ -54,6 +55,7 @@ COMMAND = {
     "set_rates": "devices rate",
     "load_points": "devices points",
     "differs": "devices differs",
+    "offered": "devices above",
     "deny": "devices deny",
     "readmit": "devices readmit",
     "read_revoked": "devices revoked",

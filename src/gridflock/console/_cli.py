@@ -49,6 +49,7 @@ from gridflock.console._upward import (
     AboveMembers,
     AboveName,
     AbovePin,
+    AbovePins,
     AboveServer,
     offer_of,
 )
@@ -170,6 +171,7 @@ def run(
     group: AboveGroups = None,
     members: AboveMembers = False,
     above_pin: AbovePin = None,
+    above_pins: AbovePins = None,
 ) -> None:
     """Run (or resume) a system in a data folder against its simulated world."""
     from gridflock.console import _offline, _serve
@@ -184,7 +186,7 @@ def run(
         managed=not watch_only, feedback=feedback, goals=goals_file, guard=guard,
         border=(name, None if default_kw is None else powers(default_kw, "default-kw")),
         weather=weather, weeks=weeks, serves=served,
-        offer=offer_of(above_2030_5, pki, above_as, group, above_pin, members=members),
+        offer=offer_of(above_2030_5, pki, above_as, group, above_pin, above_pins, members=members),
     )  # fmt: skip
 
 

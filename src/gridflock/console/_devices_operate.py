@@ -35,7 +35,7 @@ def add(app: typer.Typer) -> None:
     app.command("show")(show_)
     for command in (enrol, approve, refuse, suspend, enable, pin, rates, rate, points):
         app.command()(command)
-    for other in (deny, readmit, revoked, differs):
+    for other in (deny, readmit, revoked, differs, above):
         app.command()(other)
 
 
@@ -188,6 +188,26 @@ def differs(url: Url = None, token: Token = None, as_json: AsJson = False) -> No
     """Settings that devices tell and that are not what the registry says."""
     answer = Remote(url, token).ask("GET", "/api/utility/differs")
     show(answer, as_json, rows=answer)
+
+
+def above(url: Url = None, token: Token = None, as_json: AsJson = False) -> None:
+    """How this system stands as a client of a server above it: end devices, what they follow and answered."""
+    answer = Remote(url, token).ask("GET", "/api/utility/above")
+    if as_json:
+        show(answer, as_json)
+        return
+    rows = [
+        {name: each[name] for name in ("offered", "state", "pin", "last_contact", "poll_s", "post_s")}
+        | {
+            "follows": ", ".join(f"{mode['mode']} {mode['value']}" for mode in each["effective"]),
+            "answered": ", ".join(f"{said['answer']} ({said['sent']})" for said in each["answers"][:1]),
+            "failures": each["failures"],
+            "trouble": "; ".join(each["troubles"]),
+            "next_try": each["next_try"],
+        }
+        for each in answer["devices"]
+    ]
+    show(answer | {"troubles": "; ".join(answer["troubles"])}, as_json, rows=rows)
 
 
 def pins_of(file: Path) -> dict[str, int]:

@@ -88,6 +88,11 @@ def _looks(app: FastAPI, derms: Derms, authority: Callable[..., Scope]) -> None:
         """Settings that devices tell and that are not what the registry says."""
         return plain(derms.differs(scope))
 
+    @app.get("/api/utility/above", tags=["read"])
+    def offered(scope: Scope = who) -> Any:  # noqa: ANN401 - plain JSON values
+        """How this system stands as a client of a server above it."""
+        return plain(derms.offered(scope))
+
     @app.get("/api/devices", tags=["read"])
     def devices(
         access: str = "",

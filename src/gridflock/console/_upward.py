@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from gridflock.console._devices_operate import pins_of
 from gridflock.console._screen import stop
 from gridflock.runtime import Derms, UnknownName
 
@@ -24,6 +25,9 @@ AboveMembers = Annotated[
     bool, typer.Option("--members", help="Offer each member of these groups as an end device.")
 ]
 AbovePin = Annotated[int | None, typer.Option("--above-pin", help="Which the server above must name.")]
+AbovePins = Annotated[
+    Path | None, typer.Option("--above-pins", help="CSV of LFDI, PIN: of end devices with their own above.")
+]
 _MISSING = "is not installed: pip install 'gridflock[ieee2030_5]'"
 
 
@@ -39,6 +43,7 @@ class Offer:
         groups: offered.
         members: each member by itself.
         pin: which the server must name; None = it is not looked at.
+        pins: LFDI to the PIN of an end device that has its own.
     """
 
     host: str
@@ -48,15 +53,24 @@ class Offer:
     groups: tuple[str, ...]
     members: bool
     pin: int | None
+    pins: Mapping[str, int] = field(default_factory=dict)
 
 
 def offer_of(
-    server: str, pki: Path | None, name: str, groups: list[str] | None, pin: int | None, *, members: bool
+    server: str,
+    pki: Path | None,
+    name: str,
+    groups: list[str] | None,
+    pin: int | None,
+    pins: Path | None = None,
+    *,
+    members: bool,
 ) -> Offer | None:
     """What is asked for; None where nothing is."""
     if not server:
-        if name or groups or members or pin is not None:
-            raise stop("above-2030-5: not given (rule: --as, --group, --members and --above-pin go with it)")
+        if name or groups or members or pin is not None or pins is not None:
+            rule = "--as, --group, --members, --above-pin and --above-pins go with it"
+            raise stop(f"above-2030-5: not given (rule: {rule})")
         return None
     host, colon, port = server.rpartition(":")
     if not colon or not host or not port.isdigit() or not 0 < int(port) < 2**16:
@@ -64,7 +78,8 @@ def offer_of(
     lacking = [told for told, given in (("--pki", pki), ("--as", name), ("--group", groups)) if not given]
     if pki is None or lacking:
         raise stop(f"above-2030-5: no {', '.join(lacking)} (rule: --pki, --as and --group)")
-    return Offer(host.strip("[]"), int(port), pki, name, tuple(groups or ()), members, pin)
+    own = {} if pins is None else pins_of(pins)
+    return Offer(host.strip("[]"), int(port), pki, name, tuple(groups or ()), members, pin, own)
 
 
 @contextlib.contextmanager
@@ -80,7 +95,7 @@ def offering(derms: Derms, offer: Offer | None) -> Iterator[None]:
         raise stop(f"{error.name} {_MISSING}") from error
     contact = Contact(offer.host, offer.port, offer.pki, pin=offer.pin)
     try:
-        upward = Upward(derms, contact, offer.name, offer.groups, members=offer.members)
+        upward = Upward(derms, contact, offer.name, offer.groups, members=offer.members, pins=offer.pins)
     except CertificatesRejected as error:
         raise stop("\n".join(f"{f.field}: {', '.join(f.ids)}: {f.reason}" for f in error.faults)) from error
     except (OSError, ValueError, UnknownName) as error:

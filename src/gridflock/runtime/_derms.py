@@ -26,6 +26,7 @@ from gridflock.runtime._goals import stated, strangers, wrong_in_plan
 from gridflock.runtime._guarding import held_of
 from gridflock.runtime._life import UnknownName
 from gridflock.runtime._loop import Moment
+from gridflock.runtime._offered import Offering
 from gridflock.runtime._peer import Peering
 from gridflock.runtime._plan_views import GoalsView
 from gridflock.runtime._pricing import Pricing
@@ -64,7 +65,7 @@ _MOST_CLAIMS = 10_000
 
 
 @judged
-class Derms(Comparing, Peering, Pricing, Foreseeing, Serving):
+class Derms(Comparing, Peering, Pricing, Foreseeing, Serving, Offering):
     """One running system, and what people and programs can ask of it. Thread-safe."""
 
     # ---- verbs ------------------------------------------------------------------------------

@@ -55,6 +55,7 @@ from gridflock.runtime._heard import Heard, Hearing, to_entry
 from gridflock.runtime._known import FLOW, Known
 from gridflock.runtime._market import Market, told_since
 from gridflock.runtime._near_marks import NearMarks
+from gridflock.runtime._offered_port import Offered
 from gridflock.runtime._past import Past
 from gridflock.runtime._planning import Planned
 from gridflock.runtime._rules import leap_entries, trial_entries
@@ -183,6 +184,7 @@ class Loop:
         """Called when the loop has let go of the devices."""
         self.server: Served | None = None
         """Speaks with devices over IEEE 2030.5; None where nobody does."""
+        self.upward: Offered | None = None  # speaks with a server above
         self.beside: Callable[[Heard, Seen, Moment], None] | None = None
         """Told of every tick once it is over."""
         self.publish: Callable[[Moment], None] | None = None
@@ -469,7 +471,7 @@ class Loop:
         if on is not None and leapt_s:
             self._late = on.since_s, on.late_s + leapt_s
         arrived = self._ways.listen(now_s)
-        served = () if self.server is None else self.server.troubles
+        served = [text for each in (self.server, self.upward) if each is not None for text in each.troubles]
         readings, many = self._hearing.readings(arrived.readings)
         outcomes, more = self._hearing.outcomes(arrived.outcomes)
         newest = self.past.skies.newest

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
-from gridflock.field.ieee2030_5.events import MODES
+from gridflock.field.ieee2030_5.events import MODES, Standing
 from gridflock.field.ieee2030_5.resources import DERControlBase, Link, ResponseStatus
 from gridflock.field.ieee2030_5.resources._quantities import (
     FixedPointType,
@@ -163,13 +163,17 @@ def effective_now(server: UtilityServer, device: Device, now_s: int) -> list[Eff
     """What stands for a device now, mode by mode; nothing for one that may not speak."""
     if device.access is not Access.ENABLED:
         return []
-    found = effective(server.state, device, now_s)
+    return in_words(effective(server.state, device, now_s))
+
+
+def in_words(standing: Standing) -> list[EffectiveView]:
+    """What a device is under, mode by mode."""
     told = []
     for mode in MODES:
-        if mode in found.by_mode:
-            control = found.by_mode[mode]
+        if mode in standing.by_mode:
+            control = standing.by_mode[mode]
             ends = "" if control is None else iso(control.interval.start + control.interval.duration)
-            value = worded(getattr(found.base, mode))
+            value = worded(getattr(standing.base, mode))
             told.append(EffectiveView(_WIRE[mode], value, "" if control is None else control.mrid, ends))
     return told
 

@@ -8,7 +8,8 @@ import logging
 import ssl
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from gridflock.field.ieee2030_5._connect import Connection, Patience, Server
 from gridflock.field.ieee2030_5._tls import client_context
@@ -16,8 +17,11 @@ from gridflock.field.ieee2030_5.device import Client, Identity, State
 from gridflock.field.ieee2030_5.identity import lfdi_of, sfdi_of, trust_from
 from gridflock.runtime._access import Role, Scope
 from gridflock.runtime._derms import Derms
+from gridflock.runtime._offered_port import OfferedView
 from gridflock.runtime.devices._apart import Contact
+from gridflock.runtime.devices._shown_above import seen
 from gridflock.runtime.devices._standing_for import StandsFor
+from gridflock.units import iso
 
 _LOG = logging.getLogger(__name__)
 _USER = "2030.5/"
@@ -27,6 +31,9 @@ _PEN = 37_250
 _EVERY_S = 0.5
 _PATIENCE = Patience(connect_s=20.0, answer_s=10.0)
 """Orders from above wait for answers from above; who has none in this time has none."""
+LOST, TROUBLED = "server above lost", "server above"
+_LASTING_S = 60
+"""What is wrong for so long is an alarm."""
 _MOST = 200
 """End devices: each may hold a proposal, and each proposal costs every tick."""
 _END_OF_CERTIFICATE = "-----END CERTIFICATE-----"
@@ -58,10 +65,11 @@ class Upward:
         groups: what is offered: groups, or resources.
         members: offered are the members of these groups, each by itself.
         pen: enterprise number in which identifiers behind an aggregator end.
+        pins: identifier to the PIN that the server must name for it; else it is that of ``contact``.
 
     Raises:
         UnknownName: there is no such group.
-        ValueError: no group, a group without members, or too many end devices.
+        ValueError: no group, a group without members, too many end devices, or a PIN of none of them.
         OSError: a certificate cannot be read.
         CertificatesRejected: it is none.
     """
@@ -75,6 +83,7 @@ class Upward:
         *,
         members: bool = False,
         pen: int = _PEN,
+        pins: Mapping[str, int] | None = None,
     ) -> None:
         self._derms = derms
         offered = _offered(derms, groups, members=members)
@@ -85,23 +94,31 @@ class Upward:
         own = lfdi_of(
             ssl.PEM_cert_to_DER_cert(chain[: chain.index(_END_OF_CERTIFICATE)] + _END_OF_CERTIFICATE)
         )
+        alone = None if members or len(offered) > 1 else plants[offered[0]]
+        self.lfdis = {offered[0]: own} if alone else {each: site_lfdi(own, each, pen) for each in offered}
+        """From what is offered to its identifier above."""
+        given = dict(pins or {})
+        if strange := sorted(given.keys() - self.lfdis.values()):
+            raise ValueError(f"a PIN for {strange[0]}, which is none of these: {self.lfdis}")
         context = client_context(at / "chain.pem", at / "key.pem", trust)
         self._loop = asyncio.new_event_loop()
         self._line = Connection(Server(contact.host, contact.port), context, trust, patience=_PATIENCE)
-        alone = None if members or len(offered) > 1 else plants[offered[0]]
-        me = Identity(own, sfdi_of(own), contact.pin)
-        self.client = Client(self._line, me, entry=contact.entry, plant=alone)
-        self.lfdis = {offered[0]: own}
-        """From what is offered to its identifier above."""
+
+        def identity(lfdi: str) -> Identity:
+            return Identity(lfdi, sfdi_of(lfdi), given.get(lfdi, contact.pin))
+
+        self.client = Client(self._line, identity(own), entry=contact.entry, plant=alone)
         if alone is None:
-            self.lfdis = {each: site_lfdi(own, each, pen) for each in offered}
             for each, lfdi in self.lfdis.items():
-                self.client.add(Identity(lfdi, sfdi_of(lfdi), contact.pin), plants[each])
+                self.client.add(identity(lfdi), plants[each])
         self._due_s, self._over, self._trouble = 0, threading.Event(), ""
+        self._since_s: int | None = None
+        self._seen = self._look()
         self._thread = threading.Thread(target=self._run, name="gridflock-upward", daemon=True)
 
     def start(self) -> None:
-        """Speak with the server from now on, in a thread of its own."""
+        """Speak with the server from now on, in a thread of its own; the system is told how that goes."""
+        self._derms.speak_above(self)
         self._thread.start()
 
     def stop(self) -> None:
@@ -124,11 +141,38 @@ class Upward:
             "trouble": next((each for each in troubles if each), ""),
         }
 
+    def view(self) -> OfferedView:
+        """How it stands, as of its last visit."""
+        return self._seen
+
+    @property
+    def troubles(self) -> tuple[str, ...]:
+        """That the server above gives no answer, or what else is wrong with it, where it lasts."""
+        now_s, silent_s, since_s = self._derms.clock.now_s(), self.client.session.silent_s, self._since_s
+        told = self.status()["trouble"]
+        if silent_s is not None and now_s - silent_s >= _LASTING_S:
+            return (f"{LOST}: {self._seen.server}: no answer since {iso(silent_s)}: {told}",)
+        lasts = since_s is not None and now_s - since_s >= _LASTING_S and told
+        return (f"{TROUBLED}: {self._seen.server}: {told}",) if lasts else ()
+
     def live(self) -> None:
         """Do what is due by now."""
         if self._due_s <= self._derms.clock.now_s():
             self._loop.run_until_complete(self._visit())
             self._due_s = self.client.due_s(self._derms.clock.now_s())
+            self._note()
+
+    def _note(self) -> None:
+        """Keep how it stands, for those who ask on other threads, and since when something is wrong."""
+        now_s = self._derms.clock.now_s()
+        well = not self.status()["trouble"]
+        self._since_s = None if well else now_s if self._since_s is None else self._since_s
+        self._seen = self._look()
+
+    def _look(self) -> OfferedView:
+        server = f"{self._line.server.host}:{self._line.server.port}"
+        view = seen(self.client, self.lfdis, server, self._line.counts, self._derms.clock.now_s())
+        return replace(view, troubles=[self._trouble, *view.troubles]) if self._trouble else view
 
     async def _visit(self) -> None:
         """Talk with the server; while it lets one wait, what is known is obeyed, and the end can come."""
@@ -158,6 +202,7 @@ class Upward:
                 if trouble != self._trouble:  # once, not at every try
                     _LOG.warning("client of the server above", exc_info=error)
                 self._trouble = trouble
+                self._note()
             told = self.status()["trouble"]
             if bool(told) != troubled:
                 troubled = bool(told)

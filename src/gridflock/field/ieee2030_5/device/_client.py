@@ -69,6 +69,7 @@ class Site:
         missed: visits in a row that brought nothing.
         trouble: why the last one did not, what the plant raised, or what the server refuses; empty where all
             went well.
+        heard_s: when the server last answered to something of it, by the client's own clock.
     """
 
     identity: Identity
@@ -81,6 +82,7 @@ class Site:
     standing: Standing | None = None
     missed: int = 0
     trouble: str = ""
+    heard_s: int | None = None
     _device: EndDevice | None = None
     _located: str | None = None
     _retry_s: int = 0
@@ -97,7 +99,7 @@ class Site:
             Refused: its registration cannot be read.
             OSError: nothing came back.
         """
-        self._device = device
+        self._device, self.heard_s = device, self.session.heard_s
         self.reports.power = href(device.power_status_link)
         if device.post_rate:
             self.reports.rate(device.post_rate, now_s)
@@ -170,6 +172,17 @@ class Site:
         talks_s = max(self.programs.due_s(), self._retry_s)
         return max(min(changes_s, talks_s, self.reports.due_s()), now_s + 1)
 
+    def talks_s(self) -> int | None:
+        """When it wants to speak with the server next; None while it is not registered."""
+        if self.state is not State.REGISTERED:
+            return None
+        return max(min(self.programs.due_s(), self.reports.due_s()), self._retry_s)
+
+    def troubles(self) -> list[str]:
+        """All that is wrong now, in words."""
+        refused = (*self.programs.refusals.troubles, *self.reports.refusals.troubles)
+        return [text for text in dict.fromkeys((self.trouble, *refused)) if text]
+
     async def _ask(self, now_s: int) -> None:
         await self.programs.renew(now_s)
 
@@ -183,12 +196,14 @@ class Site:
     async def _respond(self) -> None:
         """Send what is owed, oldest first; what is refused for good is not sent again."""
         for owed in self.responses.owed:
+            why = ""
             try:
                 await self.session.send("POST", owed.path, owed.response)
             except Refused as refused:
                 if not refused.for_good:
                     raise
-            self.responses.sent(1)
+                why = str(refused)
+            self.responses.sent(why)
 
     def _of_plant(self, step: Callable[[int], None], now_s: int) -> str:
         """Do something that the plant has a part in; what it raised, which stops nobody else."""
@@ -200,12 +215,15 @@ class Site:
 
     async def _try(self, talk: Awaitable[None], clock: Callable[[], int]) -> None:
         """Talk; where contact is lost, or the plant fails, come again soon and go on from there."""
+        asked_s = clock()
         try:
             await talk
         except Exception as error:  # noqa: BLE001 - of the server, the network, or a plant: others go on
             self.missed, self.trouble = self.missed + 1, str(error)
             own_s = wait_s(self.missed, self.programs.rate_s(), self.identity.lfdi)
             self._retry_s = clock() + max(own_s, getattr(error, "retry_s", 0))
+        if self.session.heard_s is not None and self.session.heard_s >= asked_s:
+            self.heard_s = self.session.heard_s
 
     def _obey(self, now_s: int) -> None:
         """Do what stands; while not all programs were seen once, that nothing stands is not known.
@@ -255,7 +273,7 @@ class Client:
         """Pages of its own that the server does not give, by their paths."""
         self._found: DeviceCapability | None = None
         self._entry_due_s, self._clock_due_s, self._list_due_s, self._retry_s = 0, 0, 0, 0
-        self._clock_rate_s = _USUAL_S
+        self._clock_rate_s = self._list_rate_s = _USUAL_S
         self.missed, self.trouble = 0, ""
         if plant is not None:
             self.add(identity, plant)
@@ -276,6 +294,24 @@ class Client:
         """When it wants to be visited next, by its own clock."""
         own_s = max(self._looks_s(), self._retry_s)
         return max(min([own_s, *(site.due_s(now_s) for site in self.sites.values())]), now_s + 1)
+
+    def talks_s(self) -> int:
+        """When it wants to ask for its first page, the time or its end devices next."""
+        return max(self._looks_s(), self._retry_s)
+
+    def rates(self) -> dict[str, int]:
+        """How often pages are asked for, seconds, by their kind; nothing before the first was seen."""
+        if self._found is None:
+            return {}
+        return {
+            "DeviceCapability": self._found.poll_rate or _USUAL_S,
+            "Time": self._clock_rate_s,
+            "EndDeviceList": self._list_rate_s,
+        }
+
+    def troubles(self) -> list[str]:
+        """All that is wrong now with the client as a whole, in words."""
+        return [text for text in dict.fromkeys((self.trouble, *self.refusals.troubles)) if text]
 
     def _looks_s(self) -> int:
         """When the first page, the clock or the list of devices wants to be asked for next."""
@@ -304,7 +340,7 @@ class Client:
             now_s: the client's own clock, unix seconds.
             clock: tells it again, after a server has let one wait; None = it stands still.
         """
-        clock = clock or (lambda: now_s)
+        clock = self.session.clock = clock or (lambda: now_s)
         self.obey(now_s)
         if max(self._looks_s(), self._retry_s) <= now_s:
             try:
@@ -347,7 +383,8 @@ class Client:
             await self._set_clock(found.time_link.href, now_s, clock)
         if found.end_device_list_link is not None and self._list_due_s <= now_s:
             rate_s = await self._take_all(found.end_device_list_link.href, now_s)
-            self._list_due_s = now_s + (rate_s or _USUAL_S)
+            self._list_rate_s = rate_s or _USUAL_S
+            self._list_due_s = now_s + self._list_rate_s
 
     async def _set_clock(self, path: str, now_s: int, clock: Callable[[], int]) -> None:
         talk = self.session.set_clock(path, clock)

@@ -66,6 +66,11 @@ class Reports:
         self._log: deque[LogEvent] = deque(maxlen=_MOST_KEPT)
 
     @property
+    def rate_s(self) -> int:
+        """How often it reports, seconds."""
+        return self._rate_s
+
+    @property
     def kept(self) -> int:
         """Readings that wait for contact."""
         return len(self._kept)

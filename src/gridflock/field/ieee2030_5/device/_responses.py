@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -18,6 +19,7 @@ _OVER = frozenset({
     ResponseStatus.COMPLETED, ResponseStatus.CANCELLED, ResponseStatus.REJECTED_LATE,
     ResponseStatus.REJECTED_NOT_APPLICABLE, ResponseStatus.ABORTED_BY_SERVER,
 })  # fmt: skip
+_REMEMBERED = 20
 _CANCELLED = (EventState.CANCELLED, EventState.CANCELLED_RANDOMISED)
 
 
@@ -27,6 +29,14 @@ class Owed:
 
     path: str
     response: DERControlResponse
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """A response that is owed no more: it has arrived, or was refused for good, in words."""
+
+    response: DERControlResponse
+    refused: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,15 +79,17 @@ class Responses:
         self._lfdi = lfdi
         self._courses: dict[str, Course] = {}
         self._owed: list[Owed] = []
+        self.gone: deque[Gone] = deque(maxlen=_REMEMBERED)
+        """What is owed no more, newest last."""
 
     @property
     def owed(self) -> tuple[Owed, ...]:
         """What is still to be sent, oldest first."""
         return tuple(self._owed)
 
-    def sent(self, many: int) -> None:
-        """The oldest ``many`` have arrived."""
-        del self._owed[:many]
+    def sent(self, refused: str = "") -> None:
+        """The oldest has arrived, or was refused for good, in words."""
+        self.gone.append(Gone(self._owed.pop(0).response, refused))
 
     def note(
         self, listed: Iterable[DERControl], standing: Standing, now_s: int, cannot: frozenset[str]

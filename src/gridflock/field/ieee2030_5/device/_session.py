@@ -89,6 +89,12 @@ class Session:
         self._known: dict[str, tuple[type[Any], bytes, Any]] = {}
         self.ahead_s = 0
         """The server's clock less the client's own."""
+        self.clock: Callable[[], int] = lambda: 0
+        """The client's own."""
+        self.heard_s: int | None = None
+        """When the server answered last; None before that."""
+        self.silent_s: int | None = None
+        """From when it gives no answer; None while it does, or was not asked yet."""
 
     def server_s(self, now_s: int) -> int:
         """The server's time at a moment of the client's own clock."""
@@ -163,12 +169,16 @@ class Session:
         first: OSError | None = None
         for _ in range(_TRIES):
             try:
-                return await self._line.ask(method, path, body)
+                reply = await self._line.ask(method, path, body)
             except OSError as error:
                 first = first or error
             except ValueError as error:
                 raise Refused(method, path, 0, str(error)) from error
+            else:
+                self.heard_s, self.silent_s = self.clock(), None
+                return reply
         assert first is not None
+        self.silent_s = self.clock() if self.silent_s is None else self.silent_s
         raise first
 
     async def set_clock(self, path: str, clock: Callable[[], int]) -> int:
