@@ -336,7 +336,7 @@ def test_many_end_devices_behind_one_certificate(pair):
     assert waiting == set(upward.lfdis.values())
     assert {lfdi[-8:] for lfdi in waiting} == {f"{37_250:08X}"}
     for name, group in zip(pair.names, pair.offered, strict=True):
-        upper.enrol(LOCAL, upward.lfdis[group], resource=name)
+        upper.set_access(LOCAL, upward.lfdis[group], access="enabled", resource=name)
     pair.live(8)
     status = upward.status()
     assert (status["end_devices"], status["registered"], status["trouble"]) == (2, 2, "")

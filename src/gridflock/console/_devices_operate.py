@@ -73,7 +73,10 @@ def enrol(
     resource: Resource = "",
     pin: Annotated[int | None, typer.Option(help="Five digits and a check digit.")] = None,
     aggregator: Annotated[
-        bool | None, typer.Option("--aggregator/--direct", help="It speaks for sites, or for itself.")
+        bool | None,
+        typer.Option(
+            "--aggregator/--direct", help="It speaks for sites, or for itself, and no aggregator for it."
+        ),
     ] = None,
     owner: Annotated[str, typer.Option(help="LFDI of the aggregator that speaks for it.")] = "",
     profile: Annotated[str, typer.Option(help="sep2018, csipaus12 or csipaus13.")] = "",
@@ -104,7 +107,7 @@ def approve(
 
 
 def refuse(lfdi: Lfdi, why: Why = "", url: Url = None, token: Token = None, as_json: AsJson = False) -> None:
-    """Refuse a device for good; it may not register itself again."""
+    """Refuse a device for good; it may not register itself again. A mere claim ends for its aggregator."""
     _access(Remote(url, token), lfdi, "removed", ("", why), as_json)
 
 

@@ -44,7 +44,8 @@ class Enrolling:
         lfdi: of its certificate; of a site behind an aggregator, its own.
         resource: of the fleet that it is.
         pin: five digits and their check digit; None = not said.
-        aggregator: the holder of the certificate speaks for sites; None = not said.
+        aggregator: the holder of the certificate speaks for sites, or for itself alone; None = not said.
+            Where it is said without an owner, no other aggregator speaks for it any more.
         owner: LFDI of the aggregator that speaks for it.
         profile: ``"sep2018"``, ``"csipaus12"`` or ``"csipaus13"``; empty = not said.
         name: for people.
@@ -65,10 +66,17 @@ class Enrolling:
 
 @dataclass(frozen=True, slots=True)
 class Bearing:
-    """Whose business a device is: its resource, and whether it stands for more than that."""
+    """Whose business a device is.
+
+    Attributes:
+        resource: that it is; empty where it is none.
+        aggregator: it stands for more than that.
+        owner: LFDI of the aggregator that speaks for it; empty where it speaks for itself.
+    """
 
     resource: str
     aggregator: bool
+    owner: str
 
 
 @dataclass(frozen=True, slots=True)

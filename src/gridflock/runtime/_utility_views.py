@@ -93,10 +93,19 @@ class ResponseView:
 
 @dataclass(frozen=True, slots=True)
 class LogView:
-    """What a device reports of itself: when by its own word, and what."""
+    """What a device reports of itself: when by its own word, and what.
+
+    Attributes:
+        at: by its own word.
+        function_set: by number.
+        about: that function set's name; empty where the standard gives it none.
+        code: scoped to the function set.
+        details: in its own words.
+    """
 
     at: str
     function_set: int
+    about: str
     code: int
     details: str
 

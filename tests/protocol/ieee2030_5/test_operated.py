@@ -10,9 +10,9 @@ import pytest
 from gridflock.field.ieee2030_5 import _utility
 from gridflock.field.ieee2030_5._http import Caller, Request
 from gridflock.field.ieee2030_5.identity import sfdi_of
-from gridflock.field.ieee2030_5.resources import ConnectionPoint, Profile, Subscription
+from gridflock.field.ieee2030_5.resources import ConnectionPoint, EndDevice, Profile, Subscription
 from gridflock.field.ieee2030_5.server import Access
-from gridflock.field.ieee2030_5.server._contact import Alarm
+from gridflock.field.ieee2030_5.server._alarms import Alarm
 from gridflock.field.ieee2030_5.server._devices import Enrolment, load, load_points, set_access
 from gridflock.field.ieee2030_5.wire import write
 from gridflock.record import RecordFull
@@ -162,6 +162,31 @@ def test_clients_that_move_or_give_up_devices_are_told_of(world):
     assert "home 1 instead of none" in told[0]["text"]
     assert "home 2 stands there, it stays home 1" in told[1]["text"]
     assert f"it was home 1, spoken for by {aggregator}" in told[2]["text"]
+
+
+def test_whose_a_device_is_is_told_though_the_server_was_killed_before(network, tmp_path):
+    """A claim that ended, and a certificate that was refused, are told after a restart, and told once."""
+    ledger, how = Ledger(), Serve(0, tmp_path)
+    aggregator = "3E4F45AB31EDFE5B67E343E5E4562E31984E23E5"
+    made = of.World(network, tmp_path / "server")
+    made.utility.act(load, Enrolment(aggregator, aggregator=True), of.BY)
+    made.utility.act(load, Enrolment(SITE, owner=aggregator), of.BY)
+    me = write(EndDevice(lfdi=SITE, sfdi=sfdi_of(SITE), changed_time=0), Profile.SEP2018)
+    held = SimpleNamespace(utility=made.utility)
+    assert [_ask(held, SITE, "POST", "/edev", me).status for _ in range(2)] == [403, 403]
+    made.close()
+    made = of.World(network, tmp_path / "server")
+    made.utility.act(load, Enrolment(SITE, itself=True), of.BY)
+    operated = Operated(made.utility, made.field, how, ledger, made.clock, frozenset)
+    ledger.full = True
+    operated.read(of.T0)
+    ledger.full = False
+    for k in range(3):
+        operated.read(of.T0 + 60 * k)
+    told = [entry.head["what"] for entry in ledger.entries if entry.head["lfdi"] == SITE]
+    assert told == ["contested", "claim ended"]
+    assert f"{aggregator} spoke for it" in ledger.entries[-1].head["text"]
+    made.close()
 
 
 def test_one_device_hides_no_others():

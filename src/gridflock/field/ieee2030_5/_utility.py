@@ -24,9 +24,9 @@ from gridflock.field.ieee2030_5._listen import Listener, Security, event_loop
 from gridflock.field.ieee2030_5._notify import Poster
 from gridflock.field.ieee2030_5.identity import Denied, Trust
 from gridflock.field.ieee2030_5.server import CHANGES, Change, Journal, Policy, UtilityServer
-from gridflock.field.ieee2030_5.server._contact import Alarm
+from gridflock.field.ieee2030_5.server._alarms import Alarm
 from gridflock.field.ieee2030_5.server._devices import LIST, DeviceGone, DeviceKept
-from gridflock.field.ieee2030_5.server._logs import EventLogged
+from gridflock.field.ieee2030_5.server._logs import EventLogged, logged_words
 from gridflock.field.ieee2030_5.server._rates import quota
 from gridflock.field.ieee2030_5.server._registry import Device
 from gridflock.field.ieee2030_5.server._subscriptions import News, told
@@ -270,19 +270,20 @@ class Utility:
         """What a request has changed that the operator is to hear of."""
         registers = (request.method, request.path) == ("POST", LIST)
         for change in changes:
-            if isinstance(change, EventLogged):
-                event = change.logged.event
-                words = f"function set {event.function_set}, code {event.log_event_code}"
-                text = f"{words}: {event.details}" if event.details else words
-                self._alarm(change.device, "log event", change.logged.at_s, text)
-            elif registers and isinstance(change, DeviceKept):
-                self._alarm(change.device.number, "registered", change.device.registered_s)
-            elif isinstance(change, DeviceKept) and was is not None:
-                if words := self._moved(was, change.device):
-                    self._keep(Alarm(was.lfdi, "moved", change.device.changed_s, words))
-            elif isinstance(change, DeviceGone) and was is not None:
-                words = f"it was {was.resource or 'no resource'}, spoken for by {was.owner}"
-                self._keep(Alarm(was.lfdi, "given up", self._clock.now_s(), words))
+            match change:
+                case EventLogged(device, logged):
+                    self._alarm(device, "log event", logged.at_s, logged_words(logged.event))
+                case DeviceKept(device) if registers:
+                    words = f"its aggregator {device.owner} claims it" if device.claimed else ""
+                    self._alarm(device.number, "registered", device.registered_s, words)
+                case DeviceKept(device) if was is not None:
+                    if words := self._moved(was, device):
+                        self._keep(Alarm(was.lfdi, "moved", device.changed_s, words))
+                case DeviceGone() if was is not None:
+                    words = f"it was {was.resource or 'no resource'}, spoken for by {was.owner}"
+                    self._keep(Alarm(was.lfdi, "given up", self._clock.now_s(), words))
+                case _:
+                    pass
 
     def _moved(self, was: Device, now: Device) -> str:
         """How a device is somewhere else, or something else, by its client's word; empty where it is not."""

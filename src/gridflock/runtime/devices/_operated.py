@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import secrets
 from collections import Counter
@@ -17,7 +18,7 @@ from gridflock.field.ieee2030_5.identity import denied_from
 from gridflock.field.ieee2030_5.identity._identifiers import with_check_digit
 from gridflock.field.ieee2030_5.resources import Profile
 from gridflock.field.ieee2030_5.server import Access, By, UtilityServer
-from gridflock.field.ieee2030_5.server._contact import Alarm
+from gridflock.field.ieee2030_5.server._alarms import Alarm, alarms_told
 from gridflock.field.ieee2030_5.server._devices import (
     Enrolment,
     deny,
@@ -49,6 +50,7 @@ from gridflock.units import iso
 if TYPE_CHECKING:
     from gridflock.runtime.devices._served import Serve
 
+_LOG = logging.getLogger(__name__)
 P = ParamSpec("P")
 T = TypeVar("T")
 LOST, STOPPED, UNTOLD = "devices lost", "devices stopped at registration", "devices not notified"
@@ -71,6 +73,7 @@ _RULES: Mapping[str, str] = {
     "pin": "five digits and their check digit",
     "resource": "a resource that no other device is",
     "owner": "an aggregator that is enrolled, and no other's device",
+    "claim": "said whose it is (owner, or aggregator yes or no), or approved or refused as it is",
     "point": "a connection point that may be named",
     "points": "identifiers of connection points",
     "poll_s": "a device that asks for itself, or an aggregator",
@@ -86,6 +89,8 @@ _TOLD = {
     "registered": "has registered itself",
     "moved": "says that it is somewhere else",
     "given up": "its aggregator has taken it out",
+    "claim ended": "an aggregator's claim of it has ended: who has more right to it came",
+    "contested": "comes with its own certificate and asks to be registered",
 }
 
 
@@ -114,7 +119,7 @@ class Operated:
         self._how, self._record, self._clock = how, record, clock
         self._route = route
         self._ids = frozenset(field.ids)
-        self._bearers: dict[str, str] = {}
+        self._bearers: dict[str, tuple[int, str]] = {}
         self._settling = Lock()
         self._late: list[Alarm] = []
         self.troubles: tuple[str, ...] = ()
@@ -145,19 +150,40 @@ class Operated:
                 self._bearers = bearers
                 self._route(frozenset(bearers))
 
-    def _present(self, server: UtilityServer) -> dict[str, str]:
-        """From a resource to its device; who is suspended keeps it and takes no orders."""
+    def _present(self, server: UtilityServer) -> dict[str, tuple[int, str]]:
+        """From a resource to number and LFDI of its device; who is suspended keeps it and takes no orders."""
         devices = server.state.registry.devices.values()
         mine = (Access.ENABLED, Access.SUSPENDED)
         return {
-            each.resource: each.lfdi for each in devices if each.access in mine and each.resource in self._ids
+            each.resource: (each.number, each.lfdi)
+            for each in devices
+            if each.access in mine and each.resource in self._ids
         }
+
+    def end(self) -> None:
+        """Let be known what nobody has fetched yet, and end."""
+        try:
+            self._tell(self._clock.now_s())
+        except Exception:  # noqa: BLE001 - the server ends, whatever the ledger takes
+            _LOG.exception("not told: %d", len(self._late))
+        finally:
+            self.utility.stop()
 
     def _let_be_known(self, now_s: int) -> None:
         """Alarms as events in the ledger, and what lasts as troubles of the tick."""
+        self._tell(now_s)
+        troubles, self.counted = self.utility.ask(partial(self._standing, now_s=now_s))
+        short = sorted({name for fault in self.field.short for name in fault.ids})
+        untold = [f"{cause}: {text}" for cause, text in sorted(self.field.troubles.items()) if text]
+        untold += [f"revocation list to be renewed: {name}" for name in self.utility.lists.stale(now_s)]
+        self.troubles = (*troubles, *untold, *([f"{SHORT}: {len(short)} ({_few(short)})"] if short else []))
+
+    def _tell(self, now_s: int) -> None:
+        """Alarms as events in the ledger; where that takes none they stay for the next time."""
         alarms = [*self._late, *self.utility.new_alarms()]
         self._late = alarms[-_MOST_WAITING:]
-        first, rest = _shared_out(alarms)
+        kept = self.utility.ask(lambda server: server.state.untold.copy())
+        first, rest = _shared_out([*kept, *alarms])
         names = self.utility.ask(lambda server: {each.lfdi: _name(server, each.lfdi) for each in first})
         entries = [_event(alarm, names[alarm.lfdi], now_s) for alarm in first]
         if rest:
@@ -168,11 +194,8 @@ class Operated:
             if entries:
                 self._record.append(entries)
             self._late = []
-        troubles, self.counted = self.utility.ask(partial(self._standing, now_s=now_s))
-        short = sorted({name for fault in self.field.short for name in fault.ids})
-        untold = [f"{cause}: {text}" for cause, text in sorted(self.field.troubles.items()) if text]
-        untold += [f"revocation list to be renewed: {name}" for name in self.utility.lists.stale(now_s)]
-        self.troubles = (*troubles, *untold, *([f"{SHORT}: {len(short)} ({_few(short)})"] if short else []))
+            if kept:
+                self.utility.act(alarms_told, len(kept))
 
     def _standing(self, server: UtilityServer, now_s: int) -> tuple[tuple[str, ...], dict[str, int]]:
         state = server.state
@@ -249,7 +272,8 @@ class Operated:
             found, client = registry.of(lfdi), registry.clients.get(lfdi)
             if found is None:
                 return None
-            return Bearing(found.resource, client is not None and client.aggregator)
+            owner = "" if found.owner == lfdi else found.owner
+            return Bearing(found.resource, client is not None and client.aggregator, owner)
 
         return self.utility.ask(look)
 
@@ -263,9 +287,9 @@ class Operated:
 
     def differs(self) -> list[DifferenceView]:
         """Settings that devices tell and that are not what the registry says."""
-        found, lfdi = self.field.differs(), dict(self._bearers)
+        found, bearers = self.field.differs(), dict(self._bearers)
         return [
-            DifferenceView(fault.ids[0], lfdi.get(fault.ids[0], ""), fault.field, fault.reason)
+            DifferenceView(fault.ids[0], bearers.get(fault.ids[0], (0, ""))[1], fault.field, fault.reason)
             for fault in found
         ]
 
@@ -287,12 +311,16 @@ class Operated:
 
         def do(turn: Turn) -> object:
             found = turn.state.registry.of(wanted.lfdi)
-            owner = wanted.owner or ("" if found is None or found.owner == found.lfdi else found.owner)
+            itself = wanted.aggregator is not None and not wanted.owner
+            own = found is None or itself or found.owner == found.lfdi
+            owner = wanted.owner or ("" if own or found is None else found.owner)
+            if found is not None and found.claim and not (itself or wanted.owner):
+                return Rejected("device", "claim", (found.lfdi,), f"{found.owner} claims it, nobody approved")
             pin = -1 if wanted.pin is None else wanted.pin
             if pin < 0 and (found is None or found.pin < 0):
                 pin = turn.policy.pin
             enrolment = Enrolment(
-                wanted.lfdi, owner, wanted.aggregator, profiles.get(wanted.profile), wanted.name, 0,
+                wanted.lfdi, owner, itself, wanted.aggregator, profiles.get(wanted.profile), wanted.name, 0,
                 wanted.hosts, pin, wanted.point, wanted.resource,
             )  # fmt: skip
             return load(turn, enrolment, _by(said))

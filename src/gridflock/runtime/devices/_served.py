@@ -159,7 +159,7 @@ def attach(loop: Loop, folder: Path, how: Serve, clock: Now) -> Operated:
     operated = Operated(utility, field, how, loop.record, clock, route)
 
     def end() -> None:
-        utility.stop()
+        operated.end()
         utility.record.close()
         if before is not None:
             before()
@@ -211,6 +211,10 @@ def _enrol(turn: Turn, lfdis: Mapping[str, str], how: Serve) -> list[Rejected]:
     faults: list[Rejected] = []
     for name, lfdi in lfdis.items():
         known = turn.state.registry.of(lfdi)
+        if known is not None and known.claim:
+            reason = f"the registry has it as {name}, {known.owner} claims it: an operator says whose it is"
+            faults.append(Rejected("device", "owner", (lfdi,), reason))
+            continue
         pin = _pin(known, lfdi, how, faults)
         if known is not None and known.resource not in {"", name}:
             reason = f"the registry says {name}, it is joined to {known.resource}, which it stays"

@@ -16,6 +16,7 @@ from gridflock.field.ieee2030_5.resources._quantities import (
 from gridflock.field.ieee2030_5.resources._table import table
 from gridflock.field.ieee2030_5.server import Access, UtilityServer
 from gridflock.field.ieee2030_5.server._effective import effective
+from gridflock.field.ieee2030_5.server._logs import function_set
 from gridflock.field.ieee2030_5.server._rates import poll_s, post_s
 from gridflock.field.ieee2030_5.server._registry import Client, Device
 from gridflock.runtime._utility_views import (
@@ -84,8 +85,7 @@ def view(server: UtilityServer, device: Device, now_s: int) -> DeviceView:
     """One device in a line."""
     state, policy, registry = server.state, server.policy, server.state.registry
     contact, lost_s = server.contacts.of.get(device.number), registry.lost.get(device.number)
-    client, left = _client(server, device), stopped(server, device.number, now_s)
-    at_pin = "it read its PIN" if device.pin >= 0 else "it was given no PIN"
+    client = _client(server, device)
     modes = effective_now(server, device, now_s)
     said = responses(server, device)
     return DeviceView(
@@ -102,12 +102,23 @@ def view(server: UtilityServer, device: Device, now_s: int) -> DeviceView:
         point=device.point,
         last_contact=iso(contact.heard_s) if contact is not None and contact.asked else "",
         lost_since="" if lost_s is None else iso(lost_s),
-        trouble=f"stopped at its registration: {at_pin} and went no further" if left else "",
+        trouble=_trouble(server, device, now_s),
         poll_s=poll_s(state, policy, "DERProgramList", device.owner),
         post_s=post_s(state, policy, device.lfdi, device.owner),
         control=", ".join(f"{each.mode} {each.value}" for each in modes if each.control),
         last_response=f"{said[0].status} at {said[0].at}" if said else "",
     )
+
+
+def _trouble(server: UtilityServer, device: Device, now_s: int) -> str:
+    """What an operator has to look at; empty where there is nothing."""
+    asked_s = server.state.registry.contested.get(device.number)
+    if asked_s is not None:
+        return f"its own certificate asked to be registered at {iso(asked_s)}; {device.owner} speaks for it"
+    if not stopped(server, device.number, now_s):
+        return ""
+    at_pin = "it read its PIN" if device.pin >= 0 else "it was given no PIN"
+    return f"stopped at its registration: {at_pin} and went no further"
 
 
 def detail(
@@ -127,8 +138,8 @@ def detail(
         responses=responses(server, device),
         logs=[
             LogView(
-                iso(each.event.created_date_time), each.event.function_set, each.event.log_event_code,
-                each.event.details or "",
+                iso(each.event.created_date_time), each.event.function_set, function_set(each.event),
+                each.event.log_event_code, each.event.details or "",
             )
             for each in logs[:_NEWEST]
         ],

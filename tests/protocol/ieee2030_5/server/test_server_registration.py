@@ -278,25 +278,6 @@ def test_the_removed_do_not_come_back_by_themselves(make):
     assert aggregator.post("/edev", aggregator.end_device(client.lfdi)).status == 403
 
 
-@pytest.mark.parametrize("access", Access)
-def test_a_site_does_not_register_itself(make, access):
-    """With a certificate of its own a site is refused, removed or not; there is one device of a name."""
-    utility = make(in_band_devices=True, approve_at_once=access is not Access.PENDING)
-    aggregator, site = utility.enrol(1, aggregator=True), utility.stranger(2)
-    place = aggregator.post("/edev", aggregator.end_device(site.lfdi)).location
-    if access is not Access.PENDING:
-        utility.act(set_access, site.lfdi, access, BY)
-    entries = len(utility.journal)
-    assert site.post("/edev", site.end_device()).status == 403
-    assert site.put(place, site.end_device()).status == 403
-    registry = utility.server.state.registry
-    assert (len(registry.devices), registry.of(site.lfdi).access, len(utility.journal)) == (
-        2,
-        access,
-        entries,
-    )
-
-
 def test_who_gives_up_a_site_takes_nobody_elses_name(utility):
     """Of two devices of one identifier, as a former journal may have them, one goes and the other stays."""
     aggregator, site = utility.enrol(1, aggregator=True), utility.stranger(2)
@@ -417,6 +398,17 @@ def test_a_connection_point_has_one_client(utility):
     assert aggregator.put("/edev/1/cp", _point("NMI")).status == 204
     assert aggregator.put(f"{place}/cp", _point("NMI")).status == 204
     assert other.put("/edev/2/cp", _point("NMI")).status == 400
+
+
+def test_who_is_removed_keeps_no_connection_point(utility):
+    """Its place is free for another client; where that took it, the removed one cannot come back to it."""
+    one, two = utility.enrol(1, AUS, point="NMI"), utility.enrol(2, AUS)
+    assert two.put("/edev/2/cp", _point("NMI")).status == 400
+    utility.act(set_access, one.lfdi, Access.REMOVED, BY)
+    assert two.put("/edev/2/cp", _point("NMI")).status == 204
+    assert utility.act(set_access, one.lfdi, Access.ENABLED, BY).field == "point"
+    assert two.put("/edev/2/cp", _point("other")).status == 204
+    assert utility.act(set_access, one.lfdi, Access.ENABLED, BY) is None
 
 
 def test_a_connection_point_gives_nobody_anothers_resource(utility):

@@ -374,15 +374,25 @@ class TimeQuality(IntEnum):
 
 
 class LogFunctionSet(IntEnum):
-    """``LogEvent.function_set``, those that concern DERs."""
+    """``LogEvent.function_set`` where ``profile_id`` is the standard's own."""
 
     GENERAL = 0
     SUBSCRIPTIONS = 1
     END_DEVICE = 2
     ASSIGNMENTS = 3
     RESPONSE = 4
+    DEMAND_RESPONSE = 5
     METERING = 6
     PRICING = 7
+    MESSAGING = 8
+    BILLING = 9
+    PREPAYMENT = 10
     DER = 11
     TIME = 12
+    SOFTWARE_DOWNLOAD = 13
+    DEVICE_INFORMATION = 14
+    POWER_STATUS = 15
+    NETWORK_STATUS = 16
+    LOG_EVENTS = 17
+    CONFIGURATION = 18
     SECURITY = 19

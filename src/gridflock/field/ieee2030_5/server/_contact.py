@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 from dataclasses import dataclass, field
 
+from gridflock.field.ieee2030_5.server._alarms import Alarm
 from gridflock.field.ieee2030_5.server._policy import Policy
 from gridflock.field.ieee2030_5.server._rates import poll_s, post_s
 from gridflock.field.ieee2030_5.server._registry import Access, Device
@@ -36,25 +37,6 @@ class DeviceLost(Change):
 
 
 CHANGES: tuple[type[Change], ...] = (DeviceMet, DeviceLost)
-
-
-@dataclass(frozen=True, slots=True)
-class Alarm:
-    """Something the operator must see.
-
-    Attributes:
-        lfdi: of the device.
-        what: ``lost``: no contact for too long; ``back``: heard of again; ``not notified``: a subscription's
-            service has ended; ``log event``: it reports something; ``registered``: it has registered itself;
-            ``moved``: its client named another connection point; ``given up``: its aggregator took it out.
-        since_s: last contact, or when it was.
-        text: more, in words.
-    """
-
-    lfdi: str
-    what: str
-    since_s: int
-    text: str = ""
 
 
 @dataclass(slots=True)

@@ -17,9 +17,10 @@ from gridflock.field.ieee2030_5.resources import (
     Profile,
     Registration,
 )
+from gridflock.field.ieee2030_5.server._alarms import Alarm, keep_alarm
 from gridflock.field.ieee2030_5.server._assignments import unassign
 from gridflock.field.ieee2030_5.server._ownership import Need
-from gridflock.field.ieee2030_5.server._paging import LIMIT, NO_CONTENT, page, posted, single
+from gridflock.field.ieee2030_5.server._paging import NO_CONTENT, page, posted, single
 from gridflock.field.ieee2030_5.server._rates import poll_s, post_s
 from gridflock.field.ieee2030_5.server._registry import Access, By, Client, Device
 from gridflock.field.ieee2030_5.server._routes import Route
@@ -28,10 +29,9 @@ from gridflock.field.ieee2030_5.server._turn import Ask, Change, Refused, Turn
 from gridflock.model import Rejected
 
 LIST = "/edev"
-_PEN_DIGITS = 8
 _NAMED = 5
 """Faults told by name."""
-_ITSELF = By("client", "registered itself")
+ITSELF = By("client", "registered itself")
 
 
 # ---- changes -----------------------------------------------------------------------------------------
@@ -71,6 +71,23 @@ class DeviceGone(Change):
 
 
 @dataclass(frozen=True, slots=True)
+class ClaimEnded(Change):
+    """A device is taken from its aggregator, with all that hangs on it, for the holder of its certificate."""
+
+    device: Device
+    at_s: int
+    by: By
+
+    def __call__(self, state: State) -> None:
+        was = self.device
+        state.forget(was.number)
+        refused = " and was refused" if was.access is Access.REMOVED else ""
+        had = f"{was.owner} had claimed it{refused}" if was.claim else f"{was.owner} spoke for it"
+        words = f"{had}; it was {was.resource or 'no resource'}: {self.by.reason}"
+        keep_alarm(state, Alarm(was.lfdi, "claim ended", self.at_s, words))
+
+
+@dataclass(frozen=True, slots=True)
 class PointsLoaded(Change):
     """The connection points that may be named, as (identifier, our name of what stands there)."""
 
@@ -97,7 +114,9 @@ class LfdiDenied(Change):
             state.registry.denied.pop(self.lfdi, None)
 
 
-CHANGES: tuple[type[Change], ...] = (ClientKept, DeviceKept, DeviceGone, PointsLoaded, LfdiDenied)
+CHANGES: tuple[type[Change], ...] = (
+    ClientKept, DeviceKept, DeviceGone, ClaimEnded, PointsLoaded, LfdiDenied,
+)  # fmt: skip
 
 
 # ---- what clients see and do -------------------------------------------------------------------------
@@ -155,25 +174,8 @@ def device(ask: Ask, about: Device) -> Answer:
     return single(ask, about.path, lambda: end_device(ask, about))
 
 
-def register(ask: Ask) -> Answer:
-    """In-band registration: of the caller itself, or of a site by its aggregator."""
-    sent = posted(ask, EndDevice)
-    lfdi = _lfdi(ask, sent)
-    if lfdi == ask.lfdi:
-        return _register_itself(ask, sent)
-    if ask.client is None or not ask.client.aggregator:
-        raise Refused(403, f"claims the identifier {lfdi} of another")
-    known = ask.state.registry.of(lfdi)
-    if known is not None:
-        if known.owner != ask.lfdi or known.access is Access.REMOVED:
-            raise Refused(403, f"claims the identifier {lfdi} of another, or of a removed site")
-        return Answer(201, location=known.path)
-    _admit_site(ask, ask.client, lfdi)
-    return _made(ask, sent, lfdi)
-
-
-def _lfdi(ask: Ask, sent: EndDevice) -> str:
-    """The identifier a posted device claims; it must fit its short form."""
+def claimed(ask: Ask, sent: EndDevice) -> str:
+    """The identifier that a posted device claims; it must fit its short form."""
     caller = ask.request.caller
     if sent.lfdi is None and sent.sfdi == caller.sfdi:
         return caller.lfdi
@@ -185,54 +187,14 @@ def _lfdi(ask: Ask, sent: EndDevice) -> str:
     return lfdi
 
 
-def _register_itself(ask: Ask, sent: EndDevice) -> Answer:
-    if ask.device is not None:
-        return Answer(201, location=ask.device.path)
-    if ask.state.registry.of(ask.lfdi) is not None:
-        raise Refused(403, "is an aggregator's site")
-    if not ask.policy.in_band_devices:
-        raise Refused(403, "nobody may register itself")
-    ask.client = Client(ask.lfdi, profile=ask.profile)
-    ask.do(ClientKept(ask.client, _ITSELF))
-    return _made(ask, sent, ask.lfdi)
-
-
-def _admit_site(ask: Ask, client: Client, lfdi: str) -> None:
-    if not ask.policy.in_band_sites:
-        raise Refused(403, "aggregators may not register sites")
-    if len(ask.state.registry.listed(ask.lfdi)) > ask.policy.most_sites:
-        raise Refused(403, "has as many sites as it may have", LIMIT)
-    if ask.policy.strict_site_lfdi and int(lfdi[-_PEN_DIGITS:], 16) != client.pen:
-        raise Refused(403, f"{lfdi} does not end in the aggregator's enterprise number")
-
-
-def _made(ask: Ask, sent: EndDevice, lfdi: str) -> Answer:
-    made = Device(
-        number=ask.state.registry.next_number,
-        lfdi=lfdi,
-        sfdi=sent.sfdi,
-        owner=ask.lfdi,
-        access=Access.ENABLED if ask.policy.approve_at_once else Access.PENDING,
-        registered_s=ask.now_s,
-        changed_s=ask.now_s,
-        pin=ask.policy.pin,
-        category=-1 if sent.device_category is None else sent.device_category,
-        in_band=True,
-    )
-    _keep(ask, made, _ITSELF)
-    ask.about = made
-    ask.device = ask.device or made
-    return Answer(201, location=made.path)
-
-
 def update(ask: Ask, about: Device) -> Answer:
     """The device tells its category anew; who it is, it cannot change."""
     sent = posted(ask, EndDevice)
-    if _lfdi(ask, replace(sent, lfdi=sent.lfdi or about.lfdi)) != about.lfdi:
+    if claimed(ask, replace(sent, lfdi=sent.lfdi or about.lfdi)) != about.lfdi:
         raise Refused(400, "names another LFDI than the device's")
     category = about.category if sent.device_category is None else sent.device_category
     if category != about.category:
-        _keep(ask, replace(about, category=category, changed_s=ask.now_s), _ITSELF)
+        keep(ask, replace(about, category=category, changed_s=ask.now_s), ITSELF)
     return NO_CONTENT
 
 
@@ -241,10 +203,23 @@ def delete(ask: Ask, about: Device) -> Answer:
     if about.lfdi == ask.lfdi:
         raise Refused(403, "cannot delete itself")
     ask.do(DeviceGone(about.number, By("client", "gave up its site")))
-    ask.touch(about.path)
-    ask.touch(LIST, about.owner)
-    ask.touch("/mup", about.owner)
+    touch_gone(ask, about)
     return NO_CONTENT
+
+
+def touch_gone(turn: Turn, gone: Device) -> None:
+    """A device is there no more, and nothing below it that somebody wants to be told of."""
+    turn.touch(gone.path)
+    for path in turn.state.subscribed.below(gone.path):
+        turn.touch(path)
+    turn.touch(LIST, gone.owner)
+    turn.touch("/mup", gone.owner)
+
+
+def end_claim(turn: Turn, gone: Device, by: By) -> None:
+    """An aggregator speaks for a site no more: somebody who has more right to it does."""
+    turn.do(ClaimEnded(gone, turn.now_s, by))
+    touch_gone(turn, gone)
 
 
 def registration(ask: Ask, about: Device) -> Answer:
@@ -287,7 +262,7 @@ def set_connection_point(ask: Ask, about: Device) -> Answer:
         if about.access is Access.PENDING or (about.resource and not ask.policy.approve_at_once):
             found = about.resource  # its word is a wish until an operator says so
         moved = replace(about, point=sent, resource=found, changed_s=ask.now_s)
-        _keep(ask, moved, By("client", "named its connection point"))
+        keep(ask, moved, By("client", "named its connection point"))
         ask.touch(f"{about.path}/cp")
     return Answer(201, location=f"{about.path}/cp") if ask.request.method == "POST" else NO_CONTENT
 
@@ -315,24 +290,25 @@ def _kept_resource(turn: Turn, device: Device, point: str) -> str:
     return "" if given and point != device.point else device.resource
 
 
-def _wrong_point(turn: Turn, point: str, owner: str) -> str:
+def _wrong_point(turn: Turn, point: str, owner: str, but: int = 0) -> str:
     """Why a device of this owner cannot stand at a connection point; empty where it can."""
     registry = turn.state.registry
     if re.fullmatch(turn.policy.connection_point, point) is None:
         return "is not written as one"
     if registry.points and point not in registry.points:
         return "is not known"
-    return _contested(turn, point, owner)
+    return _contested(turn, point, owner, but)
 
 
-def _contested(turn: Turn, point: str, owner: str) -> str:
-    """Several devices of one client may share a site; two clients may not."""
+def _contested(turn: Turn, point: str, owner: str, but: int = 0) -> str:
+    """Several devices of one client may share a site; two clients may not. ``but`` is not looked at."""
     registry = turn.state.registry
-    others = (registry.devices[each].owner for each in registry.at_point.get(point, ()))
+    others = (registry.devices[each].owner for each in registry.at_point.get(point, set()) - {but})
     return "is another client's" if any(other != owner for other in others) else ""
 
 
-def _keep(turn: Turn, kept: Device, by: By) -> None:
+def keep(turn: Turn, kept: Device, by: By) -> None:
+    """Put in a device, or a new state of it."""
     known = turn.state.registry.devices.get(kept.number)
     turn.do(DeviceKept(kept, by))
     if known is not None and known.resource != kept.resource:
@@ -352,6 +328,7 @@ class Enrolment:
     Attributes:
         lfdi: of the certificate; of a site, its own.
         owner: LFDI of a site's aggregator; empty for the holder of a certificate.
+        itself: the holder speaks for itself from now on, also where an approved aggregator did.
         aggregator: the holder speaks for sites; None = not said, and False of a new one.
         profile: what the holder is spoken to in; None = not said, and the standard's own of a new one.
         name: for people.
@@ -364,6 +341,7 @@ class Enrolment:
 
     lfdi: str
     owner: str = ""
+    itself: bool = False
     aggregator: bool | None = None
     profile: Profile | None = None
     name: str = ""
@@ -378,24 +356,18 @@ def load(turn: Turn, enrolment: Enrolment, by: By) -> Device | Rejected:
     """Out-of-band registration, or new knowledge about somebody who is known.
 
     A new device and one that waits for approval are enabled at once. One that is suspended or removed stays
-    so until ``set_access`` says otherwise. What is known already changes nothing.
+    so until ``set_access`` says otherwise. What is known already changes nothing. Where an aggregator that is
+    not named only claims it, that claim ends with all that hangs on it.
     """
     wrong = _wrong(turn, enrolment)
     if wrong is not None:
         return wrong
     if not enrolment.owner:
         _load_client(turn, enrolment, by)
-    known = turn.state.registry.of(enrolment.lfdi)
-    if known is None:
-        known = Device(
-            number=turn.state.registry.next_number,
-            lfdi=enrolment.lfdi,
-            sfdi=sfdi_of(enrolment.lfdi),
-            owner=enrolment.owner or enrolment.lfdi,
-            access=Access.PENDING,
-            registered_s=turn.now_s,
-            changed_s=turn.now_s,
-        )
+    registry, owner = turn.state.registry, enrolment.owner or enrolment.lfdi
+    known = registry.of(enrolment.lfdi)
+    if known is None or known.owner != owner:
+        known = _begun(turn, enrolment.lfdi, owner, known, by)
     point = enrolment.point or known.point
     resource = enrolment.resource or _kept_resource(turn, known, point)
     if known.access is Access.PENDING:
@@ -406,14 +378,32 @@ def load(turn: Turn, enrolment: Enrolment, by: By) -> Device | Rejected:
         pin=known.pin if enrolment.pin < 0 else enrolment.pin,
         point=point,
         resource=resource,
+        claimed=False,
     )
-    if kept == known:
+    if kept == registry.devices.get(kept.number):
         return known
     kept = replace(kept, changed_s=turn.now_s)
-    _keep(turn, kept, by)
+    keep(turn, kept, by)
     if kept.point != known.point:
         turn.touch(f"{kept.path}/cp")
     return kept
+
+
+def _begun(turn: Turn, lfdi: str, owner: str, former: Device | None, by: By) -> Device:
+    """A device of an owner, before anything is said of it; a former owner's is taken out.
+
+    What an operator has decided about the former goes on: which resource it is, and that it is kept out.
+    """
+    access, resource = Access.PENDING, ""
+    if former is not None:
+        end_claim(turn, former, by)
+        if not former.claim:
+            access = Access.PENDING if former.access is Access.ENABLED else former.access
+            resource = "" if access is Access.REMOVED else former.resource
+    return Device(
+        number=turn.state.registry.next_number, lfdi=lfdi, sfdi=sfdi_of(lfdi), owner=owner, access=access,
+        registered_s=turn.now_s, changed_s=turn.now_s, resource=resource,
+    )  # fmt: skip
 
 
 def _load_client(turn: Turn, said: Enrolment, by: By) -> None:
@@ -444,16 +434,18 @@ def _wrong(turn: Turn, enrolment: Enrolment) -> Rejected | None:
         if client is None or not client.aggregator or enrolment.owner == lfdi:
             return Rejected("device", "owner", (lfdi,), f"{enrolment.owner} is no aggregator of it")
     known = registry.of(lfdi)
-    if known is not None and known.owner != owner:
+    if known is not None and known.owner != owner and not (known.claim or enrolment.itself):
         return Rejected("device", "owner", (lfdi,), f"belongs to {known.owner}")
     return _misplaced(turn, enrolment, known, owner)
 
 
 def _misplaced(turn: Turn, said: Enrolment, known: Device | None, owner: str) -> Rejected | None:
     """Why a device cannot stand at its point, or cannot be its resource."""
-    if said.point and (wrong := _wrong_point(turn, said.point, owner)):
+    others = known is not None and known.owner != owner
+    gone = known.number if known is not None and others else 0
+    if said.point and (wrong := _wrong_point(turn, said.point, owner, gone)):
         return Rejected("device", "point", (said.lfdi,), f"{said.point} {wrong}")
-    waits = known is not None and known.access is Access.PENDING
+    waits = not others and known is not None and known.access is Access.PENDING
     if known is None or not waits:
         return _taken(turn, said.lfdi, said.resource)
     contested = None if said.point else _unfit(turn, known)
@@ -461,8 +453,8 @@ def _misplaced(turn: Turn, said: Enrolment, known: Device | None, owner: str) ->
 
 
 def _unfit(turn: Turn, known: Device) -> Rejected | None:
-    """Why who waits cannot be approved at the point that it named; another client may have it by now."""
-    if known.access is not Access.PENDING or not known.point:
+    """Why who waits or was removed cannot be let in at its point; another client may have it by now."""
+    if known.access not in {Access.PENDING, Access.REMOVED} or not known.point:
         return None
     wrong = _contested(turn, known.point, known.owner)
     return Rejected("device", "point", (known.lfdi,), f"{known.point} {wrong}") if wrong else None
@@ -502,21 +494,24 @@ def load_points(turn: Turn, points: Mapping[str, str], by: By) -> Rejected | Non
 def set_access(turn: Turn, lfdi: str, access: Access, by: By) -> Rejected | None:
     """Approve, suspend, restore or remove a device, and with its certificate's own device the client.
 
-    What is known of a suspended device stays as it is; restored, it goes on where it was.
+    What is known of a suspended device stays as it is; restored, it goes on where it was. A claim that is
+    removed binds the aggregator that made it and nobody else.
     """
     known = turn.state.registry.of(lfdi)
     if known is None:
         return Rejected("device", "lfdi", (lfdi,), "is not registered")
     if access is Access.PENDING:
         return Rejected("device", "access", (lfdi,), "cannot become pending again")
-    if access is not known.access:
+    approved = access is Access.ENABLED
+    if access is not known.access or (approved and known.claimed):
         comes = known.access in {Access.REMOVED, Access.PENDING} and access is not Access.REMOVED
         if comes and (wrong := _taken(turn, lfdi, known.resource) or _unfit(turn, known)) is not None:
             return wrong
         if access is Access.REMOVED:
             unassign(turn, known, by)
         resource = _wished(turn, known) if comes and known.access is Access.PENDING else known.resource
-        _keep(turn, replace(known, access=access, resource=resource, changed_s=turn.now_s), by)
+        kept = replace(known, access=access, resource=resource, changed_s=turn.now_s)
+        keep(turn, replace(kept, claimed=known.claim and not approved), by)
     return None
 
 
@@ -529,7 +524,8 @@ def set_resource(turn: Turn, lfdi: str, resource: str, by: By) -> Rejected | Non
     if taken is not None:
         return taken
     if resource != known.resource:
-        _keep(turn, replace(known, resource=resource, changed_s=turn.now_s), by)
+        mere = known.claimed and not (resource and known.access is Access.ENABLED)
+        keep(turn, replace(known, resource=resource, claimed=mere, changed_s=turn.now_s), by)
     return None
 
 
@@ -541,7 +537,7 @@ def set_pin(turn: Turn, lfdi: str, pin: int, by: By) -> Rejected | None:
     if not is_pin(pin):
         return Rejected("device", "pin", (lfdi,), f"{pin} is not five digits and their check digit")
     if pin != known.pin:
-        _keep(turn, replace(known, pin=pin, changed_s=turn.now_s), by)
+        keep(turn, replace(known, pin=pin, changed_s=turn.now_s), by)
     return None
 
 
@@ -555,7 +551,6 @@ def deny(turn: Turn, lfdi: str, by: By, *, denied: bool = True) -> Rejected | No
 
 
 ROUTES = (
-    Route(LIST, Need.CALLER, {"GET": device_list, "POST": register}),
     Route("/edev/{}", Need.DEVICE, {"GET": device, "PUT": update, "DELETE": delete}),
     Route("/edev/{}/rg", Need.DEVICE, {"GET": registration}),
     Route(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from gridflock.field.ieee2030_5._http import Answer
-from gridflock.field.ieee2030_5.resources import LogEvent, LogEventList
+from gridflock.field.ieee2030_5.resources import LogEvent, LogEventList, LogFunctionSet
 from gridflock.field.ieee2030_5.server._ownership import Need
 from gridflock.field.ieee2030_5.server._paging import page, posted, single
 from gridflock.field.ieee2030_5.server._rates import poll_s
@@ -13,6 +13,11 @@ from gridflock.field.ieee2030_5.server._registry import Device
 from gridflock.field.ieee2030_5.server._routes import Route
 from gridflock.field.ieee2030_5.server._state import Logged, State
 from gridflock.field.ieee2030_5.server._turn import Ask, Change, Refused
+
+_STANDARD = 2
+"""``LogEvent.profile_id`` of IEEE 2030.5 itself; others name their function sets themselves."""
+_SETS = {int(each): each.name.lower().replace("_", " ") for each in LogFunctionSet}
+_SETS[LogFunctionSet.DER] = "DER"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +72,18 @@ def report(ask: Ask, about: Device) -> Answer:
     ask.do(EventLogged(about.number, Logged(number, ask.now_s, sent), ask.policy.kept_logs))
     ask.touch(f"{about.path}/lel")
     return Answer(201, location=f"{about.path}/lel/{number}")
+
+
+def logged_words(event: LogEvent) -> str:
+    """A report as people read it."""
+    name = function_set(event)
+    words = f"function set {event.function_set}{name and f' ({name})'}, code {event.log_event_code}"
+    return f"{words}: {event.details}" if event.details else words
+
+
+def function_set(event: LogEvent) -> str:
+    """Name of the function set that a report is about; empty where the standard gives it none."""
+    return _SETS.get(event.function_set, "") if event.profile_id == _STANDARD else ""
 
 
 def _shown(about: Device, logged: Logged) -> LogEvent:

@@ -3,7 +3,8 @@
 A client owns its own device and, if it is an aggregator, its sites: their trees, the usage points it mirrors,
 and the programs and tariffs its devices are assigned to. What is not its own is not there for it to read
 (404), and is refused to it to write (403). A suspended client is refused everything, a removed one is unknown
-and may not come back by itself; a suspended site is refused while the rest of its aggregator goes on.
+and may not come back by itself; a suspended site is refused while the rest of its aggregator goes on. Where
+an operator has refused an aggregator's claim, the holder of the certificate is a stranger like any other.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ def admit(ask: Ask) -> None:
     if device.access is Access.SUSPENDED:
         raise Refused(403, "is suspended")
     if device.access is Access.REMOVED:
-        if ask.writes:
+        if ask.writes and not device.claim:
             raise Refused(403, "was removed")
         return
     if client is None or device.owner != ask.lfdi:

@@ -39,6 +39,7 @@ class Policy:
         connection_point: regular expression that a connection point's identifier matches as a whole.
         most_page: a longer page is cut to this.
         most_sites: sites of one aggregator.
+        most_claims: of these, such that wait for an operator's approval.
         most_ders: DERs of one device.
         most_mirrors: usage points a device may mirror.
         most_series: series of readings of one usage point.
@@ -67,6 +68,7 @@ class Policy:
     connection_point: str = r"[!-~]{1,32}"
     most_page: int = 255
     most_sites: int = 50_000
+    most_claims: int = 1_000
     most_ders: int = 20
     most_mirrors: int = 20
     most_series: int = 40
@@ -80,7 +82,8 @@ class Policy:
         """What of it cannot be gone by; empty where all can."""
         at_least = {"poll_s": 1, "post_s": 1, "lost_periods": 1, "kept_intervals": 1, "kept_logs": 1}
         at_least |= dict.fromkeys(("most_page", "most_ders", "most_mirrors", "most_series"), 1)
-        at_least |= dict.fromkeys(("most_sites", "most_reservations", "kept_states", "headroom"), 0)
+        at_least |= dict.fromkeys(("most_sites", "most_claims", "most_reservations"), 0)
+        at_least |= dict.fromkeys(("kept_states", "headroom"), 0)
         rules = [
             (name, getattr(self, name) >= least, f"at least {least}") for name, least in at_least.items()
         ]

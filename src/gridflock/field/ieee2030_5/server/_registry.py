@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import insort
+from collections import Counter
 from dataclasses import dataclass, field
 from enum import IntEnum
 
@@ -18,11 +19,11 @@ class Access(IntEnum):
     SUSPENDED = 2
     """Refused, with all that is known of it untouched."""
     REMOVED = 3
-    """Refused for good; it may not register itself again."""
+    """Refused for good; it may not register itself again. Of a claim, that aggregator may not claim again."""
 
 
 _BEARING = frozenset({Access.ENABLED, Access.SUSPENDED})
-"""Who is in one of these keeps its resource from everybody else."""
+"""Who is in one of these keeps its resource and its connection point from everybody else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,8 @@ class Device:
         category: bits of ``DeviceCategory``; -1 where it is not told.
         point: identifier of its connection point; empty where it is not known.
         resource: our own name of it; empty until it is enrolled.
-        in_band: it registered itself.
+        in_band: it registered itself, or its aggregator did.
+        claimed: its aggregator registered it, and no operator has said yet that it is the aggregator's.
     """
 
     number: int
@@ -85,11 +87,18 @@ class Device:
     point: str = ""
     resource: str = ""
     in_band: bool = False
+    claimed: bool = False
 
     @property
     def path(self) -> str:
         """Where it stands."""
         return f"/edev/{self.number}"
+
+    @property
+    def claim(self) -> bool:
+        """Whether it is an aggregator's by that one's word alone; its own certificate says more."""
+        waits = self.in_band and self.access is Access.PENDING  # of a journal from before claims were marked
+        return self.owner != self.lfdi and (self.claimed or waits)
 
 
 @dataclass(slots=True)
@@ -104,10 +113,12 @@ class Registry:
         met: device to the moment it was first heard of.
         lost: device to the moment since which nothing is heard of it.
         denied: identifiers that the operator keeps out at the connection, to the moment that was said.
+        contested: site to the moment when its own certificate asked for it first.
         by_lfdi: number of each device, removed ones included.
         order: owner to its devices as (SFDI, number), in order.
-        at_point: connection point to the devices there, those that wait for approval not among them.
+        at_point: connection point to the enabled and suspended devices there.
         of_resource: our own name to the enabled and suspended devices that bear it.
+        waiting: aggregator to how many sites of it wait for approval.
     """
 
     clients: dict[str, Client] = field(default_factory=dict)
@@ -117,10 +128,12 @@ class Registry:
     met: dict[int, int] = field(default_factory=dict)
     lost: dict[int, int] = field(default_factory=dict)
     denied: dict[str, int] = field(default_factory=dict)
+    contested: dict[int, int] = field(default_factory=dict)
     by_lfdi: dict[str, int] = field(init=False, compare=False, default_factory=dict)
     order: dict[str, list[tuple[int, int]]] = field(init=False, compare=False, default_factory=dict)
     at_point: dict[str, set[int]] = field(init=False, compare=False, default_factory=dict)
     of_resource: dict[str, set[int]] = field(init=False, compare=False, default_factory=dict)
+    waiting: Counter[str] = field(init=False, compare=False, default_factory=Counter)
 
     def __post_init__(self) -> None:
         for device in self.devices.values():
@@ -164,14 +177,19 @@ class Registry:
             del self.by_lfdi[device.lfdi]
         self.at_point.get(device.point, set()).discard(number)
         self.of_resource.get(device.resource, set()).discard(number)
+        self.waiting[device.owner] -= _waits(device)
         if device.access is not Access.REMOVED:
             self.order[device.owner].remove((device.sfdi, number))
 
     def _index(self, device: Device) -> None:
         self.by_lfdi[device.lfdi] = device.number
-        if device.access is not Access.PENDING:  # who waits has wishes only
+        self.waiting[device.owner] += _waits(device)
+        if device.access in _BEARING:  # who waits has wishes only, who is removed has nothing
             self.at_point.setdefault(device.point, set()).add(device.number)
-        if device.access in _BEARING:
             self.of_resource.setdefault(device.resource, set()).add(device.number)
         if device.access is not Access.REMOVED:
             insort(self.order.setdefault(device.owner, []), (device.sfdi, device.number))
+
+
+def _waits(device: Device) -> bool:
+    return device.access is Access.PENDING and device.owner != device.lfdi

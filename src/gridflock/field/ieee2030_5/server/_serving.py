@@ -11,6 +11,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 from gridflock.field.ieee2030_5._http import Answer, Request
 from gridflock.field.ieee2030_5.resources import ReasonCode
 from gridflock.field.ieee2030_5.server import (
+    _alarms,
     _assignments,
     _contact,
     _controls,
@@ -22,11 +23,13 @@ from gridflock.field.ieee2030_5.server import (
     _prices,
     _programs,
     _rates,
+    _registering,
     _reservations,
     _responses,
     _subscriptions,
 )
-from gridflock.field.ieee2030_5.server._contact import Alarm, Contacts
+from gridflock.field.ieee2030_5.server._alarms import Alarm
+from gridflock.field.ieee2030_5.server._contact import Contacts
 from gridflock.field.ieee2030_5.server._ownership import admit
 from gridflock.field.ieee2030_5.server._paging import refusal
 from gridflock.field.ieee2030_5.server._policy import Policy
@@ -44,6 +47,7 @@ ROUTES = Routes(
     [
         *_discovery.ROUTES,
         *_devices.ROUTES,
+        *_registering.ROUTES,
         *_equipment.ROUTES,
         *_mirrors.ROUTES,
         *_logs.ROUTES,
@@ -61,8 +65,10 @@ _ALL.append(ROUTES)
 CHANGES: dict[str, type[Change]] = {
     each.__name__: each
     for each in (
+        *_alarms.CHANGES,
         *_rates.CHANGES,
         *_devices.CHANGES,
+        *_registering.CHANGES,
         *_equipment.CHANGES,
         *_mirrors.CHANGES,
         *_logs.CHANGES,
@@ -129,6 +135,7 @@ class UtilityServer:
         except Exception:  # noqa: BLE001 - our own mistake: what it has changed must be in the journal
             _LOG.exception("%s %s of %s ended in a fault of ours", request.method, request.path, ask.lfdi)
             given = self._refuse(ask, Refused(500, "a fault of ours", ReasonCode.FORMAT))
+        _registering.contest(ask)
         self.contacts.heard(ask)
         return given, self._finish(ask)
 

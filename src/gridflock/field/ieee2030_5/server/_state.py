@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from gridflock.field.ieee2030_5.resources import LogEvent, ReadingType, Resource
+from gridflock.field.ieee2030_5.server._alarms import Alarm
 from gridflock.field.ieee2030_5.server._offered import Offered
 from gridflock.field.ieee2030_5.server._priced import Prices
 from gridflock.field.ieee2030_5.server._registry import Registry
@@ -283,6 +284,7 @@ class State:
 
     Attributes:
         made: how many changes were ever made to it.
+        untold: alarms that must not be lost, until an operator can see them.
     """
 
     made: int = 0
@@ -297,6 +299,7 @@ class State:
     subscribed: Subscribed = field(default_factory=Subscribed)
     prices: Prices = field(default_factory=Prices)
     reserved: Reserved = field(default_factory=Reserved)
+    untold: list[Alarm] = field(default_factory=list)
 
     def forget(self, device: int) -> None:
         """Take a device out of every room."""
@@ -311,4 +314,5 @@ class State:
         self.reserved.forget_device(device)
         self.registry.met.pop(device, None)
         self.registry.lost.pop(device, None)
+        self.registry.contested.pop(device, None)
         self.registry.forget(device)

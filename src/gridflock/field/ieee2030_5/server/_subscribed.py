@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,7 @@ class Subscribed:
         dead: subscriptions that could not be served, to the moment that was given up.
         of_path: resource to its subscriptions.
         of_device: device to its subscriptions.
+        of_tree: the first two parts of a path to the subscriptions at it and below.
     """
 
     wishes: dict[int, Wish] = field(default_factory=dict)
@@ -71,6 +73,7 @@ class Subscribed:
     dead: dict[int, int] = field(default_factory=dict)
     of_path: dict[str, dict[int, None]] = field(init=False, compare=False, default_factory=dict)
     of_device: dict[int, dict[int, None]] = field(init=False, compare=False, default_factory=dict)
+    of_tree: dict[str, dict[int, None]] = field(init=False, compare=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         for wish in self.wishes.values():
@@ -93,7 +96,10 @@ class Subscribed:
             return
         self.owed.pop(number, None)
         self.dead.pop(number, None)
-        del self.of_path[wish.path][number], self.of_device[wish.device][number]
+        for index, key in self._places(wish):
+            del index[key][number]
+            if not index[key]:
+                del index[key]
 
     def owe(self, number: int, now_s: int) -> None:
         """There is news for a subscription."""
@@ -109,5 +115,14 @@ class Subscribed:
             self.drop(number)
 
     def _index(self, wish: Wish) -> None:
-        self.of_path.setdefault(wish.path, {})[wish.number] = None
-        self.of_device.setdefault(wish.device, {})[wish.number] = None
+        for index, key in self._places(wish):
+            index.setdefault(key, {})[wish.number] = None
+
+    def _places(self, wish: Wish) -> tuple[tuple[dict[Any, dict[int, None]], object], ...]:
+        tree = "/".join(wish.path.split("/", 3)[:3])
+        return (self.of_path, wish.path), (self.of_device, wish.device), (self.of_tree, tree)
+
+    def below(self, path: str) -> list[str]:
+        """Paths below one of two parts that somebody wants to be told of."""
+        found = {self.wishes[number].path for number in self.of_tree.get(path, ())}
+        return sorted(found - {path})

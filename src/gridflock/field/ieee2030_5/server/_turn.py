@@ -138,12 +138,14 @@ class Ask(Turn):
         client: who asks; None if unknown.
         device: the client's own device; None if unknown.
         about: the device the address is about; None where it is about none.
+        contested: the site that an aggregator speaks for and that asks for itself.
     """
 
     request: Request
     client: Client | None = None
     device: Device | None = None
     about: Device | None = None
+    contested: Device | None = None
 
     @property
     def writes(self) -> bool:
