@@ -136,6 +136,7 @@ class World:
             canary_least=CANARY_LEAST,
             canary_from=CANARY_FROM,
             trial_s=90,
+            return_s=int(rng.choice([0, 100, 400])),
         )
 
     def image(self):
@@ -218,7 +219,7 @@ class World:
             if by != author:
                 place = len(self.most) - SEQUENCES + s
                 self.most[place] = max(self.most[place], 2 * kw)
-        if rng.random() < 0.06:
+        if rng.random() < 0.08:
             self.rules = self.rules.all_to_default("omar", "drill", self.now, self.now + 200)
 
     def plans(self, moved):
@@ -291,6 +292,7 @@ class World:
         self.state = passed.state
         self.check_modes(asked, passed)
         self.check_canary(asked, passed)
+        self.check_back(passed.revoke)
         self.let_go(passed.revoke, moved)
         self.cmd[passed.revoke], self.p[passed.revoke] = np.nan, self.own[passed.revoke]
         self.q_cmd[passed.revoke], self.q[passed.revoke] = np.nan, 0.0
@@ -393,6 +395,21 @@ class World:
             assert abs(net[name][s]) <= min(limit.step_kw, limit.rate_kw_s * since_s) + SLACK
             assert count[name][s] <= math.ceil(limit.share * len(PARTS[name]))
             assert recent[name][s] <= limit.moved_kw + SLACK
+
+    def check_back(self, rows):
+        """What is taken back at once keeps the steps and speeds of its groups."""
+        since_s = 1 if self.before is None else self.now - self.before
+        away = {"kw": self.own[rows] - self.p[rows], "kvar": -self.q[rows]}
+        for unit, change in away.items():
+            net = {
+                name: np.bincount(FEEDER[rows[inside]], change[inside], SEQUENCES)
+                for name, part in PARTS.items()
+                for inside in [np.isin(rows % MANY, list(part))]
+            }
+            for limit in self.limits.groups:
+                name, s = limit.group[0], int(limit.group[1:])
+                most = getattr(limit, f"step_{unit}"), getattr(limit, f"rate_{unit}_s") * since_s
+                assert abs(net[name][s]) <= min(most) + SLACK
 
     def check_turns(self, rows, p):
         """No device changes its direction too often."""

@@ -35,7 +35,7 @@ FLEET, GROUPS = world.fleet_of({Kind.BATTERY_HOME: 200, Kind.PV_ROOFTOP: 4, Kind
 CELLS = GROUPS.rows("type/battery_home")
 K = len(CELLS)
 ROWS_OF = world.rows_of(GROUPS)
-WIDE = GuardLimits(step_kw=1e9)
+WIDE = GuardLimits(step_kw=1e9, return_s=0)
 CAREFUL = dataclasses.replace(WIDE, canary_share=0.05, canary_from=20)
 
 

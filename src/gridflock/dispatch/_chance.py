@@ -11,9 +11,12 @@ import zlib
 import numpy as np
 from numpy.typing import NDArray
 
+from gridflock.units import Kw, Rows
+
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _FIRST, _SECOND = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 _MANTISSA = 2.0**-53
+_LEAST_KW = 1e-3
 
 
 def uniform(n: int, purpose: str, seed: int = 0) -> NDArray[np.float64]:
@@ -33,3 +36,22 @@ def uniform(n: int, purpose: str, seed: int = 0) -> NDArray[np.float64]:
     mixed = (mixed ^ (mixed >> np.uint64(27))) * _SECOND
     mixed ^= mixed >> np.uint64(31)
     return (mixed >> np.uint64(11)).astype(np.float64) * _MANTISSA
+
+
+def in_turn(purpose: str, rows: Rows, size_kw: Kw) -> NDArray[np.float64]:
+    """(n,) the turn of every row, 0 to 1: by lot, and as long as a member is large.
+
+    However different the members are, the sum of those whose turn is over grows evenly.
+
+    Args:
+        purpose: what it is for.
+        rows: members; the turn of others is a lot of its own.
+        size_kw: (n,) size of each row.
+    """
+    lot = uniform(len(size_kw), purpose)
+    order = rows[np.argsort(lot[rows], kind="stable")]
+    size = np.maximum(size_kw[order], _LEAST_KW)
+    done = np.cumsum(size)
+    if len(order):
+        lot[order] = (done - 0.5 * size) / done[-1]
+    return lot

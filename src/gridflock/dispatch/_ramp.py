@@ -13,11 +13,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from gridflock.dispatch._chance import uniform
+from gridflock.dispatch._chance import in_turn
 from gridflock.model import Priority, Proposal
 from gridflock.units import NEVER_S, Kw, Mask, Rows
 
-_LEAST_KW = 1e-3
 _WIDTH = 0.05
 """Of the ramp, so much each device takes itself that can take any level."""
 
@@ -85,12 +84,7 @@ def share_in(ramp: Ramp, rows: Rows, size_kw: Kw) -> NDArray[np.float64]:
         rows: its members.
         size_kw: (n,) size of each row.
     """
-    lot = uniform(len(size_kw), ramp.proposal.id)
-    turn = rows[np.argsort(lot[rows], kind="stable")]
-    size = np.maximum(size_kw[turn], _LEAST_KW)
-    done = np.cumsum(size)
-    if len(turn):
-        lot[turn] = (done - 0.5 * size) / done[-1]
+    lot = in_turn(ramp.proposal.id, rows, size_kw)
     # Who came in first goes out first.
     lot = 1.0 - lot if ramp.ends else lot
     share: NDArray[np.float64] = np.clip((ramp.level * (1.0 + _WIDTH) - lot) / _WIDTH, 0.0, 1.0)

@@ -15,6 +15,7 @@ from gridflock.dispatch.guard._canary import hold_untried
 from gridflock.dispatch.guard._held import Held, Mode
 from gridflock.dispatch.guard._limits import GuardLimits
 from gridflock.dispatch.guard._memory import Memory, Sent, turning
+from gridflock.dispatch.guard._returning import hold_returning, take_back
 from gridflock.dispatch.guard._rules import Rules
 from gridflock.dispatch.guard._state import GuardState
 from gridflock.dispatch.guard._steps import hold_steps
@@ -91,12 +92,14 @@ def guard(
     """
     now_s = image.now_s
     rules = rules.at(now_s)
-    state = replace(state, memory=state.memory.released(now_s))
+    revoking = state.revoking.at(rules.default, now_s, state.now_s, asked.next_id, limits.return_s)
+    state = replace(state, memory=state.memory.released(now_s), revoking=revoking)
     mode = rules.mode_of(image.n, rows_of)
     asking = Asking.of(asked.proposals, rules, limits)
     seen = _look(asked, image, limits, state, asking)
     _hold_modes(seen.why, mode[asked.rows], rules.default is not None)
     moves = Moves.of(asked, seen.move_kw, seen.extra_kw, seen.repeats, seen.move_kvar)
+    hold_returning(seen.why, asked, seen.repeats, image, limits, state)
     tried = hold_untried(seen.why, moves, asked, image, limits, state)
     hold_unapproved(seen.why, moves, asking, seen.account, limits, state)
     hold_budgets(seen.why, moves, asking, seen.account, image, limits, state)
@@ -113,7 +116,9 @@ def guard(
         accounts=asking.accounts,
         q_kvar=seen.q_kvar[keep],
     )
-    revoke, state = state.revoked(rules.default, mode, now_s, asked.next_id)
+    revoke = np.zeros(0, dtype=np.int32)
+    if rules.default is not None:
+        revoke, state = take_back(image, limits, state, mode, rows_of)
     plates = image.columns["p_min_kw"], image.columns["p_max_kw"], image.columns["s_max_kva"]
     memory = state.memory.took(sent, plates, now_s, limits, moved)
     state = replace(state, memory=memory, now_s=max(now_s, state.now_s), policy=asked.policy)

@@ -45,6 +45,8 @@ class Held(IntEnum):
     """Too large a step, or too fast, for a feeder or group."""
     STEP_KVAR = 18
     """The same of reactive power."""
+    RETURN = 19
+    """All were on their defaults, and come again one by one."""
 
     @property
     def implausible(self) -> bool:

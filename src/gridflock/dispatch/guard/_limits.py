@@ -84,6 +84,8 @@ class GuardLimits:
             ``reach_s``.
         step_kvar: largest change of the whole reactive injection by orders of one tick, either way.
         rate_kvar_s: the same for each second since the tick before.
+        return_s: within so long orders that are taken back end, and orders come again after "all to default",
+            one by one by lot and within the steps; 0: as fast as the steps let them.
         goals_s: life of an approval of goals, or of what a system above asks; approving again prolongs it.
     """
 
@@ -112,6 +114,7 @@ class GuardLimits:
     step_kvar: float = math.inf
     rate_kvar_s: float = math.inf
     goals_s: int = 86_400
+    return_s: int = 120
 
     @property
     def bounds_people(self) -> bool:
@@ -195,6 +198,7 @@ _RANGES: Mapping[str, _Range] = {
         ("window_s", "reversal_s", "approval_s", "waiting_s", "trial_s", "settle_s", "canary_window_s"), _TIME
     ),
     "goals_s": _TIME,
+    "return_s": (0.0, 86_400.0, "from 0 s to a day"),
     **dict.fromkeys(("reversals", "canary_from", "canary_least"), _COUNT),
 }
 

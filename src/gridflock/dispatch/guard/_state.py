@@ -8,31 +8,56 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from gridflock.dispatch.guard._held import Mode
 from gridflock.dispatch.guard._limits import GuardLimits
 from gridflock.dispatch.guard._memory import Memory, Sent
 from gridflock.dispatch.guard._rules import AllToDefault
 from gridflock.dispatch.guard._trial import Trial
 from gridflock.model import Orders, Outcomes, OutcomeStatus
-from gridflock.units import NEVER_S, Codes, Kw, Rows
-
-_RESEND_S = 30
-"""A revocation that was not answered goes out again after this."""
+from gridflock.units import NEVER_S, Kw
 
 
 @dataclass(frozen=True, slots=True)
 class Revoking:
-    """How far "all to default" has got.
+    """How far "all to default" has got, or how far orders have come again after it.
 
     Attributes:
         since_s: moment of the switch that is being obeyed; -1 where none is.
-        sent_s: when revocations last went out.
+        begun_s: from when on turns to be taken back are counted.
         first_id: answers to orders from this id on are answers to revocations.
+        back_s: from when on turns to come again are counted; -1 while the switch is on.
     """
 
     since_s: int = NEVER_S
-    sent_s: int = NEVER_S
+    begun_s: int = NEVER_S
     first_id: int = NEVER_S
+    back_s: int = NEVER_S
+
+    def at(
+        self, default: AllToDefault | None, now_s: int, before_s: int, next_id: int, return_s: int
+    ) -> Revoking:
+        """The same in a pass at ``now_s``, the last one having been at ``before_s``.
+
+        Turns count from the moment of the switch, or from the last pass under it: some have come at once. But
+        however long ago that was, no more than half.
+        """
+        earliest_s = now_s - return_s // 2
+        if default is not None:
+            if self.since_s == default.since_s and self.back_s == NEVER_S:
+                return self
+            return Revoking(default.since_s, max(default.since_s, earliest_s), next_id)
+        if self.since_s == NEVER_S:
+            return self
+        if self.back_s == NEVER_S:
+            return replace(self, back_s=max(before_s, earliest_s))
+        return self if now_s < self.back_s + return_s else Revoking()
+
+    def later(self, leapt_s: int) -> Revoking:
+        """The same after a clock was set ahead: nobody's turn has come nearer."""
+        return replace(
+            self,
+            begun_s=self.begun_s + leapt_s * (self.begun_s != NEVER_S),
+            back_s=self.back_s + leapt_s * (self.back_s != NEVER_S),
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,7 +69,7 @@ class GuardState:
         proven: authors whose first orders were answered well, under this policy.
         trials: authors who are not proven: watched, tried out, or at rest.
         policy: mark of the policy that ``proven`` speaks of.
-        revoking: how far "all to default" has got.
+        revoking: how far "all to default" has got, and the return from it.
         now_s: moment of the last pass; -1 before the first.
     """
 
@@ -71,7 +96,7 @@ class GuardState:
         newest, lost = order_id == memory.order_id[at], status == OutcomeStatus.UNREACHABLE
         memory = memory.forgotten(np.unique(at[~good & ~lost & newest]), now_s)
         memory = memory.unheard(np.unique(at[lost & newest]), now_s)
-        if revoking.since_s != NEVER_S:
+        if revoking.since_s != NEVER_S and revoking.back_s == NEVER_S:
             memory = memory.ended(np.unique(at[good & (order_id >= revoking.first_id)]), now_s)
         trials = {name: trial.answered(at, order_id, good) for name, trial in self.trials.items()}
         return replace(self, memory=memory, trials=trials)
@@ -82,7 +107,8 @@ class GuardState:
             return self
         trials = {name: trial.later(leapt_s) for name, trial in self.trials.items()}
         now_s = self.now_s + leapt_s * (self.now_s >= 0)
-        return replace(self, memory=self.memory.later(leapt_s), trials=trials, now_s=now_s)
+        memory, revoking = self.memory.later(leapt_s), self.revoking.later(leapt_s)
+        return replace(self, memory=memory, trials=trials, revoking=revoking, now_s=now_s)
 
     def lived(
         self,
@@ -116,17 +142,3 @@ class GuardState:
             q_kvar.astype(np.float64),
         )  # fmt: skip
         return replace(self, memory=memory.took(sent, plates, now_s, limits, moved), now_s=now_s)
-
-    def revoked(
-        self, default: AllToDefault | None, mode: Codes, now_s: int, next_id: int
-    ) -> tuple[Rows, GuardState]:
-        """Rows whose order in force is to be taken back now; who receives nothing is left alone."""
-        nobody, revoking = np.zeros(0, dtype=np.int32), self.revoking
-        if default is None:
-            return nobody, replace(self, revoking=Revoking())
-        begins = revoking.since_s != default.since_s
-        if not begins and 0 <= now_s - revoking.sent_s < _RESEND_S:
-            return nobody, self
-        rows = np.flatnonzero((self.memory.expires_s > now_s) & (mode == Mode.AUTOMATIC)).astype(np.int32)
-        revoking = Revoking(default.since_s, now_s, next_id if begins else revoking.first_id)
-        return rows, replace(self, revoking=revoking, memory=self.memory.revoked(rows, now_s))
