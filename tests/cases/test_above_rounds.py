@@ -18,7 +18,7 @@ LIFE_S, SKEW_S = 30, 2
 
 
 class Below:
-    """A system below that settles at once."""
+    """A system below that settles at once, and means to do ``p_kw`` as far as its bounds let it."""
 
     def __init__(self, name, clock, p_kw=-5.0):
         self.name, self.clock, self.p_kw, self.able_kw = name, clock, p_kw, RATING
@@ -30,7 +30,9 @@ class Below:
             self.waits.wait()
         bounds = self.child.aims
         self.child = self.child.settled(bounds.lo_kw, bounds.hi_kw)
-        return self.child.standing(self.clock(), self.p_kw, self.able_kw)
+        p_kw = float(np.clip(np.clip(self.p_kw, *bounds.at(self.clock())), *self.able_kw))
+        plan_kw = np.full(self.child.kept.grid.n, self.p_kw)
+        return self.child.standing(self.clock(), p_kw, self.able_kw, plan_kw)
 
     def direct(self, directive):
         """Adopt it, or say what is wrong with it."""

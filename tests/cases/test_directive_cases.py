@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from gridflock.dispatch.hierarchy import WANT_S, Child
+from gridflock.dispatch.hierarchy import WANT_S, Child, Known, Parent
 from gridflock.field.peer import directive_said
 from gridflock.model import Allowance, Directive, Envelope
 from gridflock.runtime import (
@@ -216,21 +216,28 @@ def test_a_course_on_another_grid_is_its_mean_by_time():
     assert np.array_equal(found, [np.nan, 1.0, 3.0, 5.0, np.nan], equal_nan=True)
 
 
-def test_load_beside_the_bounds_is_told_as_kept():
+def test_load_beside_the_bounds_is_counted_with_them():
     """Who stands above must not give that room away; in later steps the bounds hold as they are."""
+
+    def may(child, p_kw, at_s, seen_s):
+        above, fault = Parent(START - 100, (Known("north", (-2_000.0, 2_000.0), DEFAULT),)).heard(
+            child.standing(at_s, p_kw, DEFAULT), at_s
+        )
+        assert fault is None
+        low, high = above.exposure(TimeGrid(np.array([seen_s, seen_s + 1])))
+        return low[0, 0], high[0, 0]
+
     child = Child.begun("north", DEFAULT, START)
-    assert child.beside(-100.0, START) is child
-    assert child.beside(np.nan, START) is child
-    told = child.beside(-950.0, START + 5_000).kept
-    assert told.at(START + 5_000) == (-950.0, 500.0)
-    assert told.at(START + 6_000) == DEFAULT
+    for inside in (-100.0, np.nan):
+        assert may(child, inside, START, START + 100) == DEFAULT
+    assert may(child, -950.0, START + 5_000, START + 5_000) == (-950.0, 500.0)
+    assert may(child, -950.0, START + 5_000, START + 6_000) == DEFAULT
     said = Directive(
-        "north", START, 1, START + 9,
+        "north", START - 100, 1, START + 9,
         Allowance(GRID, np.full(4, -300.0), np.full(4, 100.0), DEFAULT), np.zeros(4), np.zeros(4),
     )  # fmt: skip
     child, _ = child.heard(said, START)
     child = child.settled(np.full(4, -300.0), np.full(4, 100.0))
-    told = child.beside(120.0, START + 1_000).kept
-    assert told.at(START) == (-300.0, 100.0)
-    assert told.at(START + 1_000) == (-300.0, 120.0)
-    assert told.at(START + 2_000) == (-300.0, 100.0)
+    assert may(child, 120.0, START + 1_000, START + 100) == (-300.0, 100.0)
+    assert may(child, 120.0, START + 1_000, START + 1_000) == (-300.0, 120.0)
+    assert may(child, 120.0, START + 1_000, START + 2_000) == (-300.0, 100.0)

@@ -19,6 +19,10 @@ NAMES = ("north", "south")
 JOIN_S = 17 * 3_600 + 20 * 60
 LIMIT = (-610.0, 1_000.0)
 RESERVE_KW = 20.0
+STRAY_KW = 5.0
+"""On a mean of five minutes load that takes no orders, of 160 devices, goes astray by less."""
+SHOWN_KW = 0.02
+"""Powers are shown rounded."""
 DEFAULT = (-290.0, 400.0)
 RATING = (-2_000.0, 1_000.0)
 LIFE_S, SKEW_S = 30, 5
@@ -65,7 +69,7 @@ class Story:
             link = Link(build(derms, Users(folder / name)))
             self.derms[name], self.links[name] = derms, link
             self.peers.append(Peer(name, f"https://{name}.example", token, link))
-        self.head_kw, self.able_kw, self.looks, self.obeyed, self.kept = [], [], [], [], {}
+        self.told, self.looks, self.obeyed, self.bounds, self.kept = [], [], [], [], {}
 
     def begun(self):
         """One above that begins and knows nothing but what was agreed."""
@@ -79,12 +83,18 @@ class Story:
     def minute(self, above):
         """A tick of each, and a round."""
         moments = [derms.tick() for derms in self.derms.values()]
-        self.head_kw.append([moment.head_kw for moment in moments])
-        self.able_kw.append([derms.standing(LOCAL).able_kw[1] for derms in self.derms.values()])
+        self.told.append([derms.standing(LOCAL) for derms in self.derms.values()])
         self.obeyed.append([moment.directive and moment.directive.order for moment in moments])
+        bounds = [m.directive and m.directive.allowance.at(m.now_s) for m in moments]
+        self.bounds.append(bounds)
         self.looks.append(above and above.round())
         for moment, derms in zip(moments, self.derms.values(), strict=True):
             derms.clock.sleep_until(moment.now_s + 60)
+
+    def inside(self, minute, k):
+        """Whether the head of one was measured inside of what it followed."""
+        low, high = self.bounds[minute][k]
+        return low <= self.told[minute][k].p_kw <= high
 
     def close(self):
         """The end of the two below; what they tell last is remembered."""
@@ -120,17 +130,19 @@ def entries_of(folder, *kinds):
 
 
 def test_the_sum_of_the_measured_heads_comes_and_stays_within_the_limit(lived):
-    """Over by no more than what became impossible in that very minute; on the mean of five minutes never.
+    """Over by no more than what became impossible in that very minute.
 
-    What a system can do falls where load that takes no orders grows and where vehicles must charge.
+    What a system can do falls where load that takes no orders grows and where vehicles must charge. On the
+    mean of five minutes nothing else moves the sum out of what is shared out, the reserve being within it.
     """
-    heads, able = np.array(lived.head_kw), np.array(lived.able_kw)
-    whole = heads.sum(axis=1)
+    able = np.array([[each.able_kw[1] for each in told] for told in lived.told])
+    whole = np.array([sum(each.p_kw for each in told) for told in lived.told])
     assert whole[0] < LIMIT[0] - 50.0  # without a word from above the evening is beyond it
     forced = np.maximum(able[:-1] - able[1:], 0.0).sum(axis=1)
     over = LIMIT[0] - whole[1:]
     assert (over <= forced + 1.0).all(), np.column_stack([over, forced]).round(1)
-    assert (np.convolve(whole[1:], np.full(5, 0.2), "valid") >= LIMIT[0]).all()
+    five, five_forced = (np.convolve(each, np.full(5, 0.2), "valid") for each in (whole[1:], forced))
+    assert (five >= LIMIT[0] + RESERVE_KW - five_forced - STRAY_KW).all()
 
 
 def test_a_system_that_cannot_be_reached_keeps_what_it_was_given_and_nobody_else_gets_it(lived):
@@ -145,7 +157,11 @@ def test_a_system_that_cannot_be_reached_keeps_what_it_was_given_and_nobody_else
     shared = LIMIT[0] + RESERVE_KW
     for minute in range(CUT + 1, MENDED):
         north, south = lived.looks[minute].children
-        assert north.lo_kw + south.may_lo_kw >= shared - 5.0  # 5: what south's load was beside its bound then
+        may_kw = lived.bounds[minute][1][0]
+        assert north.lo_kw + may_kw >= shared - SHOWN_KW
+        assert (
+            south.may_lo_kw <= may_kw + SHOWN_KW
+        )  # and what its load was beside that when it was heard last
     told = [
         (entry.head["cause"], entry.head["state"]) for entry in entries_of(lived.folder / "above", "alarm")
     ]
@@ -153,14 +169,22 @@ def test_a_system_that_cannot_be_reached_keeps_what_it_was_given_and_nobody_else
 
 
 def test_a_system_above_that_dies_is_missed_by_nobody_and_rejoins(lived):
-    """While it is gone both follow their last directive; a new life listens first, and then all follow it."""
+    """While it is gone both follow their last directive; a new life listens first, and then all follow it.
+
+    Who was measured inside of what it follows says that it keeps it; who never was, still counts with both.
+    """
     assert len({tuple(lived.obeyed[minute]) for minute in range(DEAD + 1, ANEW + 1)}) == 1
     first = lived.looks[ANEW]
     assert [child.lo_kw for child in first.children] == [None, None]
     lives = [child[0] for child in lived.obeyed[-1]]
     assert lives == [lived.looks[-1].epoch] * 2
     assert lives[0] > lived.obeyed[ANEW][0][0]
-    assert [lived.kept[name].epoch for name in NAMES] == lives
+    for k, name in enumerate(NAMES):
+        since = range(ANEW, END)
+        inside = any(lived.obeyed[m][k][0] == lives[k] and lived.inside(m, k) for m in since)
+        kept = lived.kept[name]
+        assert (kept.epoch == lives[k]) == inside
+        assert kept.kept.at(kept.at_s)[0] <= lived.bounds[-1][k][0]
     assert not any(look.deposed for look in lived.looks if look)
 
 
@@ -191,4 +215,4 @@ def test_a_system_that_starts_again_still_keeps_what_it_was_told(lived):
     assert moment.directive.order >= lived.obeyed[-1][1]
     assert SOURCE in next(envelope for envelope in moment.envelopes if envelope.group == "all").source
     assert (told.child, told.kept.default_kw) == (before.child, DEFAULT)
-    assert told.epoch == before.epoch
+    assert (told.epoch, told.number) >= (before.epoch, before.number)  # what was kept is kept

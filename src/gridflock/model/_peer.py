@@ -127,7 +127,7 @@ class Standing:
         at_s: when, unix seconds of its own clock.
         epoch: of the directive it keeps; -1 where it has none.
         number: of the same.
-        kept: the bounds it keeps and is inside of, all below it included.
+        kept: the bounds it keeps, all below it included; load that takes no orders may stand beside them.
         p_kw: injection at its connection now.
         able_kw: lowest and highest it could come to now.
         plan_kw: float64 (T,) what it means to inject in the steps of ``kept``; NaN where it does not know.

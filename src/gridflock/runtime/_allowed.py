@@ -36,14 +36,21 @@ _LARGEST_SHOWN = 1e9
 # ---- kept --------------------------------------------------------------------------------------------
 
 
-def entry_of(child: Child, author: str, now_s: int) -> Entry:
-    """What the ledger keeps of a directive before it is adopted: it, and everything that holds with it."""
+def entry_of(child: Child, now_s: int, author: str = "") -> Entry:
+    """What the ledger keeps of a directive before it is adopted, or said to be kept: it, and all that holds.
+
+    Args:
+        child: the lower end of the border, as it is from then on.
+        now_s: moment, unix seconds.
+        author: who said the directive; empty where the child says that it keeps it.
+    """
     directive = child.adopted
     assert directive is not None, "a child that has heard a directive has one"
     low, high = directive.allowance.at(now_s)
+    said = f"allowance of {author}" if author else "keeps its allowance"
     head: dict[str, Json] = {
-        "text": f"allowance of {author}: {_power(low)} to {_power(high)} kW now",
-        "author": author,
+        "text": f"{said}: {_power(low)} to {_power(high)} kW now",
+        "author": author or directive.author,
         "epoch": directive.epoch,
         "number": directive.number,
     }

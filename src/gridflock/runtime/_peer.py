@@ -13,6 +13,7 @@ from gridflock.dispatch.guard._diverted import Followed
 from gridflock.dispatch.hierarchy import Child
 from gridflock.field.peer import directive_from
 from gridflock.model import Directive, Rejected, Standing
+from gridflock.record import RecordError
 from gridflock.runtime._access import Role, Scope
 from gridflock.runtime._allowed import KIND, asks_more, entry_of, id_of, mean_over, measured_kw, remembered
 from gridflock.runtime._behind import behind_directive
@@ -71,7 +72,7 @@ class Peering(Guarding):
             if fault is not None:
                 raise _refused(fault)
             if child is not before:
-                self._record.append([entry_of(child, scope.user, self.moment.now_s)])
+                self._record.append([entry_of(child, self.moment.now_s, scope.user)])
                 self._child = child
                 self._loop.directive = child.adopted
                 self._ask_a_second(found)
@@ -93,13 +94,23 @@ class Peering(Guarding):
                 raise UnknownName(message)
             moment, now_s = self.moment, self._clock.now_s()
             head_kw = measured_kw(moment.image)
-            self._child = _settled(self._child, moment, head_kw, now_s)
-            told = self._child.beside(head_kw, now_s)
-            low, high = self._able_kw(moment)
-            value = _value(moment)
-            return told.standing(now_s, moment.head_kw, (low, high), _plan_kw(moment, told.kept.grid), value)
+            told = self._child = self._keeping(self._child, moment, head_kw)
+            p_kw = head_kw if np.isfinite(head_kw) else moment.head_kw
+            plan_kw = _plan_kw(moment, told.kept.grid)
+            return told.standing(now_s, p_kw, self._able_kw(moment), plan_kw, _value(moment))
 
     # ---- inside -----------------------------------------------------------------------------
+
+    def _keeping(self, child: Child, moment: Moment, head_kw: float) -> Child:
+        """The child once it keeps what it was told last; recorded first, so that it stays true."""
+        settled = _settled(child, moment, head_kw, self._clock.now_s())
+        if settled.settled_on == child.settled_on:
+            return child
+        try:
+            self._record.append([entry_of(settled, moment.now_s)])
+        except RecordError:
+            return child
+        return settled
 
     def _bordering(self) -> Child:
         """The lower end of the border of a system that can keep what it is told."""

@@ -16,8 +16,6 @@ ACCEPT_S = 3_600
 WANT_S = 3_600
 """A want counts for so long after its directive could last be adopted, unless it is said again."""
 _NEVER = (-1, -1)
-_BESIDE_S = 900
-"""For so long it is reckoned with what was outside without steps of its own."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -125,26 +123,6 @@ class Child:
         plan = np.full(self.kept.grid.n, np.nan) if plan_kw is None else np.asarray(plan_kw, dtype=np.float64)
         epoch, number = self.settled_on
         return Standing(self.name, at_s, epoch, number, self.kept, p_kw, able_kw, plan, *value)
-
-    def beside(self, p_kw: float, now_s: int) -> Child:
-        """The child where what takes no orders is outside of what it keeps: then that is kept wider, now.
-
-        Who stands above must not hand that room to others as if it were free.
-
-        Args:
-            p_kw: injection at the connection now; NaN where it is not measured.
-            now_s: moment, unix seconds.
-        """
-        low, high = self.kept.at(now_s)
-        if not (p_kw < low - ROUNDING_KW or p_kw > high + ROUNDING_KW):
-            return self
-        grid = self.kept.grid
-        if now_s >= grid.end_s:
-            grid = TimeGrid(np.array([now_s, now_s + _BESIDE_S], dtype=np.int64))
-        lows, highs = self.kept.over(grid)
-        k = max(grid.step_at(now_s), 0)
-        lows[k], highs[k] = min(lows[k], p_kw), max(highs[k], p_kw)
-        return replace(self, kept=replace(self.kept, grid=grid, lo_kw=lows, hi_kw=highs))
 
 
 def _union(kept: Allowance, new: Allowance) -> Allowance:

@@ -12,6 +12,8 @@ from gridflock.dispatch.hierarchy._child import ROUNDING_KW
 from gridflock.model import Allowance, Directive, Rejected, Standing
 from gridflock.units import Kw, Money, TimeGrid
 
+_STRAY_S = 900
+"""For so long it is reckoned with what was beside bounds without steps of their own."""
 _MOST = 8
 """So many directives that nobody confirmed are counted one by one."""
 
@@ -26,9 +28,8 @@ class Known:
         default_kw: the same while nothing is said, as agreed.
         standing: the newest it told; None before the first of the parent's present life.
         under_way: directives that it may still adopt, or keeps without having said so, oldest first.
-        given: bounds of the directive that it says it keeps; None where that was of another life. What it
-            keeps may be wider, where its own load is beside them (``Child.beside``): others make up for that,
-            and it is no right to more.
+        given: bounds of the newest directive of this life that it has said it keeps; None before. Where it
+            goes back to what it kept before (a life that was restored), it has no right to more than these.
     """
 
     name: str
@@ -56,8 +57,10 @@ class Known:
         told = (self.standing.kept, *given, *(directive.allowance for directive in self.under_way))
         each = [bounds.over(grid, skew_s) for bounds in told]
         lows, highs = np.array([lo for lo, _ in each]), np.array([hi for _, hi in each])
+        does_low, does_high = _with_stray(self.standing).over(grid, skew_s)
         return _Bounds(
-            np.maximum(low, lows.min(axis=0)), np.minimum(high, highs.max(axis=0)),
+            np.maximum(low, np.minimum(does_low, lows.min(axis=0))),
+            np.minimum(high, np.maximum(does_high, highs.max(axis=0))),
             lows.max(axis=0), highs.min(axis=0), lows[-1], highs[-1],
         )  # fmt: skip
 
@@ -119,17 +122,12 @@ class Parent:
             return self, None
         if child.standing is not None and standing.at_s <= child.standing.at_s:
             return self, None
+        keeps = (standing.epoch, standing.number)
         # What it has adopted since is inside what it says it keeps; older words it would refuse.
         left = tuple(
-            each
-            for each in child.under_way
-            if each.order > (standing.epoch, standing.number) and each.accept_until_s >= standing.at_s
+            each for each in child.under_way if each.order > keeps and each.accept_until_s >= standing.at_s
         )
-        keeps = (standing.epoch, standing.number)
-        same = child.standing is not None and keeps == (child.standing.epoch, child.standing.number)
-        given = child.given if same else None
-        for each in child.under_way:
-            given = each.allowance if each.order == keeps else given
+        given = next((each.allowance for each in child.under_way if each.order == keeps), child.given)
         known = replace(child, standing=standing, under_way=left, given=given)
         return replace(self, children=(*self.children[:k], known, *self.children[k + 1 :])), None
 
@@ -208,6 +206,24 @@ class Parent:
             for child in self.children
             if child.standing is None or child.standing.at_s + after_s < now_s
         )
+
+
+def _with_stray(standing: Standing) -> Allowance:
+    """What a child may be doing by its own word: the bounds it keeps, and its load where that is beside them.
+
+    Nobody else is given what it draws there, for as long as that step lasts; it is no right to draw it.
+    """
+    kept, p_kw, now_s = standing.kept, standing.p_kw, standing.at_s
+    low, high = kept.at(now_s)
+    if not (p_kw < low - ROUNDING_KW or p_kw > high + ROUNDING_KW):
+        return kept
+    grid = kept.grid
+    if now_s >= grid.end_s:
+        grid = TimeGrid(np.array([now_s, now_s + _STRAY_S], dtype=np.int64))
+    lows, highs = kept.over(grid)
+    k = max(grid.step_at(now_s), 0)
+    lows[k], highs[k] = min(lows[k], p_kw), max(highs[k], p_kw)
+    return replace(kept, grid=grid, lo_kw=lows, hi_kw=highs)
 
 
 def _few(under_way: tuple[Directive, ...]) -> tuple[Directive, ...]:
