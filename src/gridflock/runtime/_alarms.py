@@ -13,6 +13,14 @@ FULL = "record full"
 """Cause of the alarm that ends a time of which the ledger has nothing."""
 STANDING = "measurements stand still"
 MISSED = "ticks missed"
+_LONG_S = 60
+"""So long without a tick beyond the usual is told."""
+
+
+def missed(now_s: int, before_s: int, tick_s: int) -> tuple[str, ...]:
+    """Ticks that were due since the last one, 0 for none, where they come to a minute."""
+    away_s = now_s - before_s - tick_s
+    return (f"{MISSED}: {away_s} s without one",) if before_s and away_s >= _LONG_S else ()
 
 
 def begun_and_over(

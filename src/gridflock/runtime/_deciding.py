@@ -19,6 +19,7 @@ from gridflock.grid import ControlState, Flow, Violations, head_envelope
 from gridflock.model import Directive, Entry, Envelope, Json, Outcomes, Proposal
 from gridflock.plan.coordination import Status
 from gridflock.plan.network import Round
+from gridflock.runtime._agreed import Agreement
 from gridflock.runtime._allowed import asked, forced, id_of, narrowed
 from gridflock.runtime._behind import behind_directive
 from gridflock.runtime._goals import bounds_now
@@ -47,6 +48,7 @@ class Seen:
         peak_kw: import peak of the feeder's local day before this tick.
         directive: the newest of a system above; None before the first, and for who stands alone.
         market: what is known of prices.
+        agreement: what devices have agreed with their server.
     """
 
     image: Image
@@ -58,6 +60,7 @@ class Seen:
     peak_kw: float
     directive: Directive | None = None
     market: Market = field(default_factory=Market)
+    agreement: Agreement = field(default_factory=Agreement)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -138,10 +141,9 @@ class Deciding:
         if not self.plan_is_due(now_s):
             return []
         limit, said, market = self._own_limits(system, seen), seen.directive, seen.market
+        granted, flow = seen.agreement.granted, (seen.flow, seen.state)
         try:
-            planned = self.planning.plan(
-                system, seen.image, (seen.flow, seen.state), limit, seen.peak_kw, said, market
-            )
+            planned = self.planning.plan(system, seen.image, flow, limit, seen.peak_kw, said, market, granted)
             entries = [plan_entry(planned), *([_failed(planned.failed, now_s)] if planned.failed else [])]
         except Exception as error:  # noqa: BLE001 - a mistake of ours in planning must not stop the ticks
             text = f"no new plan, the last one stays in force: {type(error).__name__}: {error}"

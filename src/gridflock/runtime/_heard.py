@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from gridflock.dispatch import Rules
 from gridflock.model import Directive, Entry, Json, Outcomes, Proposal, Readings, Rejected, Weather
+from gridflock.runtime._agreed import Agreed
 from gridflock.runtime._book import from_head, to_head
 from gridflock.runtime._kept import from_bytes, to_bytes
 from gridflock.runtime._market import Published
@@ -54,6 +55,7 @@ class Heard:
         sky: a forecast of the weather, where there is a new one.
         lessons: name of what was learnt, where that is new: a snapshot named by its digest.
         published: prices that were published since the tick before.
+        agreed: what is new of what devices have agreed with their server.
     """
 
     now_s: int
@@ -69,6 +71,7 @@ class Heard:
     sky: Weather | None = None
     lessons: str = ""
     published: tuple[Published, ...] = ()
+    agreed: Agreed = field(default_factory=Agreed)
 
 
 class Hearing:
@@ -179,12 +182,11 @@ def to_entry(heard: Heard, before: Sequence[Proposal], directed: Directive | Non
         head["directive"] = list(heard.directive.order)
         if directed is None or directed.order != heard.directive.order:
             columns["directive"] = np.frombuffer(to_bytes(heard.directive), dtype=np.uint8)
-    if heard.sky is not None:
-        columns["sky"] = np.frombuffer(to_bytes(heard.sky), dtype=np.uint8)
     if heard.lessons:
         head["lessons"] = heard.lessons
-    if heard.published:
-        columns["published"] = np.frombuffer(to_bytes(heard.published), dtype=np.uint8)
+    for name, none in (("sky", None), ("published", ()), ("agreed", Agreed())):
+        if (news := getattr(heard, name)) != none:
+            columns[name] = np.frombuffer(to_bytes(news), dtype=np.uint8)
     return Entry(KIND, heard.now_s, head, {name: column for name, column in columns.items() if len(column)})
 
 
@@ -233,6 +235,7 @@ def from_entry(
         _sky_of(entry),
         str(head.get("lessons", "")),
         _published_of(entry),
+        _agreed_of(entry),
     )
 
 
@@ -243,6 +246,15 @@ def _published_of(entry: Entry) -> tuple[Published, ...]:
     if not (isinstance(found, tuple) and all(isinstance(one, Published) for one in found)):
         raise ValueError(f"entry {entry.seq} says no prices")
     return found
+
+
+def _agreed_of(entry: Entry) -> Agreed:
+    """What is new of what devices have agreed, as an entry tells it."""
+    column = entry.columns.get("agreed")
+    found = Agreed() if column is None else from_bytes(column.tobytes())
+    if isinstance(found, Agreed):
+        return found
+    raise ValueError(f"entry {entry.seq} does not say what devices have agreed")
 
 
 def _sky_of(entry: Entry) -> Weather | None:

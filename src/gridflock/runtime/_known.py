@@ -13,6 +13,7 @@ from gridflock.dispatch.feedback import Feedback
 from gridflock.grid import ControlState
 from gridflock.model import Directive, Outcomes, Proposal
 from gridflock.plan import Prices
+from gridflock.runtime._agreed import Agreement
 from gridflock.runtime._could_have import CouldHave
 from gridflock.runtime._market import Market
 from gridflock.runtime._near_marks import NearMarks
@@ -55,6 +56,7 @@ class Known:
         could_have: what groups could have done, beside what was said of it.
         market: what is known of prices.
         near: marks of forecasts an hour ahead.
+        agreement: what devices have agreed with their server.
     """
 
     seq: int
@@ -83,3 +85,4 @@ class Known:
     could_have: CouldHave = field(default_factory=CouldHave)
     market: Market = field(default_factory=Market)
     near: NearMarks = field(default_factory=NearMarks)
+    agreement: Agreement = field(default_factory=Agreement)

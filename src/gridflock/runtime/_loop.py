@@ -47,7 +47,8 @@ from gridflock.plan.coordination import Status
 from gridflock.plan.network import Round
 from gridflock.ports import Field, Record
 from gridflock.record import RecordFull
-from gridflock.runtime._alarms import FULL, MISSED, STANDING, begun_and_over
+from gridflock.runtime._agreed import Agreed, Agreement
+from gridflock.runtime._alarms import FULL, STANDING, begun_and_over, missed
 from gridflock.runtime._book import Book
 from gridflock.runtime._could_have import CouldHave
 from gridflock.runtime._deciding import Deciding, Seen, Standing
@@ -130,10 +131,6 @@ class Moment:
         return float(self.flow.head_kva.real.sum())
 
 
-_LONG_S = 60
-"""So long without a tick beyond the usual is told."""
-
-
 class Loop:
     """Ticks over one system. Single-threaded: one writer per value.
 
@@ -172,6 +169,7 @@ class Loop:
         """The daily learning."""
         self.could_have, self.near, self.market = CouldHave(), NearMarks(), Market()
         """What groups could have done, beside what was said; marks an hour ahead; what is known of prices."""
+        self.agreement = Agreement()  # of devices with their server
         self.record = record
         self.groups_seq = 0
         """Ledger position of the newest change of groups that the system obeys."""
@@ -305,20 +303,25 @@ class Loop:
         outcomes = heard.outcomes
         deciding.answered(outcomes, now_s, heard.leapt_s)
         self.market = self.market.heard(heard.published, now_s, self._settings.past_days * DAY_S)
-        seen = replace(self._see(fleet.image(now_s)), directive=heard.directive, market=self.market)
+        agreement = self.agreement.heard(heard.agreed)
+        seen = self._see(agreement.narrowed(fleet.image(now_s), fleet.row_of), heard, agreement)
         still = standing(fleet, seen.image, self.response)
         rejected += still
         before = deciding.standing, self._broken, self._troubles
         entries = [to_entry(heard, self._wishes, self._directed), *deciding.replan(self.system, seen)]
         entries += leap_entries(heard.rules, heard.leapt_s, now_s)
+        after, unkept = agreement.after(seen.image, fleet.row_of, self.response)
+        entries += unkept
         sighted, decision = deciding.look(self.system, seen), None
         envelopes = deciding.envelopes(self.system, seen)
         if self._settings.managed:
+            wishes = agreement.beside(heard.wishes, seen.image, fleet.row_of)
             decision = deciding.decide(
-                self.system, seen.image, envelopes, heard.wishes, heard.rules, heard.directive, sighted
+                self.system, seen.image, envelopes, wishes, heard.rules, heard.directive, sighted
             )
             entries += trial_entries(decision.passed.trials, now_s)
-        troubles = (*heard.troubles, *self._missed(now_s), *(f"{STANDING}: {r.count}" for r in still))
+        away = missed(now_s, self._now_s, self._settings.tick_s)
+        troubles = (*heard.troubles, *away, *(f"{STANDING}: {r.count}" for r in still))
         troubles += (*told_of(self.past, now_s), *self.could_have.troubles, *self.near.troubles())
         troubles += self.market.troubles(now_s)
         told, (self._broken, self._troubles) = begun_and_over(
@@ -336,7 +339,7 @@ class Loop:
         if halted:
             decision, (deciding.standing, self._broken, self._troubles) = None, before
         else:
-            self._wishes, self._directed = heard.wishes, heard.directive
+            self._wishes, self._directed, self.agreement = heard.wishes, heard.directive, after
         if decision is not None:
             deciding.taken(decision)
             if len(decision.orders.index):
@@ -388,6 +391,7 @@ class Loop:
             could_have=self.could_have,
             market=self.market,
             near=self.near,
+            agreement=self.agreement,
         )
 
     def resume(self, known: Known) -> None:
@@ -412,7 +416,7 @@ class Loop:
         self._wishes, self.groups_seq, self._imaged_s = known.wishes, known.groups_seq, known.imaged_s
         self._unrecorded_s, self._owed = known.unrecorded_s, list(known.owed)
         self._directed, self.could_have = known.directive, known.could_have
-        self.market, self.near = known.market, known.near
+        self.market, self.near, self.agreement = known.market, known.near, known.agreement
         self.obey(known.settings)
 
     def regroup(self, groups: Groups, seq: int) -> None:
@@ -445,6 +449,7 @@ class Loop:
             rules: instead of those that people have set.
         """
         wishes, rules = (*self.book.open(), *extra), self.rules if rules is None else rules
+        wishes = self.agreement.beside(wishes, moment.image, self.system.fleet.row_of)
         decision = self.deciding.decide(
             self.system, moment.image, moment.envelopes, wishes, rules, moment.directive, moment.sight
         )
@@ -491,12 +496,8 @@ class Loop:
             sky,
             lessons,
             told_since(self.record, self.market.seq),
+            self.agreement.news(Agreed((), ()) if self.server is None else self.server.agreed),
         )
-
-    def _missed(self, now_s: int) -> tuple[str, ...]:
-        """Ticks that were due since the last one, where they come to a minute."""
-        away_s = now_s - self._now_s - self._settings.tick_s
-        return (f"{MISSED}: {away_s} s without one",) if self._now_s and away_s >= _LONG_S else ()
 
     def _on_the_wire(self, orders: Orders) -> Orders:
         """Orders by the clock, behind which the ticks may be ahead: none lives longer than meant."""
@@ -531,7 +532,7 @@ class Loop:
         self._owed, self._unrecorded_s = [], 0
         return ""
 
-    def _see(self, image: Image) -> Seen:
+    def _see(self, image: Image, heard: Heard, agreement: Agreement) -> Seen:
         """The feeder as one tick sees it."""
         self.past.add(image)
         flow = self._estimate(image)
@@ -544,6 +545,9 @@ class Loop:
             self._near_limits(image, flow, until_s),
             self.past.sites.envelopes(image, until_s),
             self._peak_kw,
+            heard.directive,
+            self.market,
+            agreement,
         )
 
     def _estimate(self, image: Image) -> Flow:

@@ -6,7 +6,7 @@ Everything that a plan was made from is kept beside it, so that "why?" can be as
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,7 @@ from gridflock.runtime._goals import Aim
 from gridflock.runtime._market import WORDS, Market, Priced, priced_over
 from gridflock.runtime._on_feeder import on_feeder
 from gridflock.runtime._past import Past
+from gridflock.runtime._reserved import Granted, firm, less_expected
 from gridflock.runtime._settings import Settings
 from gridflock.runtime._subjects import OUTSIDE
 from gridflock.runtime._system import System
@@ -115,6 +116,8 @@ class Planned:
         behind: who asked for what makes it another than the plan beneath it; None for the plan without.
         beneath: the plan that would be in force without that.
         priced: published and expected prices; None where the tariff holds throughout.
+        granted: to whom energy was granted within the horizon, and so planned whatever it costs.
+        settings: whose device is set to less than the registry says.
     """
 
     schedule: Schedule
@@ -133,11 +136,37 @@ class Planned:
     behind: Behind | None = None
     beneath: Planned | None = None
     priced: Priced | None = None
+    granted: tuple[Granted, ...] = ()
+    settings: SetTo | None = None
 
     @property
     def chain(self) -> tuple[Planned, ...]:
         """The plan that nobody outside asked anything of, and those with what somebody did, in turn."""
         return (self,) if self.beneath is None else (*self.beneath.chain, self)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SetTo:
+    """Resources that a plan bounds by their devices' settings.
+
+    Attributes:
+        rows: int32 (k,) fleet rows, ascending.
+        lo_kw: (k,) lowest injection.
+        hi_kw: (k,) highest.
+    """
+
+    rows: Rows
+    lo_kw: Kw
+    hi_kw: Kw
+
+    @classmethod
+    def of(cls, system: System, image: Image, rows: Rows) -> SetTo | None:
+        """Those of some rows, -1 for nobody, that the image bounds closer than the registry; None: nobody."""
+        known = np.sort(rows[rows >= 0]).astype(np.int32)
+        own, now = system.fleet.columns, image.columns
+        low, high = now["p_min_kw"][known], now["p_max_kw"][known]
+        less = (low > own["p_min_kw"][known]) | (high < own["p_max_kw"][known])
+        return cls(known[less], low[less], high[less]) if less.any() else None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -153,6 +182,7 @@ class _Basis:
     terms: Terms
     fixed_kw: Kw
     priced: Priced | None
+    granted: tuple[Granted, ...]
 
 
 class Planning:
@@ -181,6 +211,7 @@ class Planning:
         peak_kw: float,
         directive: Directive | None = None,
         market: Market = _NO_MARKET,
+        granted: tuple[Granted, ...] = (),
     ) -> Planned:
         """Forecast, flexibility, plan, and what AC says of it.
 
@@ -192,11 +223,13 @@ class Planning:
             peak_kw: import peak of the feeder's local day so far.
             directive: the newest of a system above.
             market: what is known of prices.
+            granted: energy that devices were granted.
         """
         settings, now_s, past = self._settings, image.now_s, self._past
         grid = horizon(now_s, settings)
         seen = expected(past, grid, system.site, now_s)
-        members, rows = self._members(system, image, seen, grid)
+        granted = tuple(one for one in granted if one.share(grid).any())
+        members, rows = self._members(system, image, seen, grid, granted)
         buy, sell = prices(self._tariffs[settings.tariff], grid)
         told = priced_over(market, grid, system.site, settings.learn_days, now_s)
         if told is not None:
@@ -212,7 +245,9 @@ class Planning:
             export_limit_kw=most_out,
             premium={group: self._own_price(group, grid) - buy for group in members.names},
         )
-        basis = _Basis(system, image, seen_now, seen, members, rows, terms, seen.median(OUTSIDE), told)
+        basis = _Basis(
+            system, image, seen_now, seen, members, rows, terms, seen.median(OUTSIDE), told, granted
+        )
         shift, priced = price_shift(directive, grid), behind_directive(directive, settings, system)
         ours = shift if priced is None else np.zeros(grid.n)
         own, asked = own_and_asked(settings)
@@ -248,7 +283,9 @@ class Planning:
         )
         held = self._held(system, image, basis.seen_now, members, rows, found)
         made = _told(found, held, basis.seen, members, rows, terms, aim)
+        set_to = SetTo.of(system, image, rows)
         made = replace(made, caution=caution, prices=found.prices, priced=basis.priced)
+        made = replace(made, granted=basis.granted, settings=set_to)
         if made.aim is None or not settings.goal_costs:
             return made
         return replace(made, aim=made.aim.costs(settings.plan_gap, found.prices))
@@ -288,7 +325,9 @@ class Planning:
         except ValueError:
             return None
 
-    def _members(self, system: System, image: Image, seen: Forecast, grid: TimeGrid) -> tuple[Members, Rows]:
+    def _members(
+        self, system: System, image: Image, seen: Forecast, grid: TimeGrid, granted: tuple[Granted, ...]
+    ) -> tuple[Members, Rows]:
         """What each resource can do, and those expected to come; their fleet rows, -1 for the latter."""
         groups, columns = self._past.plan_groups, system.fleet.columns
         vehicle = np.array([f"/{Family.VEHICLE.name.lower()}/" in group for group in groups])
@@ -303,9 +342,16 @@ class Planning:
             image, ids, list(rows[:, None]), grid, base[group] * share[:, None], np.zeros((len(rows), grid.n))
         )
         self._past.sites.narrow(able, system.rows_of, image)
+        able = firm(able, rows, granted, image)
         # Arrivals come in spikes, whose median says nothing of their energy; the mean does.
         coming = np.flatnonzero(vehicle)
-        inflow = [seen.value_kw[seen.series.index(groups[g])].mean(axis=0) for g in coming]
+        inflow = [
+            less_expected(
+                seen.value_kw[seen.series.index(groups[g])].mean(axis=0),
+                system.rows_of[groups[g]], granted, image, grid,
+            )
+            for g in coming
+        ]  # fmt: skip
         stays = [self._past.coming(groups[g], system.site, grid, image.now_s) for g in coming]
         expected = arriving(grid, [f"{groups[g]}/expected" for g in coming], np.array(inflow), stays)
         group = np.concatenate([group, coming])
@@ -361,6 +407,11 @@ def plan_entry(planned: Planned) -> Entry:
         why["moved_row"], why["moved_step"] = cells[:, 0].copy(), cells[:, 1].copy()
         why["moved_kw"] = planned.moved_kw[tuple(cells.T)].astype(np.float32)
         columns |= why
+    if planned.granted:
+        head["granted"] = [asdict(one) for one in planned.granted]
+    if planned.settings is not None:
+        columns["set_row"] = planned.settings.rows
+        columns["set_lo_kw"], columns["set_hi_kw"] = planned.settings.lo_kw, planned.settings.hi_kw
     if planned.priced is not None:
         head["price_by"] = [WORDS[by] for by in planned.priced.by.tolist()]
         columns["price_said"] = np.asarray(planned.priced.said.value_kw, dtype=np.float32).ravel()

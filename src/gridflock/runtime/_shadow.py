@@ -90,7 +90,7 @@ class Shadow:
                 loop.system,
                 seen.image,
                 mine.envelopes(loop.system, seen),
-                heard.wishes,
+                seen.agreement.beside(heard.wishes, seen.image, loop.system.fleet.row_of),
                 heard.rules,
                 heard.directive,
                 sighted,

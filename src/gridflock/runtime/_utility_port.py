@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from gridflock.runtime._utility_views import (
     DeviceDetail,
@@ -14,6 +14,9 @@ from gridflock.runtime._utility_views import (
     RatesView,
     UtilityView,
 )
+
+if TYPE_CHECKING:
+    from gridflock.runtime._agreed import Agreed
 
 KIND = "device"
 """Of the ledger's entries about devices and their server: what people did, and what devices let be known."""
@@ -103,6 +106,11 @@ class Served(Protocol):
     @property
     def counted(self) -> Mapping[str, int]:
         """Devices by state and refused requests; as of the last tick."""
+        ...
+
+    @property
+    def agreed(self) -> Agreed:
+        """What devices have agreed with it, as of the last tick; None for what is not known yet."""
         ...
 
     def view(self) -> UtilityView:

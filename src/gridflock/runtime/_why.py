@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -15,11 +15,14 @@ from gridflock.ports import Record
 from gridflock.runtime._life import UnknownName
 from gridflock.runtime._market import EXPECTED, PUBLISHED, WORDS
 from gridflock.runtime._plan_views import ExplanationView, GroupReasonView, OrderView, PartView, RefusedView
+from gridflock.runtime._reserved import Granted
 from gridflock.runtime._system import System
 from gridflock.runtime._views import number
 from gridflock.schema import Family
 from gridflock.units import TimeGrid, iso
 
+_NAMED = 5
+"""So many reservations and settings are told one by one."""
 _GROUPS = 12
 """Of a group that holds many plan groups, those with the largest set-points are explained."""
 
@@ -34,6 +37,9 @@ class Told:
         grounds: what its numbers rest on; None where all rested at base.
         moved_kw: by row and step of the grounds, kW by which the feeder's own limits moved a set-point.
         priced: sentences on published and expected prices; none where the tariff held throughout.
+        granted: energy that devices were granted, and that it holds for them.
+        settings: fleet row to lowest and highest power, kW, to which it holds who is set to less than the
+            registry says.
     """
 
     made_at_s: int
@@ -41,6 +47,8 @@ class Told:
     grounds: Grounds | None
     moved_kw: Mapping[tuple[int, int], float]
     priced: tuple[str, ...] = ()
+    granted: tuple[Granted, ...] = ()
+    settings: Mapping[int, tuple[float, float]] = field(default_factory=dict)
 
 
 def told_at(record: Record, at_s: int) -> Told:
@@ -65,7 +73,22 @@ def told_at(record: Record, at_s: int) -> Told:
     if "moved_kw" in columns:
         cells = zip(columns["moved_row"].tolist(), columns["moved_step"].tolist(), strict=True)
         moved = dict(zip(cells, columns["moved_kw"].tolist(), strict=True))
-    return Told(found.time_s, before, grounds, moved, tuple(_priced(found, at_s)))
+    return Told(
+        found.time_s, before, grounds, moved, tuple(_priced(found, at_s)), _granted(found), _settings(found)
+    )
+
+
+def _granted(plan: Entry) -> tuple[Granted, ...]:
+    said: Any = plan.head.get("granted", ())
+    return tuple(Granted(**one) for one in said)
+
+
+def _settings(plan: Entry) -> dict[int, tuple[float, float]]:
+    columns = plan.columns
+    if "set_row" not in columns:
+        return {}
+    bounds = zip(columns["set_lo_kw"].tolist(), columns["set_hi_kw"].tolist(), strict=True)
+    return dict(zip(columns["set_row"].tolist(), bounds, strict=True))
 
 
 def _priced(plan: Entry, at_s: int) -> Iterator[str]:
@@ -110,9 +133,38 @@ def explanation(record: Record, system: System, name: str, at_s: int) -> Explana
         order=order,
         groups=groups,
         text=" ".join(
-            (*_sentences(system, name, row, order, groups, told), *told.priced, *_asked(record, told, at_s))
+            (
+                *_sentences(system, name, row, order, groups, told),
+                *_agreed(system, name, told, at_s),
+                *told.priced,
+                *_asked(record, told, at_s),
+            )
         ),
     )
+
+
+def _agreed(system: System, name: str, told: Told, at_s: int) -> Iterator[str]:
+    """Reservations and settings that leave the plan no choice, or less, with some of what is asked about."""
+    mine = set(system.rows_of[name].tolist())
+    held = [one for one in told.granted if system.fleet.row_of.get(one.resource, -1) in mine]
+    held = [one for one in held if one.start_s <= at_s < one.end_s]
+    for one in held[:_NAMED]:
+        yield (
+            f"A reservation holds {one.resource} at {one.rate_kw:.2f} kW from {iso(one.start_s)} to "
+            f"{iso(one.end_s)}: {abs(one.e_kwh):.2f} kWh are granted to it."
+        )
+    if len(held) > _NAMED:
+        yield f"So do reservations {len(held) - _NAMED} others."
+    bound = sorted(mine & told.settings.keys())
+    if len(bound) > _NAMED:
+        yield f"Settings of {len(bound)} devices leave less than the registry says."
+        return
+    for row in bound:
+        low, high = told.settings[row]
+        yield (
+            f"{system.fleet.ids[row]} is set by its device to {low:.2f} to {high:.2f} kW, less than the "
+            "registry says."
+        )
 
 
 def _reasons(told: Told, grounds: Grounds, system: System, name: str, at_s: int) -> Iterator[GroupReasonView]:

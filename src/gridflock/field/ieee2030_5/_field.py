@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from gridflock.field.ieee2030_5 import _combined, _map
-from gridflock.field.ieee2030_5._granting import Granting, Room
+from gridflock.field.ieee2030_5._granting import Given, Granting, Room, given
 from gridflock.field.ieee2030_5._hearing import Hearing
 from gridflock.field.ieee2030_5._limiting import Ahead, Held, Limiting
 from gridflock.field.ieee2030_5._map import Able, Plate
@@ -82,6 +82,10 @@ class UtilityField:
         """Resources whose devices may speak, they and their clients, as of the last reading."""
         self.troubles: dict[str, str] = {}
         """Cause to why devices are not told what is wanted; a cause without a text is none."""
+        self.granted: tuple[Given, ...] | None = None
+        """What is granted and not over, as of the last reading; None before anything was wanted."""
+        self.settings: Mapping[str, Mapping[str, float]] | None = None
+        """Resource to attributes as its device is set, where settings hold; None before that is known."""
         self._wants: Wants | None = None
         self._done: tuple[Wants | None, tuple[object, ...]] = (None, ())
         self._short: tuple[Rejected, ...] = ()
@@ -161,6 +165,14 @@ class UtilityField:
             self._plates[device.resource],
         )
 
+    def _settings(self, state: State, devices: Mapping[str, Device]) -> dict[str, dict[str, float]]:
+        found = {}
+        for name, device in devices.items():
+            settings = _combined.settings(state, device.number)
+            if settings is not None:
+                found[name] = _map.rated(settings, _combined.capability(state, device.number))
+        return found
+
     def _set(self, state: State, device: Device) -> tuple[float, float]:
         """Lowest and highest power, kW, that a device is set to, where that counts."""
         if self._wants is None or not self._wants.settings_hold:
@@ -185,6 +197,8 @@ class UtilityField:
             self._renew(turn, devices)
             if self._wants is not None and self._wants.room is not None:
                 self._waiting = self._granting(turn, self._wants.room, devices)
+            if self._wants is not None:
+                self.granted = given(turn.state, devices)
             self.troubles[_UNTOLD] = ""
         except Exception as error:  # noqa: BLE001 - what devices are told must not keep what they say
             self.troubles[_UNTOLD] = f"{type(error).__name__}: {error}"
@@ -199,6 +213,7 @@ class UtilityField:
         known = tuple((device, *_said(turn.state, device)) for device in devices.values())
         if self._done[0] is wants and self._done[1] == known:
             return
+        self.settings = self._settings(turn.state, devices) if wants.settings_hold else {}
         self._limiting.fallback = wants.fallback
         if wants.prices is None:
             tariffs = self._placing.tariffs or tariffs_of(turn.state, devices)

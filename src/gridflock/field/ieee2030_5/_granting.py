@@ -65,6 +65,32 @@ class Window:
     p_kw: float
 
 
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What a resource is granted: by which mRID, when, at which power and how much, injection positive."""
+
+    mrid: str
+    resource: str
+    start_s: int
+    end_s: int
+    p_kw: float
+    e_kwh: float
+
+
+def given(state: State, devices: Mapping[str, Device]) -> tuple[Given, ...]:
+    """All that is granted to some devices and is not over, taken back or declined."""
+    found = [
+        Given(
+            each.mrid, name, each.spell.start_s, each.spell.end_s,
+            _map.granted_kw(each.power, each.energy), -_map.in_kilo(each.energy),
+        )
+        for name, device in devices.items()
+        for each in state.reserved.grants.get(device.number, {}).values()
+        if each.spell.is_open
+    ]  # fmt: skip
+    return tuple(sorted(found, key=lambda each: (each.start_s, each.mrid)))
+
+
 @dataclass(slots=True)
 class Granting:
     """Requests as they are granted; on the server's thread.

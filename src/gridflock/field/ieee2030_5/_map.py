@@ -534,6 +534,9 @@ def vehicle_of(power: PowerStatus, e_kwh: float) -> dict[str, float]:
     return {"e_target_kwh": e_kwh + needed_kwh, **leaves}
 
 
+_STORES = (DERType.OTHER_STORAGE, DERType.ELECTRIC_VEHICLE, DERType.EVSE)
+
+
 def rated(settings: DERSettings, capability: DERCapability | None) -> dict[str, float]:
     """A device's settings as attributes of the registry; what it does not say is not there."""
     kilo = {
@@ -543,6 +546,10 @@ def rated(settings: DERSettings, capability: DERCapability | None) -> dict[str, 
         "e_max_kwh": in_kilo(settings.set_max_wh),
         "e_reserve_kwh": in_kilo(settings.set_min_wh),
     }
+    if capability is not None and capability.type in _STORES:
+        # What a store alone gives is what it discharges at; beside a roof it is only part of that.
+        discharge_kw = in_kilo(settings.set_max_discharge_rate_w)
+        kilo["p_max_kw"] = min(kilo["p_max_kw"], math.inf if math.isnan(discharge_kw) else discharge_kw)
     if capability is not None and capability.type == DERType.EVSE:
         kilo["p_max_kw"] = 0.0 if settings.set_max_discharge_rate_w is None else kilo["p_max_kw"]
     found = {name: value for name, value in kilo.items() if not math.isnan(value)}

@@ -33,6 +33,7 @@ from gridflock.field.ieee2030_5.server._turn import Turn
 from gridflock.model import Entry, Json, Orders, Outcomes, Readings, Rejected
 from gridflock.ports import Record
 from gridflock.record import RecordFull
+from gridflock.runtime._agreed import Agreed
 from gridflock.runtime._requests import RequestRejected
 from gridflock.runtime._utility_port import KIND, Bearing, Enrolling, Rating, Said
 from gridflock.runtime._utility_views import (
@@ -45,6 +46,7 @@ from gridflock.runtime._utility_views import (
 )
 from gridflock.runtime._views import Fault
 from gridflock.runtime.devices import _shown
+from gridflock.runtime.devices._agreeing import Agreeing
 from gridflock.units import iso
 
 if TYPE_CHECKING:
@@ -124,6 +126,7 @@ class Operated:
         self._late: list[Alarm] = []
         self.troubles: tuple[str, ...] = ()
         self.counted: dict[str, int] = {}
+        self._agreeing = Agreeing(field)
 
     # ---- towards the ticks ----------------------------------------------------------------------
 
@@ -131,7 +134,14 @@ class Operated:
         """What devices have said since the last call; what the server lets be known of them is told."""
         self._let_be_known(now_s)
         self.settle()
-        return self.field.read(now_s)
+        readings = self.field.read(now_s)
+        self._agreeing.read()
+        return readings
+
+    @property
+    def agreed(self) -> Agreed:
+        """What devices have agreed with the server, as of the last reading."""
+        return self._agreeing.agreed
 
     def send(self, orders: Orders) -> None:
         """Make controls of orders."""
