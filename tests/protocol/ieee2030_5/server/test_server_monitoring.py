@@ -1,6 +1,7 @@
 """What devices report: readings, ratings, settings, status, alarms."""
 
 import itertools
+from dataclasses import replace
 
 import pytest
 
@@ -542,6 +543,45 @@ def test_everything_posted_is_heard_by_the_owner_alone(utility):
     other = utility.enrol(2)
     assert other.post("/edev/1/lel", _event(1, START)).status == 403
     assert other.get("/edev/1/lel").status == 404
+
+
+@pytest.mark.parametrize("at_s", [2**63 - 1, -(2**63), 253_402_300_800, -62_135_596_801])
+def test_a_moment_beyond_every_calendar_is_refused(utility, at_s):
+    """In a reading, a log event or a status it is 400 and nothing of it is kept.
+
+    One client's clock, however broken, takes no other's readings and nobody's view of it along.
+    """
+    client = utility.enrol(1)
+    assert client.post("/mup", _point(client, "A", SITE, _series("1", POWER, (START, 5)))).status == 201
+    made = utility.server.state.made
+    good = {
+        "/mup/1": _single("1", START + 300, 6),
+        "/edev/1/lel": _event(1, START + 300),
+        "/edev/1/der/1/ders": DERStatus(reading_time=START + 300),
+    }
+    for path, resource in good.items():
+        body = client._body(resource).replace(str(START + 300).encode(), str(at_s).encode())
+        assert str(at_s).encode() in body
+        method = "PUT" if path.endswith("ders") else "POST"
+        assert client.ask(method, path, body).status == 400
+    assert utility.server.state.made == made
+    assert utility.act(waiting).start_s.tolist() == [START]
+
+
+def test_readings_far_beyond_any_time_are_handed_on_as_numbers(utility):
+    """The last reading of the longest set at the end of all calendars is a number that columns hold."""
+    client = utility.enrol(1)
+    last = 253_402_300_799
+    kind = replace(POWER, interval_length=2**32 - 1)
+    held = MirrorReadingSet(
+        mrid="0C",
+        time_period=DateTimeInterval(start=last, duration=2**32 - 1),
+        reading=(Reading(value=1),) * 300,
+    )
+    series = MirrorMeterReading(mrid="0B", reading_type=kind, mirror_reading_set=(held,))
+    assert client.post("/mup", _point(client, "A", SITE, series)).status == 201
+    found = utility.act(waiting)
+    assert (found.start_s + found.duration_s).max() == last + 300 * (2**32 - 1)
 
 
 def test_readings_survive_a_restart(make):

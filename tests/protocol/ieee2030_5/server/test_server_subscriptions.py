@@ -107,10 +107,12 @@ def test_a_subscription_is_made_read_changed_and_deleted(told_of):
         ({"path": "/edev/7"}, ReasonCode.VALUES),
         ({"path": "/tm"}, ReasonCode.VALUES),
         ({"path": "/nothing"}, ReasonCode.VALUES),
+        ({"path": "http://["}, ReasonCode.VALUES),
+        ({"path": "//[x/edev"}, ReasonCode.VALUES),
     ],
 )  # fmt: skip
 def test_what_is_not_served_is_refused(told_of, wrong, code):
-    """EXI, conditions, plain HTTP, hosts not registered or disguised, what is not there or another's."""
+    """EXI, conditions, plain HTTP, hosts not registered or disguised, what is no address, is not there."""
     utility, client, program = told_of
     utility.enrol(2)
     answer = client.post("/edev/1/sub", _wish(**{"path": f"{program.path}/derc", **wrong}))
@@ -297,6 +299,36 @@ def test_a_suspended_client_is_told_when_it_is_restored(told_of):
     assert utility.server.news(utility.now_s, 99) == []
     utility.act(set_access, client.lfdi, Access.ENABLED, BY)
     assert f"{program.path}/derc" in {note.subscribed_resource for _, note in _posted(utility, client)}
+
+
+def test_a_suspended_site_ends_no_subscription_of_its_aggregator(told_of):
+    """What is known of it stays: nothing is told of it meanwhile, and once it is restored its state is."""
+    utility, client, _ = told_of
+    site = client.post("/edev", client.end_device(utility.stranger(77).lfdi)).location
+    lfdi = utility.stranger(77).lfdi
+    utility.act(set_access, lfdi, Access.ENABLED, BY)
+    for path in (site, f"{site}/fsa"):
+        assert client.post("/edev/1/sub", _wish(path)).status == 201
+    utility.act(set_access, lfdi, Access.SUSPENDED, BY)
+    assert utility.server.news(utility.now_s, 99) == []
+    assert client.get("/edev/1/sub", SubscriptionList, l=9).all == 2
+    utility.act(set_access, lfdi, Access.ENABLED, BY)
+    ((_, note),) = _posted(utility, client)
+    assert (note.subscribed_resource, note.status) == (site, NotificationStatus.DEFAULT)
+    assert note.resource.enabled is True
+
+
+def test_who_gives_up_a_site_is_told_that_all_below_it_is_gone(told_of):
+    """Each subscription to it, or to what is below it, ends with status 4; others go on."""
+    utility, client, _ = told_of
+    places = [client.post("/edev", client.end_device(utility.stranger(k).lfdi)).location for k in (77, 78)]
+    for path in (places[0], f"{places[0]}/fsa", f"{places[0]}/lel", f"{places[1]}/fsa", "/edev"):
+        assert client.post("/edev/1/sub", _wish(path)).status == 201
+    assert client.delete(places[0]).status == 204
+    posted = _posted(utility, client)
+    gone = {note.subscribed_resource for news, note in posted if news.last}
+    assert gone == {places[0], f"{places[0]}/fsa", f"{places[0]}/lel"}
+    assert client.get("/edev/1/sub", SubscriptionList, l=9).all == 2
 
 
 def test_after_a_restart_exactly_what_was_owed_is_owed(told_of):

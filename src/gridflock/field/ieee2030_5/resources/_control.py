@@ -9,7 +9,7 @@ from gridflock.field.ieee2030_5.resources._kinds import (
     Bits32,
     Int16,
     Int32,
-    Int64,
+    Moment,
     PerCent,
     PowerOfTen,
     SignedPerCent,
@@ -141,7 +141,7 @@ class DERCurve(IdentifiedObject):
 
     autonomous_v_ref_enable: Annotated[bool | None, El("autonomousVRefEnable")] = None
     autonomous_v_ref_time_constant: Annotated[UInt32 | None, El("autonomousVRefTimeConstant")] = None
-    creation_time: Annotated[Int64, El("creationTime")]
+    creation_time: Annotated[Moment, El("creationTime")]
     curve_data: Annotated[tuple[CurveData, ...], El("CurveData", least=1, most=10)]
     curve_type: Annotated[UInt8, El("curveType")]
     open_loop_tms: Annotated[UInt16 | None, El("openLoopTms")] = None

@@ -11,6 +11,7 @@ from gridflock.field.ieee2030_5.resources._kinds import (
     Hex160,
     Int32,
     Int64,
+    Moment,
     Pin,
     Text32,
     UInt8,
@@ -109,7 +110,7 @@ class AbstractDevice(SubscribableResource):
 class EndDevice(AbstractDevice):
     """A device as the server knows it; ``post_rate`` in seconds is how often it shall report."""
 
-    changed_time: Annotated[Int64, El("changedTime")]
+    changed_time: Annotated[Moment, El("changedTime")]
     enabled: Annotated[bool | None, El("enabled")] = None
     flow_reservation_request_list_link: Annotated[ListLink | None, El("FlowReservationRequestListLink")] = (
         None
@@ -157,5 +158,5 @@ class Registration(Resource):
     """When a device was registered, and the PIN by which it knows that it found the right server."""
 
     poll_rate: Annotated[UInt32, At("pollRate", always=True)] = 900
-    date_time_registered: Annotated[Int64, El("dateTimeRegistered")]
+    date_time_registered: Annotated[Moment, El("dateTimeRegistered")]
     pin: Annotated[Pin, El("pIN")]

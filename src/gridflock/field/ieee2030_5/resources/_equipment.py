@@ -9,7 +9,7 @@ from gridflock.field.ieee2030_5.resources._kinds import (
     Bits8,
     Bits32,
     Int16,
-    Int64,
+    Moment,
     PerCent,
     Text6,
     UInt8,
@@ -122,7 +122,7 @@ class DERSettings(SubscribableResource):
     set_v_nom: Annotated[VoltageRMS | None, El("setVNom")] = None
     set_v_ref: Annotated[VoltageRMS | None, El("setVRef")] = None
     set_v_ref_ofs: Annotated[VoltageRMS | None, El("setVRefOfs")] = None
-    updated_time: Annotated[Int64, El("updatedTime")]
+    updated_time: Annotated[Moment, El("updatedTime")]
     doe_modes_enabled: Annotated[Bits8 | None, El("doeModesEnabled", Profile.CSIPAUS12, aus=True)] = None
     vpp_modes_enabled: Annotated[Bits8 | None, El("vppModesEnabled", Profile.CSIPAUS13, aus=True)] = None
     set_min_wh: Annotated[WattHour | None, El("setMinWh", Profile.CSIPAUS13, aus=True)] = None
@@ -132,7 +132,7 @@ class DERSettings(SubscribableResource):
 class CodedStatus:
     """A code and when it was taken."""
 
-    date_time: Annotated[Int64, El("dateTime")]
+    date_time: Annotated[Moment, El("dateTime")]
     value: Annotated[UInt8, El("value")]
 
 
@@ -140,7 +140,7 @@ class CodedStatus:
 class ConnectStatusType:
     """Bits of ``ConnectStatus``."""
 
-    date_time: Annotated[Int64, El("dateTime")]
+    date_time: Annotated[Moment, El("dateTime")]
     value: Annotated[Bits8, El("value")]
 
 
@@ -158,7 +158,7 @@ class LocalControlModeStatusType(CodedStatus):
 class ManufacturerStatusType:
     """A code of the maker's own."""
 
-    date_time: Annotated[Int64, El("dateTime")]
+    date_time: Annotated[Moment, El("dateTime")]
     value: Annotated[Text6, El("value")]
 
 
@@ -171,7 +171,7 @@ class OperationalModeStatusType(CodedStatus):
 class StateOfChargeStatusType:
     """Hundredths of a percent of the usable energy."""
 
-    date_time: Annotated[Int64, El("dateTime")]
+    date_time: Annotated[Moment, El("dateTime")]
     value: Annotated[PerCent, El("value")]
 
 
@@ -192,7 +192,7 @@ class DERStatus(SubscribableResource):
     )
     manufacturer_status: Annotated[ManufacturerStatusType | None, El("manufacturerStatus")] = None
     operational_mode_status: Annotated[OperationalModeStatusType | None, El("operationalModeStatus")] = None
-    reading_time: Annotated[Int64, El("readingTime")]
+    reading_time: Annotated[Moment, El("readingTime")]
     state_of_charge_status: Annotated[StateOfChargeStatusType | None, El("stateOfChargeStatus")] = None
     storage_mode_status: Annotated[StorageModeStatusType | None, El("storageModeStatus")] = None
     stor_connect_status: Annotated[ConnectStatusType | None, El("storConnectStatus")] = None
@@ -204,7 +204,7 @@ class DERAvailability(SubscribableResource):
 
     availability_duration: Annotated[UInt32 | None, El("availabilityDuration")] = None
     max_charge_duration: Annotated[UInt32 | None, El("maxChargeDuration")] = None
-    reading_time: Annotated[Int64, El("readingTime")]
+    reading_time: Annotated[Moment, El("readingTime")]
     reserve_charge_percent: Annotated[PerCent | None, El("reserveChargePercent")] = None
     reserve_percent: Annotated[PerCent | None, El("reservePercent")] = None
     stat_var_avail: Annotated[ReactivePower | None, El("statVarAvail")] = None

@@ -9,7 +9,7 @@ from gridflock.field.ieee2030_5.resources._kinds import (
     Hex128,
     Hex160,
     Int48,
-    Int64,
+    Moment,
     Text16,
     UInt8,
     UInt32,
@@ -38,7 +38,7 @@ class ResponseSetList(List):
 class Response(Resource):
     """What became of the event ``subject`` on one device; ``status`` is one of ``ResponseStatus``."""
 
-    created_date_time: Annotated[Int64 | None, El("createdDateTime")] = None
+    created_date_time: Annotated[Moment | None, El("createdDateTime")] = None
     end_device_lfdi: Annotated[Hex160, El("endDeviceLFDI")]
     status: Annotated[UInt8 | None, El("status")] = None
     subject: Annotated[Hex128, El("subject")]

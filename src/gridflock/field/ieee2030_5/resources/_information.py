@@ -11,7 +11,7 @@ from gridflock.field.ieee2030_5.resources._kinds import (
     Hex160,
     Int16,
     Int32,
-    Int64,
+    Moment,
     PerCent,
     PowerOfTen,
     Text32,
@@ -59,7 +59,7 @@ class DeviceInformation(Resource):
     functions_implemented: Annotated[Bits64 | None, El("functionsImplemented")] = None
     gps_location: Annotated[GPSLocationType | None, El("gpsLocation")] = None
     lfdi: Annotated[Hex160, El("lFDI")]
-    mf_date: Annotated[Int64, El("mfDate")]
+    mf_date: Annotated[Moment, El("mfDate")]
     mf_hw_ver: Annotated[Text32, El("mfHwVer")]
     mf_id: Annotated[UInt32, El("mfID")]
     mf_info: Annotated[Text32 | None, El("mfInfo")] = None
@@ -68,7 +68,7 @@ class DeviceInformation(Resource):
     primary_power: Annotated[UInt8, El("primaryPower")]
     secondary_power: Annotated[UInt8, El("secondaryPower")]
     supported_locale_list_link: Annotated[ListLink | None, El("SupportedLocaleListLink")] = None
-    sw_act_time: Annotated[Int64, El("swActTime")]
+    sw_act_time: Annotated[Moment, El("swActTime")]
     sw_ver: Annotated[Text32, El("swVer")]
 
 
@@ -100,7 +100,7 @@ class DeviceStatus(Resource):
     """How long a device runs, how often it was started, how warm it is."""
 
     poll_rate: Annotated[UInt32, At("pollRate", always=True)] = 900
-    changed_time: Annotated[Int64, El("changedTime")]
+    changed_time: Annotated[Moment, El("changedTime")]
     on_count: Annotated[UInt16 | None, El("onCount")] = None
     op_state: Annotated[UInt8 | None, El("opState")] = None
     op_time: Annotated[UInt32 | None, El("opTime")] = None
@@ -117,8 +117,8 @@ class PEVInfo:
     max_forward_power: Annotated[ActivePower, El("maxForwardPower")]
     minimum_charging_duration: Annotated[UInt32, El("minimumChargingDuration")]
     target_state_of_charge: Annotated[PerCent, El("targetStateOfCharge")]
-    time_charge_is_needed: Annotated[Int64, El("timeChargeIsNeeded")]
-    time_charging_status_pev: Annotated[Int64, El("timeChargingStatusPEV")]
+    time_charge_is_needed: Annotated[Moment, El("timeChargeIsNeeded")]
+    time_charging_status_pev: Annotated[Moment, El("timeChargingStatusPEV")]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,7 +127,7 @@ class PowerStatus(Resource):
 
     poll_rate: Annotated[UInt32, At("pollRate", always=True)] = 900
     battery_status: Annotated[UInt8, El("batteryStatus")]
-    changed_time: Annotated[Int64, El("changedTime")]
+    changed_time: Annotated[Moment, El("changedTime")]
     current_power_source: Annotated[UInt8, El("currentPowerSource")]
     estimated_charge_remaining: Annotated[PerCent | None, El("estimatedChargeRemaining")] = None
     estimated_time_remaining: Annotated[UInt32 | None, El("estimatedTimeRemaining")] = None
@@ -140,7 +140,7 @@ class PowerStatus(Resource):
 class PowerConfiguration:
     """A device's battery."""
 
-    battery_install_time: Annotated[Int64 | None, El("batteryInstallTime")] = None
+    battery_install_time: Annotated[Moment | None, El("batteryInstallTime")] = None
     low_charge_threshold: Annotated[UInt32 | None, El("lowChargeThreshold")] = None
 
 
@@ -186,7 +186,7 @@ class PriceResponseCfgList(List):
 class LogEvent(Resource):
     """Something a device reports, alarms above all; ``function_set`` and ``log_event_code`` say what."""
 
-    created_date_time: Annotated[Int64, El("createdDateTime")]
+    created_date_time: Annotated[Moment, El("createdDateTime")]
     details: Annotated[Words32 | None, El("details")] = None
     extended_data: Annotated[UInt32 | None, El("extendedData")] = None
     function_set: Annotated[UInt8, El("functionSet")]

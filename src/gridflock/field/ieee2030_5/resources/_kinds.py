@@ -77,6 +77,9 @@ Int16 = Annotated[int, _signed(16)]
 Int32 = Annotated[int, _signed(32)]
 Int48 = Annotated[int, _signed(48)]
 Int64 = Annotated[int, _signed(64)]
+Moment = Annotated[int, Whole(-62_135_596_800, 253_402_300_799)]
+"""Unix seconds within the years 1 to 9999. The schema admits all 64 bits; who reckons with such moments, or
+writes them down, goes beyond every clock and calendar, so what is further off is a mistake and is refused."""
 PowerOfTen = Annotated[int, Whole(-9, 9)]
 """The schema admits any octet; beyond these a value is a mistake and is refused."""
 PerCent = Annotated[int, Whole(0, 10_000)]

@@ -9,7 +9,7 @@ from gridflock.field.ieee2030_5.resources._kinds import (
     Bits16,
     Hex160,
     Int48,
-    Int64,
+    Moment,
     PowerOfTen,
     UInt8,
     UInt32,
@@ -145,9 +145,9 @@ class MirrorReadingSet(ReadingSetBase):
 class MirrorMeterReading(IdentifiedObject):
     """A series a client posts: its type once, then readings, singly or in sets."""
 
-    last_update_time: Annotated[Int64 | None, El("lastUpdateTime")] = None
+    last_update_time: Annotated[Moment | None, El("lastUpdateTime")] = None
     mirror_reading_set: Annotated[tuple[MirrorReadingSet, ...], El("MirrorReadingSet")] = ()
-    next_update_time: Annotated[Int64 | None, El("nextUpdateTime")] = None
+    next_update_time: Annotated[Moment | None, El("nextUpdateTime")] = None
     reading: Annotated[Reading | None, El("Reading")] = None
     reading_type: Annotated[ReadingType | None, El("ReadingType")] = None
 

@@ -9,7 +9,7 @@ from gridflock.field.ieee2030_5.resources._kinds import (
     Bits8,
     Hex128,
     Int32,
-    Int64,
+    Moment,
     OneHour,
     PowerOfTen,
     UInt8,
@@ -104,7 +104,7 @@ class DateTimeInterval:
     """From ``start``, UTC seconds, for ``duration`` seconds."""
 
     duration: Annotated[UInt32, El("duration")]
-    start: Annotated[Int64, El("start")]
+    start: Annotated[Moment, El("start")]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,9 +112,9 @@ class EventStatus:
     """Where an event stands in its life (``EventState``) and since when."""
 
     current_status: Annotated[UInt8, El("currentStatus")]
-    date_time: Annotated[Int64, El("dateTime")]
+    date_time: Annotated[Moment, El("dateTime")]
     potentially_superseded: Annotated[bool, El("potentiallySuperseded")]
-    potentially_superseded_time: Annotated[Int64 | None, El("potentiallySupersededTime")] = None
+    potentially_superseded_time: Annotated[Moment | None, El("potentiallySupersededTime")] = None
     reason: Annotated[Words192 | None, El("reason")] = None
 
 
@@ -122,7 +122,7 @@ class EventStatus:
 class Event(RespondableSubscribableIdentifiedObject):
     """Something that holds for a time."""
 
-    creation_time: Annotated[Int64, El("creationTime")]
+    creation_time: Annotated[Moment, El("creationTime")]
     event_status: Annotated[EventStatus, El("EventStatus")]
     interval: Annotated[DateTimeInterval, El("interval")]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
-from gridflock.field.ieee2030_5.resources._kinds import Hex128, Int64, UInt8, UInt16, UInt32
+from gridflock.field.ieee2030_5.resources._kinds import Hex128, Moment, UInt8, UInt16, UInt32
 from gridflock.field.ieee2030_5.resources._objects import (
     DateTimeInterval,
     Event,
@@ -21,7 +21,7 @@ from gridflock.field.ieee2030_5.resources._table import At, El
 class RequestStatus:
     """0 requested, 1 cancelled."""
 
-    date_time: Annotated[Int64, El("dateTime")]
+    date_time: Annotated[Moment, El("dateTime")]
     request_status: Annotated[UInt8, El("requestStatus")]
 
 
@@ -29,7 +29,7 @@ class RequestStatus:
 class FlowReservationRequest(IdentifiedObject):
     """A vehicle or store asks for energy and power within an interval."""
 
-    creation_time: Annotated[Int64, El("creationTime")]
+    creation_time: Annotated[Moment, El("creationTime")]
     duration_requested: Annotated[UInt16 | None, El("durationRequested")] = None
     energy_requested: Annotated[SignedRealEnergy, El("energyRequested")]
     interval_requested: Annotated[DateTimeInterval, El("intervalRequested")]

@@ -182,7 +182,10 @@ class Subscribing:
             raise Refused(400, "has a condition", ReasonCode.CONDITIONAL_SUBSCRIPTION)
         if sent.encoding != _XML:
             raise Refused(400, f"encoding {sent.encoding} is not XML")
-        path = urlsplit(sent.subscribed_resource).path
+        try:
+            path = urlsplit(sent.subscribed_resource).path
+        except ValueError:
+            raise Refused(400, f"{sent.subscribed_resource[:80]!r} is no address") from None
         self._subscribable(ask, path)
         _allowed(ask, sent.notification_uri)
         return Wish(number, about.number, ask.lfdi, path, sent.notification_uri, sent.level, sent.limit)
@@ -285,9 +288,9 @@ def due(turn: Turn, routes: Routes, most: int, busy: frozenset[int]) -> list[New
             break
         try:
             ask = _as_client(turn, known.wishes[number])
-        except Refused:  # suspended: it hears of it when it is restored
+            found.append(_due(ask, routes, known.wishes[number], known.owed[number].version))
+        except Refused:  # suspended, it or its site: it hears of it when that is restored
             continue
-        found.append(_due(ask, routes, known.wishes[number], known.owed[number].version))
     return found
 
 
@@ -330,12 +333,18 @@ def next_s(state: State) -> int | None:
 
 
 def _due(ask: Ask, routes: Routes, wish: Wish, version: int) -> News:
-    """The notification as its client reads it: the resource as it is now, or that it is gone."""
+    """The notification as its client reads it: the resource as it is now, or that it is gone.
+
+    Raises:
+        Refused: the resource is there, and not for the client to read for a time.
+    """
     resource: Resource | None = None
     status = NotificationStatus.DEFAULT
     try:
         resource = shown(routes, ask, wish.path, max(wish.limit, 1))
-    except Refused:
+    except Refused as refused:
+        if refused.status == 403:
+            raise
         status = NotificationStatus.DELETED
     if not wish.limit:
         resource = None
