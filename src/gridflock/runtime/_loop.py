@@ -167,9 +167,10 @@ class Loop:
         """The way to the weather; another holds from the next tick on."""
         self.training = Training(system.site)
         """The daily learning."""
-        self.could_have, self.near, self.market = CouldHave(), NearMarks(), Market()
-        """What groups could have done, beside what was said; marks an hour ahead; what is known of prices."""
-        self.agreement = Agreement()  # of devices with their server
+        self.could_have, self.near = CouldHave(), NearMarks()
+        """What groups could have done, beside what was said; marks an hour ahead."""
+        self.market, self.agreement = Market(), Agreement()
+        """What is known of prices; what devices have agreed with their server."""
         self.record = record
         self.groups_seq = 0
         """Ledger position of the newest change of groups that the system obeys."""
@@ -190,14 +191,12 @@ class Loop:
         self.deciding = Deciding(settings, past, system.network.timezone, response)
         self._settings = settings
         self._hearing = Hearing(system.fleet.ids, system.fleet.row_of)
-        self._tick = tick
-        self._now_s = 0
+        self._tick, self._now_s = tick, 0
         self._state = initial(system.network)
         self._flow: Flow | None = None
         self._shares = PhaseAreas.of(system)
         self._zone = ZoneInfo(system.network.timezone)
         self._peak_kw, self._peak_day = 0.0, 0
-        self._imaged_s = 0
         self._broken: frozenset[str] = frozenset()
         self._troubles: frozenset[str] = frozenset()
         self._wishes: tuple[Proposal, ...] = ()
@@ -205,7 +204,7 @@ class Loop:
         self._seq = 0
         self._owed: list[Outcomes] = []
         self._unrecorded_s = 0
-        self._kept_s = 0
+        self._kept_s = self._imaged_s = 0
         for t_s, head_kw in heads:
             self._note_peak(t_s, head_kw)
 
@@ -303,27 +302,24 @@ class Loop:
         outcomes = heard.outcomes
         deciding.answered(outcomes, now_s, heard.leapt_s)
         self.market = self.market.heard(heard.published, now_s, self._settings.past_days * DAY_S)
-        agreement = self.agreement.heard(heard.agreed)
-        seen = self._see(agreement.narrowed(fleet.image(now_s), fleet.row_of), heard, agreement)
+        seen = self._see(heard, self.agreement.heard(heard.agreed))
         still = standing(fleet, seen.image, self.response)
         rejected += still
         before = deciding.standing, self._broken, self._troubles
         entries = [to_entry(heard, self._wishes, self._directed), *deciding.replan(self.system, seen)]
-        entries += leap_entries(heard.rules, heard.leapt_s, now_s)
-        after, unkept = agreement.after(seen.image, fleet.row_of, self.response)
-        entries += unkept
+        after, unkept = seen.agreement.after(seen.image, fleet.row_of, self.response)
+        entries += [*leap_entries(heard.rules, heard.leapt_s, now_s), *unkept]
         sighted, decision = deciding.look(self.system, seen), None
         envelopes = deciding.envelopes(self.system, seen)
         if self._settings.managed:
-            wishes = agreement.beside(heard.wishes, seen.image, fleet.row_of)
+            wishes = seen.agreement.beside(heard.wishes, seen.image, fleet.row_of)
             decision = deciding.decide(
                 self.system, seen.image, envelopes, wishes, heard.rules, heard.directive, sighted
             )
             entries += trial_entries(decision.passed.trials, now_s)
-        away = missed(now_s, self._now_s, self._settings.tick_s)
-        troubles = (*heard.troubles, *away, *(f"{STANDING}: {r.count}" for r in still))
-        troubles += (*told_of(self.past, now_s), *self.could_have.troubles, *self.near.troubles())
-        troubles += self.market.troubles(now_s)
+        troubles = (*heard.troubles, *missed(now_s, self._now_s, self._settings.tick_s))
+        troubles += (*(f"{STANDING}: {r.count}" for r in still), *told_of(self.past, now_s))
+        troubles += (*self.could_have.troubles, *self.near.troubles(), *self.market.troubles(now_s))
         told, (self._broken, self._troubles) = begun_and_over(
             (self._broken, self._troubles), seen.violations, troubles, now_s
         )
@@ -532,8 +528,10 @@ class Loop:
         self._owed, self._unrecorded_s = [], 0
         return ""
 
-    def _see(self, image: Image, heard: Heard, agreement: Agreement) -> Seen:
+    def _see(self, heard: Heard, agreement: Agreement) -> Seen:
         """The feeder as one tick sees it."""
+        fleet = self.system.fleet
+        image = agreement.narrowed(fleet.image(heard.now_s), fleet.row_of)
         self.past.add(image)
         flow = self._estimate(image)
         until_s = image.now_s + 2 * self._settings.tick_s
