@@ -169,8 +169,7 @@ class Loop:
         """The daily learning."""
         self.could_have, self.near = CouldHave(), NearMarks()
         """What groups could have done, beside what was said; marks an hour ahead."""
-        self.market, self.agreement = Market(), Agreement()
-        """What is known of prices; what devices have agreed with their server."""
+        self.market, self.agreement = Market(), Agreement()  # prices; what devices and their server agreed
         self.record = record
         self.groups_seq = 0
         """Ledger position of the newest change of groups that the system obeys."""
