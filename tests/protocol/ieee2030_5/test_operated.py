@@ -3,6 +3,7 @@
 import importlib
 import threading
 from collections import Counter
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from gridflock.field.ieee2030_5 import _utility
 from gridflock.field.ieee2030_5._http import Caller, Request
 from gridflock.field.ieee2030_5.identity import sfdi_of
-from gridflock.field.ieee2030_5.resources import ConnectionPoint, EndDevice, Profile, Subscription
+from gridflock.field.ieee2030_5.resources import ConnectionPoint, EndDevice, LogEvent, Profile, Subscription
 from gridflock.field.ieee2030_5.server import Access
 from gridflock.field.ieee2030_5.server._alarms import Alarm
 from gridflock.field.ieee2030_5.server._devices import Enrolment, load, load_points, set_access
@@ -118,6 +119,72 @@ def test_the_end_leaves_nobody_waiting(network, tmp_path, monkeypatch):
     again = of.World(network, tmp_path / "server")
     assert again.utility.ask(lambda server: server.state.registry.of(SITE)) is not None
     again.close()
+
+
+def test_a_dead_disk_keeps_no_server_from_ending(network, tmp_path, monkeypatch):
+    """Who waits is told so, readers too; the server ends within its patience and says that it is not done."""
+    made = of.World(network, tmp_path / "server")
+    lfdi = made.lfdi("roof")
+    free = _held(monkeypatch, made.utility)
+    monkeypatch.setattr(_utility, "_HANGS_S", 0.2)
+    try:
+        with pytest.raises(OSError, match="journal takes nothing"):
+            made.utility.act(load, Enrolment(SITE), of.BY)
+        held = SimpleNamespace(utility=made.utility)
+        assert _ask(held, lfdi, "GET", "/edev").status == 503
+        assert made.utility.stop(0.1) is False
+        with pytest.raises(OSError, match="has ended"):
+            made.utility.act(load, Enrolment(SITE), of.BY)
+    finally:
+        free.set()
+        made.utility.stop = lambda _grace_s: True
+    made.utility._disk._thread.join(10)
+    made.close()
+    again = of.World(network, tmp_path / "server")
+    assert again.utility.ask(lambda server: server.state.registry.of(SITE)) is not None
+    again.close()
+
+
+def test_a_disk_that_comes_back_is_written_to(world, monkeypatch):
+    """What was done while it did not answer is in effect, and is durable with the next write."""
+    free = _held(monkeypatch, world.utility)
+    monkeypatch.setattr(_utility, "_HANGS_S", 0.2)
+    with pytest.raises(OSError, match="journal takes nothing"):
+        world.operated.deny(SITE, _said(), denied=True)
+    free.set()
+    world.utility.call(_written(world.utility))
+    assert world.utility._journal._made == world.utility.server.state.made
+    assert world.operated.deny(SITE, _said(), denied=False).denied == []
+
+
+async def _written(utility):
+    if utility._writing is not None:
+        await utility._writing
+    await utility._durable(())
+
+
+def test_where_much_is_unwritten_nothing_more_is_taken_in(world, monkeypatch):
+    """Readers are answered still when the disk comes back, writers are told to come back; nothing grows."""
+
+    def full(*_):
+        raise OSError("disk full")
+
+    lfdi = world.world.lfdi("roof")
+    log = LogEvent(
+        created_date_time=of.T0, function_set=11, log_event_code=1, log_event_id=1, log_event_pen=1,
+        profile_id=2,
+    )  # fmt: skip
+    monkeypatch.setattr(_utility, "_MOST_UNWRITTEN", 3)
+    with monkeypatch.context() as broken:
+        broken.setattr(world.utility._journal, "write", full)
+        path = world.utility.ask(lambda server: server.state.registry.of(lfdi).path)
+        for k in range(10):
+            body = write(replace(log, log_event_id=k), Profile.SEP2018)
+            assert _ask(world, lfdi, "POST", f"{path}/lel", body).status == 503
+        assert len(world.utility._unwritten) <= 5
+    world.utility.wake()
+    assert not world.utility._unwritten
+    assert _ask(world, lfdi, "POST", f"{path}/lel", write(log, Profile.SEP2018)).status == 201
 
 
 def test_what_waits_when_the_loop_ends_is_let_go(world):

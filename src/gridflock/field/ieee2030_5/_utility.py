@@ -2,8 +2,8 @@
 
 One thread has the loop, and with it the state: requests, the operator's verbs and the ticks of time take
 turns there. A change is in the journal before anybody hears of it: whoever asked waits until the next write,
-which holds the changes of all who wait. Where the journal takes nothing, those who ask are told to come back,
-and what they said is written with the next that works.
+which holds the changes of all who wait. Where the journal takes nothing or does not answer, who asks is told
+to come back, and what was said is written with the next that works; of too much unwritten no more is taken in.
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ import logging
 import re
 import threading
 from collections import Counter
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from concurrent.futures import CancelledError, ThreadPoolExecutor
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from concurrent.futures import CancelledError
 from dataclasses import dataclass, field, replace
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
+from gridflock.field.ieee2030_5._disk import Disk
 from gridflock.field.ieee2030_5._http import Answer, Request
 from gridflock.field.ieee2030_5._limits import BATCH_BYTES, Limits
 from gridflock.field.ieee2030_5._listen import Listener, Security, event_loop
@@ -38,11 +39,16 @@ _TOGETHER_S = 0.002
 """So long a change waits for others to be written with it."""
 _BUSY_S = 5
 """Told to come back after so long while the journal takes nothing."""
+_HANGS_S = 8.0
+"""A write that takes longer than this counts as taking nothing; people wait a little longer than that."""
+_MOST_UNWRITTEN = 200_000
+"""Changes; who would cause more is told to come back."""
 _WAKE_S = 1.0
 _POSTS = 64
 _MOST_ALARMS = 10_000
 _PATIENCE_S = 10.0
 """So long people wait for an answer of the server's thread."""
+_READS = frozenset({"GET", "HEAD"})
 _SILENT, _OVER = "the server of devices does not answer", "the server of devices has ended"
 _OF_DEVICE = re.compile(r"/edev/([0-9]{1,12})(/cp)?")
 """Addresses at which a client says that a device is gone, or is somewhere else."""
@@ -110,7 +116,8 @@ class Utility:
         self._unwritten: list[Change] = []
         self._waiting: list[asyncio.Future[bool]] = []
         self._writing: asyncio.Task[None] | None = None
-        self._disk = ThreadPoolExecutor(1, "gridflock-2030.5-disk")
+        self._disk = Disk("gridflock-2030.5-disk")
+        self._hangs = self._closing = False
         self._loop = event_loop()
         self._thread = threading.Thread(target=self._run, name="gridflock-2030.5", daemon=True)
         self._over = False
@@ -134,16 +141,22 @@ class Utility:
         self.port = self.call(self._start())
         return self.port
 
-    def stop(self, grace_s: float = 5.0) -> None:
-        """Answer what has been asked, write what is unwritten, and end."""
+    def stop(self, grace_s: float = 5.0) -> bool:
+        """Answer what has been asked, write what is unwritten, and end; no disk keeps it from ending.
+
+        Returns:
+            Whether the disk is done. Else something still writes to the record, which is not to be closed.
+        """
+        done = True
         if self._thread.is_alive():
-            self.call(self._stop(grace_s))
+            done = self.call(self._stop(grace_s))
             with self._ending:
                 self._over = True
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join()
-        self._disk.shutdown()
+        self._disk.end()
         self._loop.close()
+        return done
 
     def call(self, work: Coroutine[Any, Any, T], wait_s: float | None = None) -> T:
         """Do something on the server's thread and wait for what comes of it.
@@ -188,6 +201,8 @@ class Utility:
         return self.call(self._act(verb, *args, **kwargs))
 
     async def _act(self, verb: Callable[Concatenate[Turn, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        if self._closing:
+            raise OSError(_OVER)
         result, changes = self.server.act(self._clock.now_s(), verb, *args, **kwargs)
         if not await self._durable(changes):
             raise OSError("the journal takes nothing")
@@ -226,7 +241,7 @@ class Utility:
         self._ticking = asyncio.ensure_future(self._tick())
         return await self._listener.start(self._reachable.host, self._reachable.port)
 
-    async def _stop(self, grace_s: float) -> None:
+    async def _stop(self, grace_s: float) -> bool:
         assert self._listener is not None
         if self._ticking is not None:
             self._ticking.cancel()
@@ -234,15 +249,23 @@ class Utility:
         poster, self._poster = self._poster, None  # nothing more is posted; what is on its way may arrive
         if self._posting:
             await asyncio.wait(list(self._posting.values()), timeout=grace_s)
-        for task in list(self._posting.values()):
+        left = list(self._posting.values())
+        for task in left:
             task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
         if poster is not None:
             await poster.close()
+        self._closing = True  # from here on nothing changes
         if self._unwritten:
             await self._durable(())
         if self._writing is not None:
-            await self._writing
-        self._snapshot()
+            await asyncio.wait({self._writing}, timeout=0.0 if self._hangs else _HANGS_S)
+        if self._unwritten or self._writing is not None:
+            _LOG.error("ends with %d changes or more that are not written", len(self._unwritten))
+        if self._writing is not None:
+            return False
+        last = asyncio.wrap_future(self._disk.submit(self._snapshot))
+        return bool((await asyncio.wait({last}, timeout=_HANGS_S))[0])
 
     def _snapshot(self) -> None:
         """Shorten the next start; where that fails, it takes longer."""
@@ -253,6 +276,8 @@ class Utility:
 
     def handle(self, request: Request) -> Answer | Awaitable[Answer]:
         """The listener's handler."""
+        if self._closing or (len(self._unwritten) >= _MOST_UNWRITTEN and request.method not in _READS):
+            return Answer(503, retry_s=_BUSY_S)
         was = self._meant(request)
         answer, changes = self.server.answer(request, self._clock.now_s())
         if changes:
@@ -262,7 +287,7 @@ class Utility:
 
     def _meant(self, request: Request) -> Device | None:
         """The device that a request may move or take away, as it is before."""
-        if request.method in {"GET", "HEAD"} or (found := _OF_DEVICE.fullmatch(request.path)) is None:
+        if request.method in _READS or (found := _OF_DEVICE.fullmatch(request.path)) is None:
             return None
         return self.server.state.registry.devices.get(int(found[1]))
 
@@ -315,12 +340,15 @@ class Utility:
         return Answer(503, retry_s=_BUSY_S)
 
     def _durable(self, changes: tuple[Change, ...]) -> asyncio.Future[bool]:
-        """Whether the changes are in the journal, once that is known."""
+        """Whether the changes are in the journal, once that is known, or known to take too long."""
         written: asyncio.Future[bool] = self._loop.create_future()
         if not changes and not self._unwritten and self._writing is None:
             written.set_result(True)
             return written
         self._unwritten += changes
+        if self._hangs:
+            written.set_result(False)
+            return written
         self._waiting.append(written)
         if self._writing is None:
             self._writing = asyncio.ensure_future(self._write())
@@ -332,20 +360,27 @@ class Utility:
             await asyncio.sleep(_TOGETHER_S)
             changes, waiting = self._unwritten, self._waiting
             self._unwritten, self._waiting = [], []
+            late = self._loop.call_later(_HANGS_S, self._give_up, waiting)
             try:
-                await self._loop.run_in_executor(
-                    self._disk, self._journal.write, changes, self._clock.now_s()
+                await asyncio.wrap_future(
+                    self._disk.submit(self._journal.write, changes, self._clock.now_s())
                 )
                 done = True
             except Exception:  # noqa: BLE001 - whatever a disk raises must not end the server
                 _LOG.exception("the journal takes nothing")
                 self._unwritten, done = [*changes, *self._unwritten], False
-            for written in waiting:
-                if not written.done():
-                    written.set_result(done)
+            late.cancel()
+            self._hangs = False
+            _answer(waiting, written=done)
             if done and self._journal.due():
                 self._snapshot()
         self._writing = None
+
+    def _give_up(self, waiting: list[asyncio.Future[bool]]) -> None:
+        """A write takes too long: nobody waits for it any more, until it has come to an end."""
+        _LOG.error("the journal does not answer")
+        self._hangs = True
+        _answer([*waiting, *self._waiting], written=False)
 
     async def _tick(self) -> None:
         while True:
@@ -356,6 +391,8 @@ class Utility:
                 _LOG.exception("the passing of time failed")
 
     async def _wake(self, *, finish: bool = False) -> None:
+        if self._closing:
+            return
         due, changes = self.server.advance(self._clock.now_s())
         self._keep(*due.alarms)
         await self._durable(changes)
@@ -471,6 +508,12 @@ class Utility:
             return self._listener.drop(lfdi)
 
         return self.call(do(), _PATIENCE_S)
+
+
+def _answer(waiting: Iterable[asyncio.Future[bool]], *, written: bool) -> None:
+    for each in waiting:
+        if not each.done():
+            each.set_result(written)
 
 
 async def _let_go() -> None:

@@ -171,13 +171,13 @@ class Operated:
         }
 
     def end(self) -> None:
-        """Let be known what nobody has fetched yet, and end."""
+        """Let be known what nobody has fetched yet, and end; a record that is still written to stays open."""
         try:
             self._tell(self._clock.now_s())
         except Exception:  # noqa: BLE001 - the server ends, whatever the ledger takes
             _LOG.exception("not told: %d", len(self._late))
-        finally:
-            self.utility.stop()
+        if self.utility.stop():
+            self.utility.record.close()
 
     def _let_be_known(self, now_s: int) -> None:
         """Alarms as events in the ledger, and what lasts as troubles of the tick."""

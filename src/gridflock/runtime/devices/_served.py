@@ -160,7 +160,6 @@ def attach(loop: Loop, folder: Path, how: Serve, clock: Now) -> Operated:
 
     def end() -> None:
         operated.end()
-        utility.record.close()
         if before is not None:
             before()
 
