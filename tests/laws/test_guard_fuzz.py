@@ -76,6 +76,32 @@ def proposals_of(rng):
     return tuple(found)
 
 
+class Zigzag:
+    """Which way what a part of every feeder does together goes, and when orders have turned it."""
+
+    def __init__(self, name, unit):
+        part = list(PARTS[name])
+        size = {"kw": (HIGH - LOW)[part].sum(), "kvar": 2.0 * 8.0 * len(part)}[unit]
+        self.inside, self.turn = np.isin(np.arange(N) % MANY, part), 0.05 * size + SLACK
+        self.at, self.far, self.way = np.zeros(SEQUENCES), np.zeros(SEQUENCES), np.zeros(SEQUENCES)
+        self.turned = []
+
+    def move(self, now, rows, by, ordered):
+        """Some rows move; by orders, or because these have ended."""
+        mine = self.inside[rows]
+        self.at += np.bincount(FEEDER[rows[mine]], by[mine], SEQUENCES)
+        gone = self.at - self.far
+        self.way = np.where((self.way == 0) & (np.abs(gone) > self.turn), np.sign(gone), self.way)
+        turns = self.way * gone < -self.turn
+        self.way[turns] *= -1.0
+        self.far = np.where(self.way * gone > 0.0, self.at, self.far)
+        self.turned.append((now, turns & ordered))
+
+    def within(self, first):
+        """How often orders have turned each since a moment."""
+        return sum(turns.astype(int) for t, turns in self.turned if t > first)
+
+
 class World:
     """Devices that do at once what the newest order says, and go back to their own when it ends.
 
@@ -107,6 +133,7 @@ class World:
         self.yes = np.zeros_like(self.tried)
         self.proven = np.zeros(SEQUENCES * CREDENTIALS, dtype=bool)
         self.verdicts = []
+        self.swings = {(name, unit): Zigzag(name, unit) for name in PARTS for unit in ("kw", "kvar")}
 
     def limits_of(self):
         """Limits of every feeder and of two parts of it that overlap; some worlds have none."""
@@ -120,6 +147,7 @@ class World:
                 moved_kw=float(rng.choice([20.0, np.inf])),
                 step_kvar=float(rng.choice([2.0, 9.0, np.inf])),
                 rate_kvar_s=float(rng.choice([0.3, 2.0, np.inf])),
+                reversals=float(rng.choice([0, 1, 2, np.inf])),
             )
             for s in range(SEQUENCES)
             for name in PARTS
@@ -281,11 +309,11 @@ class World:
         self.before, self.now = (self.now if tick else None), self.now + int(rng.choice([1, 4, 17, 60, 290]))
         over = np.flatnonzero(np.isfinite(self.cmd) & (self.ends <= self.now))
         self.let_go(over, moved)
+        ended = np.flatnonzero(self.ends <= self.now)
+        self.swing(over, self.own[over] - self.p[over], ended, -self.q[ended], ordered=False)
         self.cmd[over], self.p[over] = np.nan, self.own[over]
-        ended = self.ends <= self.now
         self.q_cmd[ended], self.q[ended] = np.nan, 0.0
         self.people()
-        self.state = replace(self.state, memory=self.state.memory.released(self.now))
         self.plans(moved)
         asked = self.asked(tick)
         passed = guard(asked, self.image(), self.limits, self.rules, self.state, ROWS_OF)
@@ -294,6 +322,9 @@ class World:
         self.check_canary(asked, passed)
         self.check_back(passed.revoke)
         self.let_go(passed.revoke, moved)
+        back = passed.revoke[np.isfinite(self.cmd[passed.revoke])]
+        quiet = passed.revoke
+        self.swing(back, self.own[back] - self.p[back], quiet, -self.q[quiet], ordered=False)
         self.cmd[passed.revoke], self.p[passed.revoke] = np.nan, self.own[passed.revoke]
         self.q_cmd[passed.revoke], self.q[passed.revoke] = np.nan, 0.0
         keep = passed.keep
@@ -303,6 +334,8 @@ class World:
         free = np.isnan(p)
         goes = np.where(free, np.where(np.isnan(self.cmd[rows]), self.p[rows], self.own[rows]), p)
         self.check_groups(rows, goes - self.p[rows])
+        self.swing(rows, goes - self.p[rows], rows, self.kvar(rows, passed.q_kvar[keep]), ordered=True)
+        self.check_swings()
         self.check_turns(rows, p)
         self.check_kept(asked, passed)
         self.check_reactive(rows, passed.q_kvar[keep])
@@ -411,6 +444,25 @@ class World:
                 most = getattr(limit, f"step_{unit}"), getattr(limit, f"rate_{unit}_s") * since_s
                 assert abs(net[name][s]) <= min(most) + SLACK
 
+    def kvar(self, rows, q):
+        """How far orders move reactive power."""
+        return np.where(np.isnan(q) & np.isnan(self.q_cmd[rows]), 0.0, np.nan_to_num(q) - self.q[rows])
+
+    def swing(self, rows, kw, q_rows, kvar, *, ordered):
+        """What moves together, goes into the books."""
+        for name in PARTS:
+            self.swings[name, "kw"].move(self.now, rows, kw, ordered)
+            self.swings[name, "kvar"].move(self.now, q_rows, kvar, ordered)
+
+    def check_swings(self):
+        """No part of a feeder as a whole is turned by orders too often."""
+        first = self.now - self.limits.reversal_s
+        turned = {key: zigzag.within(first) for key, zigzag in self.swings.items()}
+        for limit in self.limits.groups:
+            name, s = limit.group[0], int(limit.group[1:])
+            for unit in ("kw", "kvar"):
+                assert turned[name, unit][s] <= limit.reversals
+
     def check_turns(self, rows, p):
         """No device changes its direction too often."""
         way = np.where(np.isfinite(p) & np.isfinite(self.cmd[rows]), p - self.cmd[rows], 0.0)
@@ -434,8 +486,7 @@ class World:
 
         An order without it leaves it to the device, which gives none by itself.
         """
-        goes = np.nan_to_num(q)
-        kvar = np.where(np.isnan(q) & np.isnan(self.q_cmd[rows]), 0.0, goes - self.q[rows])
+        goes, kvar = np.nan_to_num(q), self.kvar(rows, q)
         since_s = 1 if self.before is None else self.now - self.before
         net = {
             name: np.bincount(FEEDER[rows[inside]], kvar[inside], SEQUENCES)

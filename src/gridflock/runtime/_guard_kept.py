@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from gridflock.dispatch.guard import GuardLimits, GuardState
+from gridflock.dispatch.guard._swings import Swing
 from gridflock.fleet import Fleet
 from gridflock.model import Entry, Orders
 from gridflock.ports import Record
@@ -42,9 +44,15 @@ def remembered(
         start_kw = entry.columns["start_kw"][keep]
         state = state.lived(orders, start_kw, names, plates, limits, head.get("moved_kw", {}))
         followed = head.get("followed", ())
+        state = dataclasses.replace(state, swings=_swings(head.get("swings", {})))
         state = _booked(state, [(one["account"], one["moved_kw"]) for one in followed], entry.time_s)
     # Who was diverted by how much is not told: all that was counts as moved back.
     return _booked(state, [(one["account"], one["held_kw"]) for one in followed], start_s)
+
+
+def _swings(told: Mapping[str, Any]) -> dict[str, tuple[Swing, Swing]]:
+    """Which way groups went, as an entry tells it."""
+    return {group: (Swing(*kw), Swing(*kvar)) for group, (kw, kvar) in told.items()}
 
 
 def _booked(state: GuardState, moves: list[tuple[str, float]], t_s: int) -> GuardState:

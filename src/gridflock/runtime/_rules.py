@@ -52,6 +52,11 @@ def guard_said(decision: Decision) -> tuple[dict[str, NDArray[Any]], dict[str, J
         ]
     if passed.moved:
         head["moved_kw"] = dict(passed.moved)
+    if passed.state.swings:
+        head["swings"] = {
+            group: [[one.way, one.back, one.turned_s] for one in both]
+            for group, both in passed.state.swings.items()
+        }
     if len(passed.revoke):
         head["revoked"] = len(passed.revoke)
     return {"start_kw": start_kw.astype(np.float32)}, head

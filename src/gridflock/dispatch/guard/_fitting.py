@@ -102,8 +102,8 @@ def _fit_side(why: Codes, turn: Places, kw: Kw, side: float, room_kw: float, cod
 
 
 @compiled
-def fit_step(why: Codes, turn: Places, kw: Kw, step_kw: float, code: int) -> int:
-    """Hold what makes the net change of a group too large; how many.
+def fit_step(why: Codes, turn: Places, kw: Kw, down_kw: float, up_kw: float, code: int) -> int:
+    """Hold what makes the net change of a group too large, up or down (both >= 0); how many.
 
     An order that does not fit into what those before it left is passed over, and lighter ones may
     still fit. Orders against the direction of the overshoot all pass, unless they alone would be too
@@ -115,13 +115,14 @@ def fit_step(why: Codes, turn: Places, kw: Kw, step_kw: float, code: int) -> int
             before += 1
             up += max(kw[i], 0.0)
             down += max(-kw[i], 0.0)
-    if abs(up - down) <= step_kw + _ROUNDING_KW:
+    if -down_kw - _ROUNDING_KW <= up - down <= up_kw + _ROUNDING_KW:
         return 0
-    side = 1.0 if up > down else -1.0
-    ahead, back = (up, down) if up > down else (down, up)
-    while abs(ahead - back) > step_kw + _ROUNDING_KW:
-        ahead = _fit_side(why, turn, kw, side, step_kw + back, code)
-        back = _fit_side(why, turn, kw, -side, step_kw + ahead, code)
+    side = 1.0 if up - down > up_kw else -1.0
+    ahead, back = (up, down) if side > 0.0 else (down, up)
+    most_ahead, most_back = (up_kw, down_kw) if side > 0.0 else (down_kw, up_kw)
+    while ahead - back > most_ahead + _ROUNDING_KW or back - ahead > most_back + _ROUNDING_KW:
+        ahead = _fit_side(why, turn, kw, side, most_ahead + back, code)
+        back = _fit_side(why, turn, kw, -side, most_back + ahead, code)
     after = 0
     for i in turn:
         if why[i] == 0:

@@ -19,6 +19,7 @@ from gridflock.dispatch.guard._returning import hold_returning, take_back
 from gridflock.dispatch.guard._rules import Rules
 from gridflock.dispatch.guard._state import GuardState
 from gridflock.dispatch.guard._steps import hold_steps
+from gridflock.dispatch.guard._swings import come_back, run_out, swung
 from gridflock.fleet import Image
 from gridflock.model import Orders
 from gridflock.units import Codes, Kvar, Kw, Mask, Rows
@@ -93,7 +94,8 @@ def guard(
     now_s = image.now_s
     rules = rules.at(now_s)
     revoking = state.revoking.at(rules.default, now_s, state.now_s, asked.next_id, limits.return_s)
-    state = replace(state, memory=state.memory.released(now_s), revoking=revoking)
+    swings = run_out(state.swings, state.memory, state.now_s, image, limits, rows_of)
+    state = replace(state, memory=state.memory.released(now_s), revoking=revoking, swings=swings)
     mode = rules.mode_of(image.n, rows_of)
     asking = Asking.of(asked.proposals, rules, limits)
     seen = _look(asked, image, limits, state, asking)
@@ -103,9 +105,10 @@ def guard(
     tried = hold_untried(seen.why, moves, asked, image, limits, state)
     hold_unapproved(seen.why, moves, asking, seen.account, limits, state)
     hold_budgets(seen.why, moves, asking, seen.account, image, limits, state)
-    moved = hold_steps(seen.why, moves, image, limits, state, rows_of)
+    stepped = hold_steps(seen.why, moves, image, limits, state, rows_of)
     keep = seen.why == Held.NOT
     state = tried.sent(keep, asked, moves, now_s)
+    swings = swung(state.swings, stepped.net, image, limits, rows_of)
     sent = Sent(
         rows=asked.rows[keep],
         p_kw=np.asarray(asked.p_kw, dtype=np.float64)[keep],
@@ -118,15 +121,17 @@ def guard(
     )
     revoke = np.zeros(0, dtype=np.int32)
     if rules.default is not None:
+        in_force = state.memory
         revoke, state = take_back(image, limits, state, mode, rows_of)
+        swings = come_back(swings, in_force, revoke, image, limits, rows_of)
     plates = image.columns["p_min_kw"], image.columns["p_max_kw"], image.columns["s_max_kva"]
-    memory = state.memory.took(sent, plates, now_s, limits, moved)
-    state = replace(state, memory=memory, now_s=max(now_s, state.now_s), policy=asked.policy)
+    memory = state.memory.took(sent, plates, now_s, limits, stepped.moved)
+    state = replace(state, memory=memory, now_s=max(now_s, state.now_s), policy=asked.policy, swings=swings)
     plausible = (seen.why == Held.NOT) | (seen.why > Held.TWICE)
     held_kw = float(seen.move_kw[plausible].sum() - seen.move_kw[keep].sum())
     return Passed(
         keep, seen.why, asked.source, seen.q_kvar, seen.start_kw, held_kw, revoke, state, tried.ended,
-        asking.names, moved,
+        asking.names, stepped.moved,
     )  # fmt: skip
 
 
@@ -149,7 +154,7 @@ def _look(asked: Asked, image: Image, limits: GuardLimits, state: GuardState, as
     p_kw = np.asarray(asked.p_kw, dtype=np.float64)
     account = np.where(np.isnan(p_kw), np.int32(-1), asking.account[asked.source])
     columns = image.columns
-    _, room_s = turning(limits)
+    _, room_s = turning(limits.reversals, limits.reversal_s)
     memory = state.memory.knowing(asking.accounts)
     at = {name: place for place, name in enumerate(memory.accounts)}
     place = np.array([*(at[name] for name in asking.accounts), -1], dtype=np.int32)

@@ -47,6 +47,8 @@ class Held(IntEnum):
     """The same of reactive power."""
     RETURN = 19
     """All were on their defaults, and come again one by one."""
+    SWING = 20
+    """Its feeder or group as a whole has changed direction too often."""
 
     @property
     def implausible(self) -> bool:

@@ -16,7 +16,7 @@ _SLACK_KW = 1e-3
 _REPEAT_KW = 0.05
 _REPEAT_SHARE = 0.02
 """An order that differs by less from the one in force repeats it."""
-_TURN_SHARE = 0.05
+TURN_SHARE = 0.05
 """A change by less of the nameplate is no change of direction."""
 _FAR = 20.0
 """What lies so far beyond nameplate was meant in another unit."""
@@ -140,7 +140,7 @@ def look(
             mine = in_force and holder[r] == account[i]
             base = float(base_kw[r]) if in_force else np.nan
             extra[i] = _extra(p, start[i], last, base, mine)
-        turns = (p - last) * turn[r] < -_TURN_SHARE * (high - low)
+        turns = (p - last) * turn[r] < -TURN_SHARE * (high - low)
         if turns and now_s < turn_s[r] - turn_room_s:
             why[i] = _REVERSAL
     return why, move, start, extra, repeats
@@ -184,7 +184,7 @@ def look_kvar(
             now_kvar = 0.0
         unsettled = heard_s[r] < issued_s[r] + settle_s + reach_s[r]
         move[i] = q - _start(q, now_kvar, last, unsettled)
-        turns = (q - last) * turn[r] < -_TURN_SHARE * 2.0 * s_kva[r]
+        turns = (q - last) * turn[r] < -TURN_SHARE * 2.0 * s_kva[r]
         too_often[i] = turns and now_s < turn_s[r] - turn_room_s
     return move, too_often
 
@@ -205,7 +205,7 @@ def remember_kvar(
         r, q = rows[i], float(np.float32(q_kvar[i]))
         last = float(last_kvar[r]) if expires_s[r] > now_s else np.nan
         goes = 0.0 if np.isnan(q) else q
-        if abs(goes - last) > _TURN_SHARE * 2.0 * s_kva[r]:
+        if abs(goes - last) > TURN_SHARE * 2.0 * s_kva[r]:
             side = 1 if goes > last else -1
             if side * turn[r] < 0:
                 turn_s[r] = max(turn_s[r], float(now_s)) + turn_gap_s
@@ -252,7 +252,7 @@ def remember(
             held[new] += abs(p - base)
         else:
             base = np.nan
-        if abs(p - last) > _TURN_SHARE * (high_kw[r] - low_kw[r]):
+        if abs(p - last) > TURN_SHARE * (high_kw[r] - low_kw[r]):
             side = 1 if p > last else -1
             if side * turn[r] < 0:
                 turn_s[r] = max(turn_s[r], float(now_s)) + turn_gap_s

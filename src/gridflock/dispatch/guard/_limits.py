@@ -31,6 +31,9 @@ class GroupLimit:
         moved_kw: most that orders may move in any ``window_s``, both ways added.
         step_kvar: largest change of its reactive injection by the orders of one tick, either way.
         rate_kvar_s: the same for each second since the tick before.
+        reversals: most changes of direction of what its members do together in any ``reversal_s``, of active
+            and of reactive power each: a change against the way it went, in all, by more than a twentieth of
+            the group's size.
     """
 
     group: str
@@ -40,12 +43,13 @@ class GroupLimit:
     moved_kw: float = math.inf
     step_kvar: float = math.inf
     rate_kvar_s: float = math.inf
+    reversals: float = math.inf
 
     @property
     def binds(self) -> bool:
         """Whether anything is limited at all."""
         steps = (self.step_kw, self.rate_kw_s, self.step_kvar, self.rate_kvar_s)
-        return min(*steps, self.moved_kw) < math.inf or self.share < 1.0
+        return min(*steps, self.moved_kw, self.reversals) < math.inf or self.share < 1.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -273,7 +273,7 @@ class Memory:
         at = {name: place for place, name in enumerate(memory.accounts)}
         place = np.array([*(at[name] for name in sent.accounts), -1], dtype=np.int32)
         account = place[sent.account]
-        gap_s, _ = turning(limits)
+        gap_s, _ = turning(limits.reversals, limits.reversal_s)
         back, held = np.zeros(len(memory.accounts)), memory.held_kw.copy()
         if len(sent.rows):
             memory = memory.copied()
@@ -325,17 +325,16 @@ class Sent:
     q_kvar: Kvar
 
 
-def turning(limits: GuardLimits) -> tuple[float, float]:
+def turning(many: float, window_s: float) -> tuple[float, float]:
     """What one reversal costs, and how much may be owed, s: never more than so many in any window.
 
     At most ``floor((room + window) / gap) + 1`` events of a leaky bucket fall into a window.
     """
-    many, window_s = limits.reversals, float(limits.reversal_s)
     if many == 0:
         return np.inf, -np.inf
     if many == 1:
         return window_s + 1.0, 0.0
-    return 2.0 * window_s / (many - 1), window_s
+    return 2.0 * window_s / (many - 1), float(window_s)
 
 
 def _sum_kw(kw: Kw) -> float:

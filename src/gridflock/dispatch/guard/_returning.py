@@ -81,13 +81,15 @@ def _on_turn(image: Image, limits: GuardLimits, state: GuardState, begun_s: int)
 def _turn(image: Image, state: GuardState) -> NDArray[np.float64]:
     """(n,) the turn of every row, 0 to 1: by lot, and as long as it is large."""
     size = image.columns["p_max_kw"].astype(np.float64) - image.columns["p_min_kw"]
-    return in_turn(f"default {state.revoking.since_s}", np.arange(image.n), size)
+    return in_turn(f"default {state.revoking.since_s}", np.arange(image.n, dtype=np.int32), size)
 
 
 def _steps_of(limits: GuardLimits, rows_of: Mapping[str, Rows]) -> GuardLimits:
     """Only steps and speeds, of groups that are there: what else is spent keeps nobody from going back."""
     groups = [
-        replace(limit, share=1.0, moved_kw=math.inf) for limit in limits.groups if limit.group in rows_of
+        replace(limit, share=1.0, moved_kw=math.inf, reversals=math.inf)
+        for limit in limits.groups
+        if limit.group in rows_of
     ]
     return replace(limits, share=1.0, moved_kw=math.inf, groups=tuple(groups))
 

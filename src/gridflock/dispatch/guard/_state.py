@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from gridflock.dispatch.guard._limits import GuardLimits
 from gridflock.dispatch.guard._memory import Memory, Sent
 from gridflock.dispatch.guard._rules import AllToDefault
+from gridflock.dispatch.guard._swings import Swings
 from gridflock.dispatch.guard._trial import Trial
 from gridflock.model import Orders, Outcomes, OutcomeStatus
 from gridflock.units import NEVER_S, Kw
@@ -71,6 +72,7 @@ class GuardState:
         policy: mark of the policy that ``proven`` speaks of.
         revoking: how far "all to default" has got, and the return from it.
         now_s: moment of the last pass; -1 before the first.
+        swings: which way orders move the groups whose changes of direction are counted.
     """
 
     memory: Memory
@@ -79,6 +81,7 @@ class GuardState:
     policy: str = ""
     revoking: Revoking = field(default_factory=Revoking)
     now_s: int = NEVER_S
+    swings: Swings = field(default_factory=dict)
 
     @classmethod
     def empty(cls, n: int) -> GuardState:
@@ -108,7 +111,8 @@ class GuardState:
         trials = {name: trial.later(leapt_s) for name, trial in self.trials.items()}
         now_s = self.now_s + leapt_s * (self.now_s >= 0)
         memory, revoking = self.memory.later(leapt_s), self.revoking.later(leapt_s)
-        return replace(self, memory=memory, trials=trials, revoking=revoking, now_s=now_s)
+        swings = {name: (kw.later(leapt_s), kvar.later(leapt_s)) for name, (kw, kvar) in self.swings.items()}
+        return replace(self, memory=memory, trials=trials, revoking=revoking, now_s=now_s, swings=swings)
 
     def lived(
         self,

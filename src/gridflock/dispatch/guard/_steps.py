@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -15,6 +15,7 @@ from gridflock.dispatch.guard._held import Held
 from gridflock.dispatch.guard._limits import GroupLimit, GuardLimits
 from gridflock.dispatch.guard._memory import GROUP
 from gridflock.dispatch.guard._state import GuardState
+from gridflock.dispatch.guard._swings import STILL, counted, turns_of
 from gridflock.fleet import Image
 from gridflock.units import Codes, Rows
 
@@ -29,14 +30,14 @@ def hold_steps(
     limits: GuardLimits,
     state: GuardState,
     rows_of: Mapping[str, Rows],
-) -> dict[str, float]:
+) -> Stepped:
     """Hold what exceeds a limit of a feeder or group, in place.
 
     To hold one order can break the balance of another group it is in: all are looked at again until
     none holds anything more. A group that is gone lets nothing pass.
 
     Returns:
-        kW that the orders left move in each group with a limit on that.
+        What the orders left come to.
     """
     now_s = image.now_s
     groups = _Groups(moves, image.n, rows_of)
@@ -54,23 +55,66 @@ def hold_steps(
             _fitting.fit_share(why, groups.turn(limit), moves.repeats, most, Held.SHARE)
         if gross > room:
             _fitting.fit_size(why, groups.turn(limit), moves.move_kw, room, Held.MOVED)
-    since_s = now_s - state.now_s if state.now_s >= 0 else 1
-    again = [
-        (limit, move, most, code)
-        for limit in found
-        for move, most, code in (
-            (moves.move_kw, _most(limit.step_kw, limit.rate_kw_s, since_s), Held.STEP),
-            (moves.move_kvar, _most(limit.step_kvar, limit.rate_kvar_s, since_s), Held.STEP_KVAR),
-        )
-        if most < math.inf
-    ]
+    again = _bounds(found, moves, image, limits, state, rows_of)
     while again and sum(_held(why, groups, *one) for one in again):
         pass
-    return {
-        meter(limit): groups.sums(limit, why, moves.move_kw)[1]
-        for limit in found
-        if limit.moved_kw < math.inf
-    }
+    return Stepped(
+        {
+            meter(limit): groups.sums(limit, why, moves.move_kw)[1]
+            for limit in found
+            if limit.moved_kw < math.inf
+        },
+        {
+            limit.group: (
+                groups.sums(limit, why, moves.move_kw)[0],
+                groups.sums(limit, why, moves.move_kvar)[0],
+            )
+            for limit in counted(limits, rows_of)
+        },
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Stepped:
+    """What orders come to that keep the limits of feeders and groups.
+
+    Attributes:
+        moved: kW that they move in each group with a limit on that, both ways added.
+        net: net change in each group whose changes of direction are counted, kW and kvar.
+    """
+
+    moved: dict[str, float]
+    net: dict[str, tuple[float, float]]
+
+
+_Bound = tuple[GroupLimit, Float, float, float, Held]
+"""A limit, what each order moves, how far down and up together, and what is held is held for."""
+
+
+def _bounds(
+    found: Sequence[GroupLimit],
+    moves: Moves,
+    image: Image,
+    limits: GuardLimits,
+    state: GuardState,
+    rows_of: Mapping[str, Rows],
+) -> list[_Bound]:
+    """What bounds the net changes of groups now."""
+    now_s, bounds = image.now_s, list[_Bound]()
+    since_s = now_s - state.now_s if state.now_s >= 0 else 1
+    for limit in found:
+        for moved, most, code in (
+            (moves.move_kw, _most(limit.step_kw, limit.rate_kw_s, since_s), Held.STEP),
+            (moves.move_kvar, _most(limit.step_kvar, limit.rate_kvar_s, since_s), Held.STEP_KVAR),
+        ):
+            bounds.append((limit, moved, -most, most, code))
+        if limit.reversals < math.inf:
+            turns = turns_of(image, rows_of[limit.group])
+            swings = state.swings.get(limit.group, STILL)
+            for moved, swing, turn in zip((moves.move_kw, moves.move_kvar), swings, turns, strict=True):
+                low, high = swing.room(turn, limit, limits, now_s)
+                bounds.append((limit, moved, low, high, Held.SWING))
+    return [one for one in bounds if one[2] > -math.inf or one[3] < math.inf]
 
 
 def meter(limit: GroupLimit) -> str:
@@ -125,11 +169,13 @@ class _Groups:
         return self._turns[limit.group]
 
 
-def _held(why: Codes, groups: _Groups, limit: GroupLimit, moved: Float, most: float, code: Held) -> int:
-    """Hold what makes a group's net step too large, kW or kvar; how many."""
-    if abs(groups.sums(limit, why, moved)[0]) <= most + _ROUNDING_KW:
+def _held(
+    why: Codes, groups: _Groups, limit: GroupLimit, moved: Float, low: float, high: float, code: Held
+) -> int:
+    """Hold what takes a group's net change outside [low, high], kW or kvar; how many."""
+    if low - _ROUNDING_KW <= groups.sums(limit, why, moved)[0] <= high + _ROUNDING_KW:
         return 0
-    return int(_fitting.fit_step(why, groups.turn(limit), moved, most, code))
+    return int(_fitting.fit_step(why, groups.turn(limit), moved, -low, high, code))
 
 
 def _most(step: float, rate: float, since_s: int) -> float:
