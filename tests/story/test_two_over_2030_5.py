@@ -116,7 +116,7 @@ class _Below:
     def propose(self, *_, **wish):
         self.proposed.append(wish)
         self.standing.append(str(len(self.proposed)))
-        return SimpleNamespace(proposal=SimpleNamespace(id=self.standing[-1]))
+        return SimpleNamespace(proposal=SimpleNamespace(id=self.standing[-1]), waits=False)
 
     def withdraw(self, _scope, proposal):
         self.standing.remove(proposal)
@@ -149,6 +149,31 @@ def test_what_stands_for_days_above_is_renewed_below_before_it_ends():
     assert [(wish["minutes"], wish["p_lo_kw"], wish["p_hi_kw"]) for wish in below.proposed] == [
         (1_440.0, None, 3.0)
     ] * 4
+
+
+def test_what_waits_for_a_second_person_is_not_in_force_and_is_taken_back():
+    """It is said to wait until it stands among the proposals; over above, nobody can agree to it any more."""
+    below, refused = _Below(), []
+    propose = below.propose
+
+    def waits(*given, **wish):
+        answer = propose(*given, **wish)
+        below.standing.pop()
+        return SimpleNamespace(proposal=answer.proposal, waits=True)
+
+    below.propose = waits
+    below.withdraw = lambda _scope, each: (_ for _ in ()).throw(UnknownName(each))
+    below.refuse = lambda _scope, each, *, why: refused.append((each, bool(why)))
+    stands = StandsFor(below, LOCAL, GROUP)
+    half = replace(_FREE, base=DERControlBase(op_mod_max_lim_w=5_000), by_mode={"op_mod_max_lim_w": None})
+    assert stands.obey(half, 0) == frozenset()
+    assert stands.waits()
+    stands.obey(_FREE, 60)
+    assert refused == [("1", True)]
+    assert not stands.waits()
+    stands.obey(half, 120)
+    below.former = [SimpleNamespace(id="2")]  # somebody agreed
+    assert not stands.waits()
 
 
 _FREE = Standing(DERControlBase(), {}, frozenset(), None, None)

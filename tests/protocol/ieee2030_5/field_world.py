@@ -131,6 +131,10 @@ class Box:
         self.p_kw = self.own_kw if np.isnan(asked_kw) else asked_kw
         return self.cannot
 
+    def waits(self):
+        """Nobody has to agree."""
+        return False
+
 
 class World:
     """A utility with two boxes, each its own client on a real connection, and one clock for all."""

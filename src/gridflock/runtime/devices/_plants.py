@@ -204,6 +204,10 @@ class Simulated:
         self.until_s = standing.until_s
         return self.cannot
 
+    def waits(self) -> bool:
+        """Nobody has to agree."""
+        return False
+
     @property
     def able(self) -> Able:
         """What it can be told."""

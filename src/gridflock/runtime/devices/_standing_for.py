@@ -25,6 +25,7 @@ _RENEWED_S = 43_200
 """After so long a proposal that is to stand longer is made anew, well before the longest one ends."""
 _KILO = 1_000.0
 _WHY = "ordered by the utility above"
+_ENDED = "the utility above has taken it back, or it is over"
 _HANDLED = frozenset({
     "op_mod_fixed_w", "op_mod_target_w", "op_mod_storage_target_w", "op_mod_max_lim_w", "op_mod_gen_lim_w",
     "op_mod_exp_lim_w", "op_mod_load_lim_w", "op_mod_imp_lim_w",
@@ -36,8 +37,9 @@ class StandsFor(Simulated):
     """A group of a running system, as what is behind a client of the server above.
 
     What is ordered from above becomes a proposal of the scope's account on the group, so that authority,
-    guard and ledger stand before it as before anybody's; what is not taken is refused in the response.
-    Reported are the group's sums as of the last tick.
+    guard and ledger stand before it as before anybody's; what is not taken is refused in the response, and
+    what a second person has to agree to is not said to have started before. Reported are the group's sums as
+    of the last tick.
 
     What it proposed in a former life of the system is taken back with the first order of this one; until its
     server was heard it stands to its own end. A group that is gone takes no orders and has no readings.
@@ -53,6 +55,7 @@ class StandsFor(Simulated):
 
     def __init__(self, derms: Derms, scope: Scope, group: str) -> None:
         self._derms, self._scope, self._group = derms, scope, group
+        self._waiting = ""
         self._standing = [
             wish.id
             for wish in derms.proposals(scope)
@@ -85,10 +88,7 @@ class StandsFor(Simulated):
 
     def _propose(self, standing: Standing, now_s: int) -> frozenset[str]:
         """Take the former proposal back and make the new one; the modes that were refused."""
-        for each in self._standing:
-            with contextlib.suppress(UnknownName):  # it may have run out
-                self._derms.withdraw(self._scope, each)
-        self._standing = []
+        self._take_back()
         said = frozenset(standing.by_mode) & _HANDLED
         target_kw, low_kw, high_kw = self._wanted(standing.base)
         if target_kw is low_kw is high_kw is None:
@@ -108,7 +108,24 @@ class StandsFor(Simulated):
         except RequestRejected:
             return said
         self._standing = [answer.proposal.id]
+        self._waiting = answer.proposal.id if answer.waits else ""
         return frozenset()
+
+    def waits(self) -> bool:
+        """Whether a second person has still to agree to what was proposed."""
+        if self._waiting and any(wish.id == self._waiting for wish in self._derms.proposals(self._scope)):
+            self._waiting = ""
+        return bool(self._waiting)
+
+    def _take_back(self) -> None:
+        """End what was proposed, whether it is in force or waits."""
+        for each in self._standing:
+            with contextlib.suppress(UnknownName):  # it may have run out
+                self._derms.withdraw(self._scope, each)
+        if self._waiting:
+            with contextlib.suppress(UnknownName):  # somebody has decided meanwhile
+                self._derms.refuse(self._scope, self._waiting, why=_ENDED)
+        self._standing, self._waiting = [], ""
 
     def _wanted(self, base: DERControlBase) -> tuple[float | None, float | None, float | None]:
         """Set-point, lowest and highest power, kW; None where nothing binds the group."""

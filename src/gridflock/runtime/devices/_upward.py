@@ -112,6 +112,7 @@ class Upward:
             for each, lfdi in self.lfdis.items():
                 self.client.add(identity(lfdi), plants[each])
         self._due_s, self._over, self._trouble = 0, threading.Event(), ""
+        self._visited_s = 0
         self._since_s: int | None = None
         self._seen = self._look()
         self._thread = threading.Thread(target=self._run, name="gridflock-upward", daemon=True)
@@ -156,8 +157,10 @@ class Upward:
         return (f"{TROUBLED}: {self._seen.server}: {told}",) if lasts else ()
 
     def live(self) -> None:
-        """Do what is due by now."""
-        if self._due_s <= self._derms.clock.now_s():
+        """Do what is due by now, and what a clock that was set back makes due."""
+        now_s = self._derms.clock.now_s()
+        if self._due_s <= now_s or now_s < self._visited_s:
+            self._visited_s = now_s
             self._loop.run_until_complete(self._visit())
             self._due_s = self.client.due_s(self._derms.clock.now_s())
             self._note()

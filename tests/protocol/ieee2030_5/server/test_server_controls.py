@@ -360,6 +360,9 @@ class _Obeys:
         self.now = standing
         return frozenset()
 
+    def waits(self):
+        return False
+
 
 def test_who_is_lost_goes_on_with_what_was_cancelled_since(utility):
     """It has not heard of the cancellation: expected of it is the control to its end, until it is back."""

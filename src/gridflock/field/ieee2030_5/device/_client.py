@@ -28,6 +28,8 @@ _LOG = logging.getLogger(__name__)
 _NEVER_S = 2**62
 _USUAL_S = 900
 _FORBIDDEN = 403
+_MOST_HELD = 3
+"""Controls of which a response was refused for now: then the server takes none for now."""
 
 
 class State(Enum):
@@ -163,6 +165,12 @@ class Site:
         refused = self.programs.refusals.trouble or self.reports.refusals.trouble
         self.trouble = fault or self.trouble or refused
 
+    def set_back(self) -> None:
+        """The client's own clock was set back: nothing waits for what it said before."""
+        self._retry_s = 0
+        self.programs.set_back()
+        self.reports.set_back()
+
     def due_s(self, now_s: int) -> int:
         """When it wants to be visited next, by the client's own clock."""
         until_s = None if self.standing is None else self.standing.until_s
@@ -194,16 +202,34 @@ class Site:
         self.missed, self.trouble = 0, ""
 
     async def _respond(self) -> None:
-        """Send what is owed, oldest first; what is refused for good is not sent again."""
+        """Send what is owed, oldest first.
+
+        What is refused for good is not sent again. Where one is refused for now, what else is to be said of
+        its control waits with it, and the others go on; after a few no more is tried.
+
+        Raises:
+            Refused: the first that was refused for now.
+            OSError: nothing came back.
+        """
+        held: dict[str | None, Refused] = {}
         for owed in self.responses.owed:
+            if owed.response.subject in held:
+                continue
             why = ""
             try:
                 await self.session.send("POST", owed.path, owed.response)
             except Refused as refused:
-                if not refused.for_good:
+                if refused.all_of_it:
                     raise
+                if not refused.for_good:
+                    held[owed.response.subject] = refused
+                    if len(held) == _MOST_HELD:
+                        break
+                    continue
                 why = str(refused)
-            self.responses.sent(why)
+            self.responses.settle(owed, why)
+        if held:
+            raise next(iter(held.values()))
 
     def _of_plant(self, step: Callable[[int], None], now_s: int) -> str:
         """Do something that the plant has a part in; what it raised, which stops nobody else."""
@@ -238,7 +264,7 @@ class Site:
         self.standing = found
         cannot = self.plant.obey(found, server_s)
         mine = [each for each in self.programs.controls if concerns(each, identity.category)]
-        self.responses.note(mine, found, server_s, cannot)
+        self.responses.note(mine, found, server_s, cannot, waits=self.plant.waits())
 
 
 class Client:
@@ -274,6 +300,7 @@ class Client:
         self._found: DeviceCapability | None = None
         self._entry_due_s, self._clock_due_s, self._list_due_s, self._retry_s = 0, 0, 0, 0
         self._clock_rate_s = self._list_rate_s = _USUAL_S
+        self._visited_s = 0
         self.missed, self.trouble = 0, ""
         if plant is not None:
             self.add(identity, plant)
@@ -341,6 +368,9 @@ class Client:
             clock: tells it again, after a server has let one wait; None = it stands still.
         """
         clock = self.session.clock = clock or (lambda: now_s)
+        if now_s < self._visited_s:
+            self._set_back(self._visited_s - now_s)
+        self._visited_s = now_s
         self.obey(now_s)
         if max(self._looks_s(), self._retry_s) <= now_s:
             try:
@@ -356,6 +386,14 @@ class Client:
         mirrors = None if self._found is None else href(self._found.mirror_usage_point_list_link)
         for site in self.sites.values():
             await site.visit(mirrors, clock(), clock)
+
+    def _set_back(self, by_s: int) -> None:
+        """The own clock was set back: events go on by the server's, and everything is asked for anew."""
+        self.session.set_back(by_s)
+        self.refusals.only(())
+        self._entry_due_s = self._clock_due_s = self._list_due_s = self._retry_s = 0
+        for site in self.sites.values():
+            site.set_back()
 
     async def _discover(self, now_s: int, clock: Callable[[], int]) -> None:
         """First page, time, and the devices listed, each as it is due; who is missing registers.

@@ -56,3 +56,7 @@ class Plant(Protocol):
     def obey(self, standing: Standing, now_s: int) -> frozenset[str]:
         """Do what stands from now on; the modes that it cannot."""
         ...
+
+    def waits(self) -> bool:
+        """Whether what stands is not done yet because somebody has still to agree to it."""
+        ...

@@ -125,6 +125,11 @@ class Programs:
         for listed in self._lists.values():
             listed.due_s = 0
 
+    def set_back(self) -> None:
+        """The client's own clock was set back: nothing waits for what it said before."""
+        self.refusals.only(())
+        self.stale()
+
     def found_at(self, path: str) -> None:
         """Where the device's assignments stand."""
         if path != self._path:

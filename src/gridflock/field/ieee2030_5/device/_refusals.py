@@ -8,7 +8,6 @@ from typing import TypeVar
 
 from gridflock.field.ieee2030_5.device._session import Refused, wait_s
 
-_TOO_OFTEN = 429
 _FORBIDDEN = 403
 T = TypeVar("T")
 
@@ -78,7 +77,7 @@ class Refusals:
         try:
             found = await talk
         except Refused as refused:
-            if refused.retry_s or refused.status == _TOO_OFTEN:
+            if refused.all_of_it:
                 raise
             if may_be_gone and refused.gone:
                 self._of.pop(what, None)

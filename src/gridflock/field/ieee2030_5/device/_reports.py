@@ -25,6 +25,8 @@ from gridflock.field.ieee2030_5.resources import (
 
 _MOST_KEPT = 2_000
 _AT_ONCE = 100
+_USUAL_S = 300
+_DEVICE, _PLACES = "device", "places"
 _STATUS, _AVAILABILITY, _POWER = "status", "availability", "power"
 """What is told anew at the post rate."""
 
@@ -54,7 +56,9 @@ class Reports:
         self._der: DER | None = None
         self._told = _Told()
         self._place_of: dict[str, str] | None = None
-        self._rate_s, self._due_s, self._rates_due_s = 300, 0, 0
+        self._rate_s, self._due_s, self._rates_due_s = _USUAL_S, 0, 0
+        self._asked_s = {_DEVICE: 0, _PLACES: 0}
+        self._stale = False
         self.refusals = Refusals(lfdi)
         """What the server does not take for now, in words."""
         self._open: set[str] = set()
@@ -79,10 +83,17 @@ class Reports:
         """When it is to report next, by the client's own clock."""
         return self._due_s
 
-    def rate(self, rate_s: int, now_s: int) -> None:
-        """How often it shall report from now on, seconds."""
-        if rate_s > 0 and rate_s != self._rate_s:
-            self._rate_s, self._due_s = rate_s, min(self._due_s, now_s + rate_s)
+    def set_back(self) -> None:
+        """The client's own clock was set back: nothing waits for what it said before."""
+        self.refusals.only(())
+        self._due_s = self._rates_due_s = 0
+
+    def rate(self, rate_s: int, now_s: int, of: str = _DEVICE) -> None:
+        """How often the device shall report from now on, seconds; its metered places know better."""
+        self._asked_s[of] = rate_s or self._asked_s[of]
+        wanted_s = self._asked_s[_PLACES] or self._asked_s[_DEVICE] or _USUAL_S
+        if wanted_s != self._rate_s:
+            self._rate_s, self._due_s = wanted_s, min(self._due_s, now_s + wanted_s)
 
     def measure(self, now_s: int) -> None:
         """Take down what is due, whether or not there is contact."""
@@ -128,13 +139,14 @@ class Reports:
         except Refused as refused:
             if not refused.for_good:
                 raise
+            self._stale |= refused.gone and method == "PUT"  # its DER may stand elsewhere by now
             self.dropped += 1
             return ""
 
     async def _equipment(self, path: str | None, now_s: int) -> None:
         """Tell how the device is built, set and is; what has arrived is not told again with the rest."""
         server_s = self._session.server_s(now_s)
-        if self._der is None and path is not None:
+        if path is not None and (self._der is None or self._stale):
             await self.alone("DERs", partial(self._find, path), now_s)
         der, plant = self._der, self._plant
         if der is not None:
@@ -149,7 +161,9 @@ class Reports:
 
     async def _find(self, path: str) -> None:
         _, found = await self._session.fetch_all(path, DERList, "der")
-        self._der = found[0] if found else None
+        der, self._stale = found[0] if found else None, False
+        if der != self._der:
+            self._der, self._told = der, _Told()
 
     async def _state(
         self, what: str, place: str | None, of: Callable[[int], Resource | None], server_s: int
@@ -190,7 +204,7 @@ class Reports:
         page, places = await self._session.fetch_all(mirrors, MirrorUsagePointList, "mirror_usage_point")
         self._rates_due_s = now_s + (page.poll_rate or self._rate_s)
         rates = [each.post_rate for each in places if each.device_lfdi == self._lfdi and each.post_rate]
-        self.rate(min(rates, default=0), now_s)
+        self.rate(min(rates, default=0), now_s, _PLACES)
 
     async def _readings(self) -> None:
         while self._kept:

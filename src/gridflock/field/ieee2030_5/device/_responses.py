@@ -18,8 +18,10 @@ from gridflock.field.ieee2030_5.resources import (
 _OVER = frozenset({
     ResponseStatus.COMPLETED, ResponseStatus.CANCELLED, ResponseStatus.REJECTED_LATE,
     ResponseStatus.REJECTED_NOT_APPLICABLE, ResponseStatus.ABORTED_BY_SERVER,
+    ResponseStatus.NO_PARTICIPATION,
 })  # fmt: skip
 _REMEMBERED = 20
+_MOST_OWED = 1_000
 _CANCELLED = (EventState.CANCELLED, EventState.CANCELLED_RANDOMISED)
 
 
@@ -42,17 +44,22 @@ class Gone:
 @dataclass(frozen=True, slots=True)
 class _Holds:
     obeyed: bool
+    waits: bool
     overtaken: bool
     listed: bool
 
 
 @dataclass(slots=True)
 class Course:
-    """What became of one control on this device so far; ``started`` while it is obeyed."""
+    """What became of one control on this device so far; ``started`` while it is obeyed.
+
+    ``waited``: it would have been obeyed, had somebody agreed in time.
+    """
 
     control: DERControl
     said: set[int] = field(default_factory=set)
     started: bool = False
+    waited: bool = False
 
     def over(self) -> bool:
         """Whether nothing is left to say."""
@@ -69,7 +76,8 @@ class Responses:
     control that gives way for a time is superseded then and started again afterwards, of which the second
     start is not told; if it ends while it gives way, nothing more is said of it. A control that was started
     and is listed no more before its end was neither completed nor cancelled: its server has taken it back
-    (13).
+    (13). One that somebody had to agree to is started when that has happened; where it has not by its end,
+    nobody took part (10).
 
     Args:
         lfdi: of the device.
@@ -87,12 +95,19 @@ class Responses:
         """What is still to be sent, oldest first."""
         return tuple(self._owed)
 
-    def sent(self, refused: str = "") -> None:
-        """The oldest has arrived, or was refused for good, in words."""
-        self.gone.append(Gone(self._owed.pop(0).response, refused))
+    def settle(self, owed: Owed, refused: str = "") -> None:
+        """It has arrived, or was refused for good, in words."""
+        self._owed.remove(owed)
+        self.gone.append(Gone(owed.response, refused))
 
     def note(
-        self, listed: Iterable[DERControl], standing: Standing, now_s: int, cannot: frozenset[str]
+        self,
+        listed: Iterable[DERControl],
+        standing: Standing,
+        now_s: int,
+        cannot: frozenset[str],
+        *,
+        waits: bool = False,
     ) -> None:
         """Take in what is listed and what holds now.
 
@@ -100,16 +115,18 @@ class Responses:
             listed: every control of every program that concerns the device, as last seen.
             standing: what the device is under.
             now_s: the server's time.
-            cannot: modes that the device does not have.
+            cannot: modes that the device does not have, or cannot as they stand now.
+            waits: somebody has still to agree to what stands.
         """
         seen = {control.mrid: control for control in listed}
         for mrid, control in seen.items():
             course = self._courses.setdefault(mrid, Course(control))
             course.control = control
         obeyed = {control.mrid for control in standing.controls}
+        never = cannot - standing.by_mode.keys()  # of what stands now its present value may be the reason
         for mrid, course in list(self._courses.items()):
-            holds = _Holds(mrid in obeyed, mrid in standing.overtaken, mrid in seen)
-            for status in self._new(course, holds, now_s, cannot):
+            holds = _Holds(mrid in obeyed, waits, mrid in standing.overtaken, mrid in seen)
+            for status in self._new(course, holds, now_s, cannot if holds.obeyed else never):
                 course.said.add(status)
                 self._owe(course.control, status, now_s)
             gone = span_of(course.control, self._lfdi).end_s <= now_s and mrid not in seen
@@ -139,8 +156,9 @@ class Responses:
             if span.end_s <= now_s or not course.started:
                 found.append(ResponseStatus.CANCELLED)
         elif holds.obeyed:  # also what is superseded, until its replacement begins here
-            course.started = True
-            found.append(ResponseStatus.STARTED)
+            course.waited |= holds.waits
+            course.started |= not holds.waits
+            found += [ResponseStatus.STARTED] if course.started else []
         elif status == EventState.SUPERSEDED:
             if span.end_s <= now_s:
                 found.append(ResponseStatus.SUPERSEDED)
@@ -160,10 +178,14 @@ class Responses:
             created_date_time=now_s, end_device_lfdi=self._lfdi, status=status, subject=control.mrid
         )
         self._owed.append(Owed(control.reply_to, said))
+        if len(self._owed) > _MOST_OWED:
+            self.settle(self._owed[0], "given up: too many wait")
 
 
 def _ended(course: Course) -> list[ResponseStatus]:
     """What is said of a control that has come to its end."""
     if course.started:
         return [ResponseStatus.COMPLETED]
+    if course.waited:
+        return [ResponseStatus.NO_PARTICIPATION]
     return [] if ResponseStatus.SUPERSEDED in course.said else [ResponseStatus.REJECTED_LATE]

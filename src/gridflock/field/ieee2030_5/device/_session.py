@@ -17,6 +17,8 @@ _TRIES = 2
 _MOST_KNOWN = 4_096
 _DIGEST = 16
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 5, 300
+_LONGEST_RETRY_S = 3_600
+"""For so long at most a server is believed that it wants to be left alone."""
 R = TypeVar("R")
 
 
@@ -56,16 +58,31 @@ class Refused(Exception):  # noqa: N818 - what the server said, not a mistake of
     Attributes:
         status: HTTP status code; 0 where its body could not be read.
         retry_s: seconds it asks to wait.
+        nowhere: the place is none that could be asked; nothing was sent.
     """
 
-    def __init__(self, method: str, path: str, status: int, why: str = "", retry_s: int = 0) -> None:
+    def __init__(
+        self,
+        method: str,
+        path: str,
+        status: int,
+        why: str = "",
+        retry_s: int = 0,
+        *,
+        nowhere: bool = False,
+    ) -> None:
         super().__init__(f"{method} {path}: {why or status}")
-        self.status, self.retry_s = status, retry_s
+        self.status, self.retry_s, self.nowhere = status, min(retry_s, _LONGEST_RETRY_S), nowhere
 
     @property
     def for_good(self) -> bool:
         """Whether the same again would bring the same: the server has understood, and does not want it."""
-        return 400 <= self.status < 500 and self.status not in (403, 408, 429)
+        return self.nowhere or (400 <= self.status < 500 and self.status not in (403, 408, 429))
+
+    @property
+    def all_of_it(self) -> bool:
+        """Whether the server wants to be left alone altogether."""
+        return self.retry_s > 0 or self.status == 429
 
     @property
     def gone(self) -> bool:
@@ -135,17 +152,25 @@ class Session:
             Refused: the server refuses, or its body is no such list.
             OSError: nothing came back.
         """
+        first, found, same = await self._pages(path, of, items)
+        if not same:  # it has changed between two pages
+            first, found, _ = await self._pages(path, of, items)
+        return first, tuple(found)
+
+    async def _pages(self, path: str, of: type[R], items: str) -> tuple[R, list[Any], bool]:
+        """As of ``fetch_all``, and whether all pages tell the same length of the list."""
         more = "&" if "?" in path else "?"
         first = await self.fetch(f"{path}{more}s=0&l={_PAGE}", of)
-        found, total = [*getattr(first, items)], int(first.all)  # type: ignore[attr-defined]  # a list
+        found, lengths = [*getattr(first, items)], {int(getattr(first, "all"))}  # noqa: B009 - of a list
         for _ in range(_MOST_PAGES):
-            if len(found) >= total:
+            if len(found) >= max(lengths):
                 break
-            page = getattr(await self.fetch(f"{path}{more}s={len(found)}&l={_PAGE}", of), items)
-            if not page:
+            page = await self.fetch(f"{path}{more}s={len(found)}&l={_PAGE}", of)
+            lengths.add(int(getattr(page, "all")))  # noqa: B009 - the same
+            if not getattr(page, items):
                 break
-            found += page
-        return first, tuple(found)
+            found += getattr(page, items)
+        return first, found, len(lengths) == 1
 
     async def send(self, method: str, path: str, resource: Resource) -> str:
         """Post or put a resource; where it stands from then on, if the server says.
@@ -173,13 +198,19 @@ class Session:
             except OSError as error:
                 first = first or error
             except ValueError as error:
-                raise Refused(method, path, 0, str(error)) from error
+                raise Refused(method, path, 0, str(error), nowhere=True) from error
             else:
                 self.heard_s, self.silent_s = self.clock(), None
                 return reply
         assert first is not None
         self.silent_s = self.clock() if self.silent_s is None else self.silent_s
         raise first
+
+    def set_back(self, by_s: int) -> None:
+        """The client's own clock was set back by so many seconds: the server's was not."""
+        self.ahead_s += by_s
+        self.heard_s = None if self.heard_s is None else self.heard_s - by_s
+        self.silent_s = None if self.silent_s is None else self.silent_s - by_s
 
     async def set_clock(self, path: str, clock: Callable[[], int]) -> int:
         """Take the server's time over; how often it wants to be asked, seconds.
