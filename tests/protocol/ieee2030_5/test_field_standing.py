@@ -1,6 +1,7 @@
 """What stands of orders, limits, defaults and prices when they meet, by the server's own words alone."""
 
 import math
+import random
 
 import numpy as np
 import pytest
@@ -298,6 +299,47 @@ def test_meters_of_several_ders_are_added_up_by_interval():
     told = world.heard()
     assert told[-1] == (5.0, 1_200, 1)
     assert {end_s for _, end_s, _ in told} == set(range(180, 1_201, 60))
+
+
+def test_what_one_of_two_meters_has_said_is_not_lost_in_a_restart():
+    """The interval is told once the other speaks, and those that were whole before are not told again."""
+    world = World()
+    for k in range(3):
+        world.now_s = T0 + 60 * (k + 1)
+        world.report("AA" * 15, 6.0, T0 + 60 * k)
+        world.report("BB" * 15, -2.0, T0 + 60 * k)
+        assert world.heard() == [(4.0, 60 * (k + 1), 0)]
+    world.report("AA" * 15, 5.0, T0 + 180)
+    assert world.heard() == []
+    assert world.heard() == [], "what was said is safe now"
+    world.open()
+    assert world.heard() == []
+    world.now_s = T0 + 240
+    world.report("BB" * 15, -1.0, T0 + 180)
+    assert world.heard() == [(4.0, 240, 0)]
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_restarts_change_no_sum(seed):
+    """However two meters speak, by turns or late: restarts between lose no sum and make no other."""
+    told = []
+    for restarts in (False, True):
+        dice, lots, world, sums = random.Random(seed), random.Random(seed + 99), World(), {}
+        said = dict.fromkeys(("AA" * 15, "BB" * 15), 0)
+        for meter in said:
+            world.report(meter, 1.0, T0 - 60)
+        for _ in range(60):
+            world.now_s += 20
+            for meter in said:
+                while T0 + 60 * (said[meter] + 1) <= world.now_s and dice.random() < 0.4:
+                    world.report(meter, dice.randrange(-5, 6), T0 + 60 * said[meter])
+                    said[meter] += 1
+            sums |= {end_s: (value.expected, quality) for value, end_s, quality in world.heard()}
+            if restarts and lots.random() < 0.3:
+                world.open()
+        told.append(sums)
+    assert told[0] == told[1]
+    assert len(told[0]) > 10
 
 
 def test_a_reading_from_the_future_is_suspect_and_pins_nothing():

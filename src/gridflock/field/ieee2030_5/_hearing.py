@@ -1,13 +1,14 @@
 """Readings and states of devices as columns.
 
 A device with a meter at each of its DERs is one resource: what its meters say of one interval is added up,
-once all of them have said it. A reading of a time to come counts as of its arrival, and as suspect.
+once all of them have said it, over a restart too. A reading of a time to come counts as of its arrival and is
+suspect.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -18,7 +19,7 @@ from gridflock.field.ieee2030_5.resources import PowerStatus
 from gridflock.field.ieee2030_5.server._equipment import AVAILABILITY, STATUS, history
 from gridflock.field.ieee2030_5.server._mirrors import Waiting, fetched, waiting
 from gridflock.field.ieee2030_5.server._registry import Device
-from gridflock.field.ieee2030_5.server._state import State
+from gridflock.field.ieee2030_5.server._state import Series, State
 from gridflock.field.ieee2030_5.server._turn import Turn
 from gridflock.model import Quality, Readings
 
@@ -45,7 +46,7 @@ class Hearing:
         self._said: dict[tuple[str, str], tuple[object, ...]] = {}
         self._last_kw: dict[str, tuple[int, float]] = {}
         self._last_kwh: dict[str, float] = {}
-        self._sums: dict[tuple[str, str], Summed] = {}
+        self._sums: dict[tuple[str, str], Summed] | None = None
 
     def read(self, turn: Turn, devices: Mapping[str, Device]) -> Readings:
         """Readings and states that have arrived since the last call; those of that call are safe now."""
@@ -53,6 +54,7 @@ class Hearing:
             fetched(turn, self._upto)
         batch = waiting(turn)
         self._upto = batch.upto
+        sums = self._sums = self._resumed(turn, batch) if self._sums is None else self._sums
         columns, together = Columns(), dict[tuple[str, str], set[int]]()
         owner = {each.number: each.resource for each in turn.state.registry.devices.values()}
         for number, series in batch.series.items():
@@ -67,16 +69,50 @@ class Hearing:
             key = name, means.quantity
             meters = self._meters(turn.state, mirror.device, key)
             if len(meters) > 1:
-                self._sums.setdefault(key, Summed()).add(series.mirror, said)
+                sums.setdefault(key, Summed()).add(series.mirror, said)
                 together[key] = meters
             else:
-                self._sums.pop(key, None)
+                sums.pop(key, None)
                 self._tell(columns, key, said)
         for key, meters in together.items():
-            self._tell(columns, key, self._sums[key].take(meters, mean=key[1] == "v_pu"))
+            self._tell(columns, key, sums[key].take(meters, mean=key[1] == "v_pu"))
         for name, device in devices.items():
             self._states(turn.state, name, device, columns)
         return columns.readings(self._ids)
+
+    def _resumed(self, turn: Turn, batch: Waiting) -> dict[tuple[str, str], Summed]:
+        """What several meters of a resource said in a former life, of which not all was whole and told.
+
+        The newest intervals of every series are known; what is in the batch is not of that life.
+        """
+        state, sums = turn.state, dict[tuple[str, str], Summed]()
+        afresh = set(zip(batch.number.tolist(), batch.start_s.tolist(), strict=True))
+        for device in state.registry.devices.values():
+            plate = self._plates.get(device.resource)
+            meters = state.metering.of_device.get(device.number, {})
+            for series in self._series(state, meters if plate is not None else {}):
+                mirror = state.metering.mirrors[series.mirror]
+                means = None if plate is None else _map.meant(series.type, mirror.role_flags, plate)
+                key = device.resource, "" if means is None else means.quantity
+                if means is None or len(self._meters(state, device.number, key)) < 2:
+                    continue
+                said = [
+                    Said(start + duration, value * means.factor, _map.trust(flags))
+                    for start, (duration, value, flags) in state.metering.recent.get(
+                        series.number, {}
+                    ).items()
+                    if (series.number, start) not in afresh and start + duration <= turn.now_s + _AHEAD_S
+                ]
+                sums.setdefault(key, Summed()).add(mirror.number, said)
+        for key, each in sums.items():
+            each.take(each.known, mean=key[1] == "v_pu")  # told then
+        return sums
+
+    def _series(self, state: State, meters: Iterable[int]) -> list[Series]:
+        metering = state.metering
+        return [
+            metering.series[each] for meter in meters for each in metering.of_mirror.get(meter, {}).values()
+        ]
 
     def _meters(self, state: State, device: int, key: tuple[str, str]) -> set[int]:
         """Usage points of a device that tell one quantity of it."""
@@ -86,8 +122,8 @@ class Hearing:
             return {*found}
         means = {
             meter: [
-                _map.meant(metering.series[each].type, metering.mirrors[meter].role_flags, self._plates[name])
-                for each in metering.of_mirror.get(meter, {}).values()
+                _map.meant(each.type, metering.mirrors[meter].role_flags, self._plates[name])
+                for each in self._series(state, (meter,))
             ]
             for meter in found
         }

@@ -3,7 +3,7 @@
 One thread has the loop, and with it the state: requests, the operator's verbs and the ticks of time take
 turns there. A change is in the journal before anybody hears of it: whoever asked waits until the next write,
 which holds the changes of all who wait. Where the journal takes nothing or does not answer, who asks is told
-to come back, and what was said is written with the next that works; of too much unwritten no more is taken in.
+to come back, and what was said is written with the next that works; of too much unwritten no more is taken.
 """
 
 from __future__ import annotations
