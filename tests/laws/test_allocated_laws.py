@@ -71,6 +71,32 @@ def test_without_limits_everybody_has_the_whole_rating(case):
     np.testing.assert_allclose(p_hi, np.repeat(high[:, None], STEPS, axis=1), atol=1e-9)
 
 
+@given(cases(), st.integers(0, 2**32 - 1))
+def test_who_was_granted_energy_has_the_power_for_it_first(case, seed):
+    """All that is granted is left where there is room for all of it; limits are kept as ever."""
+    bounds, told, low, high, _ = case
+    rng = np.random.default_rng(seed)
+    granted = np.where(
+        rng.random((len(told), STEPS)) < 0.5, 0.0, rng.uniform(low, high, (STEPS, len(told))).T
+    )
+    p_lo, p_hi = shared(bounds, told, low, high, STEPS, granted)
+    plain = shared(bounds, told, low, high, STEPS, np.zeros(granted.shape))
+    assert all(
+        np.array_equal(*each) for each in zip(plain, shared(bounds, told, low, high, STEPS), strict=True)
+    )
+    room = np.ones(STEPS, dtype=bool)
+    for bound in bounds:
+        mine = np.isin(told, bound.rows)
+        up, down = np.maximum(granted, 0)[mine].sum(axis=0), np.minimum(granted, 0)[mine].sum(axis=0)
+        room &= (bound.others_kw + up <= bound.p_hi_kw) | (up == 0)
+        room &= (bound.others_kw + down >= bound.p_lo_kw) | (down == 0)
+        kept = bound.others_kw <= bound.p_hi_kw
+        assert (bound.others_kw + p_hi[mine].sum(axis=0) <= bound.p_hi_kw + 1e-6)[kept].all()
+    grain = 0.01 * np.maximum(high, -low)[:, None] + 1e-9  # limits are told in parts of a rating
+    assert (p_hi >= np.maximum(granted, 0) - grain)[:, room].all()
+    assert (p_lo <= np.minimum(granted, 0) + grain)[:, room].all()
+
+
 @given(cases(), st.floats(0, 20))
 def test_a_tighter_limit_gives_nobody_more(case, less):
     """Taken from a group's limit, nothing is gained by anybody."""

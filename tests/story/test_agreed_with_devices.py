@@ -3,13 +3,18 @@
 import asyncio
 import importlib
 import sys
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from gridflock.model import Envelope
 from gridflock.runtime import LOCAL, Settings, rehearse, replay
+from gridflock.runtime._planning import Planning
+from gridflock.runtime._reserved import Granted
+from gridflock.schema import Family
 
 REQUEST = "AB" * 16
 
@@ -34,8 +39,6 @@ def _begun(folder):
             )
             # The system's clock goes faster than the wall's, by which frequent clients are held back.
             server = self.derms._loop.server.utility.server
-            from dataclasses import replace
-
             server.policy = replace(server.policy, headroom=1e6)
             self.derms.tick()
 
@@ -163,6 +166,35 @@ def test_what_is_cancelled_is_planned_no_more_and_who_does_not_keep_to_it_is_tol
     (event,) = _unkept(site)
     assert event.group == site.battery
     assert "0.00 kW on average where -0.80 kW are granted" in event.text
+
+
+def test_a_vehicle_that_has_yet_to_come_is_planned_and_expected_once(site):
+    """Granted to who is away, the energy is in the plan of its interval, and no more is expected than before."""
+    loop, moment = site.derms._loop, site.derms.moment
+    image, settings = moment.image, loop.settings
+    away = [row for row in np.flatnonzero(image.family == Family.VEHICLE) if image.ready[row] != 1]
+    start_s = site.now_s - site.now_s % 900 + 1_800
+    one = Granted("CD", image.ids[away[0]], start_s, start_s + 1_800, -2.0, -1.0)
+
+    def plan(granted):
+        planning = Planning(settings, loop.past, loop.system.network.timezone)
+        head = Envelope("all", -1e4, 1e4, "none", image.now_s + 600)
+        return planning.plan(loop.system, image, (moment.flow, moment.state), head, 0.0, granted=granted)
+
+    plain, made = plan(()), plan((one,))
+    inside = one.share(made.schedule.grid) == 1.0
+    assert inside.sum() == 2
+    at = int(np.flatnonzero(made.schedule.shares.rows == away[0])[0])
+    assert not plain.schedule.shares.p_kw[at].any()
+    assert made.schedule.shares.p_kw[at][inside].tolist() == [-2.0, -2.0]
+    assert not made.schedule.shares.p_kw[at][~inside].any()
+    assert (plain.granted, made.granted) == ((), (one,))
+    need = [
+        (each.members.flexibility.x_hi_kwh[:, -1] * [name.endswith("/expected") for name in
+         each.members.flexibility.groups]).sum()
+        for each in (plain, made)
+    ]  # fmt: skip
+    assert need[1] <= need[0]
 
 
 def _unkept(site):

@@ -131,10 +131,12 @@ class Granting:
 
 def _granted(turn: Turn, room: Room, request: Reservation, name: str, names: Mapping[int, str]) -> bool:
     """Whether a request could be granted."""
-    asked = _map.reserved_of(request.asked)
-    found = window(
-        _left(turn.state, room, request.device, names), asked, turn.now_s, room.planned_kw.get(name)
-    )
+    asked, planned_kw = _map.reserved_of(request.asked), room.planned_kw.get(name)
+    if planned_kw is not None:  # what it was granted before is planned for that
+        sign = 1 if asked.p_kw > 0 else -1
+        held = turn.state.reserved.grants.get(request.device, {}).values()
+        planned_kw = sign * np.maximum(sign * planned_kw - _taken(room, held, sign), 0.0)
+    found = window(_left(turn.state, room, request.device, names), asked, turn.now_s, planned_kw)
     if found is None:
         return False
     e_kwh = found.p_kw * found.duration_s / 3_600

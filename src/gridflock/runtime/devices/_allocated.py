@@ -3,7 +3,8 @@
 A limit bounds a group's sum. What the others in it are expected to do is taken off, and the room that is left
 is shared among the members that are told, by their ratings. So the group stays within its limit as long as
 the others do as expected, whatever those that were told do within their shares. Nobody is ever told to give
-or to draw something: where the others alone are beyond the limit, the share is nothing.
+or to draw something: where the others alone are beyond the limit, the share is nothing. Who was granted
+energy has the power for it before the rest is shared.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from gridflock.field.ieee2030_5._limiting import Ahead
 from gridflock.runtime._loop import Moment
 from gridflock.runtime._planning import Planned
 from gridflock.runtime._system import System
-from gridflock.units import Kw, Mask, Rows, Seconds
+from gridflock.units import Kw, Mask, Rows, Seconds, TimeGrid
 
 _GRAIN = 0.01
 """Limits are told in such parts of a rating, so that what hardly changes is not told anew."""
@@ -47,7 +48,9 @@ class Bound:
     others_kw: Kw
 
 
-def shared(bounds: Sequence[Bound], told: Rows, low_kw: Kw, high_kw: Kw, steps: int) -> tuple[Kw, Kw]:
+def shared(
+    bounds: Sequence[Bound], told: Rows, low_kw: Kw, high_kw: Kw, steps: int, granted_kw: Kw | None = None
+) -> tuple[Kw, Kw]:
     """Lowest and highest power of each of n resources, (n, T), within its rating and all limits.
 
     Args:
@@ -56,16 +59,22 @@ def shared(bounds: Sequence[Bound], told: Rows, low_kw: Kw, high_kw: Kw, steps: 
         low_kw: (n,) their lowest power, never above 0.
         high_kw: (n,) their highest, never below 0.
         steps: T.
+        granted_kw: (n, T) what they were granted, injection positive; None = nothing.
     """
+    promised_kw = np.zeros((len(told), steps)) if granted_kw is None else granted_kw
     low = np.repeat(np.minimum(low_kw, 0.0)[:, None], steps, axis=1)
     high = np.repeat(np.maximum(high_kw, 0.0)[:, None], steps, axis=1)
     for bound in bounds:
         mine = np.flatnonzero(np.isin(told, bound.rows))
         for kw, of, limit in ((high, high_kw, bound.p_hi_kw), (-low, -low_kw, -bound.p_lo_kw)):
             size = np.maximum(of[mine], 0.0)
-            others = bound.others_kw if kw is high else -bound.others_kw
-            room = np.clip(limit - others, 0.0, size.sum())
-            narrowed = np.minimum(kw[mine], room[None, :] * (size / max(size.sum(), 1e-9))[:, None])
+            side = 1.0 if kw is high else -1.0
+            room = np.clip(limit - side * bound.others_kw, 0.0, size.sum())
+            first = np.clip(side * promised_kw[mine], 0.0, size[:, None])
+            first *= np.minimum(1.0, room / np.maximum(first.sum(axis=0), 1e-9))
+            rest, left = size[:, None] - first, room - first.sum(axis=0)
+            share = first + left * rest / np.maximum(rest.sum(axis=0), 1e-9)
+            narrowed = np.minimum(kw[mine], share)
             if kw is high:
                 high[mine] = narrowed
             else:
@@ -98,8 +107,18 @@ def ahead(moment: Moment, system: System, names: Sequence[str], horizon_s: int) 
     low, high = rated(system, ids)
     edges = _edges(moment.now_s, horizon_s)
     bounds = _bounds(moment, system, told, edges)
-    p_lo, p_hi = shared(bounds, told, low, high, len(edges) - 1)
+    p_lo, p_hi = shared(bounds, told, low, high, len(edges) - 1, _granted(moment, ids, edges))
     return Ahead(ids, edges, p_lo, p_hi)
+
+
+def _granted(moment: Moment, ids: Sequence[str], edges: Seconds) -> Kw:
+    """(n, T) what resources were granted when the plan was made, at its power in every quarter it touches."""
+    promised_kw = np.zeros((len(ids), len(edges) - 1))
+    place, grid = {name: k for k, name in enumerate(ids)}, TimeGrid(edges)
+    for one in () if moment.planned is None else moment.planned.granted:
+        if one.resource in place:
+            promised_kw[place[one.resource]] += np.where(one.share(grid) > 0.0, one.rate_kw, 0.0)
+    return promised_kw
 
 
 def tightened(known: Ahead, now: Ahead, least_kw: Kw, most_kw: Kw) -> Ahead:
