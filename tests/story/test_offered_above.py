@@ -12,9 +12,13 @@ from typer.testing import CliRunner
 from gridflock.console import _devices_operate
 from gridflock.console._cli import app
 from gridflock.console._upward import offer_of, offering
+from gridflock.dispatch import GuardLimits, Policy
 from gridflock.field.ieee2030_5 import identity
-from gridflock.runtime import LOCAL, Settings, UnknownName, plain, rehearse
-from gridflock.runtime.devices import Contact, Serve, Upward
+from gridflock.field.ieee2030_5.events import Standing
+from gridflock.field.ieee2030_5.resources import DERControlBase
+from gridflock.field.ieee2030_5.resources._quantities import ActivePower
+from gridflock.runtime import LOCAL, Role, Scope, Settings, UnknownName, plain, rehearse
+from gridflock.runtime.devices import Contact, Serve, StandsFor, Upward
 from gridflock.runtime.devices._upward import LOST, site_lfdi
 from gridflock.sim import Scenario
 from gridflock.units import iso
@@ -209,3 +213,29 @@ def test_a_file_of_pins_is_read_row_by_row(pair, tmp_path, capsys):
     with pytest.raises(typer.Exit):
         offer_of("", None, "", None, None, file, members=False)
     assert "--above-pins" in capsys.readouterr().err
+
+
+def test_an_order_from_above_that_needs_a_second_person_starts_when_one_agrees(tmp_path):
+    """Until then it waits and none of it is in force; taken back above, nobody can agree to it any more."""
+    guard = GuardLimits(budget_kw=400.0, approval_kw=1.0, step_kw=1e6)
+    settings = Settings(policy=Policy(guard=guard), plans=False)
+    derms, _ = rehearse(tmp_path, Scenario(ders=40, seed=3, **CALM), settings, join_s=NOON_S)
+    derms.tick()
+    stands = StandsFor(derms, Scope(f"2030.5/{GROUP}", Role.OPERATOR, frozenset({GROUP})), GROUP)
+    orders = [DERControlBase(op_mod_target_w=ActivePower(multiplier=1, value=kw)) for kw in (1_000, 900)]
+    free = Standing(DERControlBase(), {}, frozenset(), None, None)
+    for base, agreed in zip(orders, (True, False), strict=True):
+        standing = replace(free, base=base, by_mode={"op_mod_target_w": None})
+        assert stands.obey(standing, derms.clock.now_s()) == frozenset()
+        assert stands.waits()
+        assert derms.proposals(LOCAL) == []
+        (waits,) = derms.guard(LOCAL).waiting
+        if agreed:
+            derms.approve(LOCAL, waits.id, why="a story")
+            assert not stands.waits()
+            assert [wish.id for wish in derms.proposals(LOCAL)] == [waits.id]
+        stands.obey(free, derms.clock.now_s())
+        assert not stands.waits()
+        assert derms.proposals(LOCAL) == []
+        assert derms.guard(LOCAL).waiting == []
+    derms.close()

@@ -202,7 +202,8 @@ def above(url: Url = None, token: Token = None, as_json: AsJson = False) -> None
     rows = [
         {name: each[name] for name in ("offered", "state", "pin", "last_contact", "poll_s", "post_s")}
         | {
-            "follows": ", ".join(f"{mode['mode']} {mode['value']}" for mode in each["effective"]),
+            "follows": ", ".join(f"{mode['mode']} {mode['value']}" for mode in each["effective"])
+            + (" (waits for a second person)" if each["waits"] else ""),
             "answered": ", ".join(f"{said['answer']} ({said['sent']})" for said in each["answers"][:1]),
             "failures": each["failures"],
             "trouble": "; ".join(each["troubles"]),

@@ -38,6 +38,7 @@ class OfferedDeviceView:
         poll_s: how often it asks for its programs.
         post_s: how often it reports.
         effective: what it follows now, mode by mode, whether or not there is contact.
+        waits: what it follows is not in force before a second person agrees to it.
         answers: to controls, newest first.
         owed: responses that have not arrived.
         readings_kept: readings that wait for contact.
@@ -55,6 +56,7 @@ class OfferedDeviceView:
     poll_s: int
     post_s: int
     effective: list[EffectiveView]
+    waits: bool
     answers: list[AnswerView]
     owed: int
     readings_kept: int

@@ -55,6 +55,7 @@ def _device(name: str, site: Site, client: Client, now_s: int) -> OfferedDeviceV
         poll_s=site.programs.rate_s(),
         post_s=reports.rate_s,
         effective=[] if standing is None else in_words(standing),
+        waits=site.plant.waits(),
         answers=[*gone, *owed][::-1][:_NEWEST],
         owed=len(responses.owed),
         readings_kept=reports.kept,
