@@ -169,7 +169,7 @@ def test_what_is_cancelled_is_planned_no_more_and_who_does_not_keep_to_it_is_tol
 
 
 def test_a_vehicle_that_has_yet_to_come_is_planned_and_expected_once(site):
-    """Granted to who is away, the energy is in the plan of its interval, and no more is expected than before."""
+    """Granted to who is away, the energy is in the plan of its interval, and no more is expected so."""
     loop, moment = site.derms._loop, site.derms.moment
     image, settings = moment.image, loop.settings
     away = [row for row in np.flatnonzero(image.family == Family.VEHICLE) if image.ready[row] != 1]

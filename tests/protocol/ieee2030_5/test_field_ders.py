@@ -1,9 +1,11 @@
 """Several DERs under one end device, and what devices say of their settings, over real TLS."""
 
 import importlib
+from dataclasses import replace
 
 import pytest
 
+from gridflock.field.ieee2030_5 import _combined, _map
 from gridflock.field.ieee2030_5._field import Wants
 from gridflock.field.ieee2030_5.resources import (
     DER,
@@ -15,6 +17,7 @@ from gridflock.field.ieee2030_5.resources import (
     DERControlType,
     DERSettings,
     DERStatus,
+    DERType,
     StateOfChargeStatusType,
     WattHour,
 )
@@ -134,3 +137,26 @@ def test_settings_narrow_what_is_asked_where_the_operator_lets_them(world):
     assert {each[2] for each in world.answers()} == {"PARTIAL"}
     assert world.field.short[0].reason == "3 kW is beyond its limits: 2 kW"
     assert world.heard()["roof", "p_avail_kw"][0] <= 2.0
+
+
+def test_a_store_is_as_full_as_what_it_is_set_to_use(world):
+    """Half full of what it is set to use, where settings hold; else of what the registry says."""
+    number = world.utility.server.state.registry.of(world.lfdi("battery")).number
+    plate_kwh = world.field._plates["battery"].e_max_kwh
+    settings = DERSettings(
+        set_grad_w=100, set_max_w=_watts(5), set_max_discharge_rate_w=_watts(3),
+        set_max_wh=WattHour(multiplier=0, value=round(500 * plate_kwh)), updated_time=world.clock.at_s,
+    )  # fmt: skip
+    talk = of.Talk(world, "battery")
+    talk.send("PUT", f"/edev/{number}/der/1/derg", settings)
+    for holds, most_kwh in ((False, plate_kwh), (True, 0.5 * plate_kwh)):
+        world.field.want(Wants(settings_hold=holds))
+        world.live(60)
+        world.heard()  # what is wanted is taken up
+        charge = StateOfChargeStatusType(date_time=world.clock.at_s, value=5_000)
+        status = DERStatus(reading_time=world.clock.at_s, state_of_charge_status=charge)
+        talk.send("PUT", f"/edev/{number}/der/1/ders", status)
+        assert world.heard()["battery", "e_kwh"][0] == pytest.approx(0.5 * most_kwh)
+    assert world.field.settings["battery"]["p_max_kw"] == 5.0  # with a roof behind the same inverter
+    stored = _combined.capability(world.utility.server.state, number)
+    assert _map.rated(settings, replace(stored, type=DERType.OTHER_STORAGE))["p_max_kw"] == 3.0

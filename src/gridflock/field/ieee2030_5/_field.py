@@ -76,7 +76,7 @@ class UtilityField:
         self._placing = Placing()
         self._limiting = Limiting(self._plates, self._able)
         self._ordering = Ordering(self._plates, self._able, self._bounds)
-        self._hearing = Hearing(self._plates, self._set)
+        self._hearing = Hearing(self._plates, self._set, self._usable_kwh)
         self._granting = Granting()
         self.present: frozenset[str] = frozenset()
         """Resources whose devices may speak, they and their clients, as of the last reading."""
@@ -165,23 +165,24 @@ class UtilityField:
             self._plates[device.resource],
         )
 
-    def _settings(self, state: State, devices: Mapping[str, Device]) -> dict[str, dict[str, float]]:
-        found = {}
-        for name, device in devices.items():
-            settings = _combined.settings(state, device.number)
-            if settings is not None:
-                found[name] = _map.rated(settings, _combined.capability(state, device.number))
-        return found
+    def _rated(self, state: State, device: Device) -> Mapping[str, float]:
+        """What a device is set to, as attributes of the registry, where that counts."""
+        if self._wants is None or not self._wants.settings_hold:
+            return {}
+        settings = _combined.settings(state, device.number)
+        if settings is None:
+            return {}
+        return _map.rated(settings, _combined.capability(state, device.number))
 
     def _set(self, state: State, device: Device) -> tuple[float, float]:
         """Lowest and highest power, kW, that a device is set to, where that counts."""
-        if self._wants is None or not self._wants.settings_hold:
-            return -math.inf, math.inf
-        settings = _combined.settings(state, device.number)
-        if settings is None:
-            return -math.inf, math.inf
-        rated = _map.rated(settings, _combined.capability(state, device.number))
+        rated = self._rated(state, device)
         return rated.get("p_min_kw", -math.inf), rated.get("p_max_kw", math.inf)
+
+    def _usable_kwh(self, state: State, device: Device) -> float:
+        """What a device stores when it is full: by its settings where these count, never beyond its plate."""
+        plate_kwh = self._plates[device.resource].e_max_kwh
+        return min(plate_kwh, self._rated(state, device).get("e_max_kwh", plate_kwh))
 
     def _bounds(self, state: State, device: Device, start_s: int, end_s: int) -> tuple[float, float]:
         """Lowest and highest power, kW, that a device may be asked for over a time."""
@@ -213,7 +214,8 @@ class UtilityField:
         known = tuple((device, *_said(turn.state, device)) for device in devices.values())
         if self._done[0] is wants and self._done[1] == known:
             return
-        self.settings = self._settings(turn.state, devices) if wants.settings_hold else {}
+        set_to = {name: self._rated(turn.state, device) for name, device in devices.items()}
+        self.settings = {name: rated for name, rated in set_to.items() if rated}
         self._limiting.fallback = wants.fallback
         if wants.prices is None:
             tariffs = self._placing.tariffs or tariffs_of(turn.state, devices)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -34,12 +35,16 @@ class Hearing:
     Args:
         plates: the resources that are listened to.
         bounds: lowest and highest power, kW, that a device is set to: what it offers is no more.
+        usable_kwh: what a device stores when it says that it is full.
     """
 
     def __init__(
-        self, plates: Mapping[str, Plate], bounds: Callable[[State, Device], tuple[float, float]]
+        self,
+        plates: Mapping[str, Plate],
+        bounds: Callable[[State, Device], tuple[float, float]],
+        usable_kwh: Callable[[State, Device], float],
     ) -> None:
-        self._plates, self._bounds = plates, bounds
+        self._plates, self._bounds, self._usable_kwh = plates, bounds, usable_kwh
         self._ids = tuple(plates)
         self._index = {name: at for at, name in enumerate(self._ids)}
         self._upto = 0
@@ -163,7 +168,8 @@ class Hearing:
 
     def _values(self, state: State, name: str, device: Device, kind: str, said: object) -> dict[str, float]:
         if kind == STATUS:
-            found = _combined.status(state, device.number, self._plates[name])
+            plate = replace(self._plates[name], e_max_kwh=self._usable_kwh(state, device))
+            found = _combined.status(state, device.number, plate)
             self._last_kwh[name] = found.get("e_kwh", math.nan)
             return found
         if isinstance(said, PowerStatus):
