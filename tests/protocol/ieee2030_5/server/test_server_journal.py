@@ -1,16 +1,19 @@
 """The server's memory: what was acknowledged is there after any end of the process."""
 
+import shutil
 import signal
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from gridflock.field.ieee2030_5.resources import LogEvent
-from gridflock.field.ieee2030_5.server import CHANGES, Access, By, Journal, State, _serving
-from gridflock.field.ieee2030_5.server._devices import set_access
+from gridflock.field.ieee2030_5.server import CHANGES, Access, By, Journal, State, UtilityServer, _serving
+from gridflock.field.ieee2030_5.server._devices import Enrolment, load, set_access
+from gridflock.field.ieee2030_5.server._journal import changes_of
 from gridflock.field.ieee2030_5.server._turn import Ask
 from gridflock.record import open_record
 
@@ -84,6 +87,70 @@ def test_a_state_ahead_of_the_journal_is_not_stored(make, folder):
     journal.write(second, 0)
     assert Journal(record, CHANGES).restore() == utility.server.state
     utility.journal = list(record.entries())
+    record.close()
+
+
+def _written(utility, journal):
+    """Write what is not written yet."""
+    for each in utility.journal[journal._told :]:
+        journal.write(changes_of(each, CHANGES), 0)
+    journal._told = len(utility.journal)
+
+
+def _opened(folder):
+    record = open_record(folder)
+    journal = Journal(record, CHANGES)
+    state, journal._told = journal.restore(), 0
+    return record, journal, state
+
+
+def test_a_snapshot_that_cannot_be_read_costs_nothing(make, folder, caplog):
+    """The entries have all that it had."""
+    utility = make()
+    for k in range(5):
+        utility.enrol(k)
+    record, journal, _ = _opened(folder)
+    _written(utility, journal)
+    assert journal.snapshot(utility.server.state)
+    for broken in (b"", b"no snapshot", zlib.compress(b"{}"), zlib.compress(b"[" * 9)):
+        record.snapshot("state", broken)
+        assert Journal(record, CHANGES).restore() == utility.server.state
+        assert "not readable" in caplog.text
+        caplog.clear()
+    record.close()
+
+
+@pytest.mark.parametrize("left", [0.25, 0.5, 0.75])
+def test_a_ledger_that_was_cut_off_loses_nothing_that_comes_after(make, folder, left):
+    """Of a file cut in its middle all is there as far as the snapshot goes, and all that is written next."""
+    utility = make()
+    record, journal, _ = _opened(folder)
+    for k in range(40):
+        utility.enrol(k)
+    _written(utility, journal)
+    assert journal.snapshot(utility.server.state)
+    known = utility.server.state.made
+    for k in range(40, 60):
+        utility.enrol(k)
+    _written(utility, journal)
+    cut = folder.with_name("cut")
+    shutil.copytree(folder, cut)
+    record.close()
+    (cut / "writer.lock").unlink()
+    wal = next(cut.glob("*-wal"))
+    wal.write_bytes(wal.read_bytes()[: int(wal.stat().st_size * left)])
+    record, journal, state = _opened(cut)
+    assert known <= state.made <= utility.server.state.made
+    many = len(state.registry.devices)
+    assert many >= 40
+    server = UtilityServer(utility.server.policy, state, utility.now_s)
+    for k in range(100, 103):
+        _, changes = server.act(utility.now_s, load, Enrolment(f"{k:040X}"), BY)
+        journal.write(changes, 0)
+    record.close()
+    record, _, again = _opened(cut)
+    assert again == server.state
+    assert len(again.registry.devices) == many + 3
     record.close()
 
 

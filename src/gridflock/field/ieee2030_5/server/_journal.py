@@ -7,6 +7,7 @@ it is read back. Fields with ``init=False`` are indexes: not written, made anew.
 from __future__ import annotations
 
 import json
+import logging
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
@@ -21,6 +22,7 @@ from gridflock.field.ieee2030_5.server._turn import Change, make
 from gridflock.model import Entry, Json
 from gridflock.ports import Record
 
+_LOG = logging.getLogger(__name__)
 KIND = "2030.5"
 """Kind of the entries in the ledger."""
 _CLASS = ""
@@ -182,18 +184,38 @@ class Journal:
         self._made = 0
 
     def restore(self) -> State:
-        """The state as of the last entry that was durable."""
-        stored = self._record.snapshot(self._name)
-        after, state = 0, State()
-        if stored is not None:
-            said = json.loads(zlib.decompress(stored))
-            after, state = said["seq"], _reader(State)(said["state"])
+        """The state as of the last entry that was durable.
+
+        Where a snapshot cannot be read, all entries are; where entries are lost that a snapshot has, it
+        stands for them from now on.
+
+        Raises:
+            Exception: what the record raises.
+        """
+        after, state = self._stored()
         for each in self._record.entries(after, {KIND}):
             for change in changes_of(each, self._kinds):
                 make(change, state)
                 self._since += 1
         self._made = state.made
+        if (last := self._record.append([])) < after:
+            _LOG.error(
+                "the journal ends at entry %d, what is known goes to %d: entries are lost", last, after
+            )
+            self.snapshot(state)
         return state
+
+    def _stored(self) -> tuple[int, State]:
+        """The entry up to which a state was stored, and that state; the beginning where none can be read."""
+        stored = self._record.snapshot(self._name)
+        if stored is None:
+            return 0, State()
+        try:
+            said = json.loads(zlib.decompress(stored))
+            return int(said["seq"]), _reader(State)(said["state"])
+        except (zlib.error, ValueError, LookupError, TypeError, AttributeError):
+            _LOG.exception("the snapshot is not readable; all entries are read")
+            return 0, State()
 
     def write(self, changes: Sequence[Change], now_s: int) -> None:
         """Append the changes of one or many turns; durable on return.
