@@ -2,9 +2,14 @@
 
 import math
 
+import numpy as np
 import pytest
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
 
+from gridflock.dispatch.guard import CurveBounds
 from gridflock.field.ieee2030_5._limiting import Held
+from gridflock.field.ieee2030_5._map import curve_of
 from gridflock.field.ieee2030_5.resources import DERCurveType
 from gridflock.runtime._requests import RequestRejected
 from gridflock.runtime.devices._published import Publishes
@@ -58,7 +63,10 @@ def test_what_is_said_is_meant_and_the_rest_is_as_ever(tmp_path):
         ({"curves": [{"v_pu": [1.0], "y": ["a"]}]}, "curves.all"),
         ({"curves": [{"v_pu": [0.9, 1.1], "y": [-0.4, 0.4]}]}, "curves.all.y"),
         ({"curves": [{"kind": "watt-pf", "v_pu": [0.9, 1.1], "y": [0.4, -0.4]}]}, "curves.all.kind"),
-        ({"curves": [{"v_pu": [0.9, 1.1], "y": [0.4, -0.4]}] * 2}, "curves.all"),
+        ({"curves": [{"v_pu": [0.9, 1.1], "y": [0.4, -0.4]}] * 2}, "curves.all.kind"),
+        ({"curves": [{"v_pu": [0.92, 1.08], "y": [44.0, -44.0]}]}, "curves.all.y"),
+        ({"curves": [{"kind": "volt-watt", "v_pu": [230.0, 253.0], "y": [1.0, 0.0]}]}, "curves.all.v_pu"),
+        ({"curves": [{"v_pu": [1.0, 1.00004], "y": [0.0, 0.0]}]}, "curves.all.v_pu"),
     ],
 )
 def test_faults_are_named(document, field):
@@ -66,6 +74,31 @@ def test_faults_are_named(document, field):
     with pytest.raises(RequestRejected) as refused:
         publishes_of(document)
     assert field in [fault.field for fault in refused.value.faults]
+
+
+POINTS = st.lists(st.tuples(st.floats(0.76, 1.24), st.floats(-0.45, 0.45)), min_size=2, max_size=5)
+
+
+@settings(suppress_health_check=[HealthCheck.filter_too_much])
+@given(st.sampled_from(["volt-var", "volt-watt"]), POINTS, st.booleans())
+def test_what_is_told_of_a_curve_is_within_the_guards_bounds(kind, points, falling):
+    """Whatever points are written: a curve that is taken is one that passes the guard as devices read it."""
+    v_pu, y = [point[0] for point in points], [point[1] for point in points]
+    if falling:
+        v_pu, y = sorted(v_pu), sorted(y, reverse=True)
+    bounds = CurveBounds() if kind == "volt-var" else CurveBounds.volt_watt()
+    try:
+        found = publishes_of({"curves": [{"kind": kind, "v_pu": v_pu, "y": y}]})
+    except RequestRejected:
+        assume(False)
+    (curve,) = found.curves["all"]
+    told = curve_of(curve.kind, curve.v_pu, curve.y)
+    scale = 10.0 ** (told.x_multiplier - 2), 10.0 ** (told.y_multiplier - 2)
+    read = [
+        [getattr(at, f"{axis}value") * by for at in told.curve_data]
+        for axis, by in zip("xy", scale, strict=True)
+    ]
+    assert not bounds.faults("device", np.round(read[0], 9), np.round(read[1], 9))
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path):

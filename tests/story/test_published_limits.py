@@ -187,6 +187,26 @@ def test_what_names_nobody_is_refused_at_the_start(begin):
     assert [fault.field for fault in refused.value.faults] == ["fallback.nobody", "curves.section/none"]
 
 
+def test_curves_outside_the_guards_bounds_are_told_to_nobody(begin):
+    """Turned, too steep, of another kind, or two of one: refused by name, whoever wrote them."""
+    from gridflock.field.ieee2030_5._placing import Curve
+    from gridflock.field.ieee2030_5.resources import DERCurveType
+
+    curve = Curve(DERCurveType.VOLT_VAR, (0.9, 1.1), (0.4, -0.4))
+    steep = Curve(DERCurveType.VOLT_WATT, (1.06, 1.061), (1.0, 0.0))
+    turned = Curve(DERCurveType.VOLT_VAR, (0.9, 1.1), (-0.4, 0.4))
+    other = Curve(DERCurveType.FREQ_WATT, (0.9, 1.1), (0.4, -0.4))
+    with pytest.raises(RequestRejected) as refused:
+        begin(Settings(plans=False), curves={"all": (curve, curve, turned, steep, other)})
+    assert [(fault.field, fault.reason.split(":")[0]) for fault in refused.value.faults] == [
+        ("curves.all.kind", "a second volt_var"),
+        ("curves.all.kind", "a second volt_var"),
+        ("curves.all.y", "rises with the voltage"),
+        ("curves.all.y", "falls by more than 100 per pu"),
+        ("curves.all.kind", "is not volt-var or volt-watt"),
+    ]
+
+
 def test_what_cannot_be_told_is_a_trouble_of_the_ticks(begin, monkeypatch):
     """A failure of telling, and curves of a group that has another name by now, until they are over."""
     from gridflock.field.ieee2030_5._placing import Curve

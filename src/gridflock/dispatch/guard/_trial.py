@@ -85,7 +85,7 @@ class Trial:
             return self
         return replace(self, first_id=np.where(theirs, _NOBODYS, self.first_id))
 
-    def silent(self, patience_s: Kw, now_s: int) -> Mask:
+    def silent(self, patience_s: NDArray[np.float64], now_s: int) -> Mask:
         """(k,) who should have answered by now and has not; ``patience_s`` (k,)."""
         asked = (self.first_id != _NOBODYS) & ~self.good
         found: Mask = asked & (now_s - self.first_s >= patience_s)

@@ -7,7 +7,6 @@ another, behind all of them. The nearer a place, the more its program weighs.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import numpy as np
@@ -23,6 +22,9 @@ _TRANSFORMER, _SEGMENT, _FEEDER, _SYSTEM = 80, 90, 100, 120
 _PEOPLE, _PROVIDER, _PROGRAM = 130, 140, 150
 _OWN = frozenset({"all", "section", "plan", "type", "phase", "demand", "site", "sites"})
 """First parts of the ids of groups that are no programs of devices, or stand in it already."""
+_TOLD_DIGITS = 4
+MAY_BE_GIVEN = "a curve that may be given"
+"""The rule that a refused curve breaks."""
 _WEIGHTS = {"provider": _PROVIDER, "program": _PROGRAM}
 
 
@@ -73,6 +75,14 @@ def _members(system: System, group: str, names: Collection[str]) -> tuple[str, .
     return tuple(sorted(ids[row] for row in system.rows_of[group].tolist() if ids[row] in names))
 
 
+_BOUNDS = {
+    DERCurveType.VOLT_VAR: CurveBounds(),
+    DERCurveType.VOLT_WATT: CurveBounds.volt_watt(),
+}
+"""What inverters may be given, by kind; nothing else is told."""
+_KINDS = {"volt-var": DERCurveType.VOLT_VAR, "volt-watt": DERCurveType.VOLT_WATT}
+
+
 def curve(group: str, kind: str, v_pu: Sequence[float], y: Sequence[float]) -> Curve | tuple[Rejected, ...]:
     """A curve that inverters may be given.
 
@@ -82,12 +92,25 @@ def curve(group: str, kind: str, v_pu: Sequence[float], y: Sequence[float]) -> C
         v_pu: voltages of its points.
         y: there, as parts of the largest active power; injection positive.
     """
-    bounds = {"volt-var": CurveBounds(), "volt-watt": CurveBounds.volt_watt()}.get(kind)
-    if bounds is None:
+    if kind not in _KINDS:
         return (Rejected("curve", "kind", (group,), f"{kind!r} is not volt-var or volt-watt"),)
-    faults = bounds.faults(group, np.asarray(v_pu, dtype=np.float64), np.asarray(y, dtype=np.float64))
-    if faults:
-        return faults
-    which = DERCurveType.VOLT_VAR if kind == "volt-var" else DERCurveType.VOLT_WATT
-    assert all(math.isfinite(each) for each in (*v_pu, *y))
-    return Curve(which, tuple(map(float, v_pu)), tuple(map(float, y)))
+    made = Curve(_KINDS[kind], tuple(map(float, v_pu)), tuple(map(float, y)))
+    return unfit(group, (made,)) or made
+
+
+def unfit(group: str, curves: Sequence[Curve]) -> tuple[Rejected, ...]:
+    """What keeps curves of a group from being told: the guard's bounds, or that there are two of a kind.
+
+    They are judged as they are told, in hundredths of a per cent.
+    """
+    found = list[Rejected]()
+    for at, one in enumerate(curves):
+        bounds = _BOUNDS.get(one.kind)
+        if bounds is None:
+            found.append(Rejected("curve", "kind", (group,), "is not volt-var or volt-watt"))
+            continue
+        if any(other.kind == one.kind for other in curves[:at]):
+            found.append(Rejected("curve", "kind", (group,), f"a second {one.kind.name.lower()}"))
+        told = (np.round(np.asarray(values, dtype=np.float64), _TOLD_DIGITS) for values in (one.v_pu, one.y))
+        found += bounds.faults(group, *told)
+    return tuple(found)

@@ -22,7 +22,7 @@ from gridflock.runtime._requests import RequestRejected
 from gridflock.runtime._system import System
 from gridflock.runtime._views import Fault
 from gridflock.runtime.devices._allocated import ahead, rated, tightened
-from gridflock.runtime.devices._places import grouped
+from gridflock.runtime.devices._places import MAY_BE_GIVEN, grouped, unfit
 from gridflock.runtime.devices._worth import priced, room
 
 _LOG = logging.getLogger(__name__)
@@ -88,11 +88,11 @@ class Publishing:
         what: is told.
 
     Raises:
-        RequestRejected: it names resources or groups that are not there.
+        RequestRejected: it names resources or groups that are not there, or curves that nobody may be given.
     """
 
     def __init__(self, field: UtilityField, system: Callable[[], System], what: Publishes) -> None:
-        _refuse_strange(what, system())
+        _refuse_wrong(what, system())
         self._field, self._system, self._what = field, system, what
         self._wants = Wants(settings_hold=what.settings_hold)
         self._planned: Planned | None = None
@@ -158,8 +158,8 @@ class Publishing:
         return now
 
 
-def _refuse_strange(what: Publishes, system: System) -> None:
-    """Refuse what names nobody.
+def _refuse_wrong(what: Publishes, system: System) -> None:
+    """Refuse what names nobody, and curves outside the guard's bounds, whoever wrote them.
 
     Raises:
         RequestRejected: with every fault.
@@ -174,6 +174,11 @@ def _refuse_strange(what: Publishes, system: System) -> None:
         Fault(f"curves.{name}", f"one of {', '.join(sorted(groups))}", "no such group")
         for name in what.curves
         if name not in groups
+    ]
+    faults += [
+        Fault(f"curves.{name}.{wrong.field}", MAY_BE_GIVEN, wrong.reason)
+        for name, curves in what.curves.items()
+        for wrong in unfit(name, curves)
     ]
     if faults:
         raise RequestRejected(tuple(faults))

@@ -13,7 +13,7 @@ from gridflock.field.ieee2030_5._limiting import Held
 from gridflock.field.ieee2030_5._placing import Curve
 from gridflock.runtime._requests import RequestRejected
 from gridflock.runtime._views import Fault
-from gridflock.runtime.devices._places import curve
+from gridflock.runtime.devices._places import MAY_BE_GIVEN, curve, unfit
 from gridflock.runtime.devices._published import Publishes
 
 _YES = ("envelopes", "prices", "reservations", "settings_hold")
@@ -117,14 +117,10 @@ def _curves(faults: list[Fault], tables: object) -> dict[str, tuple[Curve, ...]]
             faults.append(Fault(place, f"a table of {words}, points as lists of numbers", f"{dict(table)!r}"))
             continue
         made = curve(group, str(table.get("kind", "volt-var")), points[0] or [], points[1] or [])
-        if isinstance(made, Curve):
-            if any(each.kind == made.kind for each in found.get(group, ())):
-                faults.append(Fault(place, "one curve of a kind", f"a second {table.get('kind')}"))
+        wrong = made if isinstance(made, tuple) else unfit(group, (*found.get(group, ()), made))
+        faults += [Fault(f"{place}.{one.field}", MAY_BE_GIVEN, one.reason) for one in wrong]
+        if isinstance(made, Curve) and not wrong:
             found[group] = (*found.get(group, ()), made)
-        else:
-            faults += [
-                Fault(f"{place}.{wrong.field}", "a curve that may be given", wrong.reason) for wrong in made
-            ]
     return found
 
 
