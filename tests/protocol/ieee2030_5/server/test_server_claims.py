@@ -1,5 +1,6 @@
 """An aggregator's word against a certificate: who holds the identifier, and who decides it."""
 
+import random
 from dataclasses import replace
 
 import pytest
@@ -270,3 +271,62 @@ def test_a_claim_of_a_former_journal_is_one(make):
     assert site.claim
     assert not replace(site, access=Access.ENABLED).claim
     assert not replace(site, in_band=False).claim
+
+
+def _operate(utility, dice, lfdi, aggregators):
+    """Some word of the operator's about an identifier, in force or refused by name."""
+    owner = dice.choice(aggregators).lfdi
+    verbs = [
+        (set_access, lfdi, Access.ENABLED, BY),
+        (set_access, lfdi, Access.ENABLED, BY),
+        (set_access, lfdi, Access.REMOVED, BY),
+        (set_access, lfdi, Access.SUSPENDED, BY),
+        (set_resource, lfdi, dice.choice(["", "home 1", "home 2"]), BY),
+        (load, Enrolment(lfdi), BY),
+        (load, Enrolment(lfdi, itself=True), BY),
+        (load, Enrolment(lfdi, owner=owner, point=dice.choice(["", "NMI"])), BY),
+    ]
+    utility.act(*dice.choice(verbs))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_whatever_is_claimed_and_decided_everybody_sees_their_own_alone(make, seed):
+    """Of any order of claims, registrations and decisions: one device of a name, whose owner alone reads it.
+
+    What an operator has approved changes its owner by an operator's word alone.
+    """
+    dice = random.Random(seed)
+    utility = make(in_band_devices=dice.random() < 0.7, approve_at_once=seed == 3, most_claims=3)
+    aggregators = [utility.enrol(k, AUS, aggregator=True) for k in (1, 2)]
+    holders = [utility.stranger(k, AUS) for k in range(10, 15)]
+    speakers, registry = [*aggregators, *holders], utility.server.state.registry
+    for _ in range(250):
+        lfdi = dice.choice(holders).lfdi
+        before = registry.of(lfdi)
+        if decided := dice.random() < 0.25:
+            _operate(utility, dice, lfdi, aggregators)
+        elif dice.random() < 0.1 and before is not None:
+            dice.choice(aggregators).delete(before.path)
+        else:
+            who = dice.choice([*aggregators, *[each for each in holders if each.lfdi == lfdi] * 2])
+            assert who.post("/edev", who.end_device(lfdi)).status in {201, 403}
+        after = registry.of(lfdi)
+        kept = before is not None and not before.claim and before.access is not Access.REMOVED
+        if kept and not decided and after is not None:
+            assert after.owner == before.owner
+        assert sorted(each.lfdi for each in registry.devices.values()) == sorted(registry.by_lfdi)
+        for aggregator in aggregators:
+            sites = [each for each in registry.devices.values() if each.owner == aggregator.lfdi]
+            waits = [each for each in sites if each.access is Access.PENDING and each.lfdi != each.owner]
+            assert registry.waiting[aggregator.lfdi] == len(waits) <= 3
+        number = dice.randrange(1, registry.next_number)
+        device = registry.devices.get(number)
+        for speaker in speakers:
+            own = device is not None and device.owner == speaker.lfdi
+            listens = registry.of(speaker.lfdi)
+            silent = listens is not None and listens.access in {Access.SUSPENDED, Access.REMOVED}
+            reads = own and device.access in {Access.PENDING, Access.ENABLED} and not silent
+            assert (speaker.get(f"/edev/{number}").status == 200) == reads
+            body = speaker.get("/edev", l=255).body
+            others = {each.lfdi for each in registry.devices.values() if each.owner != speaker.lfdi}
+            assert not [each for each in others - {speaker.lfdi} if each.encode() in body]

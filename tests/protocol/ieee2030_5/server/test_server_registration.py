@@ -380,6 +380,14 @@ def test_a_connection_point_is_named_and_changed(utility):
     assert client.get(link, ConnectionPoint).connection_point_id == "4102000001"
 
 
+def test_points_that_were_left_are_forgotten(utility):
+    """A client that names one point after the other leaves nothing behind but the last."""
+    client = utility.enrol(1, AUS)
+    for k in range(50):
+        assert client.put("/edev/1/cp", _point(f"NMI{k}")).status == 204
+    assert set(utility.server.state.registry.at_point) == {"NMI49"}
+
+
 def test_a_wrong_connection_point_is_refused(make):
     """One that is not written as the policy wants, or that nobody has loaded, is 400."""
     utility = make(connection_point=r"\d{10}")

@@ -175,8 +175,11 @@ class Registry:
             return
         if self.by_lfdi.get(device.lfdi) == number:
             del self.by_lfdi[device.lfdi]
-        self.at_point.get(device.point, set()).discard(number)
-        self.of_resource.get(device.resource, set()).discard(number)
+        for index, key in ((self.at_point, device.point), (self.of_resource, device.resource)):
+            if key in index:  # clients choose the names: what nobody bears any more is not kept
+                index[key].discard(number)
+                if not index[key]:
+                    del index[key]
         self.waiting[device.owner] -= _waits(device)
         if device.access is not Access.REMOVED:
             self.order[device.owner].remove((device.sfdi, number))
