@@ -117,6 +117,20 @@ def test_less_history_is_wider():
     assert (width(short) > width(long)).all()
 
 
+def test_silence_is_wider():
+    """The longer nothing was heard of a load until now, the wider its band; others do not notice."""
+    widths = []
+    for silent_h in (0, 6, 24, 72, 120):
+        history = world(14, ahead_days=0)
+        history.value_kw[1, history.grid.starts_s >= NOW_S - silent_h * 3600] = np.nan
+        answer = forecast(history, TimeGrid.uniform(NOW_S + 6 * 3600, 3600, 18), SITE, ("roof",), NOW_S)
+        widths.append(width(answer))
+    home = np.array(widths)[:, 1]
+    assert (np.diff(home) > 0).all()
+    assert home[-1] > 1.2 * home[0]
+    assert np.ptp(np.array(widths)[:, [0, 2]], axis=0).max() == 0.0
+
+
 def test_habits_are_learnt_by_weekday_and_constants_stay():
     """The shop that is shut on Sundays is forecast shut; a constant series stays at its value."""
     history = world(21)

@@ -41,6 +41,7 @@ Perfect = Annotated[bool, typer.Option("--perfect-weather", help="The weather wa
 Demand = Annotated[bool, typer.Option("--demand-positive", help="The file counts consumption as positive.")]
 
 
+_NAMED = 3
 _PRICES = {"_kwh": "per kWh", "_mwh": "per MWh"}
 """What the name of a price ends in, and its unit."""
 
@@ -103,8 +104,8 @@ def check(
             {
                 "series": f.series,
                 "rule": str(f.rule),
-                "from": iso(f.from_s),
-                "until": iso(f.until_s),
+                "from": iso(f.from_s) if f.until_s > f.from_s else "",
+                "until": iso(f.until_s) if f.until_s > f.from_s else "",
                 "seen": f.seen,
                 "repair": f"{f.repair}{'' if id(f) in mended else ' (left)'}",
             }
@@ -298,6 +299,10 @@ def _ahead(source: _Source, hours: int, seed: int, days: int = 28) -> tuple[Seri
         got, site = _read(source), source.site()
         if site is None and any(kind == "solar" for kind in got.kinds.values()):
             raise stop("lat, lon: solar series need a place (rule: --lat and --lon)")
+        if not got.history.grid.n:
+            told = [f"{r.field}: {r.reason}, {r.count} cells from line {r.row}" for r in got.rejected]
+            told += [f"{f.series}: {f.rule}, {f.seen}" for f in got.examination.findings]
+            raise stop(f"file: no step to forecast from; {'; '.join(told[:_NAMED])}")
         with Progress(console=Console(stderr=True)) as bar:
             task = bar.add_task("forecast", total=1.0)
             ahead = series_ahead(

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from gridflock.forecast._calendar import Ahead, Past, day_weights, mean_known, ratio, weighted_days
 from gridflock.forecast._residual import believed, learn
+from gridflock.units import DAY_S
 
 Floats = NDArray[np.float64]
 
@@ -16,6 +17,8 @@ _FADE_H = 2.0
 _MOST_PERSISTENCE = 0.95
 _NARROWEST = 0.3
 _BANDS = 8
+_SILENT_DAYS, _SILENT_WIDER = 7, 0.4
+"""After a week of silence bands are so much wider, after days in proportion."""
 
 
 def season(past: Past, ahead: Ahead) -> Floats:
@@ -35,8 +38,8 @@ def season(past: Past, ahead: Ahead) -> Floats:
     bands = gcd(_BANDS, past.n_slots)
     table = learn(_by_band(error, bands), _by_band(fitted, bands), believed(error, _widest(past.value)))
     spread = table.look_up(ahead.slot * bands // past.n_slots, expected)
-    narrowed = np.maximum(np.sqrt(1.0 - held**2), _NARROWEST)
-    return _same_sign(past, expected[:, :, None] + narrowed[:, :, None] * spread)
+    width = np.maximum(np.sqrt(1.0 - held**2), _NARROWEST) * _wider(past)[:, None]
+    return _same_sign(past, expected[:, :, None] + width[:, :, None] * spread)
 
 
 def of_days(cells: Floats, past: Past, ahead: Ahead, *, by_weekday: bool) -> Floats:
@@ -72,6 +75,19 @@ def _widest(value: Floats) -> Floats:
     spread = np.sqrt(np.nan_to_num(mean_known((flat - mean_known(flat)[:, None]) ** 2)))
     size = typical_size(value)
     return np.asarray(np.maximum(spread, 0.1 * size) + size)
+
+
+def _wider(past: Past) -> Floats:
+    """How much wider (S,) bands must be for what nobody has heard of lately; 1 where the last step is known.
+
+    Errors in the table are those of days between days that were heard. A series that was never heard is as
+    wide as can be already.
+    """
+    ends = np.where(np.isfinite(past.value), past.starts_s + past.step_s, 0).reshape(len(past.value), -1)
+    last = ends.max(axis=1, initial=0)
+    steps = np.where(last > 0, (past.now_s - last) // past.step_s, 0)
+    days = np.clip(steps * past.step_s / DAY_S, 0.0, _SILENT_DAYS)
+    return np.asarray(1.0 + _SILENT_WIDER * days / _SILENT_DAYS)
 
 
 def _by_band(cells: Floats, bands: int) -> Floats:

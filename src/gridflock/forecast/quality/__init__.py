@@ -3,10 +3,11 @@
 ``gathered`` lays stamps and columns as they came on one grid, ``with_light`` puts a weather's irradiance
 beside them. ``examine`` finds faults by itself, series by
 series: units, signs, names, clocks beside the sun or beside each other, standstill, levels. ``repaired``
-mends what the evidence settles and leaves the rest named. ``check`` does all three.
+mends what the evidence settles and leaves the rest named. ``check`` does all three. ``unheard`` tells what
+is missing in columns that nothing else is asked of.
 """
 
-from gridflock.forecast.quality._examine import Examination, check, examine
+from gridflock.forecast.quality._examine import Examination, check, examine, unheard
 from gridflock.forecast.quality._finding import Finding, Kind, Repair, Rule
 from gridflock.forecast.quality._gather import gathered, with_light
 from gridflock.forecast.quality._repair import Repaired, repaired
@@ -22,5 +23,6 @@ __all__ = [
     "examine",
     "gathered",
     "repaired",
+    "unheard",
     "with_light",
 ]

@@ -15,7 +15,7 @@ _LEAST_LAG_H = 0.6
 _FEWEST_DAYS = 7
 _CHANGE_H = 9.0
 """Hours of error that a change of the clock must save; twice as many where steps are hours."""
-_NEAR_CHANGE_S = 4 * DAY_S
+_NEAR_CHANGE_S = 3 * DAY_S
 _STEADY_H = 1.0
 """Mean error of daily lags about their stretch above which they tell of no clock."""
 _SEEN_SOLAR, _SEEN_NET = 0.5, 0.3

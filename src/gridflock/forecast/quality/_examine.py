@@ -103,6 +103,28 @@ def check(
     return repaired(history, whole.findings, {name: Kind(kind) for name, kind in kinds.items()}), whole
 
 
+def unheard(history: History) -> tuple[Finding, ...]:
+    """What is missing in columns of which nothing else is known, such as weather's.
+
+    Columns without a value, gaps of hours, values that are not finite; that a column speaks more seldom than
+    the steps are is no fault.
+
+    Raises:
+        ValueError: the history's steps are not uniform, or do not divide a day.
+    """
+    step_s, start_s = _uniform_step(history), int(history.grid.edges_s[0])
+    found: list[Finding] = []
+    for name, row in zip(history.series, history.value_kw, strict=True):
+        track = Track(name, Kind.OTHER, start_s, step_s, np.array(row, dtype=np.float64))
+        for finding in _own.absent(track) + _own.not_finite(track):
+            seldom = finding.rule is Rule.SHORT or (
+                finding.rule is Rule.GAP and "hours" not in finding.evidence
+            )
+            if not seldom:
+                found.append(finding)
+    return tuple(found)
+
+
 def _uniform_step(history: History) -> int:
     edges = history.grid.edges_s
     step_s = int(edges[1] - edges[0]) if history.grid.n else HOUR_S

@@ -16,6 +16,8 @@ Floats = NDArray[np.float64]
 _LATEST_S = 1e11
 """A moment of the year 5138: nothing was measured later."""
 _MOST_CELLS = 400_000_000
+_COMMON = 0.05
+"""Share of all distances from which the commonest is that of the series."""
 _SPARSEST, _MOST_STEPS = 200, 100_000
 """Steps a row may stand for, and a grid that is laid out however few rows there are."""
 
@@ -25,9 +27,9 @@ def gathered(
 ) -> tuple[History, tuple[Finding, ...]]:
     """Lay columns out on uniform steps, whatever the order, doubling and spacing of their stamps.
 
-    The step is the commonest distance of stamps, taken to the nearest length that divides a day.
-    Values of the same step make their mean; stamps that are not finite, or lie farther from the middle
-    half of all than twice its length, are left out.
+    The step is the commonest distance of stamps (of stamps at random the middle one), taken to the nearest
+    length that divides a day. Values of the same step make their mean; stamps that are not finite, or lie
+    farther from the middle half of all than twice its length, are left out.
 
     Args:
         t_s: (n,) start of each row's step, unix seconds.
@@ -36,7 +38,7 @@ def gathered(
 
     Returns:
         The history, NaN where there was no row, and findings ``disorder``, ``duplicate`` and
-        ``off grid``, one of each at most and series.
+        ``off grid``, one of each at most and series; ``empty`` where there was no row at all.
 
     Raises:
         ValueError: a column has another length than ``t_s``, the step does not divide a day, or a few stamps
@@ -98,9 +100,11 @@ def _step(stamps: Seconds) -> int:
     if not len(gaps):
         return HOUR_S
     lengths, counts = np.unique(gaps, return_counts=True)
-    commonest = int(lengths[counts.argmax()])
+    # Where hardly any two distances are alike, the commonest is the one that chance made shortest.
+    common = counts.max() >= _COMMON * len(gaps)
+    usual = float(lengths[counts.argmax()]) if common else float(np.median(gaps))
     divisors = np.array([k for k in range(1, DAY_S + 1) if DAY_S % k == 0])
-    return int(divisors[np.abs(np.log(divisors / commonest)).argmin()])
+    return int(divisors[np.abs(np.log(divisors / usual)).argmin()])
 
 
 def _laid(cells: Floats, place: Seconds, n: int) -> tuple[Floats, NDArray[np.int64]]:
@@ -124,8 +128,8 @@ def _stamp_findings(
 ) -> list[Finding]:
     """What is wrong with the stamps of a series."""
     if not len(stamps):
-        seen = f"{strays} stamps, none of them a moment"
-        return [Finding(name, Rule.OFF_GRID, 0, 0, seen, {"count": float(strays)})] if strays else []
+        seen = f"{strays} stamps, none of them a moment" if strays else "not one row"
+        return [Finding(name, Rule.OFF_GRID if strays else Rule.EMPTY, 0, 0, seen, {"count": float(strays)})]
     found = []
     first, end = int(stamps.min()), int(stamps.max()) + step
 

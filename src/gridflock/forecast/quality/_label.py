@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gridflock.forecast.quality._clock import lag_between, shifted
 from gridflock.forecast.quality._finding import Finding, Kind, Repair, Rule
@@ -16,6 +17,8 @@ _NEARLY_ALL = 0.9
 _NIGHT_H = 4
 _NIGHT_SHARE = 0.1
 """Mean of the darkest hours over the mean of all: 0 for the sun, 1 for what knows no night."""
+_NEARLY_DARK = 0.25
+"""The same of a clock that jumps by nine hours; one that jumps by more makes night of day."""
 _NET_CORRELATION = -0.5
 _DARK_SHARE = 0.01
 
@@ -86,21 +89,20 @@ def net_sign(track: Track, light: Floats, channel: str) -> list[Finding]:
 
 
 def mislabelled(track: Track) -> list[Finding]:
-    """A series of light that has no night, at whatever time of its clock."""
+    """A series of light that has no night, at whatever time of its clock.
+
+    Week by week, too: a clock that jumps has its night at another time then, but has one.
+    """
     if track.kind not in {Kind.SOLAR, Kind.IRRADIANCE}:
         return []
-    size = np.abs(track.value)
-    known = np.isfinite(size)
-    total = np.bincount(track.slot[known], size[known], minlength=track.per_day)
-    count = np.bincount(track.slot[known], minlength=track.per_day)
-    if not (count > 0).all() or total.sum() == 0:
-        return []
-    day = total / count
-    width = max(1, _NIGHT_H * HOUR_S // track.step_s)
-    around = np.convolve(np.concatenate([day, day[: width - 1]]), np.ones(width) / width, "valid")
-    darkest = int(around.argmin())
-    share = float(around[darkest] / day.mean())
-    if share < _NIGHT_SHARE:
+    size, width = np.abs(track.value), max(1, _NIGHT_H * HOUR_S // track.step_s)
+    darkest, share = _darkest(size, track.slot, track.per_day, width)
+    week = 7 * track.per_day
+    parts = [slice(first, first + week) for first in range(0, track.n - week + 1, week)]
+    weeks = np.array([_darkest(size[part], track.slot[part], track.per_day, width)[1] for part in parts])
+    lit = weeks[np.isfinite(weeks)]
+    jumps = share < _NEARLY_DARK and len(lit) > 0 and np.median(lit) < _NIGHT_SHARE
+    if not share >= _NIGHT_SHARE or jumps:
         return []
     hour = darkest * track.step_s / HOUR_S
     night = float(np.nanmean(np.where((track.slot - darkest) % track.per_day < width, track.value, np.nan)))
@@ -108,3 +110,16 @@ def mislabelled(track: Track) -> list[Finding]:
     seen = f"{track.kind} that gives {night:.4g} in its darkest hours, from {hour:.4g} to {until:.4g} h UTC"
     evidence = {"night_mean": night, "night_share": share}
     return [track.finding(Rule.MISLABEL, (0, track.n), seen, evidence, Repair.RELABEL)]
+
+
+def _darkest(size: Floats, slot: NDArray[np.int64], per_day: int, width: int) -> tuple[int, float]:
+    """Where a mean day's darkest hours begin, and their mean over that of all; NaN if a slot is unknown."""
+    known = np.isfinite(size)
+    total = np.bincount(slot[known], size[known], minlength=per_day)
+    count = np.bincount(slot[known], minlength=per_day)
+    if not (count > 0).all() or total.sum() == 0:
+        return 0, np.nan
+    day = total / count
+    around = np.convolve(np.concatenate([day, day[: width - 1]]), np.ones(width) / width, "valid")
+    first = int(around.argmin())
+    return first, float(around[first] / day.mean())

@@ -27,6 +27,7 @@ _NOTHING = 1e-5
 """Share of a series' size below which it is off, which it may be for half a day."""
 _MINORITY = 0.35
 _MOST_ALIKE = 5
+_FEWEST_ALIKE = 2
 _RESTING = 0.02
 """A value at which a series stands for so large a part of its time is where it rests."""
 
@@ -42,7 +43,8 @@ def absent(track: Track) -> list[Finding]:
         )
     found = []
     if known.sum() < _FEWEST_DAYS * track.per_day:
-        seen = f"{int(known.sum())} values, less than two days: too little to judge by"
+        many = f"{int(known.sum())} values" if known.sum() > 1 else "one value"
+        seen = f"{many}, less than two days: too little to judge by"
         found.append(track.finding(Rule.SHORT, (0, track.n), seen, {"values": known.sum()}, safe=False))
     gaps = list(runs(~known))
     for first, end in gaps:
@@ -166,7 +168,8 @@ def outliers(track: Track) -> list[Finding]:
 
 def standstill(track: Track) -> list[Finding]:
     """One value held for hours, other than a series at rest; the night's zeros of a solar series are none."""
-    if not track.known.any():
+    # One value alone stands nowhere.
+    if track.known.sum() < _FEWEST_ALIKE:
         return []
     if (track.value[track.known] == track.value[track.known][0]).all():
         value = float(track.value[track.known][0])

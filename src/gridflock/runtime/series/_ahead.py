@@ -8,11 +8,12 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtri
 
 from gridflock.forecast import Site, forecast, naive
 from gridflock.forecast.card import Card, marked, new_card
 from gridflock.forecast.learned import SETTINGS, Trial, backtest
-from gridflock.forecast.quality import Kind
+from gridflock.forecast.quality import Kind, Rule
 from gridflock.model import Forecast, History, Weather
 from gridflock.runtime.series._file import SeriesFile
 from gridflock.units import DAY_S, HOUR_S, TimeGrid
@@ -26,6 +27,8 @@ _MANY = 50
 _AT_ONCE = 100
 """Series that are learnt together: their rows stay below a gigabyte."""
 _MOST_LEADS = 400
+_STRANGE = 1.1
+"""Spread of a series of which only the size is known, as a part of that: what habits believe of one."""
 _OF_KIND = {Kind.SOLAR: "pv", Kind.WIND: "wind", Kind.PRICE: "price"}
 """Settings of kinds that have a class of their own."""
 _RULES: Mapping[str, Literal["day", "last", "week"]] = {"pv": "day", "wind": "last"}
@@ -56,7 +59,7 @@ class SeriesAhead:
     Attributes:
         forecast: nine quantiles of every series; each by its champion.
         card: marks of both methods over the days that were tried; None where history was too short.
-        by: method of each series.
+        by: method of each series; ``habit`` where no method was tried, ``standing`` where it never moved.
         tried: what the marks are of, by kind of series.
         weather: class of the weather that was used; ``none`` also where it ended too early.
     """
@@ -91,7 +94,8 @@ def series_ahead(
 
     The last days are forecast first, each knowing no more than its moment but for faults of the data, which
     the gate has found in the whole file; series by series the method that missed less makes the forecast.
-    Weather that does not reach the end of the horizon is left out, in the days that are tried too.
+    Weather that does not reach the end of the horizon is left out, in the days that are tried too. A series
+    that the gate found standing still throughout is believed at its value, as uncertain as if never heard.
 
     Args:
         file: through the gate.
@@ -115,11 +119,13 @@ def series_ahead(
     solar = frozenset(name for name, kind in file.kinds.items() if kind is Kind.SOLAR)
     ahead = TimeGrid.uniform(now_s, step_s, steps)
     usual = _no_draw(forecast(history, ahead, site, solar, now_s), file.kinds)
+    still = _standing(file, ahead, site, solar)
     sky = _reaching(file.weather, ahead)
     weather = "none" if sky is None else sky.kind
     if (now_s - history.grid.start_s) < _FEWEST_DAYS * DAY_S:
-        names = ("habit",) * len(history.series)
-        return SeriesAhead(usual, None, names, (), weather)
+        names = ["habit"] * len(history.series)
+        found = replace(usual, value_kw=_with(usual.value_kw.copy(), names, still))
+        return SeriesAhead(found, None, tuple(names), (), weather)
     value, by = usual.value_kw.copy(), ["habit"] * len(history.series)
     tried: list[Tried] = []
     parts = _classes(file)
@@ -133,8 +139,50 @@ def series_ahead(
             chosen = of.said[best][s, -1]
             if np.isfinite(chosen).all():
                 value[row], by[row] = chosen.T, METHODS[best]
-    found = Forecast(ahead, history.series, QUANTILES, value, now_s)
+    found = Forecast(ahead, history.series, QUANTILES, _with(value, by, still), now_s)
     return SeriesAhead(found, card, tuple(by), tuple(tried), weather)
+
+
+def _standing(
+    file: SeriesFile, ahead: TimeGrid, site: Site, solar: frozenset[str]
+) -> dict[int, NDArray[np.float64]]:
+    """Quantiles (9, T) of rows that never moved, though the gate expects them to: no error is no certainty.
+
+    Of a meter that is dead nothing is known but the size of its like; of one that shows a number, that.
+    """
+    history, value = file.history, np.array(file.history.value_kw, dtype=np.float64)
+    stuck = {fault.series for fault in file.examination.findings if fault.rule is Rule.STUCK}
+    rows = [row for row, name in enumerate(history.series) if name in stuck and _one_value(value[row])]
+    if not rows:
+        return {}
+    shown = [float(value[row][np.isfinite(value[row])][0]) for row in rows]
+    value[rows] = np.nan
+    unheard = forecast(replace(history, value_kw=value), ahead, site, solar, history.grid.end_s).value_kw
+    found: dict[int, NDArray[np.float64]] = {}
+    for row, number in zip(rows, shown, strict=True):
+        wide = number + _STRANGE * abs(number) * ndtri(QUANTILES)
+        quantiles = (
+            np.repeat(wide[:, None], ahead.n, axis=1) if number else np.asarray(unheard[row], np.float64)
+        )
+        kind = file.kinds.get(history.series[row])
+        low = 0.0 if kind in {Kind.SOLAR, Kind.WIND} else -np.inf
+        found[row] = np.clip(quantiles, low, 0.0 if kind is Kind.LOAD else np.inf)
+    return found
+
+
+def _one_value(cells: NDArray[np.float64]) -> bool:
+    """Whether all values that are known are the same."""
+    known = cells[np.isfinite(cells)]
+    return bool(len(known) and (known == known[0]).all())
+
+
+def _with(
+    value: NDArray[np.floating[Any]], by: list[str], still: Mapping[int, NDArray[np.float64]]
+) -> NDArray[np.floating[Any]]:
+    """Quantiles (S, 9, T), those of rows that never moved in their place."""
+    for row, quantiles in still.items():
+        value[row], by[row] = quantiles, "standing"
+    return value
 
 
 def _no_draw(usual: Forecast, kinds: Mapping[str, Kind]) -> Forecast:

@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+
 from gridflock.field.series import SeriesColumns, read_series
 from gridflock.forecast import Site
-from gridflock.forecast.quality import Examination, Finding, Kind, check, gathered
+from gridflock.forecast.quality import (
+    Examination,
+    Finding,
+    Kind,
+    Repaired,
+    check,
+    gathered,
+    repaired,
+    unheard,
+)
 from gridflock.model import History, Rejected, Weather
 
 WEATHER = (
@@ -25,8 +36,9 @@ class SeriesFile:
     Attributes:
         history: mended, house sign, kW; prices as they stand in the file.
         kinds: what each series measures.
-        weather: of the file's own weather columns, or of a file of its own; None without any.
-        examination: everything that was found.
+        weather: of the file's own weather columns, or of a file of its own; None without any that tell
+            something.
+        examination: everything that was found, of weather what is missing.
         done: findings that were mended.
         rejected: cells that could not be read.
     """
@@ -81,17 +93,24 @@ def series_file(
         power = {n: -v if labels[n] in {Kind.LOAD, Kind.NET} else v for n, v in power.items()}
     mended, seen = check(told.t_s, power, labels, site)
     sky = told if weather is None else read_series(weather, timezone)
-    measured = weather is None
+    found, missing = _weather(sky, weather_kind, measured=weather is None)
+    whole = replace(seen, findings=(*seen.findings, *missing.done, *missing.left))
     return SeriesFile(
-        mended.history, mended.kinds, _weather(sky, weather_kind, measured=measured), seen, mended.done,
+        mended.history, mended.kinds, found, whole, (*mended.done, *missing.done),
         told.rejected if weather is None else (*told.rejected, *sky.rejected),
     )  # fmt: skip
 
 
-def _weather(told: SeriesColumns, kind: Literal["issued", "perfect"], *, measured: bool) -> Weather | None:
+def _weather(
+    told: SeriesColumns, kind: Literal["issued", "perfect"], *, measured: bool
+) -> tuple[Weather | None, Repaired]:
+    """Columns that tell something of the weather, and what is missing in all of them."""
     columns = {name: column for name, column in told.columns.items() if name in WEATHER}
-    if not columns:
-        return None
     laid, _ = gathered(told.t_s, columns)
+    mended = repaired(laid, unheard(laid))
+    values = dict(zip(laid.series, mended.history.value_kw, strict=True))
+    telling = {name: value for name, value in values.items() if np.isfinite(value).any()}
+    if not telling:
+        return None, mended
     known_s = laid.grid.edges_s[1:] if measured else None
-    return Weather(laid.grid, dict(zip(laid.series, laid.value_kw, strict=True)), kind, known_s)
+    return Weather(laid.grid, telling, kind, known_s), mended
