@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridflock.bench._million import NOON_S, Million, million
-from gridflock.dispatch import Decision, GuardLimits, Policy, Response, step
+from gridflock.dispatch import Decision, GuardLimits, GuardState, Policy, Response, step
+from gridflock.dispatch.guard import GroupLimit
 from gridflock.fleet import Fleet, Image, capability
 from gridflock.model import (
     Capability,
@@ -72,8 +73,9 @@ def dispatch(ders: int = 100_000, ticks: int = 0, seed: int = 0) -> Mapping[str,
     """Measure the fast tick beside a plain split by group in NumPy in the same run.
 
     Every tick has new readings, outcomes of the orders before, a plan of one group per feeder and family with
-    its shares by resource, an envelope per feeder, a market's wish, an event and an operator's; every two
-    minutes the plan is a new one, so that the slowest ticks are those that order nearly everybody anew.
+    its shares by resource, an envelope per feeder, a market's wish, an event and an operator's, limits of the
+    guard for every feeder, and what the guard remembers; every two minutes the plan is a new one, so that the
+    slowest ticks are those that order nearly everybody anew.
 
     Args:
         ders: resources.
@@ -119,7 +121,7 @@ class _Life:
     def __init__(self, case: Case, record: Record, rng: np.random.Generator) -> None:
         self.case, self.record, self.rng = case, record, rng
         self.adapters, self.response = _Adapters(case), Response.empty(case.world.n)
-        self.policy = Policy(guard=GuardLimits(step_kw=float("inf")))
+        self.policy, self.guarded = Policy(guard=_limits(case)), GuardState.empty(case.world.n)
         self.image = case.fleet.image(NOON_S)
         self.schedule, self.due_s = _schedule(case, self.image, rng), NOON_S + NEW_PLAN_S
         self.whole: list[float] = []
@@ -134,19 +136,22 @@ class _Life:
         if now_s >= self.due_s:
             self.schedule = _schedule(case, case.fleet.image(now_s), rng)
             self.due_s += NEW_PLAN_S
-        response = self.response.heard(*_outcomes(self.adapters.last, rng, now_s), now_s)
+        told = *_outcomes(self.adapters.last, rng, now_s), now_s
+        response, guarded = self.response.heard(*told), self.guarded.heard(*told)
         wishes, limits = _wishes(case, now_s), _envelopes(case, now_s)
         begun = time.perf_counter()
         self.image = case.fleet.image(now_s)
         thought = time.perf_counter()
-        decision = step(self.image, self.schedule, limits, wishes, case.rows_of, response, self.policy)
+        decision = step(
+            self.image, self.schedule, limits, wishes, case.rows_of, response, self.policy, guarded=guarded
+        )
         decided = time.perf_counter()
         self.record.append([_entry(decision, number)])
         self.adapters.send(decision.orders)
         self.whole.append(time.perf_counter() - begun)
         self.compute.append(decided - thought)
         self.orders.append(len(decision.orders.index))
-        self.response = decision.response
+        self.response, self.guarded = decision.response, decision.passed.state
         self.wrong |= _faults(decision, self.image)
 
     def by_numpy(self) -> float:
@@ -231,6 +236,18 @@ def _schedule(case: Case, image: Image, rng: np.random.Generator) -> Schedule:
     return Schedule(
         grid, case.plan, planned, base, none, planned.sum(axis=0), none, float("inf"), (), 0.0, image.now_s,
         shares=Shares(rows, shares, np.full_like(shares, np.nan)),
+    )  # fmt: skip
+
+
+def _limits(case: Case) -> GuardLimits:
+    """All that the guard looks at, so wide that it holds nothing back but first orders, which go to a few."""
+    feeders = [
+        GroupLimit(name, step_kw=1e6, rate_kw_s=1e6, moved_kw=1e9, reversals=1e3)
+        for name in case.world.registry.labels["feeder"]
+    ]
+    return GuardLimits(
+        step_kw=float("inf"), groups=tuple(feeders), reversals=60, budget_kw=1e9, approval_kw=1e9,
+        canary_share=0.01,
     )  # fmt: skip
 
 
