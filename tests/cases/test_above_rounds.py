@@ -109,7 +109,7 @@ def test_one_that_does_not_answer_holds_nobody_up(tmp_path):
     world.rounds(6)
     south.waits = threading.Event()
     before = len(world.below["north"].got)
-    world.below["north"].p_kw = -60.0
+    world.below["north"].p_kw = 40.0
     look = world.rounds(3)
     north, late = look.children
     assert north.silent_s == 0

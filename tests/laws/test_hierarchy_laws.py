@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from gridflock.dispatch.hierarchy import Child, Known, Parent, overcommitted
 from gridflock.dispatch.hierarchy._child import ACCEPT_S
+from gridflock.dispatch.hierarchy._parent import _aims
 from gridflock.model import Allowance, Directive
 from gridflock.units import TimeGrid
 
@@ -276,6 +277,32 @@ def test_who_goes_back_to_what_it_kept_before_has_no_right_to_it():
     assert before.kept.hi_kw[5] > a.kept.hi_kw[5] + 30.0
     now_s += LIFE_S + SKEW_S + 1  # nothing that was sent is under way any more
     assert round_of((60.0, -60.0), before)[0].allowance.hi_kw[5] <= 70.0 - b.kept.hi_kw[5] + 1e-6
+
+
+POWERS = st.lists(st.floats(-80.0, 80.0), min_size=4, max_size=4)
+
+
+@settings(max_examples=200, deadline=None)
+@given(wants=POWERS, limit=st.tuples(st.floats(-200.0, 0.0), st.floats(0.0, 200.0)))
+def test_what_fits_is_allowed_and_nobody_is_forced_without_need(wants, limit):
+    """Wants that fit under the limit together lie within the bounds; those that do not are all cut alike.
+
+    A bound forces a flow only on who wants that flow, and only where others need it for theirs.
+    """
+    want, rating = np.array(wants)[:, None], np.full((4, 1), 100.0)
+    ends = -rating, rating
+    low, high = _aims((np.array([limit[0]]), np.array([limit[1]])), want, ends, ends)
+    assert high.sum() <= limit[1] + 1e-6
+    assert low.sum() >= limit[0] - 1e-6
+    assert (low <= high + 1e-6).all()
+    assert (want.sum() > limit[1]) or (want <= high + 1e-6).all()
+    assert (want.sum() < limit[0]) or (want >= low - 1e-6).all()
+    for bound, wish, most in ((high, want, limit[1]), (-low, -want, -limit[0])):
+        forced = bound < -1e-6
+        assert (wish[forced] <= bound[forced] + 1e-6).all()
+        assert not forced.any() or np.maximum(wish, 0.0).sum() > most - 1e-6
+        cut = (wish > bound + 1e-6) & (bound > 1e-6)
+        assert not cut.any() or np.ptp(bound[cut]) <= 1e-3
 
 
 ROUNDS = st.lists(

@@ -29,6 +29,13 @@ def above(
     follow_clock: Annotated[
         bool, typer.Option("--follow-clock", help="Take the time from those below: simulated worlds.")
     ] = False,
+    name: Annotated[
+        str, typer.Option(help="What a system above calls this one: it stands in the middle.")
+    ] = "",
+    default_kw: Annotated[
+        str | None, typer.Option(help="LOW:HIGH kW of all below together while that one says nothing.")
+    ] = None,
+    port: Annotated[int, typer.Option(min=1, max=65_535, help="Where that one reaches it.")] = 8090,
     as_json: AsJson = False,
 ) -> None:
     """Stand above running systems: share a limit among them as leases, whoever is late, silent or dies.
@@ -48,5 +55,7 @@ def above(
         every,
         skew,
         follow_clock,
+        None if not name and default_kw is None else (name, default_kw or ""),
+        port,
     )
-    _above_life.live(_above_life.begun(asked), every, rounds, as_json=as_json)
+    _above_life.live(_above_life.begun(asked), asked, rounds, as_json=as_json)

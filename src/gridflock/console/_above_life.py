@@ -21,8 +21,9 @@ from gridflock.dispatch.hierarchy import Known
 from gridflock.field.peer import Peer, Unanswered
 from gridflock.model import Directive, Standing
 from gridflock.record import RecordError, open_record
-from gridflock.runtime import RequestRejected, plain
+from gridflock.runtime import RequestRejected, Users, plain
 from gridflock.runtime._above import LIFE_S, Above, AboveView, Below, BelowView
+from gridflock.runtime._middle import Middle
 
 _OTHERS = 0o077
 _LARGEST_BYTES = 65_536
@@ -43,6 +44,8 @@ class Asked:
         every_s: between two rounds.
         skew_s: by how much clocks may differ.
         follow_clock: take the time from those below.
+        middle: its own name and default of LOW:HIGH where a system above stands; None at the top.
+        port: where that one reaches it.
     """
 
     child: Sequence[str]
@@ -55,11 +58,13 @@ class Asked:
     every_s: float
     skew_s: int
     follow_clock: bool
+    middle: tuple[str, str] | None = None
+    port: int = 8090
 
 
 def begun(asked: Asked) -> Above:
     """A life that begins, or an end with what is wrong with it."""
-    addresses = dict(_pair(text, "child") for text in asked.child)
+    addresses, middle = dict(_pair(text, "child") for text in asked.child), _middle(asked)
     tokens, agreed = _tokens(asked.token_file), _known(list(addresses), asked)
     lacking = addresses.keys() - tokens.keys()
     if lacking:
@@ -75,16 +80,16 @@ def begun(asked: Asked) -> Above:
             asked.data.mkdir(parents=True, exist_ok=True)
             record = open_record(asked.data)
             undone.callback(record.close)
-            life = Above(
-                peers,
-                agreed,
-                asked.limit_kw,
-                record,
-                clock or (lambda: int(time.time())),
-                life_s=max(LIFE_S, round(3 * asked.every_s)),
-                skew_s=asked.skew_s,
-                reserve_kw=asked.reserve_kw,
-            )
+            words = peers, agreed, asked.limit_kw, record, clock or (lambda: int(time.time()))
+            life_s = max(LIFE_S, round(3 * asked.every_s))
+            if middle is None:
+                life = Above(*words, life_s=life_s, skew_s=asked.skew_s, reserve_kw=asked.reserve_kw)
+            else:
+                name, default_kw = middle
+                life = Middle(
+                    *words, name=name, default_kw=default_kw, life_s=life_s, skew_s=asked.skew_s,
+                    reserve_kw=asked.reserve_kw,
+                )  # fmt: skip
         except RequestRejected as error:
             raise stop("\n".join(f"{f.field}: {f.reason} (rule: {f.rule})" for f in error.faults)) from error
         except (RecordError, OSError, ValueError) as error:
@@ -93,13 +98,18 @@ def begun(asked: Asked) -> Above:
     return life
 
 
-def live(life: Above, every: float, rounds: int, *, as_json: bool) -> None:
-    """Round after round, until it is enough."""
+def live(life: Above, asked: Asked, rounds: int, *, as_json: bool) -> None:
+    """Round after round, until it is enough; one in the middle can be reached meanwhile."""
+    reached: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
+    if isinstance(life, Middle):
+        from gridflock.console._middle import served
+
+        reached = served(life, Users(asked.data), asked.port)
     screen: contextlib.AbstractContextManager[Live | None]
     screen = contextlib.nullcontext() if as_json else Live(console=out, auto_refresh=False)
     try:
-        with contextlib.suppress(KeyboardInterrupt), screen as page:
-            for _ in _paced(every, rounds):
+        with reached, contextlib.suppress(KeyboardInterrupt), screen as page:
+            for _ in _paced(asked.every_s, rounds):
                 look = life.round()
                 if page is None:
                     typer.echo(json.dumps(plain(look)))
@@ -130,6 +140,16 @@ def _pair(text: str, field: str) -> tuple[str, str]:
     if not sign or not name.strip() or not value.strip():
         raise stop(f"{field}: {text!r} is not NAME=VALUE")
     return name.strip(), value.strip()
+
+
+def _middle(asked: Asked) -> tuple[str, tuple[float, float]] | None:
+    """Its own name and default; None for one that nobody stands above."""
+    if asked.middle is None:
+        return None
+    name, default = asked.middle
+    if not name.strip() or not default:
+        raise stop("name: a system in the middle has a name and a default (rule: --name and --default-kw)")
+    return name, powers(default, "default-kw")
 
 
 def _range(text: str, field: str) -> tuple[str, tuple[float, float]]:
@@ -215,6 +235,8 @@ def _table(look: AboveView) -> Table:
     """Those below with what they do and may do."""
     low, high = look.limit_kw
     title = f"{look.now}  limit {_kw(low)} to {_kw(high)} kW together"
+    if look.allowed_kw is not None:
+        title += f", {_kw(look.allowed_kw[0])} to {_kw(look.allowed_kw[1])} kW allowed from above"
     table = Table(title=title, title_justify="left", header_style="bold", expand=True, show_footer=True)
     whole = Text(_kw(look.p_kw), style="bold red" if _outside(look.p_kw, low, high) else "bold green")
     may = f"{_kw(look.may_kw[0])} to {_kw(look.may_kw[1])}"

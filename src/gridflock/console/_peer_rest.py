@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
 
 from fastapi import Depends, FastAPI
 
 from gridflock.field.peer import standing_said
-from gridflock.runtime import Derms, Scope
+from gridflock.model import Standing
+from gridflock.runtime import Scope
 
 
-def peer_routes(app: FastAPI, derms: Derms, authority: Callable[..., Scope]) -> None:
+class Directed(Protocol):
+    """A system that may stand under another one."""
+
+    def standing(self, scope: Scope) -> Standing:
+        """What it tells upwards."""
+
+    def direct(self, scope: Scope, document: Mapping[str, Any]) -> Standing:
+        """What it is told."""
+
+
+def peer_routes(app: FastAPI, derms: Directed, authority: Callable[..., Scope]) -> None:
     """The border to a system above, in the JSON of ``field.peer``."""
     who = Depends(authority)
 

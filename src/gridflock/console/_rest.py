@@ -44,6 +44,7 @@ _HEADERS = {
 _INLINE = "; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'"
 
 
+Authority = Callable[..., Scope]
 _UNKNOWN_CALLER = [{"field": "Authorization", "rule": "a valid bearer token", "reason": "missing or unknown"}]
 
 
@@ -126,8 +127,8 @@ class ShadowBody(BaseModel):
     )
 
 
-def build(derms: Derms, users: Users) -> FastAPI:
-    """The application of one running system."""
+def bare(users: Users) -> tuple[FastAPI, Authority]:
+    """An application without a route, and what tells whose authority a caller has."""
     app: FastAPI = FastAPIOffline(
         title="Gridflock",
         version=__version__,
@@ -145,6 +146,12 @@ def build(derms: Derms, users: Users) -> FastAPI:
         return scope
 
     _guards(app)
+    return app, authority
+
+
+def build(derms: Derms, users: Users) -> FastAPI:
+    """The application of one running system."""
+    app, authority = bare(users)
     _reads(app, derms, authority)
     _lists(app, derms, authority)
     _writes(app, derms, authority)
@@ -231,9 +238,6 @@ def _refusals(app: FastAPI) -> None:
 
 def _fault(code: int, field: str, rule: str, reason: str) -> Response:
     return JSONResponse({"detail": [{"field": field, "rule": rule, "reason": reason}]}, code, _HEADERS)
-
-
-Authority = Callable[..., Scope]
 
 
 def _reads(app: FastAPI, derms: Derms, authority: Authority) -> None:

@@ -29,7 +29,7 @@ from gridflock.runtime._planning import horizon
 from gridflock.runtime._requests import RequestRejected
 from gridflock.runtime._settings import Settings
 from gridflock.runtime._views import Fault, number
-from gridflock.units import Kw, TimeGrid, iso
+from gridflock.units import DAY_S, Kw, Money, TimeGrid, iso
 
 LIFE_S = 30
 _BEGUN = "change"
@@ -93,6 +93,7 @@ class AboveView:
         children: those below.
         deposed: another one above is followed: this one says nothing more.
         halted: why nothing was said in this round; empty where all is well.
+        allowed_kw: lowest and highest that a system above this one allows now; absent where none stands.
     """
 
     now: str
@@ -103,6 +104,7 @@ class AboveView:
     children: list[BelowView]
     deposed: bool
     halted: str
+    allowed_kw: tuple[float, float] | None = None
 
 
 class Above:
@@ -123,6 +125,8 @@ class Above:
         RequestRejected: with everything that is wrong with what was agreed.
     """
 
+    _lease_s = DAY_S
+
     def __init__(
         self,
         peers: Sequence[Below],
@@ -137,6 +141,7 @@ class Above:
         patience_s: float = 3.0,
     ) -> None:
         self._limit_kw, self._shared_kw = limit_kw, (limit_kw[0] + reserve_kw, limit_kw[1] - reserve_kw)
+        self._reserve_kw = reserve_kw
         _agreed(children, self._shared_kw)
         self._record, self._clock, self._patience_s = record, clock, patience_s
         self._lines = [_Line(peer) for peer in peers]
@@ -144,7 +149,9 @@ class Above:
         self._adopted: dict[str, tuple[int, int]] = {}
         self._causes: dict[str, str] = {}
         now_s = clock()
-        self._parent = Parent(_epoch(record, now_s), tuple(children), life_s=life_s, skew_s=skew_s)
+        self._parent = Parent(
+            _epoch(record, now_s), tuple(children), life_s=life_s, lease_s=self._lease_s, skew_s=skew_s
+        )
         names: list[Json] = [child.name for child in children]
         head: dict[str, Json] = {
             "text": f"begun above {len(names)} systems: {limit_kw[0]:g} to {limit_kw[1]:g} kW together",
@@ -205,16 +212,21 @@ class Above:
 
     def _shared(self, now_s: int) -> tuple[Parent, tuple[Directive, ...]]:
         """The limit handed out anew; what somebody means to do anyway is not wished of it."""
-        grid = horizon(now_s, Settings())
-        low, high = (np.full(grid.n, bound) for bound in self._shared_kw)
+        grid, limit_kw, worth = self._to_share(now_s)
         children = self._parent.children
         want = np.array([_wanted(child, grid) for child in children])
-        price, able = np.zeros_like(want), _able(children, grid, now_s)
-        parent, sent = self._parent.allot(grid, (low, high), want, price, now_s, able)
+        price, able = np.tile(worth, (len(children), 1)), _able(children, grid, now_s)
+        parent, sent = self._parent.allot(grid, limit_kw, want, price, now_s, able)
         return parent, tuple(replace(each, want_kw=np.full(grid.n, np.nan)) for each in sent)
 
+    def _to_share(self, now_s: int) -> tuple[TimeGrid, tuple[Kw, Kw], Money]:
+        """T steps, (T,) lowest and (T,) highest injection of all, and (T,) worth of a kWh injected."""
+        grid = horizon(now_s, Settings())
+        low, high = (np.full(grid.n, bound) for bound in self._shared_kw)
+        return grid, (low, high), np.zeros(grid.n)
+
     def _is_news(self, directive: Directive) -> bool:
-        """Whether somebody has not already adopted just these bounds, or for long does not keep them."""
+        """Whether somebody has not already adopted just this, or for long does not keep it."""
         name, before = directive.child, self._said.get(directive.child)
         if before is None or self._adopted.get(name) != before.order:
             return True
@@ -225,6 +237,7 @@ class Above:
             np.array_equal(old.grid.edges_s, new.grid.edges_s)
             and np.allclose(old.lo_kw, new.lo_kw, rtol=0.0, atol=_SAME_KW)
             and np.allclose(old.hi_kw, new.hi_kw, rtol=0.0, atol=_SAME_KW)
+            and np.array_equal(before.price, directive.price)
         )
 
     def _keeps(self, name: str) -> bool:

@@ -57,21 +57,18 @@ def entry_of(child: Child, now_s: int, author: str = "") -> Entry:
     return Entry(KIND, now_s, head, {"child": np.frombuffer(to_bytes(child), dtype=np.uint8)})
 
 
-def remembered(entries: Iterable[Entry], settings: Settings) -> Child | None:
+def remembered(entries: Iterable[Entry], name: str, default_kw: tuple[float, float] | None) -> Child | None:
     """The lower end of the border as the newest entry tells it; None where it was of another agreement."""
     newest: Entry | None = None
     for entry in entries:
         newest = entry if "child" in entry.columns else newest
-    if newest is None or settings.default_kw is None:
+    if newest is None or default_kw is None:
         return None
     try:
         child = from_bytes(newest.columns["child"].tobytes())
     except KeptBroken:
         return None  # of another version
-    agreed = isinstance(child, Child) and (child.name, child.kept.default_kw) == (
-        settings.name,
-        settings.default_kw,
-    )
+    agreed = isinstance(child, Child) and (child.name, child.kept.default_kw) == (name, default_kw)
     return child if agreed else None
 
 

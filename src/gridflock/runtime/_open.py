@@ -396,7 +396,9 @@ def _loop(
 def _bind(loop: Loop, record: Record, start_s: int) -> None:
     """Let what people and a system above have said last hold again."""
     loop.rules = last_rules(record.entries(0, {GUARD}), start_s)
-    border = _allowed.remembered(record.entries(0, {_allowed.KIND}), loop.settings)
+    border = _allowed.remembered(
+        record.entries(0, {_allowed.KIND}), loop.settings.name, loop.settings.default_kw
+    )
     loop.directive = None if border is None else border.adopted
 
 

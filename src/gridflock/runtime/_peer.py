@@ -37,7 +37,7 @@ class Peering(Guarding):
         settings = self._settings
         if settings.default_kw is None:
             return None
-        kept = remembered(self._record.entries(0, {KIND}), settings)
+        kept = remembered(self._record.entries(0, {KIND}), settings.name, settings.default_kw)
         return kept or Child.begun(settings.name, settings.default_kw, self._clock.now_s())
 
     # ---- verbs ------------------------------------------------------------------------------
@@ -63,14 +63,14 @@ class Peering(Guarding):
         self._authorise(scope, "all", "direct")
         found = directive_from(document)
         if isinstance(found, Rejected):
-            raise _refused(found)
+            raise refused(found)
         with self._writing:
             before = self._bordering()
             outside = self._loop.settings.policy.guard.outside(scope.user)
             found = replace(found, author=scope.user if outside else "")
             child, fault = before.heard(found, self._clock.now_s())
             if fault is not None:
-                raise _refused(fault)
+                raise refused(fault)
             if child is not before:
                 self._record.append([entry_of(child, self.moment.now_s, scope.user)])
                 self._child = child
@@ -145,7 +145,8 @@ class Peering(Guarding):
         return beside_kw + float(able.p_lo_kw[rows].sum()), beside_kw + float(able.p_hi_kw[rows].sum())
 
 
-def _refused(fault: Rejected) -> RequestRejected:
+def refused(fault: Rejected) -> RequestRejected:
+    """What is told to who said something that breaks a rule."""
     return RequestRejected((Fault(fault.field, _RULE, fault.reason),))
 
 

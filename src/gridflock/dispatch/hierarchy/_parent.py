@@ -155,8 +155,9 @@ class Parent:
     ) -> tuple[Parent, tuple[Directive, ...]]:
         """Share a limit out anew: to each what it is wanted to do, and an equal part of the room around it.
 
-        Who gets less is told at once; who gets more gets at first only what nobody can be using, and the
-        rest in a later round, when the others have said that they keep less.
+        Where wants are too much for the limit, they too get equal parts. Who gets less is told at once; who
+        gets more gets at first only what nobody can be using, and the rest in a later round, when the others
+        have said that they keep less.
 
         Args:
             grid: T steps; after them every child is on its default.
@@ -177,10 +178,10 @@ class Parent:
         lowest, highest = (np.repeat(side, grid.n, axis=1) for side in (rating[:, :1], rating[:, 1:]))
         least, most = (lowest, highest) if able_kw is None else (np.clip(x, lowest, highest) for x in able_kw)
         may = self._bounds(grid)
-        aims = np.where(np.isfinite(want_kw), want_kw, np.clip(0.0, lowest, highest))
-        width = highest - lowest
-        low = -_handed_out(-limit_kw[0], -aims, -may.low_kw, -may.sure_low_kw, (-most, -lowest), width)
-        high = _handed_out(limit_kw[1], aims, may.high_kw, may.sure_high_kw, (least, highest), width)
+        wanted = np.where(np.isfinite(want_kw), want_kw, np.clip(0.0, lowest, highest))
+        aims = _aims(limit_kw, wanted, (least, most), (lowest, highest))
+        low = -_handed_out(-limit_kw[0], -aims[0], -may.low_kw, -may.sure_low_kw)
+        high = _handed_out(limit_kw[1], aims[1], may.high_kw, may.sure_high_kw)
         # Where the two limits leave a child nothing it stays with what it was told until the others answer.
         crossed = low > high
         low, high = np.where(crossed, may.last_low_kw, low), np.where(crossed, may.last_high_kw, high)
@@ -239,43 +240,72 @@ def _few(under_way: tuple[Directive, ...]) -> tuple[Directive, ...]:
     return (replace(second, allowance=both, accept_until_s=accepted), *rest)
 
 
-def _handed_out(
-    limit_kw: Kw, want_kw: Kw, may_kw: Kw, sure_kw: Kw, range_kw: tuple[Kw, Kw], width_kw: Kw
-) -> Kw:
+def _handed_out(limit_kw: Kw, aim_kw: Kw, may_kw: Kw, sure_kw: Kw) -> Kw:
     """(C, T) upper bounds to hand out now.
 
     Args:
         limit_kw: (T,) of the sum.
-        want_kw: (C, T).
+        aim_kw: (C, T) what each is to have in the end.
         may_kw: (C, T) what each may be using at most.
         sure_kw: (C, T) what each may use for certain: where the limit is not kept for certain, nobody gets
             more than that.
-        range_kw: (C, T) what each cannot go below, and what it cannot exceed.
-        width_kw: (C, T) its size.
     """
-    aim = _shared(limit_kw, np.clip(want_kw, *range_kw), *range_kw, width_kw)
     free = limit_kw - may_kw.sum(axis=0)
-    more = np.maximum(aim - may_kw, 0.0)
+    more = np.maximum(aim_kw - may_kw, 0.0)
     whole = more.sum(axis=0)
     part = np.clip(np.divide(free, whole, out=np.ones_like(free), where=whole > 0.0), 0.0, 1.0)
-    grown = np.where(aim > may_kw, may_kw + part * more, aim)
-    handed_out: Kw = np.where(free < -ROUNDING_KW, np.minimum(aim, sure_kw), grown)
+    grown = np.where(aim_kw > may_kw, may_kw + part * more, aim_kw)
+    handed_out: Kw = np.where(free < -ROUNDING_KW, np.minimum(aim_kw, sure_kw), grown)
     return handed_out
 
 
-def _shared(limit_kw: Kw, want_kw: Kw, least_kw: Kw, most_kw: Kw, width_kw: Kw) -> Kw:
-    """(C, T) bounds whose sum is the limit: wants, and the difference shared in proportion to size."""
-    endless, bound = np.isinf(limit_kw), want_kw
-    for _ in range(len(want_kw)):
-        left = np.where(endless, 0.0, limit_kw - bound.sum(axis=0))
-        if (np.abs(left) <= ROUNDING_KW).all():
-            break
-        weight = np.where(left > 0.0, bound < most_kw, bound > least_kw) * width_kw
+def _aims(
+    limit_kw: tuple[Kw, Kw], want_kw: Kw, able_kw: tuple[Kw, Kw], rating_kw: tuple[Kw, Kw]
+) -> tuple[Kw, Kw]:
+    """(C, T) lowest and highest injection that each is to be allowed in the end, never crossed.
+
+    Args:
+        limit_kw: (T,) lowest and (T,) highest of the sum.
+        want_kw: (C, T) what each is to inject.
+        able_kw: (C, T) lowest and (C, T) highest that each can come to: a bound beyond would be broken.
+        rating_kw: (C, T) lowest and (C, T) highest: the room around what it is to inject reaches to there.
+    """
+    (least, most), (lowest, highest) = able_kw, rating_kw
+    width = highest - lowest
+    fits = _cut(limit_kw[1], np.clip(want_kw, least, most), least, width)
+    fits = -_cut(-limit_kw[0], -fits, -most, width)
+    low = -_around(-limit_kw[0], -fits, -lowest, width)
+    return low, _around(limit_kw[1], fits, highest, width)
+
+
+def _cut(limit_kw: Kw, want_kw: Kw, least_kw: Kw, width_kw: Kw) -> Kw:
+    """(C, T) wants as far as the limit of their sum allows; a flow the other way is what gives way last."""
+    bound = _filled(limit_kw, least_kw, np.minimum(want_kw, np.maximum(least_kw, 0.0)), width_kw)
+    cut: Kw = np.where(np.isinf(limit_kw), want_kw, _filled(limit_kw, bound, want_kw, width_kw))
+    return cut
+
+
+def _around(limit_kw: Kw, want_kw: Kw, most_kw: Kw, width_kw: Kw) -> Kw:
+    """(C, T) upper bounds around wants, whose sum is the limit or theirs.
+
+    No bound forces a flow, unless others need it for theirs; what is left is for everybody.
+    """
+    bound = _filled(limit_kw, want_kw, np.clip(0.0, want_kw, most_kw), width_kw)
+    around: Kw = np.where(np.isinf(limit_kw), most_kw, _filled(limit_kw, bound, most_kw, width_kw))
+    return around
+
+
+def _filled(limit_kw: Kw, bound_kw: Kw, top_kw: Kw, width_kw: Kw) -> Kw:
+    """(C, T) bounds raised towards others as far as the limit of their sum allows, in proportion to size."""
+    for _ in range(len(bound_kw)):
+        left = np.maximum(np.where(np.isinf(limit_kw), 0.0, limit_kw - bound_kw.sum(axis=0)), 0.0)
+        weight = (bound_kw < top_kw) * width_kw
         whole = weight.sum(axis=0)
-        step = np.divide(weight * left, whole, out=np.zeros_like(bound), where=whole > 0.0)
-        bound = np.clip(bound + step, least_kw, most_kw)
-    shared: Kw = np.where(endless, most_kw, bound)
-    return shared
+        if not ((left > ROUNDING_KW) & (whole > 0.0)).any():
+            break
+        step = np.divide(weight * left, whole, out=np.zeros_like(bound_kw), where=whole > 0.0)
+        bound_kw = np.minimum(bound_kw + step, np.maximum(top_kw, bound_kw))
+    return bound_kw
 
 
 def overcommitted(children: Sequence[Known], limit_kw: tuple[float, float]) -> Rejected | None:
