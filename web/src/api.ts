@@ -370,7 +370,7 @@ export interface DeviceDetail {
   sites: number
   effective: { mode: string; value: string; control: string; until: string }[]
   responses: { subject: string; status: string; at: string }[]
-  logs: { at: string; function_set: number; code: number; details: string }[]
+  logs: { at: string; function_set: number; about: string; code: number; details: string }[]
   subscriptions: { resource: string; uri: string; owed_since: string; tries: number; ended: string }[]
 }
 

@@ -256,6 +256,29 @@ def test_whose_a_device_is_is_told_though_the_server_was_killed_before(network, 
     made.close()
 
 
+@pytest.mark.parametrize(
+    ("function_set", "profile", "name", "words"),
+    [
+        (11, 2, "DER", "function set 11 (DER), code 7: hot"),
+        (13, 2, "software download", "function set 13 (software download), code 7: hot"),
+        (11, 1, "", "function set 11, code 7: hot"),
+        (99, 2, "", "function set 99, code 7: hot"),
+    ],
+)
+def test_a_log_event_names_its_function_set(world, function_set, profile, name, words):
+    """In the event and in the device's log; what another profile numbers, or nobody, is told by number."""
+    lfdi = world.world.lfdi("roof")
+    log = LogEvent(
+        created_date_time=of.T0, details="hot", function_set=function_set, log_event_code=7,
+        log_event_id=1, log_event_pen=1, profile_id=profile,
+    )  # fmt: skip
+    assert _ask(world, lfdi, "POST", "/edev/2/lel", write(log, Profile.SEP2018)).status == 201
+    world.operated.read(of.T0)
+    assert world.ledger.entries[-1].head["text"] == f"roof: reports: {words}"
+    (seen,) = world.operated.device(lfdi, secrets=False).logs
+    assert (seen.function_set, seen.about, seen.code, seen.details) == (function_set, name, 7, "hot")
+
+
 def test_one_device_hides_no_others():
     """However much one reports, what the server finds comes first; of one client's doings a few are told."""
     loud = [Alarm("loud", "log event", k) for k in range(500)]
