@@ -107,6 +107,7 @@ def test_an_approved_site_stays_its_aggregators_until_an_operator_says_otherwise
     _reads_nothing(site, "dev-1", place, lfdi)
     site.derms.enrol(LOCAL, lfdi, aggregator=False, why="the customer has left that aggregator")
     assert (site.seen("dev-1").aggregator, site.seen("dev-1").trouble) == ("", "")
+    assert site.derms.device(LOCAL, lfdi).pin == "111115"
     assert _ask(site, "agg", "GET", place)[0] == 404
     _, own = _registers(site, "dev-1", lfdi)
     assert _ask(site, "dev-1", "GET", own)[0] == 200

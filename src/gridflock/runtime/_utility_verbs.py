@@ -131,8 +131,8 @@ class Serving(Authority):
         """Register a device out of band, or say more of one that is known; one that waits is approved by it.
 
         What is not said stays as it is. Of a site that an aggregator claims and nobody has approved, it must
-        be said whose it is: by ``owner``, or by ``aggregator`` that its own certificate speaks for it, which
-        takes it from its aggregator at any time.
+        be said whose it is: by ``owner``, or by ``aggregator`` that its own certificate speaks for it. Either
+        takes it from whoever speaks for it, at any time.
 
         Args:
             scope: authority; operators over its resource, now and before, or over everything without one.
@@ -160,8 +160,8 @@ class Serving(Authority):
         )  # fmt: skip
         done = "enrolled" if known is None else "told more of"
         text = f"{done}: {lfdi}" + (f", it is {resource}" if resource else "")
-        if known is not None and known.owner not in {"", owner} and (owner or aggregator is not None):
-            text += f", {known.owner} speaks for it no more"
+        if known is not None and known.owner != owner and (owner or aggregator is not None):
+            text += f", {known.owner or 'its own certificate'} speaks for it no more"
         more: dict[str, Json] = {"lfdi": lfdi, "group": resource, "aggregator": aggregator, "owner": owner}
         more |= {"profile": profile, "name": name, "point": point, "pin": "given" if pin is not None else ""}
         more["hosts"] = None if hosts is None else list(hosts)

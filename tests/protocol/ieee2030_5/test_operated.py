@@ -243,7 +243,7 @@ def test_whose_a_device_is_is_told_though_the_server_was_killed_before(network, 
     assert [_ask(held, SITE, "POST", "/edev", me).status for _ in range(2)] == [403, 403]
     made.close()
     made = of.World(network, tmp_path / "server")
-    made.utility.act(load, Enrolment(SITE, itself=True), of.BY)
+    made.utility.act(load, Enrolment(SITE, moved=True), of.BY)
     operated = Operated(made.utility, made.field, how, ledger, made.clock, frozenset)
     ledger.full = True
     operated.read(of.T0)

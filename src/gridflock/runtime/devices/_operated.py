@@ -321,16 +321,16 @@ class Operated:
 
         def do(turn: Turn) -> object:
             found = turn.state.registry.of(wanted.lfdi)
-            itself = wanted.aggregator is not None and not wanted.owner
-            own = found is None or itself or found.owner == found.lfdi
-            owner = wanted.owner or ("" if own or found is None else found.owner)
-            if found is not None and found.claim and not (itself or wanted.owner):
+            whose = bool(wanted.owner) or wanted.aggregator is not None
+            if found is not None and found.claim and not whose:
                 return Rejected("device", "claim", (found.lfdi,), f"{found.owner} claims it, nobody approved")
+            owner = wanted.owner or (wanted.lfdi if found is None or whose else found.owner)
             pin = -1 if wanted.pin is None else wanted.pin
-            if pin < 0 and (found is None or found.pin < 0):
+            if pin < 0 and (found is None or found.pin < 0 or found.owner != owner):
                 pin = turn.policy.pin
             enrolment = Enrolment(
-                wanted.lfdi, owner, itself, wanted.aggregator, profiles.get(wanted.profile), wanted.name, 0,
+                wanted.lfdi, "" if owner == wanted.lfdi and not wanted.owner else owner, whose,
+                wanted.aggregator, profiles.get(wanted.profile), wanted.name, 0,
                 wanted.hosts, pin, wanted.point, wanted.resource,
             )  # fmt: skip
             return load(turn, enrolment, _by(said))

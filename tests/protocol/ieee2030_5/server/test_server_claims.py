@@ -200,7 +200,7 @@ def test_an_operator_takes_an_approved_site_from_its_aggregator(utility):
     utility.act(assign, {holder.lfdi: (Assignment("grid", (1,)),)}, BY)
     assert aggregator.get("/derp/1").status == 200
     assert utility.act(load, Enrolment(holder.lfdi), BY).field == "owner"
-    taken = utility.act(load, Enrolment(holder.lfdi, itself=True, profile=AUS), BY)
+    taken = utility.act(load, Enrolment(holder.lfdi, moved=True, profile=AUS), BY)
     assert (taken.owner, taken.resource, taken.access) == (holder.lfdi, "home 1", Access.ENABLED)
     assert aggregator.get("/derp/1").status == 404
     assert holder.get(f"{taken.path}/fsa", l=9).status == 200
@@ -209,13 +209,29 @@ def test_an_operator_takes_an_approved_site_from_its_aggregator(utility):
     _sees_nothing(aggregator, holder, taken.path)
 
 
+def test_an_operator_gives_a_site_to_another_aggregator(utility):
+    """Only said so: the former one reads and writes nothing of it any more, the new one all."""
+    aggregator, holder, place = _claimed(utility)
+    other = utility.enrol(3, aggregator=True)
+    utility.act(set_access, holder.lfdi, Access.ENABLED, BY)
+    assert utility.act(load, Enrolment(holder.lfdi, owner=other.lfdi), BY).field == "owner"
+    nobody = utility.act(load, Enrolment(aggregator.lfdi, owner=other.lfdi, moved=True), BY)
+    assert (nobody.field, nobody.reason) == ("owner", "speaks for sites itself")
+    moved = utility.act(load, Enrolment(holder.lfdi, owner=other.lfdi, moved=True), BY)
+    assert (moved.owner, moved.access) == (other.lfdi, Access.ENABLED)
+    assert other.get(moved.path, EndDevice).lfdi == holder.lfdi
+    _sees_nothing(aggregator, holder, place)
+    _sees_nothing(aggregator, holder, moved.path)
+    assert aggregator.post("/edev", aggregator.end_device(holder.lfdi)).status == 403
+
+
 @pytest.mark.parametrize("access", [Access.SUSPENDED, Access.REMOVED])
 def test_who_is_kept_out_stays_so_when_it_is_taken_from_its_aggregator(utility, access):
     """Another owner is no pardon."""
     _, holder, _ = _claimed(utility)
     utility.act(set_access, holder.lfdi, Access.ENABLED, BY)
     utility.act(set_access, holder.lfdi, access, BY)
-    taken = utility.act(load, Enrolment(holder.lfdi, itself=True), BY)
+    taken = utility.act(load, Enrolment(holder.lfdi, moved=True), BY)
     assert (taken.owner, taken.access) == (holder.lfdi, access)
     assert holder.post("/edev", holder.end_device()).status == 403
 
@@ -283,7 +299,8 @@ def _operate(utility, dice, lfdi, aggregators):
         (set_access, lfdi, Access.SUSPENDED, BY),
         (set_resource, lfdi, dice.choice(["", "home 1", "home 2"]), BY),
         (load, Enrolment(lfdi), BY),
-        (load, Enrolment(lfdi, itself=True), BY),
+        (load, Enrolment(lfdi, moved=True), BY),
+        (load, Enrolment(lfdi, owner=owner, moved=True), BY),
         (load, Enrolment(lfdi, owner=owner, point=dice.choice(["", "NMI"])), BY),
     ]
     utility.act(*dice.choice(verbs))

@@ -328,7 +328,7 @@ class Enrolment:
     Attributes:
         lfdi: of the certificate; of a site, its own.
         owner: LFDI of a site's aggregator; empty for the holder of a certificate.
-        itself: the holder speaks for itself from now on, also where an approved aggregator did.
+        moved: who is named, or else the holder, speaks for it from now on, whoever was approved before.
         aggregator: the holder speaks for sites; None = not said, and False of a new one.
         profile: what the holder is spoken to in; None = not said, and the standard's own of a new one.
         name: for people.
@@ -341,7 +341,7 @@ class Enrolment:
 
     lfdi: str
     owner: str = ""
-    itself: bool = False
+    moved: bool = False
     aggregator: bool | None = None
     profile: Profile | None = None
     name: str = ""
@@ -357,7 +357,8 @@ def load(turn: Turn, enrolment: Enrolment, by: By) -> Device | Rejected:
 
     A new device and one that waits for approval are enabled at once. One that is suspended or removed stays
     so until ``set_access`` says otherwise. What is known already changes nothing. Where an aggregator that is
-    not named only claims it, that claim ends with all that hangs on it.
+    not named only claims it, that claim ends with all that hangs on it. Where it is ``moved``, so does what
+    was approved, but for the resource that it is and for its being kept out.
     """
     wrong = _wrong(turn, enrolment)
     if wrong is not None:
@@ -433,8 +434,10 @@ def _wrong(turn: Turn, enrolment: Enrolment) -> Rejected | None:
         client = registry.clients.get(enrolment.owner)
         if client is None or not client.aggregator or enrolment.owner == lfdi:
             return Rejected("device", "owner", (lfdi,), f"{enrolment.owner} is no aggregator of it")
+        if any(registry.devices[number].lfdi != lfdi for _, number in registry.listed(lfdi)):
+            return Rejected("device", "owner", (lfdi,), "speaks for sites itself")
     known = registry.of(lfdi)
-    if known is not None and known.owner != owner and not (known.claim or enrolment.itself):
+    if known is not None and known.owner != owner and not (known.claim or enrolment.moved):
         return Rejected("device", "owner", (lfdi,), f"belongs to {known.owner}")
     return _misplaced(turn, enrolment, known, owner)
 
