@@ -272,6 +272,34 @@ def test_a_power_of_the_wrong_sign_is_refused_by_name():
     assert upright(left, fleet) == (left, ())
 
 
+def test_a_power_in_another_unit_is_refused_by_name():
+    """Watts taken for kilowatts, of whatever has a nameplate; without one, and a bit beyond it, taken."""
+    rows = [
+        {"id": "sun", "kind": "PV_ROOFTOP", "bus": "1", "phases": "a", "p_max_kw": 5.0, "p_min_kw": 0.0},
+        {"id": "house", "kind": "LOAD", "bus": "1", "phases": "a"},
+        {"id": "shop", "kind": "LOAD", "bus": "1", "phases": "a", "p_min_kw": -30.0},
+        {"id": "small", "kind": "LOAD", "bus": "1", "phases": "a", "p_min_kw": -0.01},
+    ]
+    fleet, _ = Fleet.from_rows(rows, {"1": 7})
+    at = np.arange(len(rows), dtype=np.int32)
+    for value, refused in (
+        ({"sun": 4000.0, "house": -4000.0, "shop": -9000.0, "small": -10.0}, {"sun", "shop"}),
+        ({"sun": 8.0, "house": -4.0, "shop": -90.0, "small": -0.5}, set()),
+    ):
+        batch = Readings(
+            fleet.ids,
+            at,
+            np.full(len(at), QUANTITY["p_kw"], np.uint8),
+            np.array([value[name] for name in fleet.ids]),
+            np.full(len(at), 60),
+            np.zeros(len(at), np.uint8),
+        )
+        left, told = upright(batch, fleet)
+        assert {fleet.ids[row] for row in left.index} == set(value) - refused
+        assert {name for fault in told for name in fault.ids} == refused
+        assert all(fault.reason.startswith("another unit") and fault.count == 2 for fault in told)
+
+
 def test_a_power_that_stands_still_while_another_is_ordered_is_told():
     """Fresh stamps, the same digits: named once repeated often, if the order was taken and is another."""
     rows = [

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gridflock.model import Forecast
+from gridflock.runtime._out_of_scale import out_of_scale
 from gridflock.runtime._past import STEP_S, Past
 from gridflock.units import DAY_S, HOUR_S, utc_offset_s
 
@@ -140,7 +141,8 @@ def _held(of: NearMarks, past: Past, seen: Forecast, now_s: int, timezone: str) 
     found = of
     came = past.measured()
     place = {name: row for row, name in enumerate(came.series)}
-    value = np.asarray(came.value_kw, dtype=np.float64)[[place[name] for name in seen.series]]
+    told = np.where(out_of_scale(came), np.nan, came.value_kw)
+    value = np.asarray(told, dtype=np.float64)[[place[name] for name in seen.series]]
     left: list[_Said] = []
     for said in found.said:
         k = (said.start_s - came.grid.start_s) // STEP_S

@@ -25,6 +25,7 @@ from gridflock.model import History, Weather
 from gridflock.runtime._kept import KeptBroken, from_bytes, to_bytes
 from gridflock.runtime._lessons import HABIT_DAYS, Lessons, newest
 from gridflock.runtime._metered import Metered, offered, usual_draw
+from gridflock.runtime._out_of_scale import out_of_scale
 from gridflock.runtime._points import Points
 from gridflock.runtime._sites import Sites
 from gridflock.runtime._skies import Skies
@@ -102,6 +103,7 @@ class Past:
         self._before: Image | None = None
         self._ratio = np.nan
         self._loaded_until_s = 0
+        self._wild: tuple[tuple[int, int, str], tuple[str, ...]] = (0, 0, ""), ()
 
     def keep(self, days: int) -> None:
         """Keep so many days from the next closed step on."""
@@ -191,11 +193,26 @@ class Past:
         return newest(self.mended(HABIT_DAYS + 1), HABIT_DAYS)
 
     def mended(self, days: int | None = None) -> History:
-        """All closed steps, or those of so many days, mended as far as faults are known."""
+        """All closed steps, or those of so many days, mended as far as faults are known.
+
+        What is out of all proportion and not known to the gate yet is taken as not heard.
+        """
         whole = self.whole()
         some = whole if days is None else newest(whole, days)
         faults = () if self.taught is None else self.taught[1].findings
-        return repaired(some, faults).history if faults else some
+        found = repaired(some, faults).history if faults else some
+        wild = out_of_scale(found)
+        return replace(found, value_kw=np.where(wild, np.nan, found.value_kw)) if wild.any() else found
+
+    def wild(self) -> tuple[str, ...]:
+        """Series of which something in the last day is out of all proportion."""
+        known = self._end_s, self.steps, "" if self.taught is None else self.taught[0]
+        if self._wild[0] != known:
+            faults = () if self.taught is None else self.taught[1].findings
+            found = out_of_scale(repaired(newest(self.whole(), HABIT_DAYS), faults).history)
+            late = found[:, -DAY_S // STEP_S :].any(axis=1)
+            self._wild = known, tuple(self.series[row] for row in np.flatnonzero(late).tolist())
+        return self._wild[1]
 
     def measured(self) -> History:
         """All closed steps as they were counted; of the days before, customer meters only."""

@@ -15,15 +15,19 @@ STANDING = 5
 _SLACK_SHARE, _SLACK_KW = 0.1, 0.5
 _SHOWN = 20
 _P = QUANTITY["p_kw"]
+_SCALE, _LEAST_KW = 20.0, 1.0
+"""So many times a nameplate (of this size at least) is no power of the device: another unit, or nonsense."""
 _TURNED = "sign turned round: outside the nameplate, and inside it with the other"
+_UNIT = "another unit: twenty times the nameplate and more"
 _STANDS = "stands still to the last digit though another power is ordered"
 
 
 def upright(readings: Readings, fleet: Fleet) -> tuple[Readings, tuple[Rejected, ...]]:
-    """Readings without powers of the wrong sign.
+    """Readings without powers of the wrong sign or out of all proportion.
 
-    Such a power lies outside the nameplate, and its opposite inside: a generator that draws what it could
-    give, a load that gives. Meters of others, which may turn, are not judged.
+    A power of the wrong sign lies outside the nameplate, and its opposite inside: a generator that draws what
+    it could give, a load that gives. Meters of others, which may turn, are not judged. Out of proportion is a
+    power many times the nameplate, such as watts taken for kilowatts: of every resource that has one.
 
     Args:
         readings: on the fleet's rows.
@@ -34,13 +38,15 @@ def upright(readings: Readings, fleet: Fleet) -> tuple[Readings, tuple[Rejected,
     rows = readings.index[at]
     value, least, most = readings.value[at], low[rows].astype(np.float64), high[rows].astype(np.float64)
     slack = _SLACK_KW + _SLACK_SHARE * np.maximum(most, -least)
+    size = np.maximum(np.nan_to_num(most), -np.nan_to_num(least))
+    vast = (size > 0) & (np.abs(value) > _SCALE * np.maximum(size, _LEAST_KW))
     outside = (value < least - slack) | (value > most + slack)
     turned = outside & (-value >= least - slack) & (-value <= most + slack)
-    turned &= fleet.family[rows] != Family.NONE
-    if not turned.any():
+    turned &= (fleet.family[rows] != Family.NONE) & ~vast
+    if not (turned | vast).any():
         return readings, ()
     keep = np.ones(len(readings.index), dtype=bool)
-    keep[at[turned]] = False
+    keep[at[turned | vast]] = False
     left = Readings(
         readings.ids,
         readings.index[keep],
@@ -49,7 +55,8 @@ def upright(readings: Readings, fleet: Fleet) -> tuple[Readings, tuple[Rejected,
         readings.time_s[keep],
         readings.quality[keep],
     )
-    return left, (_told(fleet, rows[turned], _TURNED),)
+    told = ((turned, _TURNED), (vast, _UNIT))
+    return left, tuple(_told(fleet, rows[those], reason) for those, reason in told if those.any())
 
 
 def standing(fleet: Fleet, image: Image, response: Response) -> tuple[Rejected, ...]:

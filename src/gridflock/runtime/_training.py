@@ -31,6 +31,7 @@ from gridflock.units import DAY_S, HOUR_S, iso
 
 FAILED = "learning failed"
 LOST = "weather lost"
+OUT_OF_SCALE = "data out of scale"
 _TEXT = 300
 _NAMED = 5
 _DIGITS = 32
@@ -201,6 +202,8 @@ def told_of(past: Past, now_s: int) -> tuple[str, ...]:
     found: list[str] = []
     if 0 < past.skies.reaches_s() <= now_s + HOUR_S:
         found.append(f"{LOST}: the newest forecast ends {iso(past.skies.reaches_s())}; forecasts go without")
+    if wild := past.wild():
+        found.append(f"{OUT_OF_SCALE}: {_named(wild)}; taken as not heard until the data are looked through")
     if past.taught is None:
         return tuple(found)
     lessons = past.taught[1]
@@ -212,10 +215,13 @@ def told_of(past: Past, now_s: int) -> tuple[str, ...]:
     for alarm in lessons.alarms():
         faults.setdefault(f"forecast {alarm.rule}", []).append(f"{alarm.series} ({alarm.value:.2f})")
     for cause, many in sorted(faults.items()):
-        names = list(dict.fromkeys(many))
-        more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-        found.append(f"{cause}: {', '.join(names[:_NAMED])}{more}"[:_TEXT])
+        found.append(f"{cause}: {_named(tuple(dict.fromkeys(many)))}"[:_TEXT])
     return tuple(found)
+
+
+def _named(names: tuple[str, ...]) -> str:
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return f"{', '.join(names[:_NAMED])}{more}"
 
 
 def lessons_of(record: Record, name: str) -> Lessons | None:
