@@ -410,16 +410,26 @@ class World:
         assert not [each for each in secrets if each in text], what
 
     def belongings(self, speaker):
-        """What is not the speaker's: none of it may change by what the speaker asks."""
-        state = self.utility.server.state
-        devices = {n: each for n, each in state.registry.devices.items() if each.owner != speaker.lfdi}
-        mirrors = {n: each for n, each in state.metering.mirrors.items() if each.owner != speaker.lfdi}
+        """What is not the speaker's: none of it may change by what the speaker asks.
+
+        What somebody merely claims of the speaker itself is nobody's: it ends when the speaker comes.
+        """
+        state, me = self.utility.server.state, speaker.lfdi
+        claimed = {n for n, each in state.registry.devices.items() if each.claim and each.lfdi == me}
+        devices = {
+            n: each for n, each in state.registry.devices.items() if each.owner != me and n not in claimed
+        }
+        mirrors = {
+            n: each
+            for n, each in state.metering.mirrors.items()
+            if each.owner != me and each.device not in claimed
+        }
         held = {n: each for n, each in state.assignments.held.items() if n in devices}
         logs = {n: each for n, each in state.logs.items() if n in devices}
         told = {n: dict(each) for n, each in state.equipment.told.items() if n in devices}
         series = {n: each for n, each in state.metering.series.items() if each.mirror in mirrors}
         said = {n: each for n, each in state.responses.said.items() if each.device in devices}
-        clients = {n: each for n, each in state.registry.clients.items() if n != speaker.lfdi}
+        clients = {n: each for n, each in state.registry.clients.items() if n != me}
         programs = dict(state.offered.programs)
         asked = {n: dict(each) for n, each in state.reserved.asked_for.items() if n in devices}
         wishes = {n: each for n, each in state.subscribed.wishes.items() if each.device in devices}
