@@ -222,6 +222,16 @@ def test_who_is_not_listed_registers_or_waits(server):
     assert [told.lfdi for told in server.sent_to("/edev")] == [WHO.lfdi]
 
 
+def test_where_nobody_is_known_yet_the_list_is_asked_for_as_often_as_the_first_page(server):
+    """A list that is not there (404) states no rate: who registers looks again at that of the entry."""
+    server.pages["/dcap"] = replace(server.pages["/dcap"], poll_rate=120)
+    del server.pages["/edev"]
+    client = Client(server, WHO, plant=Roof())
+    lived(client, server, 130)
+    assert client.sites[WHO.lfdi].state is State.REGISTERED
+    assert server.asked.count(("GET", "/edev")) == 2
+
+
 def test_it_asks_and_reports_as_often_as_it_is_told(server):
     """Programs every 300 s, readings and status every 60 s, settings only once, over two hours."""
     lived(Client(server, WHO, plant=Roof()), server, 7_200)

@@ -474,7 +474,8 @@ class Client:
         except Refused as refused:
             if refused.status != 404 or not self._register:
                 raise
-            return EndDeviceList(href=path).poll_rate, {}
+            assert self._found is not None, "it led here"
+            return self._found.poll_rate, {}
         return page.poll_rate, {device.lfdi: device for device in devices}
 
     async def _try_take(self, site: Site, device: EndDevice | None, path: str, now_s: int) -> bool:
