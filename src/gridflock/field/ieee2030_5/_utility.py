@@ -41,6 +41,8 @@ _BUSY_S = 5
 """Told to come back after so long while the journal takes nothing."""
 _HANGS_S = 8.0
 """A write that takes longer than this counts as taking nothing; people wait a little longer than that."""
+_LAST_S = 60.0
+"""For the last snapshot, which of many devices takes its time on a sound disk, too."""
 _MOST_UNWRITTEN = 200_000
 """Changes; who would cause more is told to come back."""
 _WAKE_S = 1.0
@@ -265,7 +267,7 @@ class Utility:
         if self._writing is not None:
             return False
         last = asyncio.wrap_future(self._disk.submit(self._snapshot))
-        return bool((await asyncio.wait({last}, timeout=_HANGS_S))[0])
+        return bool((await asyncio.wait({last}, timeout=_LAST_S))[0])
 
     def _snapshot(self) -> None:
         """Shorten the next start; where that fails, it takes longer."""
