@@ -184,6 +184,9 @@ def test_a_region_that_begins_anew_goes_on_with_what_it_kept(world):
         name: may[name] for name in REGIONS["west"]
     }
     world.begin("west")
+    with pytest.raises(RequestRejected, match="just begun"):
+        world.regions["west"].standing(LOCAL)
+    world.regions["west"].round()
     after = world.regions["west"].standing(LOCAL)
     assert (after.epoch, after.number) == (before.epoch, before.number)
     assert np.array_equal(after.kept.lo_kw, before.kept.lo_kw)

@@ -2,14 +2,18 @@
 
 import asyncio
 import json
+import socket
 
 import httpx
 import numpy as np
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from gridflock.console import build
+from gridflock.console._above_life import Asked, begun
 from gridflock.console._cli import app
+from gridflock.console._middle import served
 from gridflock.field.peer import directive_said
 from gridflock.model import Allowance, Directive
 from gridflock.runtime import Role, Settings, Users, rehearse
@@ -69,6 +73,58 @@ def called(words, *more, code=0):
 def test_what_cannot_be_begun_is_said_with_field_and_rule(changes, told, words):
     """Exit code 1, one line, nothing said to anybody."""
     assert told in called(words | changes, code=1).stderr
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"--name": ["west"]}, "name: a system in the middle has a name and a default"),
+        ({"--default-kw": ["-25:12"]}, "name: a system in the middle has a name and a default"),
+        ({"--name": ["west"], "--default-kw": ["12:-25"]}, "default-kw: '12:-25'"),
+        ({"--name": ["west"], "--default-kw": ["-15:12"]}, "default_kw: defaults add up to -20 kW beyond"),
+    ],
+)
+def test_a_middle_that_cannot_be_begun_is_said_with_field_and_rule(changes, told, words):
+    """It has a name and a default into which the defaults below fit."""
+    assert told in called(words | changes, code=1).stderr
+
+
+def test_a_system_in_the_middle_is_reached_from_above(words, tmp_path):
+    """With an account of its folder only; what it is told is in its rounds; a taken port is named."""
+    asked = Asked(
+        words["--child"], words["--default"], [], words["--token-file"][0], (-120.0, 70.0), 0.0,
+        tmp_path / "west", 10.0, 5, False, ("west", "-25:12"), _free_port(),
+    )  # fmt: skip
+    life, users = begun(asked), Users(tmp_path / "west")
+    token = users.add("utility", Role.OPERATOR)
+    with served(life, users, asked.port):
+        where = f"http://127.0.0.1:{asked.port}"
+        with httpx.Client(base_url=where, headers={"Authorization": f"Bearer {token}"}) as client:
+            assert httpx.get(f"{where}/api/standing").status_code == 401
+            assert client.get("/api/standing").status_code == 429  # nobody below has been asked yet
+            assert life.round().allowed_kw == (-25.0, 12.0)
+            told = client.get("/api/standing").json()
+            grid = TimeGrid.uniform(told["at_s"], 900, 3)
+            bounds = Allowance(grid, np.full(3, -80.0), np.full(3, 40.0), (-25.0, 12.0))
+            said = Directive(
+                "west", told["at_s"], 1, told["at_s"] + 60, bounds, np.full(3, np.nan), np.zeros(3)
+            )
+            assert client.post("/api/directive", json=directive_said(said)).json()["number"] == -1
+            refused = client.post("/api/directive", json=directive_said(said) | {"child": "east"})
+            assert refused.json()["detail"][0]["field"] == "child"
+        assert life.round().allowed_kw == (-80.0, 40.0)
+        taken = served(life, users, asked.port)
+        with pytest.raises(typer.Exit):
+            taken.__enter__()
+    life.close()
+    more = {"--name": ["west"], "--default-kw": ["-25:12"], "--port": [_free_port()]}
+    assert "-25.0 to 12.0 kW allowed from above" in " ".join(called(words | more).stdout.split())
+
+
+def _free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
 
 
 def test_tokens_that_others_may_read_or_that_lack_are_refused(words):

@@ -146,6 +146,7 @@ class Above:
         self._record, self._clock, self._patience_s = record, clock, patience_s
         self._lines = [_Line(peer) for peer in peers]
         self._said: dict[str, Directive] = {}
+        self._latest: dict[str, Standing] = {}
         self._adopted: dict[str, tuple[int, int]] = {}
         self._causes: dict[str, str] = {}
         now_s = clock()
@@ -202,6 +203,7 @@ class Above:
             waits = asked.get(line.name, False)
             found = line.answer(max(0.0, until_s - time.monotonic()) if waits else 0.0)
             if isinstance(found, Standing):
+                self._latest[line.name] = found
                 self._parent, fault = self._parent.heard(found, self._clock())
                 if fault is not None:
                     line.trouble = f"{fault.field} {fault.reason}"
@@ -214,7 +216,7 @@ class Above:
         """The limit handed out anew; what somebody means to do anyway is not wished of it."""
         grid, limit_kw, worth = self._to_share(now_s)
         children = self._parent.children
-        want = np.array([_wanted(child, grid) for child in children])
+        want = np.array([wanted(child, grid) for child in children])
         price, able = np.tile(worth, (len(children), 1)), _able(children, grid, now_s)
         parent, sent = self._parent.allot(grid, limit_kw, want, price, now_s, able)
         return parent, tuple(replace(each, want_kw=np.full(grid.n, np.nan)) for each in sent)
@@ -412,7 +414,7 @@ def _able(children: Sequence[Known], grid: TimeGrid, now_s: int) -> tuple[Kw, Kw
     return low, high
 
 
-def _wanted(child: Known, grid: TimeGrid) -> Kw:
+def wanted(child: Known, grid: TimeGrid) -> Kw:
     """(T,) what a system below means to do: its plan, else what it does now, else its default's middle."""
     told = child.standing
     if told is None:

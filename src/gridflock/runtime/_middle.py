@@ -19,15 +19,16 @@ from gridflock.field.peer import directive_from
 from gridflock.model import Entry, Json, Rejected, Standing
 from gridflock.ports import Record
 from gridflock.record import RecordFull
-from gridflock.runtime._above import LIFE_S, Above, AboveView, Below
+from gridflock.runtime._above import LIFE_S, Above, AboveView, Below, wanted
 from gridflock.runtime._access import AccessDenied, Role, Scope
 from gridflock.runtime._allowed import KIND, SKEW_S, entry_of, mean_over, remembered
 from gridflock.runtime._peer import refused
-from gridflock.runtime._requests import RequestRejected
+from gridflock.runtime._requests import Busy, RequestRejected
 from gridflock.runtime._views import Fault
 from gridflock.units import DAY_S, Kw, Money, TimeGrid
 
 _STEP_S = 900
+_SOON_S = 10
 _FAR_KW = 1e9
 
 
@@ -67,7 +68,7 @@ class Middle(Above):
             raise RequestRejected((Fault("default_kw", rule, over.reason),))
         kept = remembered(record.entries(0, {KIND}), name, default_kw)
         self._up = kept or Child.begun(name, default_kw, clock())
-        self._writing = Lock()
+        self._writing, self._asked = Lock(), False
         super().__init__(
             peers, children, limit_kw, record, clock,
             life_s=life_s, skew_s=skew_s, reserve_kw=reserve_kw, patience_s=patience_s,
@@ -76,6 +77,7 @@ class Middle(Above):
     def round(self) -> AboveView:
         """A round of those below; what they keep by its end, the system above may be told."""
         view = super().round()
+        self._asked = True
         with self._writing:
             settled = self._between.settled(self._clock())
             if settled.settled_on != self._up.settled_on:
@@ -116,23 +118,36 @@ class Middle(Above):
             if child is not self._up:
                 self._record.append([entry_of(child, now_s, scope.user)])
                 self._up = child
-        return self.standing(scope)
+        return self._standing()
 
     def standing(self, scope: Scope) -> Standing:
-        """What this system tells the one above: bounds that it and all below it keep, and their sums."""
+        """What this system tells the one above: bounds that it and all below it keep, and their sums.
+
+        Raises:
+            Busy: its life has just begun, and nobody below has been asked yet.
+        """
         scope.require(Role.VIEWER)
-        parent, up = self._parent, self._up
-        told = [child.standing for child in parent.children]
-        able = np.array([_able(child) for child in parent.children]).sum(axis=0)
-        powers = [np.nan if each is None else each.p_kw for each in told]
-        values = np.array([(np.nan, np.nan) if each is None else (each.cost, each.bound) for each in told])
-        cost, bound = (float(each) for each in values.sum(axis=0))
-        plan_kw = np.sum([_plan(each, up.kept.grid) for each in told], axis=0)
-        return up.standing(
-            self._clock(), float(np.sum(powers)), (float(able[0]), float(able[1])), plan_kw, (cost, bound)
-        )
+        if not self._asked:
+            reason = "this life has just begun: nobody below has been asked yet"
+            raise Busy((Fault("standing", "known after a first round", reason),), _SOON_S)
+        return self._standing()
 
     # ---- inside -----------------------------------------------------------------------------
+
+    def _standing(self) -> Standing:
+        up, below = self._up, [self._as_told(child) for child in self._parent.children]
+        able = np.array([_able(child) for child in below]).sum(axis=0)
+        plan_kw = np.sum([wanted(child, up.kept.grid) for child in below], axis=0)
+        p_kw, cost, bound = (
+            float(sum(np.nan if child.standing is None else getattr(child.standing, of) for child in below))
+            for of in ("p_kw", "cost", "bound")
+        )
+        able_kw = float(able[0]), float(able[1])
+        return up.standing(self._clock(), p_kw, able_kw, plan_kw, (cost, bound))
+
+    def _as_told(self, child: Known) -> Known:
+        """One below with its newest word, though in the first seconds of a life that proves no bounds yet."""
+        return replace(child, standing=self._latest.get(child.name, child.standing))
 
     @property
     def _between(self) -> Between:
@@ -169,8 +184,3 @@ def _able(child: Known) -> tuple[float, float]:
     """Lowest and highest power that a system below can come to, as it told; else its rating."""
     told = child.standing
     return child.rating_kw if told is None or not np.isfinite(told.able_kw).all() else told.able_kw
-
-
-def _plan(told: Standing | None, grid: TimeGrid) -> Kw:
-    """(T,) what a system below means to inject in steps of another grid; NaN where it is not known."""
-    return np.full(grid.n, np.nan) if told is None else mean_over(told.kept.grid, told.plan_kw, grid)
