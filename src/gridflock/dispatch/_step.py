@@ -41,6 +41,8 @@ class Policy:
     Attributes:
         valid_s: life of an order once its device has heard of it (``Response.reach_s``); past it the device
             is on its own default.
+        spread: each resource's orders live shorter by lot, by up to this share of ``valid_s``: what nobody
+            renews any more runs out one by one, whatever has become of us.
         renew_s: an unchanged order is renewed when it has so little of that life left.
         deadband_kw: a plan that asks less than this of a group, against what it would do unasked,
             asks nothing.
@@ -57,6 +59,7 @@ class Policy:
     """
 
     valid_s: int = 300
+    spread: float = 0.2
     renew_s: int = 120
     deadband_kw: float = 1.0
     deadband_share: float = 0.03
@@ -244,15 +247,15 @@ def _asked(
     image: Image, targets: Targets, q_kvar: Kvar, may: Mask, response: Response, policy: Policy
 ) -> Asked:
     """The candidate orders to who may be asked: what has moved, ends soon, or keeps a sum off."""
-    now_s = image.now_s
-    expires_s = _expiry(targets, response, now_s, policy)
+    now_s, longest = image.now_s, _longest(image, response, policy)
+    expires_s = _expiry(targets, response, longest, now_s, policy)
     due = may & response.due(targets.p_kw, expires_s, now_s, policy.renew_s)
     due |= _off_sum(may & ~due, targets, response)
     volts = may & reactive_due(q_kvar, response.ordered_kvar, image)
     # Orders of reactive power alone leave the active power to the device.
     alone = volts & (targets.source < 0)
     rows = np.flatnonzero(due | volts).astype(np.int32)
-    expires_s = np.where(targets.source < 0, now_s + policy.valid_s + response.reach_s, expires_s)
+    expires_s = np.where(targets.source < 0, longest, expires_s)
     return Asked(
         rows=rows,
         p_kw=np.where(alone, np.nan, targets.p_kw)[rows],
@@ -265,15 +268,20 @@ def _asked(
     )
 
 
-def _expiry(targets: Targets, response: Response, now_s: int, policy: Policy) -> Seconds:
+def _longest(image: Image, response: Response, policy: Policy) -> Seconds:
+    """(n,) latest end of an order made now."""
+    lives_s = np.ceil(policy.valid_s * (1.0 - policy.spread * uniform(image.n, "expiry")))
+    longest: Seconds = image.now_s + response.reach_s + lives_s.astype(np.int64)
+    return longest
+
+
+def _expiry(targets: Targets, response: Response, longest: Seconds, now_s: int, policy: Policy) -> Seconds:
     """(n,) end of an order made now: with its wish, unless that is the plan, which goes on.
 
     Orders of an event end one after the other, so that devices return one by one even if nobody can
     tell them to; changed orders of a wish that has just lost something to devices' failing end soon.
     """
-    n = len(targets.source)
-    longest = np.broadcast_to(now_s + policy.valid_s + response.reach_s, n)
-    latest = int(longest.max(initial=now_s))
+    latest = now_s + policy.valid_s + int(np.max(response.reach_s, initial=0))
     ends = [latest if p.priority == Priority.SCHEDULE else p.until_s + _GRACE_S for p in targets.proposals]
     # The last entry stands for position -1, where nobody asks.
     by_wish = np.array([*ends, now_s], dtype=np.int64)

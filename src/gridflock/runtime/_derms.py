@@ -457,5 +457,5 @@ class Derms(Comparing, Peering, Pricing, Foreseeing, Serving, Offering):
             waits=waits is not None,
             expires=iso(proposal.until_s),
             default="each device's own default when its order expires "
-            f"({self._settings.policy.valid_s} s after the last renewal)",
+            f"({self._settings.policy.valid_s} s after the last renewal at most)",
         )
