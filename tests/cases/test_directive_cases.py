@@ -9,6 +9,7 @@ import pytest
 from gridflock.dispatch.hierarchy import WANT_S, Child, Known, Parent
 from gridflock.field.peer import directive_said
 from gridflock.model import Allowance, Directive, Envelope
+from gridflock.record import RecordFull
 from gridflock.runtime import (
     LOCAL,
     AccessDenied,
@@ -19,7 +20,7 @@ from gridflock.runtime import (
     UnknownName,
     rehearse,
 )
-from gridflock.runtime._allowed import asked, head_limits, mean_over, narrowed, price_shift
+from gridflock.runtime._allowed import KIND, asked, head_limits, mean_over, narrowed, price_shift, remembered
 from gridflock.runtime._guard_limits import guarded_policy
 from gridflock.schema import Kind
 from gridflock.sim import Scenario
@@ -104,6 +105,25 @@ def test_bounds_hold_in_the_next_tick_and_are_kept_once_they_are_measured(derms)
     assert derms.standing(LOCAL).kept.at(derms.clock.now_s())[0] == head_kw + 40.0
     low, high = derms.standing(LOCAL).able_kw
     assert low < moment.head_kw < high
+
+
+def test_what_is_said_to_be_kept_is_in_the_ledger_before(derms, monkeypatch):
+    """On a full disk it is not said; what was said is what a later life of this system begins with."""
+    derms.direct(LOCAL, directive(derms.clock.now_s(), low=derms.moment.head_kw - 200.0))
+    minutes(derms, 1)
+
+    def full(_):
+        raise RecordFull("no space left")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(derms._record, "append", full)
+        assert derms.standing(LOCAL).number == -1
+    told = derms.standing(LOCAL)
+    assert told.number == 1
+    again = remembered(derms._record.entries(0, {KIND}), "north", DEFAULT)
+    assert again.settled_on == (told.epoch, told.number)
+    assert np.array_equal(again.kept.lo_kw, told.kept.lo_kw)
+    assert remembered(derms._record.entries(0, {KIND}), "south", DEFAULT) is None
 
 
 def test_a_want_is_followed_at_the_head(derms):
