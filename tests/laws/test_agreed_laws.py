@@ -270,3 +270,53 @@ def test_a_grant_beyond_the_horizon_changes_nothing():
     for start_s in (grid.end_s, grid.start_s - 600):
         one = Granted("g", image.ids[0], start_s, start_s + 600, -1.0, -0.1)
         assert firm(able, rows, (one,), image) is able
+
+
+def _agreed_of_two(one_kw, other_kw):
+    """A store of one home, and two grants of it at once, at parts of its plate."""
+    image = world.mixed(np.random.default_rng(3), 1, (Kind.BATTERY_HOME,))
+    plate = -float(image.columns["p_min_kw"][0])
+    return image, tuple(
+        Granted(name, image.ids[0], NOW_S, NOW_S + end_s, part * plate, part * plate * end_s / HOUR_S)
+        for name, part, end_s in (("a", one_kw, 1_800), ("b", other_kw, 3_600))
+    )
+
+
+@pytest.mark.parametrize(("one", "other"), [(-0.5, -0.25), (-0.8, -0.7), (-0.5, 0.25)])
+def test_what_is_granted_twice_at_once_adds_up(one, other):
+    """One wish of both, within the plate, and the same in the plan; then the one that still lasts."""
+    image, granted = _agreed_of_two(one, other)
+    image = _with(image, e_kwh=image.columns["e_max_kwh"] / 2)
+    row_of, plate = {image.ids[0]: 0}, -float(image.columns["p_min_kw"][0])
+    (wish,) = Agreement(granted=granted).beside((), image, row_of)
+    assert wish.p_kw == pytest.approx(max(one + other, -1.0) * plate)
+    assert (wish.p_lo_kw, wish.until_s) == (wish.p_kw, NOW_S + 1_800)
+    (left,) = Agreement(granted=granted).beside((), _with(image, now_s=NOW_S + 1_800), row_of)
+    assert left.p_kw == pytest.approx(other * plate)
+    able, rows = _able(image, TimeGrid.uniform(NOW_S, 60, 1))
+    assert firm(able, rows, granted, image).base_kw[0, 0] == pytest.approx(wish.p_kw)
+
+
+def test_who_keeps_to_two_grants_at_once_is_not_told():
+    """Each is held against what is measured beyond the other; who keeps to one of both is told."""
+    image, granted = _agreed_of_two(-0.5, -0.25)
+    plate = -float(image.columns["p_min_kw"][0])
+
+    def told(part):
+        agreement, texts = Agreement(granted=granted), []
+        for at_s in range(0, 1_800, 60):
+            now_s = NOW_S + at_s
+            p_kw = np.array([part * plate], dtype=np.float32)
+            seen = _with(image, now_s=now_s, p_kw=p_kw, heard_s=np.array([now_s]))
+            agreement, entries = agreement.after(seen, {image.ids[0]: 0}, Response.empty(1))
+            texts += entries
+        return texts
+
+    assert told(-0.75) == []
+    assert told(-0.5)
+
+
+@pytest.mark.parametrize("end_s", [60, 120])
+def test_what_is_over_before_it_could_be_judged_is_not_told(end_s):
+    """Who was heard of all the while was heard of, however short the time."""
+    assert _lived(lambda _: -2.0, end_s=end_s, e_kwh=-2.0 * end_s / HOUR_S) == []

@@ -19,7 +19,7 @@ from gridflock.dispatch import Response
 from gridflock.fleet import Image
 from gridflock.model import Entry, Priority, Proposal
 from gridflock.runtime._keeping import Watched, watched
-from gridflock.runtime._reserved import Granted
+from gridflock.runtime._reserved import Granted, able_kw
 from gridflock.schema import Family
 from gridflock.units import Mask, iso
 
@@ -124,19 +124,24 @@ class Agreement:
         return (*wishes, *self._wishes(image, row_of))
 
     def _wishes(self, image: Image, row_of: Mapping[str, int]) -> Iterator[Proposal]:
+        """One of each resource: what several grants hold at once adds up."""
+        held: dict[str, list[Granted]] = {}
         for one in self.granted:
             row = row_of.get(one.resource, -1)
-            if not one.start_s <= image.now_s < one.end_s or row < 0 or image.ready[row] != 1:
-                continue
-            p_kw = one.within(image, row)
+            if one.start_s <= image.now_s < one.end_s and row >= 0 and image.ready[row] == 1:
+                held.setdefault(one.resource, []).append(one)
+        for resource, grants in held.items():
+            low, high = able_kw(image, row_of[resource])
+            p_kw = min(max(sum(one.rate_kw for one in grants), low), high)
+            told = ", ".join(f"{abs(one.e_kwh):.2f} kWh until {iso(one.end_s)}" for one in grants)
             yield Proposal(
-                id=f"reservation:{one.id}",
-                group=one.resource,
+                id="reservation:" + "+".join(one.id for one in grants),
+                group=resource,
                 priority=Priority.MARKET,
                 author=AUTHOR,
-                why=f"granted by its reservation: {abs(one.e_kwh):.2f} kWh until {iso(one.end_s)}",
+                why=f"granted by its reservation: {told}",
                 start_s=image.now_s,
-                until_s=one.end_s,
+                until_s=min(one.end_s for one in grants),
                 p_kw=p_kw,
                 p_lo_kw=p_kw if p_kw < 0 else -math.inf,
                 p_hi_kw=p_kw if p_kw > 0 else math.inf,

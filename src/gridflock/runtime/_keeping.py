@@ -3,11 +3,13 @@
 A device hears of its order, obeys and reports after a while: what it does before that is not counted. From
 then on the mean of its readings is held against what was granted; who is off by more than a band over a
 quarter of an hour, or a quarter of a shorter interval, is told once, with whether it was ordered otherwise.
-So is who was not heard of at all. Who has had its energy may rest.
+So is who was not heard of at all. Who has had its energy may rest. Of who was granted several at once, each
+is held against what is measured beyond the others.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -39,6 +41,7 @@ class Watched:
         looked_s: when it was looked at last; -1 before the first time in its interval.
         had_kwh: what it was seen to do since its start, injection positive.
         seen_s: for how long it was heard of once it had had the time to obey.
+        silent_s: for how long it was not, then.
         did_kwh: what it did then.
         asked_kwh: what it was ordered then.
         told: it was told that it is not kept to.
@@ -48,6 +51,7 @@ class Watched:
     looked_s: int = NEVER_S
     had_kwh: float = 0.0
     seen_s: int = 0
+    silent_s: int = 0
     did_kwh: float = 0.0
     asked_kwh: float = 0.0
     told: bool = False
@@ -71,42 +75,52 @@ def watched(
     """
     known = {each.granted.id: each for each in before}
     found, entries = [], []
+    all_kw = _held_kw(granted, image.now_s)
     for one in granted:
-        was = known.pop(one.id, Watched(one))
+        now = replace(known.pop(one.id, Watched(one)), granted=one)
         row = row_of.get(one.resource, -1)
-        now = (
-            replace(was, granted=one) if row < 0 else _seen(replace(was, granted=one), image, row, ordered_kw)
-        )
+        if row >= 0 and one.start_s <= image.now_s < one.end_s:
+            now = _seen(now, image, row, ordered_kw, all_kw[one.resource] - one.rate_kw)
         if text := _fault(now, image.now_s):
             entries.append(_entry(now, text, image.now_s))
             now = replace(now, told=True)
         found.append(now)
     for was in known.values():  # over, or taken back
-        unheard = was.looked_s >= 0 and not (was.seen_s or was.told)
+        unheard = was.silent_s > 0 and not (was.seen_s or was.told)
         if unheard and was.granted.end_s <= image.now_s:
             entries.append(_entry(was, "nothing was heard of it", image.now_s))
     return tuple(found), entries
 
 
-def _seen(was: Watched, image: Image, row: int, ordered_kw: Kw) -> Watched:
-    """With what one tick shows of it."""
+def _held_kw(granted: Sequence[Granted], now_s: int) -> Mapping[str, float]:
+    """What all grants of each resource come to now, kW."""
+    found: dict[str, float] = defaultdict(float)
+    for one in granted:
+        if one.start_s <= now_s < one.end_s:
+            found[one.resource] += one.rate_kw
+    return found
+
+
+def _seen(was: Watched, image: Image, row: int, ordered_kw: Kw, others_kw: float) -> Watched:
+    """With what one tick in its interval shows of it, beyond what other grants of its resource come to."""
     one, now_s = was.granted, image.now_s
-    if not one.start_s <= now_s < one.end_s:
-        return was
     lived_s = now_s - was.looked_s if was.looked_s >= 0 else 0
     now, reach_s = replace(was, looked_s=now_s), int(image.columns["reach_s"][row])
-    quiet = image.heard_s[row] < now_s - _STALE_S - reach_s or not np.isfinite(image.p_kw[row])
-    if quiet or not 0 < lived_s <= _MOST_S:
+    if not 0 < lived_s <= _MOST_S:
         return now
-    hours, p_kw, ordered = lived_s / HOUR_S, float(image.p_kw[row]), float(ordered_kw[row])
+    settled = was.looked_s >= one.start_s + min(reach_s + _SETTLED_S, (one.end_s - one.start_s) // 2)
+    if image.heard_s[row] < now_s - _STALE_S - reach_s or not np.isfinite(image.p_kw[row]):
+        return replace(now, silent_s=was.silent_s + lived_s) if settled else now
+    hours, p_kw = lived_s / HOUR_S, float(image.p_kw[row]) - others_kw
     now = replace(now, had_kwh=was.had_kwh + p_kw * hours)
-    if was.looked_s < one.start_s + min(reach_s + _SETTLED_S, (one.end_s - one.start_s) // 2):
+    if not settled:
         return now
+    asked_kw = one.rate_kw if np.isnan(ordered_kw[row]) else float(ordered_kw[row]) - others_kw
     return replace(
         now,
         seen_s=was.seen_s + lived_s,
         did_kwh=was.did_kwh + p_kw * hours,
-        asked_kwh=was.asked_kwh + (one.rate_kw if np.isnan(ordered) else ordered) * hours,
+        asked_kwh=was.asked_kwh + asked_kw * hours,
     )
 
 

@@ -47,17 +47,18 @@ class Granted:
         mean = abs(self.e_kwh) * HOUR_S / max(self.end_s - self.start_s, 1)
         return float(np.copysign(min(mean, abs(self.p_kw)), self.p_kw))
 
-    def within(self, image: Image, row: int) -> float:
-        """The same as its resource can do it, kW."""
-        low, high = float(image.columns["p_min_kw"][row]), float(image.columns["p_max_kw"][row])
-        return min(max(self.rate_kw, min(low, 0.0)), max(high, 0.0))
-
     def share(self, grid: TimeGrid) -> Floats:
         """(T,) part of each step that it takes."""
         edges = grid.edges_s
         held = np.minimum(edges[1:], self.end_s) - np.maximum(edges[:-1], self.start_s)
         part: Floats = np.clip(held, 0, None) / np.diff(edges)
         return part
+
+
+def able_kw(image: Image, row: int) -> tuple[float, float]:
+    """Lowest and highest power of a resource, with 0 between them."""
+    low, high = float(image.columns["p_min_kw"][row]), float(image.columns["p_max_kw"][row])
+    return min(low, 0.0), max(high, 0.0)
 
 
 def firm(able: Flexibility, rows: Rows, granted: Sequence[Granted], image: Image) -> Flexibility:
@@ -91,8 +92,10 @@ def _hold(able: Flexibility, m: int, row: int, granted: Sequence[Granted], image
     """Take the choice from one resource while its grants last."""
     grid = able.grid
     parts = np.array([one.share(grid) for one in granted])
-    free = 1.0 - np.minimum(parts.sum(axis=0), 1.0)
-    p_kw = np.array([one.within(image, row) for one in granted]) @ parts
+    taken = np.minimum(parts.sum(axis=0), 1.0)
+    free, (low, high) = 1.0 - taken, able_kw(image, row)
+    # Several that hold at once add up, as far as their resource can do so much.
+    p_kw = np.clip(np.array([one.rate_kw for one in granted]) @ parts, low * taken, high * taken)
     up, down = able.up_kw[m], able.down_kw[m]
     there = bool((up > _NOTHING_KW).any() or (down > _NOTHING_KW).any())
     if there:
