@@ -239,3 +239,24 @@ def test_an_order_from_above_that_needs_a_second_person_starts_when_one_agrees(t
         assert derms.proposals(LOCAL) == []
         assert derms.guard(LOCAL).waiting == []
     derms.close()
+
+
+def test_what_waited_in_a_former_life_gives_way(tmp_path):
+    """After a restart nobody can agree any more to an order that was over above, or is another by now."""
+    guard = GuardLimits(budget_kw=400.0, approval_kw=1.0, step_kw=1e6)
+    settings = Settings(policy=Policy(guard=guard), plans=False)
+    scope = Scope(f"2030.5/{GROUP}", Role.OPERATOR, frozenset({GROUP}))
+    free, waits = Standing(DERControlBase(), {}, frozenset(), None, None), []
+    for kw in (1_000, 900, None):
+        derms, _ = rehearse(tmp_path, Scenario(ders=40, seed=3, **CALM), settings, join_s=NOON_S)
+        derms.tick()
+        stands, standing = StandsFor(derms, scope, GROUP), free
+        if kw is not None:
+            base = DERControlBase(op_mod_target_w=ActivePower(multiplier=1, value=kw))
+            standing = replace(free, base=base, by_mode={"op_mod_target_w": None})
+        stands.obey(standing, derms.clock.now_s())
+        assert stands.waits() is (kw is not None)
+        waits.append([one.id for one in derms.guard(LOCAL).waiting])
+        derms.close()
+    assert [len(each) for each in waits] == [1, 1, 0]
+    assert waits[0] != waits[1]

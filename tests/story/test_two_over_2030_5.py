@@ -110,6 +110,9 @@ class _Below:
     def proposals(self, _scope):
         return self.former
 
+    def guard(self, _scope):
+        return SimpleNamespace(waiting=[])
+
     def resources(self, *_):
         return [SimpleNamespace(id="bat")]
 

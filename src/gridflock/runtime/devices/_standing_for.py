@@ -41,8 +41,9 @@ class StandsFor(Simulated):
     what a second person has to agree to is not said to have started before. Reported are the group's sums as
     of the last tick.
 
-    What it proposed in a former life of the system is taken back with the first order of this one; until its
-    server was heard it stands to its own end. A group that is gone takes no orders and has no readings.
+    What it proposed in a former life of the system is taken back with the first order of this one, whether
+    in force or waiting; until its server was heard it stands to its own end. A group that is gone takes no
+    orders and has no readings.
 
     Args:
         derms: the running system, after its first tick.
@@ -55,12 +56,10 @@ class StandsFor(Simulated):
 
     def __init__(self, derms: Derms, scope: Scope, group: str) -> None:
         self._derms, self._scope, self._group = derms, scope, group
-        self._waiting = ""
-        self._standing = [
-            wish.id
-            for wish in derms.proposals(scope)
-            if (wish.group, wish.author, wish.why) == (group, scope.user, _WHY)
-        ]
+        self._standing, self._waiting = (
+            [wish.id for wish in wishes if (wish.group, wish.author, wish.why) == (group, scope.user, _WHY)]
+            for wishes in (derms.proposals(scope), derms.guard(scope).waiting)
+        )
         self._proposed: DERControlBase | None = None
         self._ends_s = _NEVER_S
         self._rows = np.empty(0, dtype=np.int64)
@@ -108,24 +107,25 @@ class StandsFor(Simulated):
         except RequestRejected:
             return said
         self._standing = [answer.proposal.id]
-        self._waiting = answer.proposal.id if answer.waits else ""
+        self._waiting = [answer.proposal.id] if answer.waits else []
         return frozenset()
 
     def waits(self) -> bool:
         """Whether a second person has still to agree to what was proposed."""
-        if self._waiting and any(wish.id == self._waiting for wish in self._derms.proposals(self._scope)):
-            self._waiting = ""
+        if self._waiting:
+            agreed = {wish.id for wish in self._derms.proposals(self._scope)}
+            self._waiting = [each for each in self._waiting if each not in agreed]
         return bool(self._waiting)
 
     def _take_back(self) -> None:
         """End what was proposed, whether it is in force or waits."""
-        for each in self._standing:
+        for each in dict.fromkeys((*self._standing, *self._waiting)):
             with contextlib.suppress(UnknownName):  # it may have run out
                 self._derms.withdraw(self._scope, each)
-        if self._waiting:
+        for each in self._waiting:
             with contextlib.suppress(UnknownName):  # somebody has decided meanwhile
-                self._derms.refuse(self._scope, self._waiting, why=_ENDED)
-        self._standing, self._waiting = [], ""
+                self._derms.refuse(self._scope, each, why=_ENDED)
+        self._standing, self._waiting = [], []
 
     def _wanted(self, base: DERControlBase) -> tuple[float | None, float | None, float | None]:
         """Set-point, lowest and highest power, kW; None where nothing binds the group."""
