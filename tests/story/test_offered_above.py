@@ -108,6 +108,25 @@ def test_before_the_first_word_nothing_is_claimed(pair):
         pair.upper.offered(LOCAL)
 
 
+def test_what_cannot_be_shown_ends_no_client(pair, monkeypatch):
+    """Whatever goes wrong in telling how it stands is told as its trouble, and the client lives on."""
+    upward = pair.client({pair.own: PIN})
+
+    def broken():
+        upward._over.set()
+        raise ValueError("beyond every calendar")
+
+    async def nothing():
+        pass
+
+    monkeypatch.setattr(upward, "_look", broken)
+    monkeypatch.setattr(upward, "_visit", nothing)
+    upward._run()
+    assert upward.view().troubles == ["ValueError: beyond every calendar"]
+    assert upward.status()["trouble"] == "ValueError: beyond every calendar"
+    upward.stop()
+
+
 def test_what_is_followed_and_answered_is_told(pair):
     """Registered by the PIN of its own file's row, heard now; an order, and its answers."""
     pair.upper.propose(LOCAL, pair.battery, p_kw=1.0, minutes=30, why="from above")

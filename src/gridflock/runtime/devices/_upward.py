@@ -163,19 +163,19 @@ class Upward:
             self._visited_s = now_s
             self._loop.run_until_complete(self._visit())
             self._due_s = self.client.due_s(self._derms.clock.now_s())
+            self._seen, self._trouble = self._look(), ""
             self._note()
 
     def _note(self) -> None:
-        """Keep how it stands, for those who ask on other threads, and since when something is wrong."""
+        """Keep since when something is wrong."""
         now_s = self._derms.clock.now_s()
         well = not self.status()["trouble"]
         self._since_s = None if well else now_s if self._since_s is None else self._since_s
-        self._seen = self._look()
 
     def _look(self) -> OfferedView:
+        """How it stands, for those who ask on other threads."""
         server = f"{self._line.server.host}:{self._line.server.port}"
-        view = seen(self.client, self.lfdis, server, self._line.counts, self._derms.clock.now_s())
-        return replace(view, troubles=[self._trouble, *view.troubles]) if self._trouble else view
+        return seen(self.client, self.lfdis, server, self._line.counts, self._derms.clock.now_s())
 
     async def _visit(self) -> None:
         """Talk with the server; while it lets one wait, what is known is obeyed, and the end can come."""
@@ -199,12 +199,12 @@ class Upward:
         while not self._over.wait(_EVERY_S):
             try:
                 self.live()
-                self._trouble = ""
             except Exception as error:  # noqa: BLE001 - whatever it is, groups go on being offered
                 trouble = f"{type(error).__name__}: {error}"
                 if trouble != self._trouble:  # once, not at every try
                     _LOG.warning("client of the server above", exc_info=error)
                 self._trouble = trouble
+                self._seen = replace(self._seen, troubles=[trouble])
                 self._note()
             told = self.status()["trouble"]
             if bool(told) != troubled:
