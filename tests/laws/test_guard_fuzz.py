@@ -165,6 +165,7 @@ class World:
             canary_from=CANARY_FROM,
             trial_s=90,
             return_s=int(rng.choice([0, 100, 400])),
+            take_back_s=int(rng.choice([0, 1, 100, 400])),
         )
 
     def image(self):
@@ -430,7 +431,9 @@ class World:
             assert recent[name][s] <= limit.moved_kw + SLACK
 
     def check_back(self, rows):
-        """What is taken back at once keeps the steps and speeds of its groups."""
+        """What is taken back one by one keeps the steps and speeds of its groups."""
+        if self.limits.take_back_s == 0:
+            return
         since_s = 1 if self.before is None else self.now - self.before
         away = {"kw": self.own[rows] - self.p[rows], "kvar": -self.q[rows]}
         for unit, change in away.items():

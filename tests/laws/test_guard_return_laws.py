@@ -25,7 +25,7 @@ ROWS_OF = world.rows_of(GROUPS)
 VALUES = world.ordinary(FLEET, np.random.default_rng(3))
 VALUES["p_kw"][MINE] = VALUES["p_avail_kw"][MINE] = 0.0
 IMAGE = world.tell(FLEET, VALUES, NOW_S)
-WIDE = GuardLimits(step_kw=math.inf, return_s=240)
+WIDE = GuardLimits(step_kw=math.inf, return_s=240, take_back_s=240)
 P_KW = np.where(IMAGE.columns["p_max_kw"][MINE] > 50, 40.0, 4.0)
 NORTH = np.isin(MINE, ROWS_OF["section/north"])
 
@@ -75,6 +75,7 @@ LIMITS = st.builds(
         rate_kw_s=rate,
         groups=(GroupLimit("section/north", step_kw=north),),
         return_s=return_s,
+        take_back_s=max(return_s, 1),
     ),
     st.sampled_from([45.0, 120.0, math.inf]),
     st.sampled_from([3.0, math.inf]),
@@ -146,7 +147,7 @@ def test_after_a_long_absence_no_more_than_half_come_at_once():
 
 def test_a_spent_window_keeps_nobody_from_going_back():
     """What moves in a window, and shares of members, limit orders; what is taken back keeps the steps."""
-    life = Life(dataclasses.replace(WIDE, moved_kw=P_KW.sum(), share=0.5, return_s=0))
+    life = Life(dataclasses.replace(WIDE, moved_kw=P_KW.sum(), share=0.5, return_s=0, take_back_s=0))
     life.limits = dataclasses.replace(life.limits, share=1.0)
     life.tick()
     life.limits = dataclasses.replace(life.limits, share=0.1)
@@ -211,10 +212,25 @@ def test_a_clock_set_ahead_brings_no_turn_nearer(up):
 
 
 def test_nobody_waits_where_the_owner_wants_it_at_once():
-    """``return_s`` of 0: all in one tick, there and back."""
-    life = Life(dataclasses.replace(WIDE, return_s=0))
+    """Times of 0: all in one tick, there and back."""
+    life = Life(dataclasses.replace(WIDE, return_s=0, take_back_s=0))
     life.tick()
     life.all_to_default()
     assert len(life.tick(1)[0].revoke) == K
     life.end()
     assert life.tick(1)[0].keep.all()
+
+
+@pytest.mark.parametrize(
+    "narrow", [{"step_kw": 30.0}, {"rate_kw_s": 0.1}, {"moved_kw": 0.0}, {"share": 0.01}]
+)
+def test_unless_its_owner_says_otherwise_the_switch_takes_all_back_in_one_tick(narrow):
+    """No lot and no limit of what may move delays it, large resources least of all; only the return waits."""
+    life = Life(WIDE)
+    life.tick()
+    part = GroupLimit("section/north", step_kw=1.0, reversals=0)
+    life.limits = GuardLimits(**narrow, groups=(part,))
+    life.all_to_default()
+    assert life.tick(1)[0].revoke.tolist() == MINE.tolist()
+    life.end()
+    assert life.tick(4)[0].counts()[Held.RETURN] > 0

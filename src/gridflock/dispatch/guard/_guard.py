@@ -93,7 +93,7 @@ def guard(
     """
     now_s = image.now_s
     rules = rules.at(now_s)
-    revoking = state.revoking.at(rules.default, now_s, state.now_s, asked.next_id, limits.return_s)
+    revoking = state.revoking.at(rules.default, now_s, state.now_s, asked.next_id, limits)
     swings = run_out(state.swings, state.memory, state.now_s, image, limits, rows_of)
     state = replace(state, memory=state.memory.released(now_s), revoking=revoking, swings=swings)
     mode = rules.mode_of(image.n, rows_of)

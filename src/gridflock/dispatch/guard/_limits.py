@@ -88,8 +88,10 @@ class GuardLimits:
             ``reach_s``.
         step_kvar: largest change of the whole reactive injection by orders of one tick, either way.
         rate_kvar_s: the same for each second since the tick before.
-        return_s: within so long orders that are taken back end, and orders come again after "all to default",
-            one by one by lot and within the steps; 0: as fast as the steps let them.
+        return_s: within so long orders come again after "all to default", one by one by lot; 0: as fast as
+            the steps let them.
+        take_back_s: within so long "all to default" takes orders back, one by one by lot and within the
+            steps; 0: all at once, whatever they move.
         goals_s: life of an approval of goals, or of what a system above asks; approving again prolongs it.
     """
 
@@ -119,6 +121,7 @@ class GuardLimits:
     rate_kvar_s: float = math.inf
     goals_s: int = 86_400
     return_s: int = 120
+    take_back_s: int = 0
 
     @property
     def bounds_people(self) -> bool:
@@ -202,7 +205,7 @@ _RANGES: Mapping[str, _Range] = {
         ("window_s", "reversal_s", "approval_s", "waiting_s", "trial_s", "settle_s", "canary_window_s"), _TIME
     ),
     "goals_s": _TIME,
-    "return_s": (0.0, 86_400.0, "from 0 s to a day"),
+    **dict.fromkeys(("return_s", "take_back_s"), (0.0, 86_400.0, "from 0 s to a day")),
     **dict.fromkeys(("reversals", "canary_from", "canary_least"), _COUNT),
 }
 

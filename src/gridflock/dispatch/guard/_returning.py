@@ -36,7 +36,7 @@ def hold_returning(
     if begun_s < 0:
         return
     grid = [wish.priority <= Priority.ENVELOPE and not limits.external(wish) for wish in asked.proposals]
-    waits = ~_on_turn(image, limits, state, begun_s)[asked.rows]
+    waits = ~_on_turn(image, state, begun_s, limits.return_s)[asked.rows]
     waits &= ~np.array([*grid, True])[asked.source] & ~repeats
     why[waits & (why == Held.NOT)] = Held.RETURN
 
@@ -46,8 +46,9 @@ def take_back(
 ) -> tuple[Rows, GuardState]:
     """Rows whose order in force is to be taken back now, ascending; who receives nothing is left alone.
 
-    Whose turn it is a lot decides, within ``return_s``, and the steps of everything, of feeders and of groups
-    hold; who has not answered is asked again. Whoever is not reached in time comes back when its order ends.
+    All at once, unless the owner wants it one by one: then whose turn it is a lot decides, within
+    ``take_back_s``, and the steps of everything, of feeders and of groups hold. Who has not answered is asked
+    again. Whoever is not reached in time comes back when its order ends.
     """
     now_s, memory = image.now_s, state.memory
     open_ = (memory.expires_s > now_s) & (mode == Mode.AUTOMATIC)
@@ -55,8 +56,11 @@ def take_back(
         return np.zeros(0, dtype=np.int32), state
     told = np.isnan(memory.last_kw) & np.isnan(memory.last_kvar)
     passed_s = now_s - memory.issued_s
-    fresh = open_ & ~told & _on_turn(image, limits, state, state.revoking.begun_s)
     again = open_ & told & ((passed_s >= _RESEND_S) | (passed_s < 0))
+    if limits.take_back_s <= 0:
+        rows = np.flatnonzero((open_ & ~told) | again).astype(np.int32)
+        return rows, replace(state, memory=memory.revoked(rows, now_s))
+    fresh = open_ & ~told & _on_turn(image, state, state.revoking.begun_s, limits.take_back_s)
     lot = _turn(image, state)
     rows = np.flatnonzero(fresh | again).astype(np.int32)
     rows = rows[np.argsort(lot[rows], kind="stable")]
@@ -70,11 +74,11 @@ def take_back(
     return rows, replace(state, memory=memory.revoked(rows, now_s))
 
 
-def _on_turn(image: Image, limits: GuardLimits, state: GuardState, begun_s: int) -> Mask:
-    """(n,) whose turn has come."""
-    if limits.return_s <= 0:
+def _on_turn(image: Image, state: GuardState, begun_s: int, within_s: int) -> Mask:
+    """(n,) whose turn has come, where all have theirs within so long of a moment."""
+    if within_s <= 0:
         return np.ones(image.n, dtype=bool)
-    come: Mask = _turn(image, state) <= (image.now_s - begun_s) / limits.return_s
+    come: Mask = _turn(image, state) <= (image.now_s - begun_s) / within_s
     return come
 
 

@@ -34,23 +34,23 @@ class Revoking:
     back_s: int = NEVER_S
 
     def at(
-        self, default: AllToDefault | None, now_s: int, before_s: int, next_id: int, return_s: int
+        self, default: AllToDefault | None, now_s: int, before_s: int, next_id: int, limits: GuardLimits
     ) -> Revoking:
         """The same in a pass at ``now_s``, the last one having been at ``before_s``.
 
         Turns count from the moment of the switch, or from the last pass under it: some have come at once. But
         however long ago that was, no more than half.
         """
-        earliest_s = now_s - return_s // 2
         if default is not None:
             if self.since_s == default.since_s and self.back_s == NEVER_S:
                 return self
-            return Revoking(default.since_s, max(default.since_s, earliest_s), next_id)
+            begun_s = max(default.since_s, now_s - limits.take_back_s // 2)
+            return Revoking(default.since_s, begun_s, next_id)
         if self.since_s == NEVER_S:
             return self
         if self.back_s == NEVER_S:
-            return replace(self, back_s=max(before_s, earliest_s))
-        return self if now_s < self.back_s + return_s else Revoking()
+            return replace(self, back_s=max(before_s, now_s - limits.return_s // 2))
+        return self if now_s < self.back_s + limits.return_s else Revoking()
 
     def later(self, leapt_s: int) -> Revoking:
         """The same after a clock was set ahead: nobody's turn has come nearer."""
