@@ -41,11 +41,12 @@ TIMES_SCORED: Mapping[str, int] = {
 """How often each test span was scored with learned forecasts, in all: of the sets for which forecasting was
 built once when settings were final, and after that by later code, settings unchanged.
 
-Of heat pumps one setting, how far back widths are learnt, was changed after the first scoring; solar was run
-twice with the same settings, substations once more against OpenSTEF's scores recorded anew. Of wind the width of its bands was chosen anew after the first scoring, on eight
-months of Ontario's wind. Of homes together means, and how correlations are believed, were changed by what the
-training span says after the second scoring, and how far groups are believed against their members after the
-third, again by the training span. They and the overload score spans of sets above once more.
+Of heat pumps one setting, how far back widths are learnt, was changed after the first scoring; solar was
+run twice with the same settings, substations once more against OpenSTEF's scores recorded anew. Of wind the
+width of its bands was chosen anew after the first scoring, on eight months of Ontario's wind. Of homes
+together means, and how correlations are believed, were changed by what the training span says after the
+second scoring, and how far groups are believed against their members after the third, again by the training
+span. They and the overload score spans of sets above once more.
 """
 
 
