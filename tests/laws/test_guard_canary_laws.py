@@ -227,3 +227,22 @@ def test_a_clock_set_ahead_ends_no_watch_and_no_rest(leapt_s):
     assert silent.trials == {"omar": False}
     author.state, author.now_s = author.state.later(leapt_s), author.now_s + leapt_s
     assert not author.ask(CELLS, 2.0, wait_s=LIMITS.trial_s - 1)[0].keep.any()
+
+
+def test_a_trial_whose_members_follow_somebody_else_ends():
+    """Whom the grid's limits take over answers nobody any more: others are tried in their place, in time."""
+    author = Author()
+    mine = CELLS[author.ask(CELLS, 2.0)[0].keep]
+    wish = dataclasses.replace(world.want("g", "type/battery_home", 0.0, Priority.SAFETY), author="grid")
+    k, others = len(mine), np.setdiff1d(CELLS, mine)
+    for _ in range(10):
+        ends = np.full(k, author.now_s + 300)
+        taken = Asked(
+            mine, np.full(k, -1.0), np.full(k, np.nan), ends, np.zeros(k, np.int16), (wish,), author.next_id
+        )
+        image = dataclasses.replace(author.image, now_s=author.now_s)
+        author.state = guard(taken, image, author.limits, Rules(), author.state, {}).state
+        author.next_id += k
+        author.ask(others, 2.0, wait_s=LIMITS.trial_s // 2)
+    assert author.ended[0] is False
+    assert set(others.tolist()) & set(author.asked)

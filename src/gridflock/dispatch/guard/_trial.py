@@ -86,9 +86,11 @@ class Trial:
         return replace(self, first_id=np.where(theirs, _NOBODYS, self.first_id))
 
     def silent(self, patience_s: NDArray[np.float64], now_s: int) -> Mask:
-        """(k,) who should have answered by now and has not; ``patience_s`` (k,)."""
-        asked = (self.first_id != _NOBODYS) & ~self.good
-        found: Mask = asked & (now_s - self.first_s >= patience_s)
+        """(k,) who should have answered by now and has not; ``patience_s`` (k,).
+
+        Who follows somebody else by now is one of them: nobody could wait for it to the end of its days.
+        """
+        found: Mask = ~self.good & (now_s - self.first_s >= patience_s)
         return found
 
     def answered(self, rows: NDArray[np.integer], order_id: NDArray[np.int64], good: Mask) -> Trial:
