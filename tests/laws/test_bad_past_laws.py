@@ -117,3 +117,26 @@ def test_what_comes_in_bursts_is_in_proportion():
     assert not out_of_scale(History(grid, tuple("abcde"), value)).any()
     short = History(TimeGrid.uniform(NOW_S - DAY_S, STEP_S, 96), ("a",), np.full((1, 96), -1e6))
     assert not out_of_scale(short).any()
+
+
+def test_bursts_beside_standby_are_in_proportion_and_another_unit_is_not():
+    """Who draws little all day and much for hours, again and again, is believed; a thousandfold is not."""
+    n = 28 * 96
+    hour, week = np.arange(n) % 96 / 4, np.arange(n) % (7 * 96)
+    charger = np.where((hour >= 18.0) & (hour < 21.0), -7.2, -0.03)
+    engine = np.where(week < 4, 400.0, -0.4)
+    value, grid = np.stack([charger, engine]), TimeGrid.uniform(NOW_S - n * STEP_S, STEP_S, n)
+    assert not out_of_scale(History(grid, ("charger", "engine"), value)).any()
+    value[:, -60:] *= 1000.0
+    assert out_of_scale(History(grid, ("charger", "engine"), value))[0, -40:-10].any()
+
+
+@pytest.mark.parametrize("many", [4, 96, 300])
+def test_another_unit_is_seen_however_long_it_lasted(many):
+    """Hours or days of it are no habit of a series that never rests."""
+    n = 20 * 96
+    value = -np.random.default_rng(3).uniform(1.0, 3.0, (1, n))
+    value[0, -many - 150 : -150] *= 1000.0
+    found = out_of_scale(History(TimeGrid.uniform(NOW_S - n * STEP_S, STEP_S, n), ("a",), value))
+    assert found[0, -many - 150 : -150].all()
+    assert not found[0, -100:].any()
