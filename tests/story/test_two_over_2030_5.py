@@ -154,6 +154,26 @@ def test_what_stands_for_days_above_is_renewed_below_before_it_ends():
     ] * 4
 
 
+@pytest.mark.parametrize("agreed", [False, True])
+def test_what_is_renewed_above_is_renewed_below_before_it_ends(agreed):
+    """A control is prolonged while it runs: no minute is without it; a second person is not asked early."""
+    below = _Below()
+    propose = below.propose
+    below.propose = lambda *given, **wish: SimpleNamespace(
+        proposal=propose(*given, **wish).proposal, waits=agreed
+    )
+    below.refuse = lambda *_, **__: (_ for _ in ()).throw(UnknownName("decided"))
+    stands = StandsFor(below, LOCAL, GROUP)
+    base = DERControlBase(op_mod_gen_lim_w=ActivePower(multiplier=0, value=3_000))
+    ends = {}
+    for now_s in range(0, 3_600, 60):
+        until_s = now_s - now_s % 180 + 438
+        stands.obey(Standing(base, {"op_mod_gen_lim_w": None}, frozenset(), until_s, None), now_s)
+        ends.setdefault(len(below.proposed), now_s + 60 * below.proposed[-1]["minutes"])
+        assert agreed or ends[len(below.proposed)] > now_s + 60
+    assert len(below.proposed) == (10 if agreed else 20)
+
+
 def test_what_waits_for_a_second_person_is_not_in_force_and_is_taken_back():
     """It is said to wait until it stands among the proposals; over above, nobody can agree to it any more."""
     below, refused = _Below(), []

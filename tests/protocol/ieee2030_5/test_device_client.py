@@ -51,6 +51,25 @@ def test_everything_goes_by_the_servers_clock():
     assert next(s for s in server.sent_to("/rsp") if s.status == 2).created_date_time == T0 + 600
 
 
+@pytest.mark.parametrize(("limit", "lasts_s"), [(2_500, 2_400), (5_000, 1_500)])
+def test_what_follows_and_asks_the_same_is_known_to_the_plant_as_one(server, limit, lasts_s):
+    """A plant has no end where nothing changes for it, and a response of each control has its own moment."""
+
+    class Until(Roof):
+        def obey(self, standing, now_s):
+            ends.add((standing.base.op_mod_max_lim_w, standing.until_s))
+            return super().obey(standing, now_s)
+
+    ends = set()
+    base, after = DERControlBase(op_mod_max_lim_w=limit), DateTimeInterval(start=T0 + 1_500, duration=900)
+    server.offer(CONTROL, replace(CONTROL, mrid="1C", interval=after, der_control_base=base))
+    lived(Client(server, WHO, plant=Until()), server, 3_000)
+    assert {until_s for asked, until_s in ends if asked == 2_500} == {T0 + lasts_s}
+    at = {(each.subject, each.status): each.created_date_time for each in server.sent_to("/rsp")}
+    assert (at["0C", ResponseStatus.COMPLETED], at["1C", ResponseStatus.STARTED]) == (T0 + 1_500, T0 + 1_500)
+    assert at["1C", ResponseStatus.COMPLETED] == T0 + 2_400
+
+
 def test_without_contact_a_control_ends_and_the_default_follows(server):
     """Cut off in mid-control: 25 % to its end, 100 % after it; what was owed is sent when contact is back."""
     roof = Roof()

@@ -21,8 +21,7 @@ _NEVER_S = 2**62
 _LEAST_MINUTES, _LONGEST_MINUTES = 1.0, 1_440.0
 _LEAST_KW = 1e-6
 """Power that is told apart; a thousandth of a watt is noise of the way it was computed."""
-_RENEWED_S = 43_200
-"""After so long a proposal that is to stand longer is made anew, well before the longest one ends."""
+_LONGEST_S = int(60 * _LONGEST_MINUTES)
 _KILO = 1_000.0
 _WHY = "ordered by the utility above"
 _ENDED = "the utility above has taken it back, or it is over"
@@ -61,7 +60,7 @@ class StandsFor(Simulated):
             for wishes in (derms.proposals(scope), derms.guard(scope).waiting)
         )
         self._proposed: DERControlBase | None = None
-        self._ends_s = _NEVER_S
+        self._ends_s = self._renews_s = _NEVER_S
         self._rows = np.empty(0, dtype=np.int64)
         self._ids: tuple[str, ...] = ()
         self._row_of: dict[str, int] = {}
@@ -78,11 +77,14 @@ class StandsFor(Simulated):
         self._look()
         if not self._there:
             return frozenset(standing.by_mode)
-        if standing.base != self._proposed or now_s >= self._ends_s:
+        until_s = _NEVER_S if standing.until_s is None else standing.until_s
+        longer = now_s >= self._renews_s and until_s > self._ends_s
+        if standing.base != self._proposed or longer or now_s >= self._ends_s:
             self.cannot = self._propose(standing, now_s)
             self._proposed = standing.base
-            until_s = _NEVER_S if standing.until_s is None else standing.until_s
-            self._ends_s = min(until_s, now_s + _RENEWED_S)
+            self._ends_s = min(until_s, now_s + _LONGEST_S)
+            # What is to stand longer is made anew well before it ends; a second person is not asked early.
+            self._renews_s = self._ends_s if self._waiting else (now_s + self._ends_s) // 2
         return frozenset(standing.by_mode) - _HANDLED | self.cannot
 
     def _propose(self, standing: Standing, now_s: int) -> frozenset[str]:

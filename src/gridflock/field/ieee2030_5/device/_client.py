@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 
 from gridflock.field.ieee2030_5.device._plant import Plant
@@ -28,6 +28,8 @@ _LOG = logging.getLogger(__name__)
 _NEVER_S = 2**62
 _USUAL_S = 900
 _FORBIDDEN = 403
+_MOST_AHEAD = 4
+"""So many changes ahead it is looked whether they change anything for the plant."""
 _MOST_HELD = 3
 """Controls of which a response was refused for now: then the server takes none for now."""
 
@@ -262,9 +264,21 @@ class Site:
         if self.standing is None and not self.programs.known and not found.by_mode:
             return
         self.standing = found
-        cannot = self.plant.obey(found, server_s)
+        cannot = self.plant.obey(replace(found, until_s=self._lasts_s(found)), server_s)
         mine = [each for each in self.programs.controls if concerns(each, identity.category)]
         self.responses.note(mine, found, server_s, cannot, waits=self.plant.waits())
+
+    def _lasts_s(self, now: Standing) -> int | None:
+        """Until when the same is asked by what is known, whichever control asks it; None without an end."""
+        until_s, identity = now.until_s, self.identity
+        for _ in range(_MOST_AHEAD):
+            if until_s is None:
+                break
+            then = standing(self.programs.offers, until_s, identity.lfdi, identity.category)
+            if then.base != now.base:
+                break
+            until_s = then.until_s
+        return until_s
 
 
 class Client:
