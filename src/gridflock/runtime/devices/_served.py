@@ -115,8 +115,13 @@ class Others:
         self.field.send(orders)
 
     def outcomes(self, now_s: int) -> Outcomes:
-        """The others' answers; nobody else was ordered by this way."""
-        return self.field.outcomes(now_s)
+        """The others' answers; a world that was lived again has orders of them all."""
+        told = self.field.outcomes(now_s)
+        mine = self._mine(told.ids)[told.index]
+        return replace(
+            told, index=told.index[mine], order_id=told.order_id[mine], status=told.status[mine],
+            p_kw=told.p_kw[mine], time_s=told.time_s[mine],
+        )  # fmt: skip
 
     def _mine(self, ids: tuple[str, ...]) -> Mask:
         return np.array([name not in self.names for name in ids], dtype=bool)
